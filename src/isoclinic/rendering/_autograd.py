@@ -1,0 +1,54 @@
+"""Rendering as a differentiable torch operation: reverse and forward mode from the one-pass derivatives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ._rays import Rays, ray_tangents
+
+Kernel = Callable[[Rays], tuple[Tensor, Tensor]]
+
+
+class _Render(torch.autograd.Function):
+    """Image as a function of the rays; the kernel returns dI/d source and dI/d direction with it."""
+
+    @staticmethod
+    def forward(source: Tensor, direction: Tensor, rays: Rays, kernel: Kernel) -> tuple[Tensor, Tensor]:
+        here = replace(rays, source=source.detach(), direction=direction.detach())
+        return kernel(here.with_tangents(ray_tangents(here)))
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+        source, direction, rays, _ = inputs
+        _, by_ray = output
+        ctx.mark_non_differentiable(by_ray)
+        ctx.save_for_backward(by_ray)
+        ctx.save_for_forward(by_ray)
+        ctx.pixels = rays.pixels.to(by_ray)
+        ctx.dtypes = source.dtype, direction.dtype
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        (by_ray,) = ctx.saved_tensors
+        weighted = by_ray * grads[0][:, None]
+        source = weighted[:, :3].sum(dim=(2, 3))
+        direction = torch.einsum("bihw,hwj->bij", weighted[:, 3:], ctx.pixels)
+        return source.to(ctx.dtypes[0]), direction.to(ctx.dtypes[1]), None, None
+
+    @staticmethod
+    def jvp(ctx: Any, source: Tensor, direction: Tensor, *_: None) -> tuple[Tensor, Tensor | None]:
+        (by_ray,) = ctx.saved_tensors
+        turn = torch.einsum("bij,hwj->bihw", direction.to(by_ray), ctx.pixels)
+        shift = source.to(by_ray)[:, :, None, None]
+        return (by_ray[:, :3] * shift + by_ray[:, 3:] * turn).sum(dim=1), torch.zeros_like(by_ray)
+
+
+def differentiable_render(rays: Rays, kernel: Kernel) -> Tensor:
+    """Image [B, H, W] of the rays, differentiable once with respect to their source and direction."""
+    image, _ = _Render.apply(rays.source, rays.direction, rays, kernel)
+    return image
