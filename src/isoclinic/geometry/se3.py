@@ -32,13 +32,15 @@ __all__ = [
 ]
 
 _ORTHONORMAL_TOLERANCE = 1e-4
+_LAST_ROW_TOLERANCE = 1e-6
 _RAD_TO_DEG = 180.0 / torch.pi
 
 
 def rigid(rotation: Tensor, translation: Tensor) -> Tensor:
-    """Transform [..., 4, 4] x -> rotation x + translation, of [..., 3, 3] and [..., 3] of the same batch."""
-    upper = torch.cat([rotation, translation[..., None]], dim=-1)
-    last = upper.new_tensor([0.0, 0.0, 0.0, 1.0]).expand(*upper.shape[:-2], 1, 4)
+    """Transform [..., 4, 4] x -> rotation x + translation, of [..., 3, 3] and [..., 3]."""
+    batch = torch.broadcast_shapes(rotation.shape[:-2], translation.shape[:-1])
+    last = rotation.new_tensor([0.0, 0.0, 0.0, 1.0]).expand(*batch, 1, 4)
+    upper = torch.cat([rotation.expand(*batch, 3, 3), translation[..., None].expand(*batch, 3, 1)], dim=-1)
     return torch.cat([upper, last], dim=-2)
 
 
@@ -137,11 +139,7 @@ def as_poses(poses: Any, name: str) -> Tensor:
     if batch.shape[-2:] != (4, 4) or batch.ndim not in (2, 3) or batch.numel() == 0:
         raise InputError(f"{name} must have shape [4, 4] or [B, 4, 4], not {list(batch.shape)}")
     batch = batch.reshape(-1, 4, 4)
-    for index, pose in enumerate(batch.detach().cpu().numpy()):
-        problem = _not_rigid(pose)
-        if problem:
-            which = f"{name}[{index}]" if len(batch) > 1 else name
-            raise InputError(f"{which} is not a rigid transform: {problem}")
+    _check_rigid(batch.detach(), name)
     return batch
 
 
@@ -149,22 +147,43 @@ def _apply(transform: Tensor, point: Tensor) -> Tensor:
     return (transform[..., :3, :3] @ point[..., None]).squeeze(-1) + transform[..., :3, 3]
 
 
-def _not_rigid(pose: np.ndarray) -> str | None:
-    """What is wrong with a 4x4 matrix, or None."""
-    if not np.isfinite(pose).all():
+def _check_rigid(poses: Tensor, name: str) -> None:
+    """Raise the error of `as_poses` about [B, 4, 4]; tensor operations only, so that torch.func works."""
+    rotation = poses[:, :3, :3]
+    # Comparisons with NaN are false.
+    rigid_poses = (
+        (_off_last_row(poses[:, 3]) <= _LAST_ROW_TOLERANCE)
+        & (_off_identity(rotation @ rotation.mT) <= _ORTHONORMAL_TOLERANCE)
+        & (torch.linalg.det(rotation) > 0)
+        & poses[:, :3, 3].isfinite().all(dim=-1)
+    )
+    if not rigid_poses.all():
+        index = int(rigid_poses.logical_not().nonzero()[0])
+        which = f"{name}[{index}]" if len(poses) > 1 else name
+        raise InputError(f"{which} is not a rigid transform: {_what_is_not_rigid(poses[index])}")
+
+
+def _off_last_row(row: Tensor) -> Tensor:
+    """Largest deviation [...] of rows [..., 4] from (0, 0, 0, 1)."""
+    return (row - row.new_tensor([0.0, 0.0, 0.0, 1.0])).abs().amax(dim=-1)
+
+
+def _off_identity(gram: Tensor) -> Tensor:
+    """Largest deviation [...] of matrices [..., 3, 3] from the identity."""
+    return (gram - torch.eye(3, dtype=gram.dtype, device=gram.device)).abs().amax(dim=(-2, -1))
+
+
+def _what_is_not_rigid(pose: Tensor) -> str:
+    if not pose.isfinite().all():
         return "it contains NaN or infinite values"
-    homogeneous = np.array([0.0, 0.0, 0.0, 1.0])
-    if not np.allclose(pose[3], homogeneous, rtol=0, atol=1e-6):
-        if np.allclose(pose[:, 3], homogeneous, rtol=0, atol=1e-6):
+    if _off_last_row(pose[3]) > _LAST_ROW_TOLERANCE:
+        if _off_last_row(pose[:, 3]) <= _LAST_ROW_TOLERANCE:
             return "its translation is in the last row; transpose it, so that the last row is (0, 0, 0, 1)"
-        return f"its last row must be (0, 0, 0, 1), not {tuple(pose[3].tolist())}"
-    rotation = pose[:3, :3]
-    gram = rotation @ rotation.T
-    scale = float(np.sqrt(np.trace(gram) / 3))
-    if np.abs(gram - np.eye(3)).max() > _ORTHONORMAL_TOLERANCE:
-        if scale > 0 and np.abs(gram / scale**2 - np.eye(3)).max() <= _ORTHONORMAL_TOLERANCE:
-            return f"its rotation part is scaled by {scale:.6g}; divide it by that"
+        return f"its last row must be (0, 0, 0, 1), not {tuple(entry.item() for entry in pose[3])}"
+    gram = pose[:3, :3] @ pose[:3, :3].mT
+    if _off_identity(gram) > _ORTHONORMAL_TOLERANCE:
+        scale_squared = gram.trace() / 3
+        if _off_identity(gram / scale_squared) <= _ORTHONORMAL_TOLERANCE:
+            return f"its rotation part is scaled by {scale_squared.sqrt().item():.6g}; divide it by that"
         return "its upper left 3x3 block is not orthonormal"
-    if np.linalg.det(rotation) < 0:
-        return "it mirrors space (determinant -1): one axis has the wrong sign; a pose only turns and moves"
-    return None
+    return "it mirrors space (determinant -1): one axis has the wrong sign; a pose only turns and moves"

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..errors import UsageError
 from ._rays import Rays, ray_tangents
 
 Kernel = Callable[[Rays], tuple[Tensor, Tensor]]
@@ -24,13 +25,13 @@ class _Render(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-        source, direction, rays, _ = inputs
+        source, _, rays, _ = inputs
         _, by_ray = output
         ctx.mark_non_differentiable(by_ray)
         ctx.save_for_backward(by_ray)
         ctx.save_for_forward(by_ray)
         ctx.pixels = rays.pixels.to(by_ray)
-        ctx.dtypes = source.dtype, direction.dtype
+        ctx.like_rays = {"dtype": source.dtype, "device": source.device}
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None]:
@@ -38,17 +39,22 @@ class _Render(torch.autograd.Function):
         weighted = by_ray * grads[0][:, None]
         source = weighted[:, :3].sum(dim=(2, 3))
         direction = torch.einsum("bihw,hwj->bij", weighted[:, 3:], ctx.pixels)
-        return source.to(ctx.dtypes[0]), direction.to(ctx.dtypes[1]), None, None
+        return source.to(**ctx.like_rays), direction.to(**ctx.like_rays), None, None
 
     @staticmethod
-    def jvp(ctx: Any, source: Tensor, direction: Tensor, *_: None) -> tuple[Tensor, Tensor | None]:
+    def jvp(ctx: Any, source: Tensor, direction: Tensor, *_: None) -> tuple[Tensor, None]:
         (by_ray,) = ctx.saved_tensors
         turn = torch.einsum("bij,hwj->bihw", direction.to(by_ray), ctx.pixels)
         shift = source.to(by_ray)[:, :, None, None]
-        return (by_ray[:, :3] * shift + by_ray[:, 3:] * turn).sum(dim=1), torch.zeros_like(by_ray)
+        return (by_ray[:, :3] * shift + by_ray[:, 3:] * turn).sum(dim=1), None
+
+    @staticmethod
+    def vmap(*_: Any) -> None:
+        # torch.func.jacfwd maps over tangents, not rays, and yet asks whether there is a rule.
+        raise UsageError("render takes a batch of poses [B, 4, 4]; torch.func.vmap cannot map over it")
 
 
 def differentiable_render(rays: Rays, kernel: Kernel) -> Tensor:
     """Image [B, H, W] of the rays, differentiable once with respect to their source and direction."""
-    image, _ = _Render.apply(rays.source, rays.direction, rays, kernel)
+    image: Tensor = _Render.apply(rays.source, rays.direction, rays, kernel)[0]  # type: ignore[no-untyped-call]
     return image

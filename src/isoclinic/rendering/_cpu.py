@@ -4,27 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from numba import njit, prange
 from torch import Tensor
 
 from ._pack import PackedVolume
-from ._ray import render_pixel
+from ._ray import render_all
 from ._rays import Rays, kernel_arguments
-
-
-@njit(parallel=True, fastmath=True, error_model="numpy", boundscheck=False, cache=True)
-def _render(words, layout, detector, rays, tangents, exact, rows_first, image, jacobian):
-    batch, height, width = image.shape
-    for ray in prange(batch * height * width):
-        item = ray // (height * width)
-        pixel = ray % (height * width)
-        if rows_first:
-            u = pixel // height
-            v = pixel % height
-        else:
-            u = pixel % width
-            v = pixel // width
-        render_pixel(words, layout, detector, rays, tangents, exact, image, jacobian, item, u, v)
 
 
 def render_rays(packed: PackedVolume, rays: Rays, *, exact: bool) -> tuple[Tensor, Tensor]:
@@ -43,5 +27,5 @@ def render_rays(packed: PackedVolume, rays: Rays, *, exact: bool) -> tuple[Tenso
     jacobian = np.empty((batch, rays.tangents.shape[1], height, width), dtype=np.float32)
     # Rays next to each other along the volume's contiguous axis read the same cache lines: walk that way.
     along_u, along_v = rays.direction[:, 2, :2].abs().sum(dim=0).tolist()
-    _render(*kernel_arguments(packed, rays), exact, along_v > along_u, image, jacobian)
+    render_all(*kernel_arguments(packed, rays), exact, along_v > along_u, image, jacobian)
     return torch.from_numpy(image), torch.from_numpy(jacobian)

@@ -52,10 +52,11 @@ def pack(
     structures: Structures = None,
     material: Material = "all",
 ) -> PackedVolume:
-    """Pack the attenuation of a volume, averaged over blocks of `factors` voxels; kept while the volume lives.
+    """The packed attenuation of a volume, averaged over blocks of `factors` voxels; kept while it lives.
 
-    Averaging attenuation, not Hounsfield units, keeps line integrals: the conversion is not linear. Works
-    through the volume slab by slab, so that no full float copy ever exists.
+    Averaging attenuation, not Hounsfield units, keeps line integrals: the conversion is not linear. A block
+    that reaches beyond the volume is averaged with the empty space there. Works through the volume slab by
+    slab, so that no full float copy ever exists.
 
     Args:
         volume: the CT.
@@ -64,7 +65,7 @@ def pack(
         material: all of the attenuation, or its soft-tissue or bone component.
 
     Raises:
-        InputError: a structure the volume does not have.
+        UsageError: a structure or material the volume does not have.
     """
     key = (factors, None if structures is None else tuple(structures), material)
     levels = _cache.setdefault(volume, {})
@@ -86,7 +87,7 @@ def _pack(
     words = np.zeros(size, dtype=np.uint32)
     for i in range(shape[0]):
         rows = slice(i * factors[0], (i + 1) * factors[0])
-        mu = volume.attenuation(rows, structures=structures, material=material).mean(axis=0)
+        mu = volume.attenuation(rows, structures=structures, material=material).sum(axis=0) / factors[0]
         mu = _block_mean(mu, factors[1:])
         stored = np.rint(mu / scale).astype(np.uint32)
         words[i + 1, 1:-1, 1:-1] = stored
@@ -96,7 +97,7 @@ def _pack(
         words=words.ravel(),
         size=size,
         scale_per_mm=scale,
-        voxel_from_world=np.linalg.inv(world_from_voxel),
+        voxel_from_world=np.linalg.inv(world_from_voxel).astype(np.float64, copy=False),
     )
 
 
@@ -104,7 +105,7 @@ def _block_mean(plane: NDArray[np.float32], factors: tuple[int, ...]) -> NDArray
     if factors == (1, 1):
         return plane
     padding = [(0, -n % f) for n, f in zip(plane.shape, factors, strict=True)]
-    plane = np.pad(plane, padding, mode="edge")
+    plane = np.pad(plane, padding)
     rows, columns = (n // f for n, f in zip(plane.shape, factors, strict=True))
     blocks: NDArray[np.float32] = plane.reshape(rows, factors[0], columns, factors[1]).mean(axis=(1, 3))
     return blocks

@@ -1,7 +1,7 @@
 """One ray: its line integral and the derivatives of it, written once for processors and graphics cards.
 
-The functions below are plain Python that numba compiles: `_cpu` for threads, `_cuda` for a GPU. All of it is
-in voxel coordinates of a packed volume (see `_pack`): voxel centres at integers plus one, because one layer
+The functions below are plain Python that numba compiles: `render_all` for threads, `_cuda_kernel` for a GPU.
+Coordinates are those of a packed volume (see `_pack`): voxel centres at integers plus one, because one layer
 of empty voxels surrounds the CT, so that what enters or leaves it needs no special case.
 
 Along source + a * direction, 0 <= a <= 1, the integral is I = |ray|_mm * (integral of mu da). With
@@ -11,9 +11,9 @@ differentiated along the ray itself (integration by parts; mu = 0 outside the vo
     G . direction = mu(1) - mu(0),        H . direction = mu(1) - (integral of mu da).
 
 So only the two components across the axis along which the loop runs are accumulated; the third follows. The
-loop runs over the slabs of the axis along which the ray is steepest in voxels (Joseph, IEEE TMI 1982), in which
-a ray meets at most one voxel boundary of each other axis; every turn of it does the same work without a
-branch, so that it vectorises. Index arithmetic is 32 bit throughout: wider indices halve its speed.
+loop runs over the slabs of the axis along which the ray is steepest in voxels (Joseph, IEEE TMI 1982). In a
+slab a ray meets at most one voxel boundary of each other axis; every turn of the loop does the same work
+without a branch, so that it vectorises. Index arithmetic is 32 bit throughout: wider indices halve its speed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
+from numba import config, njit, prange
 
 _F = np.float32
 _U = np.uint32
@@ -29,14 +29,23 @@ _I = np.int32
 _LOW = np.uint32(0xFFFF)
 _SHIFT = np.uint32(16)
 
-# error_model: no checks for division by zero, which would keep the loops from vectorising.
-_compiled = njit(fastmath=True, error_model="numpy", boundscheck=False)
+
+def _compiled(**options):
+    """Compile with numba; the simulator of a GPU runs plain Python."""
+    if config.ENABLE_CUDASIM:
+        return lambda function: function
+    # error_model: no checks for division by zero, which would keep the loops from vectorising.
+    return njit(fastmath=True, error_model="numpy", boundscheck=False, **options)
+
 
 # A ray this close to parallel with a voxel plane [voxels per ray] never meets it within float32.
 _PARALLEL = 1e-9
+# Four float32 roundings of at most 2^-24 move a position in the loop by up to 2^-22 of itself; a loop that
+# ends twice that short of the last voxel loads nothing from beyond it.
+_INSIDE = 1.0 - 2.0**-21
 
 
-@_compiled
+@_compiled()
 def end_value(words, strides, size, x, y, z):
     """Stored value of the voxel that holds an end of the ray (edge coordinates); 0 outside the volume."""
     inside = 0.0 <= x < size[0] and 0.0 <= y < size[1] and 0.0 <= z < size[2]
@@ -46,9 +55,9 @@ def end_value(words, strides, size, x, y, z):
     return _F(_I(words[index] & _LOW))
 
 
-@_compiled
+@_compiled()
 def interval(source, direction, lower, upper, start, stop):
-    """The part of start <= a <= stop in which lower <= source + a * direction <= upper; empty if start > stop."""
+    """The part of [start, stop] in which lower <= source + a * direction <= upper; empty if start > stop."""
     if abs(direction) > _PARALLEL:
         first = (lower - source) / direction
         second = (upper - source) / direction
@@ -59,7 +68,7 @@ def interval(source, direction, lower, upper, start, stop):
     return start, stop
 
 
-@_compiled
+@_compiled()
 def trilinear_slabs(words, strides, size, source, direction):
     """Joseph's sum along axis 0 of its arguments: trilinear interpolation where the ray meets voxel planes.
 
@@ -81,19 +90,17 @@ def trilinear_slabs(words, strides, size, source, direction):
     end = source[0] + direction[0]
     lower = max(1.0, min(source[0], end))
     upper = min(size[0] - 2.0, max(source[0], end))
-    # Stay this far inside the empty border: float32 positions of some 1e3 voxels are good to 6e-5.
-    margin = 1e-4
-    lower, upper = interval(offset1, slope1, margin, size[1] - 1.0 - margin, lower, upper)
-    lower, upper = interval(offset2, slope2, margin, size[2] - 1.0 - margin, lower, upper)
-    first = math.ceil(lower)
-    count = _I(math.floor(upper) - first + 1)
+    lower, upper = interval(offset1, slope1, 0.0, (size[1] - 1.0) * _INSIDE, lower, upper)
+    lower, upper = interval(offset2, slope2, 0.0, (size[2] - 1.0) * _INSIDE, lower, upper)
 
     total = _F(0)
     g1 = _F(0)
     g2 = _F(0)
     h1 = _F(0)
     h2 = _F(0)
-    if count > 0:
+    if upper >= lower:
+        first = math.ceil(lower)
+        count = _I(math.floor(upper) - first + 1)
         y0 = _F(offset1 + first * slope1)
         z0 = _F(offset2 + first * slope2)
         dy = _F(slope1)
@@ -137,13 +144,14 @@ def trilinear_slabs(words, strides, size, source, direction):
     return total * thickness, g1 * thickness, g2 * thickness, h1 * thickness, h2 * thickness, _F(0), _F(0)
 
 
-@_compiled
+@_compiled()
 def siddon_slabs(words, strides, size, source, direction):
     """Siddon's exact integral through piecewise constant voxels (Med. Phys. 12, 252, 1985), slab by slab.
 
     Within a slab of the loop axis the ray crosses at most one boundary of either other axis, hence at most
-    three voxels. A boundary of axis j crossed at a, where mu jumps by d mu, adds d mu / direction_j to G_j and
-    a times that to H_j. Arguments and result as for `trilinear_slabs`.
+    three voxels (rounding must not make it two boundaries where the ray runs at 45 degrees). A boundary of
+    axis j crossed at a, where mu jumps by d mu, adds d mu / direction_j to G_j and a times that to H_j.
+    Arguments and result as for `trilinear_slabs`.
     """
     slope1 = direction[1] / direction[0]
     slope2 = direction[2] / direction[0]
@@ -189,9 +197,9 @@ def siddon_slabs(words, strides, size, source, direction):
             near = max(_F(k), enter)
             far = min(_F(k + 1), leave)
             iy = min(max(_I(y0 + near * dy), _I(0)), last_row)
-            jy = min(max(_I(y0 + far * dy), _I(0)), last_row)
+            jy = min(max(_I(y0 + far * dy), _I(iy - 1), _I(0)), _I(iy + 1), last_row)
             iz = min(max(_I(z0 + near * dz), _I(0)), last_column)
-            jz = min(max(_I(z0 + far * dz), _I(0)), last_column)
+            jz = min(max(_I(z0 + far * dz), _I(iz - 1), _I(0)), _I(iz + 1), last_column)
             cross_y = min(max((_F(max(iy, jy)) - y0) * per_y, near), far) if iy != jy else far
             cross_z = min(max((_F(max(iz, jz)) - z0) * per_z, near), far) if iz != jz else far
             y_first = cross_y <= cross_z
@@ -225,7 +233,7 @@ def siddon_slabs(words, strides, size, source, direction):
     return total * _F(abs(1.0 / direction[0])), g1, g2, h1, h2, at_source, at_detector
 
 
-@_compiled
+@_compiled()
 def line_integral(words, strides, size, source, direction, exact):
     """Integral along one ray and its derivatives, in stored units per |ray|_mm.
 
@@ -273,7 +281,7 @@ def line_integral(words, strides, size, source, direction, exact):
     return total, g1, g2, g0, h1, h2, h0
 
 
-@_compiled
+@_compiled()
 def render_pixel(words, layout, detector, rays, tangents, exact, image, jacobian, item, u, v):
     """Integral and derivatives of pixel (u, v) of one pose, written to image[item] and jacobian[item].
 
@@ -311,3 +319,22 @@ def render_pixel(words, layout, detector, rays, tangents, exact, image, jacobian
         change += h1 * (t[1, 0] * u + t[1, 1] * v + t[1, 2])
         change += h2 * (t[2, 0] * u + t[2, 1] * v + t[2, 2])
         jacobian[item, p, v, u] = change * length
+
+
+@_compiled(parallel=True, cache=True)
+def render_all(words, layout, detector, rays, tangents, exact, down_first, image, jacobian):
+    """`render_pixel` for all pixels of all poses, on threads; along columns of the image when `down_first`.
+
+    It stands here because numba's cache on disk notices changes of the compiled function's own file only.
+    """
+    batch, height, width = image.shape
+    for ray in prange(batch * height * width):
+        item = ray // (height * width)
+        pixel = ray % (height * width)
+        if down_first:
+            u = pixel // height
+            v = pixel % height
+        else:
+            u = pixel % width
+            v = pixel // width
+        render_pixel(words, layout, detector, rays, tangents, exact, image, jacobian, item, u, v)

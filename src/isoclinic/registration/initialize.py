@@ -1,0 +1,118 @@
+"""First poses without training: a matrix, a pose file, C-arm angles, or a standard view."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import InputError, UsageError
+from ..geometry import as_poses, se3
+from ..volumes import Volume, XRay
+from .pose_file import read_initial_pose
+
+# (primary, secondary) C-arm angles in DICOM's sense [deg]: where the detector is, seen from the patient.
+PRESETS = {"ap": (180.0, 0.0), "pa": (0.0, 0.0), "left": (90.0, 0.0), "right": (-90.0, 0.0)}
+
+# Of C-arms and angiography units, where the file does not say: the isocentre lies at about two thirds of the
+# way (source-detector 1000-1200 mm, source-isocentre 700-800 mm).
+_ISOCENTRE_SHARE = 0.67
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class InitialPose:
+    """Where a registration starts.
+
+    Attributes:
+        camera_from_world: [4, 4], float64.
+        source: what it came from, for people to read.
+        rough: whether it is only a standard view, so that the search must reach far.
+    """
+
+    camera_from_world: Tensor
+    source: str
+    rough: bool
+
+
+def initial_pose(volume: Volume, xray: XRay, init: Any = None) -> InitialPose:
+    """The starting pose that `init` means.
+
+    Args:
+        volume: the CT; views are centred on it.
+        xray: the X-ray; gives the distances, and the angles for "dicom".
+        init: camera_from_world [4, 4]; the path of a pose file; "ap", "pa", "left" or "right" (the side the
+            detector is on; "ap" and "pa" name the way of the beam); "dicom" for the C-arm angles of the file;
+            None for "dicom" where the file has angles, else "ap".
+
+    Raises:
+        UsageError: a name that is none of these, or "dicom" without angles.
+        InputError: a pose or pose file that cannot be used, or one that does not see the CT.
+    """
+    if init is None:
+        init = "ap" if xray.primary_angle_deg is None else "dicom"
+    if isinstance(init, str) and init in PRESETS:
+        return InitialPose(
+            camera_from_world=view(volume, xray, *PRESETS[init]), source=f"preset {init}", rough=True
+        )
+    if isinstance(init, str) and init == "dicom":
+        if xray.primary_angle_deg is None:
+            raise UsageError(
+                "init 'dicom': the X-ray has no C-arm angles; give --primary-angle-deg and "
+                "--secondary-angle-deg, a preset or a pose file"
+            )
+        pose = view(volume, xray, xray.primary_angle_deg, xray.secondary_angle_deg or 0.0)
+        return InitialPose(camera_from_world=pose, source="C-arm angles", rough=True)
+    if isinstance(init, str | Path):
+        if not Path(init).exists():
+            raise UsageError(
+                f"init {str(init)!r} is neither a file nor one of {', '.join([*PRESETS, 'dicom'])}"
+            )
+        pose, source = read_initial_pose(init), f"file {init}"
+    else:
+        pose, source = as_poses(init, "init"), "matrix"
+        if len(pose) != 1:
+            raise InputError(f"init must be one pose [4, 4], not {len(pose)}")
+    pose = pose.reshape(4, 4)
+    _check_sees(volume, xray, pose, source)
+    return InitialPose(camera_from_world=pose, source=source, rough=False)
+
+
+def view(volume: Volume, xray: XRay, primary_angle_deg: float, secondary_angle_deg: float) -> Tensor:
+    """camera_from_world [4, 4] of a C-arm turned to these angles about the centre of the CT.
+
+    DICOM PS3.3 C.8.7.5.1.2: the detector is in front of the patient at 0/0, at the patient's left at a primary
+    angle of 90 and at the head at a secondary angle of 90 degrees. The image's upward direction is the
+    patient's cranial one.
+    """
+    primary, secondary = np.deg2rad([primary_angle_deg, secondary_angle_deg])
+    to_detector = np.array(
+        [-np.sin(primary) * np.cos(secondary), np.cos(primary) * np.cos(secondary), np.sin(secondary)]
+    )
+    cranial = np.array([0.0, 0.0, 1.0])
+    down = -(cranial - cranial @ to_detector * to_detector)
+    if np.linalg.norm(down) < 1e-6:
+        # Looking along the body there is no cranial direction in the image: the patient's front is up.
+        down = np.array([0.0, -1.0, 0.0])
+    down /= np.linalg.norm(down)
+    rotation = np.stack([np.cross(down, to_detector), down, to_detector])
+    distance = xray.source_isocentre_mm or _ISOCENTRE_SHARE * xray.camera.sdd_mm
+    translation = -rotation @ volume.isocentre_world + np.array([0.0, 0.0, distance])
+    return se3.rigid(torch.from_numpy(rotation), torch.from_numpy(translation))
+
+
+def _check_sees(volume: Volume, xray: XRay, camera_from_world: Tensor, source: str) -> None:
+    """Some corner, face centre or the middle of the CT must project near the image."""
+    grid = torch.cartesian_prod(*[torch.linspace(0, n - 1, 5, dtype=torch.float64) for n in volume.shape])
+    world_from_voxel = torch.from_numpy(volume.world_from_voxel)
+    points = grid @ world_from_voxel[:3, :3].T + world_from_voxel[:3, 3]
+    u, v = xray.camera.project(points, camera_from_world).unbind(-1)
+    seen = (u > -0.5) & (u < xray.camera.width - 0.5) & (v > -0.5) & (v < xray.camera.height - 0.5)
+    if not seen.any():
+        raise InputError(
+            f"the initial pose ({source}) does not see the CT: no part of it projects onto the X-ray; check "
+            "that it is camera_from_world in RAS millimetres (see docs/conventions.md), or start from a preset"
+        )

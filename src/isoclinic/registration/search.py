@@ -1,0 +1,131 @@
+"""Coarse multi-start: many orientations, each slid over all positions at once by correlation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import UsageError
+from ..geometry import se3
+from ..rendering import Projector
+from . import _local_kernel
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchConfig:
+    """Where a registration looks for its start.
+
+    Attributes:
+        candidates: orientations and depths tried; 0 starts from the initial pose alone.
+        rotation_deg: reach about the camera's x, y and z axes [deg], semi-axes of an ellipsoid.
+        depth_mm: reach along the viewing direction [mm].
+        pixels: longer side of the image the search works on [px].
+        window_px: side of the window for local standardisation [px], odd.
+        margin: how far the anatomy may lie beside where the initial pose puts it, as a fraction of the image.
+        keep: best candidates that are handed on.
+    """
+
+    candidates: int = 128
+    rotation_deg: tuple[float, float, float] = (22.0, 22.0, 22.0)
+    depth_mm: float = 0.0
+    pixels: int = 32
+    window_px: int = 11
+    margin: float = 0.5
+    keep: int = 16
+
+    def __post_init__(self) -> None:
+        if self.candidates < 0 or self.pixels < 8 or self.keep < 1:
+            raise UsageError("a search needs candidates >= 0, pixels >= 8 and keep >= 1")
+        if self.window_px < 3 or self.window_px % 2 == 0:
+            raise UsageError(f"the search's window_px must be odd and at least 3, not {self.window_px}")
+        if min(*self.rotation_deg, self.depth_mm, self.margin) < 0:
+            raise UsageError("the search's rotation_deg, depth_mm and margin must not be negative")
+
+
+def search(
+    projector: Projector, fixed: Tensor, weight: Tensor, start: Tensor, config: SearchConfig
+) -> tuple[Tensor, Tensor]:
+    """Best poses around `start`, by local correlation at the best in-plane position of each candidate.
+
+    Orientations and depths are drawn from a low-discrepancy sequence; every candidate is rendered once in a
+    field of view wider than the X-ray, and its correlation with the X-ray for all in-plane shifts is one
+    product of Fourier transforms (masked normalised correlation, Padfield, IEEE TIP 2012, with one mask).
+
+    Args:
+        projector: renders the CT with the camera of `fixed`.
+        fixed: X-ray as line integrals [H, W], float32.
+        weight: confidence of its pixels [H, W].
+        start: initial camera_from_world [4, 4], float64.
+        config: reach and effort.
+
+    Returns:
+        (poses [K, 4, 4], correlation [K]), best first, K <= config.keep.
+    """
+    height, width = fixed.shape
+    above, beside = round(height * config.margin), round(width * config.margin)
+    tangents = _candidates(config)
+    poses = se3.perturb(start.expand(len(tangents), 4, 4), tangents, projector.isocentre_world)
+    wide = projector.camera.pad(top=above, bottom=above, left=beside, right=beside)
+    moving = _standardized(projector.image(poses, wide).cpu(), torch.ones(wide.height, wide.width), config)
+    target = _standardized(fixed[None], weight, config)[0]
+
+    correlation = _sliding_correlation(moving, target, weight)
+    best, place = correlation.flatten(1).max(dim=1)
+    row, column = place // correlation.shape[2], place % correlation.shape[2]
+    order = best.argsort(descending=True)[: config.keep]
+    centre = poses[order, 2, :3] @ projector.isocentre_world + poses[order, 2, 3]
+    shift = torch.zeros(len(order), 6, dtype=torch.float64)
+    shift[:, 3] = -(column[order] - beside) * centre / projector.camera.fx
+    shift[:, 4] = -(row[order] - above) * centre / projector.camera.fy
+    return se3.perturb(poses[order], shift, projector.isocentre_world), best[order]
+
+
+def _sliding_correlation(moving: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """Weighted correlation of `target` [h, w] with every h x w part of `moving` [B, H, W]: all offsets."""
+    size = moving.shape[1:]
+    offsets = size[0] - target.shape[0] + 1, size[1] - target.shape[1] + 1
+
+    def slide(image: Tensor, template: Tensor) -> Tensor:
+        spectrum = torch.fft.rfft2(image) * torch.fft.rfft2(template, s=size).conj()
+        return torch.fft.irfft2(spectrum, s=size)[:, : offsets[0], : offsets[1]]
+
+    energy = slide(moving.square(), weight) * (weight * target.square()).sum()
+    # Where the view is all but empty the correlation is rounding; half a per cent of the largest is empty.
+    empty = 0.005 * energy.amax(dim=(1, 2), keepdim=True) + 1e-6
+    return slide(moving, weight * target) / energy.clamp(min=empty).sqrt()
+
+
+def _standardized(image: Tensor, weight: Tensor, config: SearchConfig) -> Tensor:
+    # Both images are standardised over their own contrast: the search compares pattern, not tone.
+    contrast = image.flatten(1).std(dim=1).clamp(min=1e-6)[:, None, None]
+    no_change = image.new_zeros(len(image), 0, *image.shape[1:])
+    standardized, _ = _local_kernel.standardize(
+        image / contrast, no_change, weight, radius=config.window_px // 2, floor=0.05
+    )
+    return standardized
+
+
+def _candidates(config: SearchConfig) -> Tensor:
+    """Tangents [N, 6] that fill the ellipsoid of rotations and the range of depths; the first is zero.
+
+    Points of the R_d sequence (Roberts 2018): multiples of powers of 1/g modulo 1, with g^(d + 1) = g + 1.
+    """
+    dimensions = 4
+    g = 2.0
+    for _ in range(64):
+        g = (1 + g) ** (1 / (dimensions + 1))
+    steps = g ** -np.arange(1, dimensions + 1)
+    unit = (0.5 + np.arange(config.candidates)[:, None] * steps) % 1
+    radius = np.cbrt(unit[:, 0])
+    height = 2 * unit[:, 1] - 1
+    around = 2 * np.pi * unit[:, 2]
+    equator = np.sqrt(1 - height**2)
+    direction = np.stack([equator * np.cos(around), equator * np.sin(around), height], axis=1)
+    tangents = np.zeros((config.candidates, 6))
+    tangents[:, :3] = radius[:, None] * direction * np.deg2rad(config.rotation_deg)
+    tangents[:, 5] = (2 * unit[:, 3] - 1) * config.depth_mm
+    tangents[0] = 0
+    return torch.from_numpy(tangents)

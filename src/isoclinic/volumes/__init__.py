@@ -1,0 +1,24 @@
+"""CT volumes and X-rays with their place in the world, and what becomes of their values."""
+
+from ._warnings import GeometryWarning
+from .attenuation import AttenuationConfig, Material, mu_from_hu, split_materials
+from .masks import MaskConfig, Masks, find_masks
+from .preprocess import PreprocessConfig, line_integrals
+from .volume import Volume
+from .xray import XRay, XRayOptions
+
+__all__ = [
+    "AttenuationConfig",
+    "GeometryWarning",
+    "MaskConfig",
+    "Masks",
+    "Material",
+    "PreprocessConfig",
+    "Volume",
+    "XRay",
+    "XRayOptions",
+    "find_masks",
+    "line_integrals",
+    "mu_from_hu",
+    "split_materials",
+]

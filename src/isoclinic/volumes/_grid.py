@@ -1,0 +1,70 @@
+"""What every image reader shares: slabs to a compact HU array, and the checks of values and affines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InputError
+
+HuArray = NDArray[np.int16] | NDArray[np.float32]
+LabelArray = NDArray[np.uint8] | NDArray[np.uint16]
+Grid = tuple[HuArray, NDArray[np.float64]]
+"""Values [nx, ny, nz] and world_from_voxel [4, 4], voxel centres at integers, world in RAS mm."""
+
+RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+_SLAB = 16
+
+
+def slabs_of(stored: NDArray[np.generic], slope: float, intercept: float) -> Iterator[NDArray[np.float32]]:
+    """The rescaled values of [nx, ny, nz] in float32 slabs along the last axis."""
+    for first in range(0, stored.shape[-1], _SLAB):
+        slab = stored[..., first : first + _SLAB].astype(np.float32)
+        if slope != 1:
+            slab *= np.float32(slope)
+        if intercept != 0:
+            slab += np.float32(intercept)
+        yield slab
+
+
+def compact(shape: tuple[int, int, int], slabs: Iterable[NDArray[np.float32]], path: Path) -> HuArray:
+    """Gather slabs along the last axis: int16 if all values are whole numbers within its range, else float32.
+
+    Raises:
+        InputError: NaN or infinite values.
+    """
+    values: HuArray = np.empty(shape, dtype=np.int16)
+    first = not_finite = 0
+    for slab in slabs:
+        if values.dtype == np.int16 and not _fits_int16(slab):
+            values = values.astype(np.float32)
+        last = first + slab.shape[-1]
+        not_finite += slab.size - int(np.isfinite(slab).sum())
+        values[..., first:last] = slab
+        first = last
+    if not_finite:
+        raise InputError(
+            f"{path} contains {not_finite} NaN or infinite voxels; replace them by air (-1000 HU)"
+        )
+    return values
+
+
+def check_affine(affine: NDArray[np.float64], source: str | Path) -> None:
+    """Raise InputError unless the affine [4, 4] is finite, homogeneous and invertible."""
+    if affine.shape != (4, 4) or not np.isfinite(affine).all():
+        raise InputError(f"the affine of {source} must be a finite 4x4 matrix, not\n{affine}")
+    if not np.array_equal(affine[3], [0, 0, 0, 1]):
+        raise InputError(f"the last row of the affine of {source} must be (0, 0, 0, 1), not {affine[3]}")
+    # The determinant over the product of the axes' lengths does not depend on the unit of length.
+    lengths = np.linalg.norm(affine[:3, :3], axis=0)
+    if lengths.min() == 0 or abs(np.linalg.det(affine[:3, :3] / lengths)) < 1e-6:
+        raise InputError(f"the affine of {source} is singular: two of its axes coincide or one has no length")
+
+
+def _fits_int16(slab: NDArray[np.float32]) -> bool:
+    limits = np.iinfo(np.int16)
+    return bool((slab == np.rint(slab)).all() and slab.min() >= limits.min and slab.max() <= limits.max)

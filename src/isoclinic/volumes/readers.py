@@ -1,0 +1,109 @@
+"""Image files to voxel grids in the RAS world: one function for every format."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InputError
+from ._dicom_series import read_dicom_series
+from ._grid import Grid, LabelArray, check_affine
+from ._itk import read_itk
+from ._nifti import read_nifti
+from ._warnings import GeometryWarning
+
+__all__ = [
+    "read_grid",
+    "read_label_names",
+    "read_labels",
+    "warn_unless_hounsfield",
+]
+
+_NIFTI = (".nii", ".nii.gz")
+_ITK = (".nrrd", ".nhdr", ".mha", ".mhd")
+
+
+def read_grid(path: Path) -> Grid:
+    """Values (int16 or float32, [nx, ny, nz]) and world_from_voxel [4, 4] of an image file or DICOM folder.
+
+    Raises:
+        InputError: a path that does not exist, has an unknown format, or cannot be read as a volume.
+    """
+    if not path.exists():
+        raise InputError(f"{path} does not exist")
+    name = path.name.lower()
+    if path.is_dir() or name.endswith((".dcm", ".ima")) or _is_dicom(path):
+        values, affine = read_dicom_series(path)
+    elif name.endswith(_NIFTI):
+        values, affine = read_nifti(path)
+    elif name.endswith(_ITK):
+        values, affine = read_itk(path)
+    else:
+        raise InputError(
+            f"{path} has no known volume format; use NIfTI ({', '.join(_NIFTI)}), NRRD or MetaImage "
+            f"({', '.join(_ITK)}) or a folder of DICOM files"
+        )
+    check_affine(affine, path)
+    return values, affine
+
+
+def read_labels(path: Path) -> tuple[LabelArray, NDArray[np.float64]]:
+    """Labels (uint8 or uint16, [nx, ny, nz]) and world_from_voxel [4, 4] of a label map.
+
+    Raises:
+        InputError: as for `read_grid`, or values that are not whole numbers from 0 to 65535.
+    """
+    values, affine = read_grid(path)
+    low, high = values.min(), values.max()
+    labels: LabelArray = values.astype(np.uint8) if high < 256 else values.astype(np.uint16)
+    if low < 0 or high > 65535 or not np.array_equal(labels, values):
+        raise InputError(
+            f"{path} is no label map: labels are whole numbers from 0 to 65535, "
+            f"but its values run from {low} to {high}"
+        )
+    return labels, affine
+
+
+def read_label_names(labels: Path) -> dict[int, str]:
+    """Names of the structures from the JSON file of the label map's name beside it; empty without one.
+
+    Raises:
+        InputError: a file that is not a JSON object of names by label.
+    """
+    stem = labels.name.removesuffix(".gz").rsplit(".", 1)[0]
+    path = labels.with_name(f"{stem}.json")
+    if not path.is_file():
+        return {}
+    try:
+        return {int(label): str(name) for label, name in json.loads(path.read_text("utf-8")).items()}
+    except (AttributeError, ValueError) as error:
+        raise InputError(f'{path} must map labels to names, as {{"1": "hip_left"}}: {error}') from error
+
+
+def warn_unless_hounsfield(hu: NDArray[np.generic], path: str | Path) -> None:
+    """Warn (GeometryWarning) about values that cannot be Hounsfield units: water is 0 and air about -1000."""
+    low, high = float(hu.min()), float(hu.max())
+    if low == high:
+        problem = f"every voxel is {low:g}"
+    elif low >= 0 and high > 255:
+        problem = (
+            f"no value is below 0 ({low:g} to {high:g}): the rescale intercept, often -1024, seems missing"
+        )
+    elif low >= 0 or (low >= -1.5 and high <= 1.5):
+        problem = f"the values run from {low:g} to {high:g}, so they seem windowed or normalised"
+    else:
+        return
+    warnings.warn(
+        f"{path} does not look like Hounsfield units: {problem}. Renderings will not look like X-rays",
+        GeometryWarning,
+        stacklevel=3,
+    )
+
+
+def _is_dicom(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(132)[128:] == b"DICM"

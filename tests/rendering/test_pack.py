@@ -1,0 +1,127 @@
+"""What the kernels read: quantised attenuation, averaged over blocks, with an empty border."""
+
+import gc
+import weakref
+
+import numpy as np
+import pytest
+import torch
+
+from isoclinic.errors import UsageError
+from isoclinic.rendering import pack, render
+from isoclinic.volumes import Volume
+
+from .scenes import CAMERA, affine, labelled_volume, noise_volume, pose
+
+FACTORS = [(1, 1, 1), (2, 2, 1), (2, 3, 4), (5, 4, 3), (12, 10, 14), (1, 7, 1)]
+
+
+def block_sums(mu: np.ndarray, factors: tuple[int, int, int]) -> np.ndarray:
+    """Sums over blocks, one block at a time."""
+    counts = [-(-n // f) for n, f in zip(mu.shape, factors, strict=True)]
+    sums = np.empty(counts)
+    for index in np.ndindex(*counts):
+        window = tuple(slice(i * f, (i + 1) * f) for i, f in zip(index, factors, strict=True))
+        sums[index] = mu[window].astype(np.float64).sum()
+    return sums
+
+
+@pytest.mark.parametrize("factors", FACTORS)
+def test_voxels_are_block_means_to_half_a_stored_unit(factors):
+    """Beyond the volume a block is empty. float32 means add a rounding of 2^-24 for each of their terms."""
+    volume = noise_volume()
+    packed = pack(volume, factors)
+    mu = volume.attenuation()
+    expected = block_sums(mu, factors) / np.prod(factors)
+    dense = packed.dense(torch.float64).numpy()
+    assert packed.size == tuple(n + 2 for n in expected.shape) == dense.shape
+    rounding = sum(factors) * 2.0**-24 * mu.max()
+    assert np.abs(dense[1:-1, 1:-1, 1:-1] - expected).max() <= packed.scale_per_mm / 2 + rounding
+    border = dense.copy()
+    border[1:-1, 1:-1, 1:-1] = 0
+    assert not border.any()
+
+
+@pytest.mark.parametrize("factors", FACTORS)
+def test_each_word_holds_its_voxel_and_the_next(factors):
+    packed = pack(noise_volume(), factors)
+    words = packed.words.reshape(packed.size)
+    assert np.array_equal(words[..., :-1] >> 16, words[..., 1:] & 0xFFFF)
+    assert not (words[..., -1] >> 16).any()
+    assert packed.words.dtype == np.uint32
+
+
+def test_the_range_of_16_bits_is_used():
+    volume = noise_volume()
+    packed = pack(volume)
+    assert (packed.words & 0xFFFF).max() == 65535
+    assert packed.scale_per_mm == pytest.approx(volume.attenuation().max() / 65535, rel=1e-6)
+
+
+@pytest.mark.parametrize("factors", FACTORS)
+def test_packed_voxels_stay_where_their_block_is(factors):
+    volume = noise_volume(world_from_voxel=affine((2, 0, 1), (-1, 1, 1)))
+    packed = pack(volume, factors)
+    for index in [(0, 0, 0), (0, 0, 1)]:
+        centre = [f * i + (f - 1) / 2 for f, i in zip(factors, index, strict=True)]
+        world = volume.world_from_voxel @ [*centre, 1]
+        assert packed.voxel_from_world @ world == pytest.approx([i + 1 for i in index] + [1], abs=1e-9)
+
+
+@pytest.mark.parametrize("material", ["soft_tissue", "bone"])
+def test_materials_add_up(material):
+    volume = labelled_volume()
+    dense = pack(volume, material=material).dense(torch.float64).numpy()[1:-1, 1:-1, 1:-1]
+    assert np.abs(dense - volume.attenuation(material=material)).max() <= pack(volume).scale_per_mm * 0.5001
+    assert dense.any()
+
+
+def test_structures_are_cut_out_where_they_are():
+    volume = labelled_volume()
+    packed = pack(volume, structures=("tibia",))
+    assert packed.size == (6 + 2, 4 + 2, 5 + 2)
+    assert packed.voxel_from_world @ volume.world_from_voxel @ [5, 2, 7, 1] == pytest.approx([1, 1, 1, 1])
+    dense = packed.dense(torch.float64).numpy()[1:-1, 1:-1, 1:-1]
+    assert np.abs(dense - volume.attenuation()[5:11, 2:6, 7:12]).max() <= packed.scale_per_mm * 0.5001
+
+
+@pytest.mark.parametrize("hu", [-1000.0, -2000.0])
+def test_a_volume_of_air_is_empty(hu):
+    volume = Volume(hu=np.full((3, 4, 5), hu, dtype=np.float32), world_from_voxel=affine())
+    assert not pack(volume).words.any()
+    assert not render(volume, CAMERA, pose(volume)).any()
+
+
+def test_levels_are_kept_while_the_volume_lives():
+    volume = labelled_volume()
+    packed = pack(volume, (2, 2, 1))
+    assert pack(volume, (2, 2, 1)) is packed
+    others = [
+        pack(volume),
+        pack(volume, (2, 2, 1), material="bone"),
+        pack(volume, (2, 2, 1), structures=(1,)),
+        pack(labelled_volume(), (2, 2, 1)),
+    ]
+    assert all(other is not packed for other in others)
+    alive = weakref.ref(packed)
+    del volume, packed, others
+    gc.collect()
+    assert alive() is None
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"structures": ("fibula",)}, "fibula"),
+        ({"structures": (9,)}, "9"),
+        ({"material": "metal"}, "metal"),
+    ],
+)
+def test_unknown_parts_are_named(options, message):
+    with pytest.raises(UsageError, match=message):
+        pack(labelled_volume(), **options)
+
+
+def test_structures_need_labels():
+    with pytest.raises(UsageError, match="label"):
+        pack(noise_volume(), structures=(1,))

@@ -1,0 +1,330 @@
+"""DICOM series written slice by slice with pydicom, and SimpleITK's GDCM reader as the oracle."""
+
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+import SimpleITK as sitk
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, JPEG2000Lossless, RLELossless, generate_uid
+from scipy.spatial.transform import Rotation
+
+from isoclinic.errors import InputError
+from isoclinic.volumes import GeometryWarning, Volume
+
+TURN = Rotation.from_euler("xyz", [5, -10, 20], degrees=True).as_matrix()
+SPACING = (0.8, 0.6, 2.5)  # along columns' index, rows' index, slices
+ORIGIN_LPS = np.array([-12.0, -34.0, 56.0])
+
+
+def hounsfield(shape: tuple[int, int, int] = (7, 6, 5)) -> np.ndarray:
+    return np.random.default_rng(0).integers(-1000, 1500, shape).astype(np.int16)
+
+
+def world_from_voxel(turn: np.ndarray = TURN) -> np.ndarray:
+    """RAS, from the definition of the tags; nothing but signs between it and LPS."""
+    affine = np.eye(4)
+    affine[:3, :3] = turn * np.array(SPACING)
+    affine[:3, 3] = ORIGIN_LPS
+    return np.diag([-1, -1, 1, 1]) @ affine
+
+
+def write_series(folder: Path, hu: np.ndarray, turn: np.ndarray = TURN, **tags) -> list[Path]:
+    """One file per slice, named and numbered in an order that has nothing to do with position."""
+    folder.mkdir(exist_ok=True)
+    series, paths = generate_uid(), []
+    shuffled = np.random.default_rng(1).permutation(hu.shape[2])
+    for index in range(hu.shape[2]):
+        meta = FileMetaDataset()
+        meta.MediaStorageSOPClassUID, meta.TransferSyntaxUID = CTImageStorage, ExplicitVRLittleEndian
+        meta.MediaStorageSOPInstanceUID = generate_uid()
+        path = folder / f"IM{shuffled[index]:03d}.dcm"
+        slice_ = FileDataset(path, {}, file_meta=meta, preamble=bytes(128))
+        slice_.SOPClassUID, slice_.SOPInstanceUID = CTImageStorage, meta.MediaStorageSOPInstanceUID
+        slice_.Modality, slice_.SeriesInstanceUID, slice_.InstanceNumber = "CT", series, shuffled[index] + 1
+        slice_.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
+        slice_.ImageOrientationPatient = turn[:, :2].T.ravel().tolist()
+        slice_.ImagePositionPatient = (ORIGIN_LPS + index * SPACING[2] * turn[:, 2]).tolist()
+        slice_.PixelSpacing = [SPACING[1], SPACING[0]]  # DICOM: between rows, then between columns
+        slice_.Rows, slice_.Columns = hu.shape[1], hu.shape[0]
+        slice_.SamplesPerPixel, slice_.PhotometricInterpretation = 1, "MONOCHROME2"
+        slice_.BitsAllocated = slice_.BitsStored = 16
+        slice_.HighBit, slice_.PixelRepresentation = 15, 0
+        slice_.RescaleSlope, slice_.RescaleIntercept = 1, -1024
+        slice_.PixelData = (hu[:, :, index].T.astype(np.int32) + 1024).astype(np.uint16).tobytes()
+        for name, value in tags.items():
+            setattr(slice_, name, value)
+        slice_.save_as(path, enforce_file_format=True)
+        paths.append(path)
+    return paths
+
+
+def edit(path: Path, **tags) -> None:
+    """Change tags of a file; None removes one."""
+    dataset = pydicom.dcmread(path)
+    for name, value in tags.items():
+        if value is None:
+            delattr(dataset, name)
+        else:
+            setattr(dataset, name, value)
+    dataset.save_as(path)
+
+
+def by_simpleitk(paths: list[Path]) -> sitk.Image:
+    """GDCM's reading of files sorted by position."""
+    reader = sitk.ImageSeriesReader()
+    reader.SetFileNames([str(path) for path in paths])
+    return reader.Execute()
+
+
+class TestSeries:
+    def test_sorted_by_position_and_in_place(self, tmp_path: Path) -> None:
+        write_series(tmp_path / "ct", hounsfield())
+        (tmp_path / "ct" / "README.txt").write_text("not DICOM")
+        volume = Volume.read(tmp_path / "ct")
+        assert volume.hu.dtype == np.int16
+        np.testing.assert_array_equal(volume.hu, hounsfield())
+        np.testing.assert_allclose(volume.world_from_voxel, world_from_voxel(), atol=1e-9)
+
+    def test_agrees_with_simpleitk(self, tmp_path: Path) -> None:
+        paths = write_series(tmp_path / "ct", hounsfield())
+        volume, image = Volume.read(tmp_path / "ct"), by_simpleitk(paths)
+        np.testing.assert_array_equal(volume.hu, sitk.GetArrayFromImage(image).transpose(2, 1, 0))
+        for voxel in ((0, 0, 0), (6, 0, 0), (0, 5, 0), (0, 0, 4), (3, 2, 1)):
+            lps = np.array(image.TransformIndexToPhysicalPoint(voxel))
+            np.testing.assert_allclose(
+                (volume.world_from_voxel @ [*voxel, 1])[:3], lps * [-1, -1, 1], atol=1e-6
+            )
+
+    def test_slices_against_the_normal_are_reversed_not_mirrored(self, tmp_path: Path) -> None:
+        # The same patient scanned from head to feet: slice 0 is the highest.
+        paths = write_series(tmp_path / "ct", hounsfield())
+        for index, path in enumerate(paths):
+            position = ORIGIN_LPS - index * SPACING[2] * TURN[:, 2]
+            edit(path, ImagePositionPatient=position.tolist())
+        volume = Volume.read(tmp_path / "ct")
+        np.testing.assert_array_equal(volume.hu, hounsfield()[:, :, ::-1])
+        first = (volume.world_from_voxel @ [0, 0, 4, 1])[:3]
+        np.testing.assert_allclose(first, ORIGIN_LPS * [-1, -1, 1], atol=1e-9)
+
+    @pytest.mark.parametrize(
+        "turn", [np.eye(3)[:, [1, 2, 0]], np.diag([1.0, -1, -1])], ids=["sagittal", "prone"]
+    )
+    def test_other_planes(self, tmp_path: Path, turn: np.ndarray) -> None:
+        write_series(tmp_path / "ct", hounsfield(), turn)
+        volume = Volume.read(tmp_path / "ct")
+        np.testing.assert_array_equal(volume.hu, hounsfield())
+        np.testing.assert_allclose(volume.world_from_voxel, world_from_voxel(turn), atol=1e-9)
+
+    def test_one_file_stands_for_its_series(self, tmp_path: Path) -> None:
+        paths = write_series(tmp_path / "ct", hounsfield())
+        write_series(tmp_path / "other", hounsfield()[:, :, :3])
+        for file in (tmp_path / "other").iterdir():
+            file.rename(tmp_path / "ct" / f"other_{file.name}")
+        np.testing.assert_array_equal(Volume.read(paths[2]).hu, hounsfield())
+        paths[2].rename(tmp_path / "ct" / "no_suffix")
+        np.testing.assert_array_equal(Volume.read(tmp_path / "ct" / "no_suffix").hu, hounsfield())
+
+    def test_several_series_are_listed(self, tmp_path: Path) -> None:
+        write_series(tmp_path / "a", hounsfield(), SeriesDescription="bone kernel")
+        write_series(tmp_path / "b", hounsfield()[:, :, :3], SeriesDescription="soft kernel")
+        with pytest.raises(InputError, match=r"2 CT series(.|\n)*5 slices, bone kernel(.|\n)*3 slices, soft"):
+            Volume.read(tmp_path)
+
+    def test_scouts_and_reports_beside_the_series_are_left_out(self, tmp_path: Path) -> None:
+        write_series(tmp_path / "ct", hounsfield())
+        write_series(
+            tmp_path / "scout", hounsfield()[:, :, :1], ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"]
+        )
+        write_series(tmp_path / "report", hounsfield()[:, :, :1], Modality="SR")
+        np.testing.assert_array_equal(Volume.read(tmp_path).hu, hounsfield())
+
+    def test_rounded_positions_are_even_enough(self, tmp_path: Path) -> None:
+        paths = write_series(tmp_path / "ct", hounsfield())
+        for path in paths:
+            edit(path, ImagePositionPatient=np.round(pydicom.dcmread(path).ImagePositionPatient, 2).tolist())
+        np.testing.assert_allclose(
+            Volume.read(tmp_path / "ct").world_from_voxel, world_from_voxel(), atol=0.01
+        )
+
+
+class TestRescale:
+    def test_every_slice_its_own(self, tmp_path: Path) -> None:
+        paths = write_series(tmp_path / "ct", hounsfield())
+        for index, path in enumerate(paths):
+            stored = (hounsfield()[:, :, index].T.astype(np.int32) + 1000 + 10 * index) * 2
+            edit(
+                path,
+                RescaleSlope=0.5,
+                RescaleIntercept=-1000 - 10 * index,
+                PixelData=stored.astype(np.uint16).tobytes(),
+            )
+        volume = Volume.read(tmp_path / "ct")
+        assert volume.hu.dtype == np.int16
+        np.testing.assert_array_equal(volume.hu, hounsfield())
+
+    def test_signed_pixels_and_fractions(self, tmp_path: Path) -> None:
+        stored = hounsfield()
+        paths = write_series(
+            tmp_path / "ct", stored, PixelRepresentation=1, RescaleSlope=0.3, RescaleIntercept=-7.5
+        )
+        for index, path in enumerate(paths):
+            edit(path, PixelData=stored[:, :, index].T.tobytes())
+        volume = Volume.read(tmp_path / "ct")
+        assert volume.hu.dtype == np.float32
+        np.testing.assert_allclose(volume.hu, 0.3 * stored - 7.5, rtol=1e-6, atol=1e-4)
+
+    @pytest.mark.parametrize(
+        "tag",
+        [
+            "RescaleSlope",
+            "RescaleIntercept",
+            "PixelSpacing",
+            "ImagePositionPatient",
+            "ImageOrientationPatient",
+        ],
+    )
+    def test_missing_tags(self, tmp_path: Path, tag: str) -> None:
+        paths = write_series(tmp_path / "ct", hounsfield())
+        edit(paths[3], **{tag: None})
+        with pytest.raises(InputError, match=rf"{paths[3].name} lacks {tag}"):
+            Volume.read(tmp_path / "ct")
+
+    def test_no_intercept_at_all(self, tmp_path: Path) -> None:
+        write_series(tmp_path / "ct", hounsfield(), RescaleIntercept=0)
+        with pytest.warns(GeometryWarning, match="intercept"):
+            Volume.read(tmp_path / "ct")
+
+
+class TestSpacing:
+    @pytest.mark.parametrize(("removed", "count"), [([2], 1), ([1, 2], 2), ([3], 1)])
+    def test_missing_slices(self, tmp_path: Path, removed: list[int], count: int) -> None:
+        paths = write_series(tmp_path / "ct", hounsfield((7, 6, 9)))
+        for index in removed:
+            paths[index].unlink()
+        before, after = paths[removed[0] - 1].name, paths[removed[-1] + 1].name
+        with pytest.raises(InputError, match=rf"{before} and {after} .* {count} slice\(s\) are missing"):
+            Volume.read(tmp_path / "ct")
+
+    @pytest.mark.parametrize("factor", [0.0, 0.01])
+    def test_doubled_slices(self, tmp_path: Path, factor: float) -> None:
+        paths = write_series(tmp_path / "ct", hounsfield())
+        position = ORIGIN_LPS + (2 + factor) * SPACING[2] * TURN[:, 2]
+        edit(paths[3], ImagePositionPatient=position.tolist())
+        with pytest.raises(InputError, match="same position"):
+            Volume.read(tmp_path / "ct")
+
+    def test_two_phases(self, tmp_path: Path) -> None:
+        paths = write_series(tmp_path / "ct", hounsfield((7, 6, 8)))
+        for index, path in enumerate(paths):
+            position = ORIGIN_LPS + (index // 2) * SPACING[2] * TURN[:, 2]
+            edit(path, ImagePositionPatient=position.tolist())
+        with pytest.raises(InputError, match="several phases"):
+            Volume.read(tmp_path / "ct")
+
+    @pytest.mark.parametrize(("off", "refused"), [(0.04, False), (0.06, True), (0.4, True)])
+    def test_uneven_slices(self, tmp_path: Path, off: float, refused: bool) -> None:
+        paths = write_series(tmp_path / "ct", hounsfield((7, 6, 9)))
+        position = ORIGIN_LPS + (4 + off) * SPACING[2] * TURN[:, 2]
+        edit(paths[4], ImagePositionPatient=position.tolist())
+        if refused:
+            with pytest.raises(InputError, match="not evenly spaced"):
+                Volume.read(tmp_path / "ct")
+        else:
+            Volume.read(tmp_path / "ct")
+
+    @pytest.mark.parametrize(("tilt_deg", "refused"), [(0.05, False), (0.2, True), (-15.0, True)])
+    def test_gantry_tilt(self, tmp_path: Path, tilt_deg: float, refused: bool) -> None:
+        paths = write_series(tmp_path / "ct", hounsfield())
+        step = TURN[:, 2] + np.tan(np.radians(tilt_deg)) * TURN[:, 1]
+        for index, path in enumerate(paths):
+            edit(path, ImagePositionPatient=(ORIGIN_LPS + index * SPACING[2] * step).tolist())
+        if refused:
+            with pytest.raises(InputError, match=rf"tilted by {abs(tilt_deg)} deg"):
+                Volume.read(tmp_path / "ct")
+        else:
+            Volume.read(tmp_path / "ct")
+
+    def test_a_single_slice(self, tmp_path: Path) -> None:
+        write_series(tmp_path / "ct", hounsfield()[:, :, :1])
+        with pytest.raises(InputError, match="at least two"):
+            Volume.read(tmp_path / "ct")
+
+
+class TestRefusals:
+    def test_mixed_shapes(self, tmp_path: Path) -> None:
+        paths = write_series(tmp_path / "ct", hounsfield())
+        edit(paths[1], Rows=3, Columns=14)  # as many pixels as the others
+        with pytest.raises(InputError, match=r"3x14"):
+            Volume.read(tmp_path / "ct")
+
+    @pytest.mark.parametrize(
+        ("tag", "value"),
+        [("ImageOrientationPatient", [1, 0, 0, 0, 1, 0]), ("PixelSpacing", [0.6, 0.81])],
+    )
+    def test_mixed_geometry(self, tmp_path: Path, tag: str, value: list[float]) -> None:
+        paths = write_series(tmp_path / "ct", hounsfield())
+        edit(paths[1], **{tag: value})
+        with pytest.raises(InputError, match=rf"{tag} of"):
+            Volume.read(tmp_path / "ct")
+
+    def test_other_modalities(self, tmp_path: Path) -> None:
+        write_series(tmp_path / "mr", hounsfield(), Modality="MR")
+        with pytest.raises(InputError, match="no CT images; DICOM files found: 5 of modality MR"):
+            Volume.read(tmp_path / "mr")
+        with pytest.raises(InputError, match="not a CT slice"):
+            Volume.read(next((tmp_path / "mr").iterdir()))
+
+    def test_folders_without_dicom(self, tmp_path: Path) -> None:
+        (tmp_path / "notes.txt").write_text("nothing here")
+        with pytest.raises(InputError, match="none at all"):
+            Volume.read(tmp_path)
+
+    def test_enhanced_multi_frame(self, tmp_path: Path) -> None:
+        paths = write_series(tmp_path / "ct", hounsfield()[:, :, :1], NumberOfFrames=1)
+        edit(paths[0], ImagePositionPatient=None, ImageOrientationPatient=None)
+        with pytest.raises(InputError, match=r"lacks ImagePositionPatient.*dcm2niix"):
+            Volume.read(tmp_path / "ct")
+
+
+class TestCompressed:
+    @pytest.mark.parametrize("syntax", [JPEG2000Lossless, RLELossless])
+    def test_lossless(self, tmp_path: Path, syntax) -> None:
+        for path in write_series(tmp_path / "ct", hounsfield((64, 48, 3))):
+            dataset = pydicom.dcmread(path)
+            dataset.compress(syntax)
+            dataset.save_as(path)
+        np.testing.assert_array_equal(Volume.read(tmp_path / "ct").hu, hounsfield((64, 48, 3)))
+
+    def test_broken_stream(self, tmp_path: Path) -> None:
+        paths = write_series(tmp_path / "ct", hounsfield((64, 48, 3)))
+        for path in paths:
+            dataset = pydicom.dcmread(path)
+            dataset.compress(JPEG2000Lossless)
+            if path == paths[1]:
+                dataset.PixelData = dataset.PixelData[:20] + bytes(len(dataset.PixelData) - 20)
+            dataset.save_as(path)
+        with pytest.raises(InputError, match=rf"{paths[1].name} \(JPEG 2000.*cannot be decoded"):
+            Volume.read(tmp_path / "ct")
+
+    def test_pixels_cut_short(self, tmp_path: Path) -> None:
+        paths = write_series(tmp_path / "ct", hounsfield())
+        dataset = pydicom.dcmread(paths[1])
+        dataset.PixelData = dataset.PixelData[:20]
+        dataset.save_as(paths[1])
+        with pytest.raises(InputError, match=rf"{paths[1].name} .*cannot be decoded"):
+            Volume.read(tmp_path / "ct")
+
+    def test_real_jpeg_2000_series(self, shared_data: Path) -> None:
+        folder = shared_data / "ct_dicom_series"
+        volume = Volume.read(folder)
+        assert volume.hu.dtype == np.int16
+        np.testing.assert_allclose(volume.spacing_mm, [0.9765625, 0.9765625, 2.0])
+        headers = {path: pydicom.dcmread(path, stop_before_pixels=True) for path in folder.iterdir()}
+        image = by_simpleitk(sorted(headers, key=lambda path: headers[path].ImagePositionPatient[2]))
+        np.testing.assert_array_equal(volume.hu, sitk.GetArrayFromImage(image).transpose(2, 1, 0))
+        lps = np.array(image.TransformIndexToPhysicalPoint((511, 100, 19)))
+        np.testing.assert_allclose(
+            (volume.world_from_voxel @ [511, 100, 19, 1])[:3], lps * [-1, -1, 1], atol=1e-6
+        )

@@ -1,0 +1,152 @@
+"""X-rays from PNG, TIFF and NIfTI with a JSON sidecar."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+import skimage.io
+
+from isoclinic.errors import InputError
+from isoclinic.geometry.camera import Camera
+from isoclinic.volumes._warnings import GeometryWarning
+from isoclinic.volumes.xray import XRay, XRayOptions
+
+PIXELS = np.random.default_rng(0).integers(0, 60000, (20, 30)).astype(np.uint16)
+GEOMETRY: dict[str, Any] = {"sdd_mm": 1000, "pixel_spacing_mm": [0.4, 0.5], "polarity": "bright_air"}
+CAMERA = Camera(width=30, height=20, fx=2000, fy=2500, cx=14.5, cy=9.5, sdd_mm=1000)
+
+
+def write_image(path: Path, pixels: np.ndarray) -> Path:
+    if path.name.endswith((".nii", ".nii.gz")):
+        columns_first = pixels.T if pixels.ndim == 2 else pixels.transpose(2, 1, 0)
+        nib.Nifti1Image(columns_first, np.eye(4)).to_filename(path)
+    else:
+        skimage.io.imsave(path, pixels, check_contrast=False)
+    return path
+
+
+def write(folder: Path, sidecar: Any = None, name: str = "knee.png", pixels: np.ndarray = PIXELS) -> Path:
+    content = GEOMETRY if sidecar is None else sidecar
+    text = content if isinstance(content, str) else json.dumps(content)
+    (folder / "knee.json").write_text(text)
+    return write_image(folder / name, pixels)
+
+
+@pytest.mark.parametrize("name", ["knee.png", "knee.tif", "knee.TIFF", "knee.nii", "knee.nii.gz"])
+def test_formats(tmp_path: Path, name: str) -> None:
+    xray = XRay.read(write(tmp_path, name=name))
+    np.testing.assert_array_equal(xray.pixels, PIXELS)
+    assert xray.camera == CAMERA
+    assert xray.provenance["sdd_mm"] == "knee.json: sdd_mm"
+    assert xray.provenance["polarity"] == "knee.json: polarity"
+
+
+def test_full_sidecar(tmp_path: Path) -> None:
+    sidecar = {
+        **{"width": 30, "height": 20, "fx": 2000, "fy": 2500, "cx": 3.5, "cy": 4.5, "sdd_mm": 1000},
+        **{"pixel_spacing_mm": [0.4, 0.5], "source_isocentre_mm": 700, "primary_angle_deg": 5},
+        **{"secondary_angle_deg": -6.5, "polarity": "dark_air", "pixel_scale": "linear"},
+    }
+    xray = XRay.read(write(tmp_path, sidecar))
+    assert xray.camera == Camera(width=30, height=20, fx=2000, fy=2500, cx=3.5, cy=4.5, sdd_mm=1000)
+    assert (xray.source_isocentre_mm, xray.primary_angle_deg, xray.secondary_angle_deg) == (700, 5, -6.5)
+    assert (xray.polarity, xray.pixel_scale) == ("dark_air", "linear")
+
+
+def test_focal_lengths_instead_of_spacing(tmp_path: Path) -> None:
+    sidecar = {"fx": 2000, "fy": 2500, "sdd_mm": 1000, "polarity": "bright_air"}
+    assert XRay.read(write(tmp_path, sidecar)).camera == CAMERA
+
+
+def test_options_win_and_suffice(tmp_path: Path) -> None:
+    write_image(tmp_path / "knee.png", PIXELS)
+    options = XRayOptions(sdd_mm=1000, pixel_spacing_mm=(0.4, 0.5), polarity="bright_air")
+    assert XRay.read(tmp_path / "knee.png", options).camera == CAMERA
+    write(tmp_path, {**GEOMETRY, "sdd_mm": 500})
+    assert XRay.read(tmp_path / "knee.png", options).camera == CAMERA
+
+
+def test_polarity_is_guessed_with_a_warning(tmp_path: Path) -> None:
+    with pytest.warns(GeometryWarning, match="--polarity"):
+        XRay.read(write(tmp_path, {"sdd_mm": 1000, "pixel_spacing_mm": [0.4, 0.5]}))
+
+
+@pytest.mark.parametrize(
+    ("sidecar", "message"),
+    [
+        ({"pixel_spacing_mm": [0.4, 0.5]}, r"knee\.json does not give it; supply it with --sdd-mm"),
+        ({"sdd_mm": 1000}, r"knee\.json does not give it; supply it with --pixel-spacing-mm"),
+        ({**GEOMETRY, "sdd_mm": 0}, "is 0, not positive; supply it with --sdd-mm"),
+        ({**GEOMETRY, "sdd_mm": -1000}, "not positive"),
+        ({**GEOMETRY, "pixel_spacing_mm": [0.4, 0]}, r"not positive; supply it with --pixel-spacing-mm"),
+        ({**GEOMETRY, "sdd": 1000}, "unknown key 'sdd'; known keys are .*sdd_mm"),
+        ({**GEOMETRY, "sdd_mm": "1000"}, "sdd_mm must be a number"),
+        ({**GEOMETRY, "sdd_mm": True}, "sdd_mm must be a number"),
+        ('{"sdd_mm": NaN}', "sdd_mm must be a number"),
+        ({**GEOMETRY, "pixel_spacing_mm": 0.4}, "must be a list of two numbers"),
+        ({**GEOMETRY, "pixel_spacing_mm": [0.4]}, "must be a list of two numbers"),
+        ({**GEOMETRY, "polarity": "white"}, "polarity must be one of"),
+        ({**GEOMETRY, "width": 31}, "says width 31 but the image has 30"),
+        ({**GEOMETRY, "height": 19}, "says height 19 but the image has 20"),
+        ({**GEOMETRY, "fx": 2000}, "fx and fy together"),
+        ({**GEOMETRY, "cx": 2}, "cx and cy together"),
+        ({**GEOMETRY, "fx": 2100, "fy": 2500}, "contradicts"),
+        ({**GEOMETRY, "fx": -2000, "fy": 2500}, "fx and fy must be positive"),
+        ("[1, 2]", "must hold a JSON object"),
+        ("{", "not valid JSON"),
+    ],
+)
+def test_unusable_sidecar(tmp_path: Path, sidecar: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        XRay.read(write(tmp_path, sidecar))
+    assert str(tmp_path) in str(caught.value)
+
+
+def test_no_sidecar(tmp_path: Path) -> None:
+    path = write_image(tmp_path / "knee.png", PIXELS)
+    with pytest.raises(InputError, match=r"no sidecar knee\.json beside the image; supply it with --sdd-mm"):
+        XRay.read(path)
+
+
+class TestImages:
+    def test_colour_is_refused(self, tmp_path: Path) -> None:
+        colour = np.random.default_rng(0).integers(0, 255, (20, 30, 3)).astype(np.uint8)
+        with pytest.raises(InputError, match="colour image"):
+            XRay.read(write(tmp_path, pixels=colour))
+
+    @pytest.mark.parametrize("channels", [3, 4])
+    def test_grey_stored_as_colour_is_read(self, tmp_path: Path, channels: int) -> None:
+        grey = (PIXELS // 256).astype(np.uint8)
+        colour = np.repeat(grey[..., None], channels, axis=-1)
+        if channels == 4:
+            colour[..., 3] = 255
+        np.testing.assert_array_equal(XRay.read(write(tmp_path, pixels=colour)).pixels, grey)
+
+    @pytest.mark.parametrize("name", ["knee.tif", "knee.nii.gz"])
+    def test_stack_needs_a_frame(self, tmp_path: Path, name: str) -> None:
+        stack = np.stack([PIXELS + plane for plane in range(7)])
+        path = write(tmp_path, name=name, pixels=stack)
+        with pytest.raises(InputError, match=r"7 planes of 30 x 20 pixels.*--frame.*--volume"):
+            XRay.read(path)
+        np.testing.assert_array_equal(XRay.read(path, XRayOptions(frame=3)).pixels, stack[3])
+
+    @pytest.mark.parametrize("name", ["knee.tif", "knee.nii.gz"])
+    def test_nan(self, tmp_path: Path, name: str) -> None:
+        pixels = PIXELS.astype(np.float32)
+        pixels[3, 4] = np.nan
+        with pytest.raises(InputError, match="1 pixels that are NaN"):
+            XRay.read(write(tmp_path, name=name, pixels=pixels))
+
+    def test_black(self, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match="all its pixels are 0"):
+            XRay.read(write(tmp_path, pixels=np.zeros_like(PIXELS)))
+
+    @pytest.mark.parametrize("name", ["knee.png", "knee.tif", "knee.nii.gz"])
+    def test_damaged(self, tmp_path: Path, name: str) -> None:
+        path = tmp_path / name
+        path.write_bytes(b"not an image at all")
+        with pytest.raises(InputError, match="cannot be read"):
+            XRay.read(path)
