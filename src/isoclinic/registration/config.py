@@ -47,15 +47,21 @@ _STAGES = (
 )
 
 
+_SEARCHES = (
+    SearchConfig(),
+    SearchConfig(candidates=512, rotation_deg=(35.0, 55.0, 25.0), depth_mm=60.0, keep=32),
+    SearchConfig(candidates=2048, rotation_deg=(60.0, 75.0, 45.0), depth_mm=100.0, margin=0.75, keep=64),
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class RegistrationConfig:
     """How an X-ray is registered.
 
     Attributes:
         preprocess: from detector values to line integrals and weights.
-        search: the multi-start around the initial pose.
-        wide_search: instead of `search` where the initial pose is a preset, and once more wherever a
-            registration ended below `doubtful_below`.
+        searches: multi-starts around the initial pose, of growing reach. A rough start, such as a standard
+            view, begins with the second; the next one runs only where the result so far is doubtful.
         stages: resolutions, coarse to fine.
         length_mm: size at which a rotation and a translation count alike: rotations are scaled by it [mm].
         max_step_mm: longest single step, in millimetres and rotations scaled by `length_mm`.
@@ -65,12 +71,7 @@ class RegistrationConfig:
     """
 
     preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
-    search: SearchConfig = field(default_factory=SearchConfig)
-    wide_search: SearchConfig = field(
-        default_factory=lambda: SearchConfig(
-            candidates=512, rotation_deg=(35.0, 55.0, 25.0), depth_mm=60.0, keep=32
-        )
-    )
+    searches: tuple[SearchConfig, ...] = _SEARCHES
     stages: tuple[Stage, ...] = _STAGES
     length_mm: float = 60.0
     max_step_mm: float = 40.0
@@ -79,8 +80,8 @@ class RegistrationConfig:
     backend: Literal["auto", "cpu", "cuda", "reference"] = "auto"
 
     def __post_init__(self) -> None:
-        if not self.stages:
-            raise UsageError("a registration needs at least one stage")
+        if not (self.stages and self.searches):
+            raise UsageError("a registration needs at least one search and one stage")
         if not (self.length_mm > 0 and self.max_step_mm > 0):
             raise UsageError("length_mm and max_step_mm must be positive")
 

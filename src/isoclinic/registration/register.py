@@ -42,6 +42,11 @@ class StageResult:
     best: int
     seconds: float
 
+    @property
+    def similarity(self) -> float:
+        """Highest of the correlations."""
+        return float(self.correlation[self.best])
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RegistrationResult:
@@ -91,11 +96,13 @@ def register(
     start = initial_pose(volume, xray, init)
     fixed = _FixedImage.of(xray, config)
     run = _Run(volume=volume, fixed=fixed, start=start.camera_from_world, config=config)
-    result = run.register(config.wide_search if start.rough else config.search)
-    if result[-1].correlation.max() < config.doubtful_below and not start.rough:
-        again = run.register(config.wide_search)
-        if again[-1].correlation.max() > result[-1].correlation.max():
-            result = again
+    result: list[StageResult] = []
+    for reach in config.searches[1 if start.rough else 0 :] or config.searches[-1:]:
+        attempt = run.register(reach)
+        if not result or attempt[-1].similarity > result[-1].similarity:
+            result = attempt
+        if result[-1].similarity >= config.doubtful_below:
+            break
     return _conclude(result, fixed, start, config, time.perf_counter() - began)
 
 
@@ -209,7 +216,7 @@ def _conclude(
 ) -> RegistrationResult:
     last = trace[-1]
     solution, best = last.solution, last.best
-    similarity = float(last.correlation[best])
+    similarity = last.similarity
     status = solution.status[best]
     if status is not Status.DIVERGED and not similarity >= config.doubtful_below:
         status = Status.DOUBTFUL

@@ -13,6 +13,9 @@ from ..geometry import se3
 from ..rendering import Projector
 from . import _local_kernel
 
+# Candidates rendered at once: bounds memory.
+_CHUNK = 256
+
 
 @dataclass(frozen=True, kw_only=True)
 class SearchConfig:
@@ -64,23 +67,33 @@ def search(
     Returns:
         (poses [K, 4, 4], correlation [K]), best first, K <= config.keep.
     """
-    height, width = fixed.shape
-    above, beside = round(height * config.margin), round(width * config.margin)
+    target = _standardized(fixed[None], weight, config)[0]
     tangents = _candidates(config)
-    poses = se3.perturb(start.expand(len(tangents), 4, 4), tangents, projector.isocentre_world)
+    slid = [
+        _slide(projector, target, weight, se3.perturb(start, part, projector.isocentre_world), config)
+        for part in tangents.split(_CHUNK)
+    ]
+    poses = torch.cat([part[0] for part in slid])
+    correlation = torch.cat([part[1] for part in slid])
+    order = correlation.argsort(descending=True)[: config.keep]
+    return poses[order], correlation[order]
+
+
+def _slide(
+    projector: Projector, target: Tensor, weight: Tensor, poses: Tensor, config: SearchConfig
+) -> tuple[Tensor, Tensor]:
+    """Poses [B, 4, 4] moved in plane to where they correlate best, and that correlation [B]."""
+    above, beside = (round(size * config.margin) for size in target.shape)
     wide = projector.camera.pad(top=above, bottom=above, left=beside, right=beside)
     moving = _standardized(projector.image(poses, wide).cpu(), torch.ones(wide.height, wide.width), config)
-    target = _standardized(fixed[None], weight, config)[0]
-
     correlation = _sliding_correlation(moving, target, weight)
     best, place = correlation.flatten(1).max(dim=1)
     row, column = place // correlation.shape[2], place % correlation.shape[2]
-    order = best.argsort(descending=True)[: config.keep]
-    centre = poses[order, 2, :3] @ projector.isocentre_world + poses[order, 2, 3]
-    shift = torch.zeros(len(order), 6, dtype=torch.float64)
-    shift[:, 3] = -(column[order] - beside) * centre / projector.camera.fx
-    shift[:, 4] = -(row[order] - above) * centre / projector.camera.fy
-    return se3.perturb(poses[order], shift, projector.isocentre_world), best[order]
+    depth = poses[:, 2, :3] @ projector.isocentre_world + poses[:, 2, 3]
+    shift = torch.zeros(len(poses), 6, dtype=torch.float64)
+    shift[:, 3] = -(column - beside) * depth / projector.camera.fx
+    shift[:, 4] = -(row - above) * depth / projector.camera.fy
+    return se3.perturb(poses, shift, projector.isocentre_world), best
 
 
 def _sliding_correlation(moving: Tensor, target: Tensor, weight: Tensor) -> Tensor:

@@ -1,0 +1,65 @@
+"""The command line: `isoclinic register | render | evaluate | demo`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.metadata import version
+
+from ..errors import IsoclinicError
+from ._console import error_line, plain_warnings
+
+__all__ = ["main"]
+
+_COMMANDS = {
+    "register": "find the pose that aligns a CT with an X-ray",
+    "render": "draw the radiograph of a CT at a pose",
+    "evaluate": "register X-rays whose poses are known and report the errors",
+    "demo": "register simulated X-rays to a real chest CT",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return the exit code: 0 done, 1 it cannot be done, 2 wrong options, 130 interrupted.
+
+    Args:
+        arguments: what follows the program's name; those of the process when None.
+
+    Raises:
+        SystemExit: after `--help` and `--version`, and for options that do not exist or cannot be read.
+    """
+    chosen = _parser().parse_args(arguments)
+    try:
+        with plain_warnings():
+            # Commands import torch and numba, so only the one that runs is loaded.
+            import_module(f".{chosen.command}", __name__).main(chosen.options)
+    except IsoclinicError as error:
+        error_line(str(error))
+        return error.exit_code
+    except KeyboardInterrupt:
+        error_line("interrupted")
+        return 130
+    except BrokenPipeError:
+        # Whoever read the output, such as `head`, has seen enough; nothing is left to flush at exit.
+        sys.stdout = None  # type: ignore[assignment]
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    width = max(map(len, _COMMANDS))
+    parser = argparse.ArgumentParser(
+        prog="isoclinic",
+        usage="isoclinic [-h] [--version] COMMAND ...",
+        description="Find where a patient is in an X-ray: the pose that aligns a CT with it.",
+        epilog="commands:\n"
+        + "\n".join(f"  {name:{width}}  {what}" for name, what in _COMMANDS.items())
+        + "\n\nisoclinic COMMAND --help lists the options of a command.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"isoclinic {version('isoclinic')}")
+    parser.add_argument("command", choices=_COMMANDS, help=argparse.SUPPRESS)
+    parser.add_argument("options", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    return parser
