@@ -68,7 +68,7 @@ def test_batch_of_random_poses(method):
     volume = noise_volume()
     poses = random_poses(volume, 12)
     assert assert_parity(volume, CAMERA, poses, method=method).amax(dim=(1, 2)).min() > 0
-    config = RenderConfig(method=method, backend="cpu")
+    config = RenderConfig(method=method, backend="cpu", voxel_mm="full")
     for one, many in zip(poses, render(volume, CAMERA, poses, config), strict=True):
         assert torch.equal(render(volume, CAMERA, one, config)[0], many)
 

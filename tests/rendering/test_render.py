@@ -67,24 +67,27 @@ def level_for(volume: Volume, camera: Camera, camera_from_world, voxel_mm) -> tu
 
 
 @pytest.mark.parametrize(
-    ("pixel_mm", "depth_mm", "factors"),
+    ("pixel_mm", "depth_mm", "tilt_deg", "factors"),
     [
-        # A pixel of p mm is p * depth / 300 mm at the isocentre; voxels of 1.2, 0.9 and 2.1 mm.
-        (1.5, 200.0, (1, 1, 1)),  # 1.0 mm
-        (3.0, 200.0, (2, 2, 1)),  # 2.0 mm
-        (3.0, 100.0, (1, 1, 1)),  # 1.0 mm: closer to the source, more magnified
-        (6.0, 200.0, (3, 4, 2)),  # 4.0 mm
-        (6.0, 400.0, (5, 7, 3)),  # 6.0 mm: an isocentre behind the detector counts as on it
-        (6.0, -50.0, (1, 1, 1)),  # behind the source: as large as can be
-        (900.0, 200.0, (12, 10, 14)),  # no more than the whole volume
+        # A pixel of p mm is q = p * depth / 300 mm at the isocentre; voxels of 1.2, 0.9 and 2.1 mm. Allowed are
+        # q / 2 across the rays, q / (2 sin t) at t degrees to them, and at most 2 q.
+        (1.5, 200.0, 0.0, (1, 1, 1)),  # q = 1: 0.5, 0.5, 2
+        (6.0, 200.0, 0.0, (2, 2, 4)),  # q = 4: 2, 2, 8
+        (6.0, 100.0, 0.0, (1, 1, 2)),  # q = 2, closer to the source: 1, 1, 4
+        (6.0, 200.0, 30.0, (2, 3, 2)),  # q = 4: 2, 2 / sin 60, 2 / sin 30
+        (6.0, 200.0, 90.0, (2, 9, 1)),  # q = 4, along the second axis: 2, 8, 2
+        (6.6, 400.0, 0.0, (3, 4, 6)),  # an isocentre behind the detector counts as on it, q = 6.6
+        (6.0, -50.0, 0.0, (1, 1, 1)),  # behind the source: as large as can be
+        (900.0, 200.0, 0.0, (12, 10, 14)),  # no more than the whole volume
     ],
 )
-def test_automatic_level_matches_the_pixel_at_the_isocentre(pixel_mm, depth_mm, factors):
-    volume = noise_volume()
+def test_automatic_level_is_what_no_pixel_notices(pixel_mm, depth_mm, tilt_deg, factors):
+    volume = noise_volume(world_from_voxel=np.diag([1.2, 0.9, 2.1, 1.0]))
     camera = Camera.from_pixel_spacing(
         width=4, height=4, pixel_spacing_mm=(pixel_mm, 1.3 * pixel_mm), sdd_mm=300.0
     )
-    camera_from_world = pose(volume, depth_mm=depth_mm, point_world=volume.isocentre_world)
+    tilt = np.deg2rad([tilt_deg, 0.0, 0.0])
+    camera_from_world = pose(volume, tilt, depth_mm=depth_mm, point_world=volume.isocentre_world)
     assert level_for(volume, camera, camera_from_world, "auto") == factors
 
 

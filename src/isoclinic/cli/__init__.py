@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.metadata import version
@@ -28,23 +27,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: what follows the program's name; those of the process when None.
 
     Raises:
-        SystemExit: after `--help` and `--version`, and for options that do not exist or cannot be read.
+        SystemExit: after `--help` and `--version`, and (code 2) for options that do not exist or cannot be read.
     """
     chosen = _parser().parse_args(arguments)
     try:
         with plain_warnings():
-            # Commands import torch and numba, so only the one that runs is loaded.
+            # Each command loads what it needs; --help and --version need none of it.
             import_module(f".{chosen.command}", __name__).main(chosen.options)
     except IsoclinicError as error:
         error_line(str(error))
         return error.exit_code
+    except OSError as error:
+        error_line(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        return 1
     except KeyboardInterrupt:
         error_line("interrupted")
         return 130
-    except BrokenPipeError:
-        # Whoever read the output, such as `head`, has seen enough; nothing is left to flush at exit.
-        sys.stdout = None  # type: ignore[assignment]
-        return 1
     return 0
 
 

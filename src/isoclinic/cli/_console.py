@@ -5,18 +5,17 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TextIO
 
 from rich.console import Console
 
-from ..errors import InputError
+_WIDTH_IN_FILES = 120
 
 
 def results() -> Console:
-    """The console for results: as wide as the terminal, or as a table needs where there is none."""
+    """The console for results."""
     console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=120)
+    return console if console.is_terminal else Console(highlight=False, width=_WIDTH_IN_FILES)
 
 
 def progress() -> Console:
@@ -53,19 +52,6 @@ def plain_warnings() -> Iterator[None]:
         yield
 
 
-@contextmanager
-def file_errors(what: str | Path) -> Iterator[None]:
-    """Turn an error of the file system into one clear message.
-
-    Raises:
-        InputError: in place of an OSError.
-    """
-    try:
-        yield
-    except OSError as error:
-        raise InputError(f"{what}: {error.strerror or error}") from error
-
-
 def _line(kind: str, message: str) -> None:
-    # No wrapping: other programs read these lines, and no markup: messages hold paths and brackets.
+    # Messages hold paths and brackets, so no markup; other programs read them, so no wrapping.
     progress().print(f"isoclinic: {kind}: {message}", markup=False, soft_wrap=True)

@@ -73,7 +73,9 @@ class Camera:
         """
         row_mm, column_mm = pixel_spacing_mm
         if not (math.isfinite(row_mm) and math.isfinite(column_mm) and row_mm > 0 and column_mm > 0):
-            raise InputError(f"pixel_spacing_mm must be two positive numbers (row, column), not {pixel_spacing_mm}")
+            raise InputError(
+                f"pixel_spacing_mm must be two positive numbers (row, column), not {pixel_spacing_mm}"
+            )
         cx, cy = principal_point_px or ((width - 1) / 2, (height - 1) / 2)
         return cls(
             width=width, height=height, fx=sdd_mm / column_mm, fy=sdd_mm / row_mm, cx=cx, cy=cy, sdd_mm=sdd_mm
@@ -139,7 +141,9 @@ class Camera:
             InputError: a factor below one or larger than the image.
         """
         if factor < 1 or factor > min(self.width, self.height):
-            raise InputError(f"bin factor must lie between 1 and {min(self.width, self.height)}, not {factor}")
+            raise InputError(
+                f"bin factor must lie between 1 and {min(self.width, self.height)}, not {factor}"
+            )
         height, width = self.height // factor, self.width // factor
         kept = self.crop(top=0, left=0, height=height * factor, width=width * factor)
         return kept.resize(height=height, width=width)

@@ -9,6 +9,8 @@ import torch
 from numba import njit, prange
 from torch import Tensor
 
+from .local_standardization import LEAST_MASS, weighted_mean
+
 _F = np.float32
 # Rows a task walks down; each task starts its running sums anew, which bounds their rounding as well.
 _ROWS = 32
@@ -48,7 +50,7 @@ def _standardize(image, jacobian, weight, radius, floor, offset, x, dx):
                     window[c, u] = total
             for u in range(width):
                 mass = window[0, u]
-                share = _F(1) / mass if mass > _F(1e-3) else _F(0)
+                share = _F(1) / mass if mass > _F(LEAST_MASS) else _F(0)
                 mean = window[1, u] * share
                 variance = max(window[2, u] * share - mean * mean, _F(0)) + floor * floor
                 per_deviation = _F(1) / _F(math.sqrt(variance)) if share > _F(0) else _F(0)
@@ -95,7 +97,7 @@ def standardize(
         weight.numpy(),
         radius,
         _F(floor),
-        image.mean(dim=(1, 2)).numpy(),
+        weighted_mean(image, weight).numpy(),
         x.numpy(),
         dx.numpy(),
     )

@@ -39,11 +39,16 @@ def _local(window_px: int) -> SimilarityConfig:
     return SimilarityConfig(terms=(SimilarityTerm(window_px=window_px),))
 
 
+def _with_gradients(window_px: int) -> SimilarityConfig:
+    gradient = SimilarityTerm(image="gradient", window_px=window_px)
+    return SimilarityConfig(terms=(SimilarityTerm(window_px=window_px), gradient))
+
+
 _STAGES = (
     Stage(pixels=32, similarity=_local(15), max_steps=8, keep=4),
     Stage(pixels=32, similarity=_local(9), max_steps=15, keep=2),
     Stage(pixels=64, similarity=_local(9), max_steps=15, keep=1),
-    Stage(pixels=128, similarity=_local(9), max_steps=10, keep=1),
+    Stage(pixels=128, similarity=_with_gradients(9), max_steps=10, keep=1),
 )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.optimize import linprog
 from torch import Tensor
 
 from ..errors import InputError, UsageError
@@ -73,7 +74,7 @@ def initial_pose(volume: Volume, xray: XRay, init: Any = None) -> InitialPose:
             )
         pose, source = read_initial_pose(init), f"file {init}"
     else:
-        pose, source = as_poses(init, "init"), "matrix"
+        pose, source = as_poses(init, "init").detach().cpu(), "matrix"
         if len(pose) != 1:
             raise InputError(f"init must be one pose [4, 4], not {len(pose)}")
     pose = pose.reshape(4, 4)
@@ -85,19 +86,16 @@ def view(volume: Volume, xray: XRay, primary_angle_deg: float, secondary_angle_d
     """camera_from_world [4, 4] of a C-arm turned to these angles about the centre of the CT.
 
     DICOM PS3.3 C.8.7.5.1.2: the detector is in front of the patient at 0/0, at the patient's left at a primary
-    angle of 90 and at the head at a secondary angle of 90 degrees. The image's upward direction is the
-    patient's cranial one.
+    angle of 90 and at the head at a secondary angle of 90 degrees. Up in the image is where a growing
+    secondary angle takes the detector: the patient's cranial direction, as far as the image shows it.
     """
     primary, secondary = np.deg2rad([primary_angle_deg, secondary_angle_deg])
     to_detector = np.array(
         [-np.sin(primary) * np.cos(secondary), np.cos(primary) * np.cos(secondary), np.sin(secondary)]
     )
-    cranial = np.array([0.0, 0.0, 1.0])
-    down = -(cranial - cranial @ to_detector * to_detector)
-    if np.linalg.norm(down) < 1e-6:
-        # Looking along the body there is no cranial direction in the image: the patient's front is up.
-        down = np.array([0.0, -1.0, 0.0])
-    down /= np.linalg.norm(down)
+    down = np.array(
+        [-np.sin(primary) * np.sin(secondary), np.cos(primary) * np.sin(secondary), -np.cos(secondary)]
+    )
     rotation = np.stack([np.cross(down, to_detector), down, to_detector])
     distance = xray.source_isocentre_mm or _ISOCENTRE_SHARE * xray.camera.sdd_mm
     translation = -rotation @ volume.isocentre_world + np.array([0.0, 0.0, distance])
@@ -105,13 +103,25 @@ def view(volume: Volume, xray: XRay, primary_angle_deg: float, secondary_angle_d
 
 
 def _check_sees(volume: Volume, xray: XRay, camera_from_world: Tensor, source: str) -> None:
-    """Some corner, face centre or the middle of the CT must project near the image."""
-    grid = torch.cartesian_prod(*[torch.linspace(0, n - 1, 5, dtype=torch.float64) for n in volume.shape])
-    world_from_voxel = torch.from_numpy(volume.world_from_voxel)
-    points = grid @ world_from_voxel[:3, :3].T + world_from_voxel[:3, 3]
-    u, v = xray.camera.project(points, camera_from_world).unbind(-1)
-    seen = (u > -0.5) & (u < xray.camera.width - 0.5) & (v > -0.5) & (v < xray.camera.height - 0.5)
-    if not seen.any():
+    """Some point of the CT must lie in the pyramid between source and image.
+
+    Depth times pixel coordinates is affine in the point, so those points are the solutions of linear
+    inequalities within the box of the CT.
+    """
+    camera = xray.camera
+    pixel_from_voxel = camera.matrix.numpy() @ (camera_from_world.numpy() @ volume.world_from_voxel)[:3]
+    right, bottom = camera.width - 0.5, camera.height - 0.5
+    sides = np.array([[1, 0, 0.5], [-1, 0, right], [0, 1, 0.5], [0, -1, bottom], [0, 0, 1], [0, 0, -1]])
+    inside = sides @ pixel_from_voxel
+    inside[-1, 3] += camera.sdd_mm
+    point = linprog(
+        np.zeros(3),
+        A_ub=-inside[:, :3],
+        b_ub=inside[:, 3],
+        bounds=[(-0.5, count - 0.5) for count in volume.shape],
+    )
+    infeasible = 2
+    if point.status == infeasible:
         raise InputError(
             f"the initial pose ({source}) does not see the CT: no part of it projects onto the X-ray; check "
             "that it is camera_from_world in RAS millimetres (see docs/conventions.md), or start from a preset"

@@ -11,6 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+# Sum of weights up to which a window counts as empty.
+LEAST_MASS = 1e-3
+
 
 def box_sum(image: Tensor, radius: int) -> Tensor:
     """Sum over the (2 radius + 1)^2 window around every pixel of [..., H, W]; what lies outside is 0."""
@@ -20,6 +23,11 @@ def box_sum(image: Tensor, radius: int) -> Tensor:
         length = image.shape[dim]
         image = total.narrow(dim, 2 * radius + 1, length) - total.narrow(dim, 0, length)
     return image
+
+
+def weighted_mean(image: Tensor, weight: Tensor) -> Tensor:
+    """Mean [B] of images [B, H, W] under the weight [H, W]; 0 where there is none."""
+    return (weight * image).sum(dim=(1, 2)) / weight.sum().clamp(min=LEAST_MASS)
 
 
 def standardize(
@@ -41,9 +49,9 @@ def standardize(
         (x [B, H, W], dx [B, P, H, W]); both 0 where the whole window has no weight.
     """
     mass = box_sum(weight, radius)
-    share = torch.where(mass > 1e-3, 1 / mass.clamp(min=1e-3), torch.zeros_like(mass))
+    share = torch.where(mass > LEAST_MASS, 1 / mass.clamp(min=LEAST_MASS), torch.zeros_like(mass))
     # Subtracting one value per image changes nothing but the rounding of the variance.
-    centred = image - image.mean(dim=(1, 2), keepdim=True)
+    centred = image - weighted_mean(image, weight)[:, None, None]
     mean = box_sum(weight * centred, radius) * share
     variance = box_sum(weight * centred.square(), radius) * share - mean.square()
     deviation = (variance.clamp(min=0) + floor**2).sqrt()

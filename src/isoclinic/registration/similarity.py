@@ -33,8 +33,10 @@ class SimilarityTerm:
     share: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.window_px < 0 or (self.window_px % 2 == 0 and self.window_px != 0):
-            raise UsageError(f"window_px must be odd, or 0 for the whole image, not {self.window_px}")
+        if self.window_px != 0 and (self.window_px < 3 or self.window_px % 2 == 0):
+            raise UsageError(
+                f"window_px must be odd and at least 3, or 0 for the whole image, not {self.window_px}"
+            )
         if not self.share > 0:
             raise UsageError(f"a term's share must be positive, not {self.share}")
 

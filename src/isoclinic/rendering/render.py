@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal, get_args
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd import forward_ad
 
@@ -20,7 +22,7 @@ from ._autograd import Kernel, differentiable_render
 from ._pack import PackedVolume, pack
 from ._rays import cast_rays, pose_tangents
 
-Method = Literal["trilinear", "siddon"]
+Method = Literal["siddon", "trilinear"]
 Backend = Literal["auto", "cpu", "cuda", "reference"]
 
 
@@ -29,10 +31,11 @@ class RenderConfig:
     """How a DRR is made.
 
     Attributes:
-        method: "trilinear" (Joseph's sum over interpolated voxels, smooth in the pose) or "siddon" (exact for
-            piecewise constant voxels).
-        voxel_mm: voxel size to render at [mm]: "full" for the CT's own, "auto" for the largest that does not
-            lose detail (that of a detector pixel seen at the isocentre), or a number.
+        method: "siddon" (exact for piecewise constant voxels) or "trilinear" (Joseph's sum over interpolated
+            voxels, smooth in the pose and therefore what a registration optimises).
+        voxel_mm: voxel size to render at [mm]: "full" for the CT's own, "auto" for the largest that no pixel
+            would notice (half a pixel across the rays, two along them; one size for all poses of a batch), or
+            a number.
         structures: labels or names of the structures to render; all tissue when None.
         material: all of the attenuation, or its soft-tissue or bone component.
         backend: "cpu" (threads), "cuda" (GPU), "reference" (plain torch, float64, slow), or "auto": a GPU if
@@ -42,7 +45,7 @@ class RenderConfig:
         UsageError: another method or backend, or a voxel size that is not one.
     """
 
-    method: Method = "trilinear"
+    method: Method = "siddon"
     voxel_mm: Literal["auto", "full"] | float = "auto"
     structures: tuple[int | str, ...] | None = None
     material: Material = "all"
@@ -144,26 +147,31 @@ def packed_for(
 ) -> PackedVolume:
     """The packed level of the volume that `config` asks for, for this camera and these poses [B, 4, 4]."""
     if config.voxel_mm == "full":
-        factors = (1, 1, 1)
+        largest_mm = np.zeros(3)
+    elif config.voxel_mm == "auto":
+        largest_mm = _unseen_mm(volume, camera, camera_from_world.detach())
     else:
-        voxel_mm = (
-            _pixel_at_isocentre_mm(volume, camera, camera_from_world)
-            if config.voxel_mm == "auto"
-            else float(config.voxel_mm)
-        )
-        i, j, k = (
-            min(max(1, round(voxel_mm / float(spacing))), voxels)
-            for spacing, voxels in zip(volume.spacing_mm, volume.shape, strict=True)
-        )
-        factors = (i, j, k)
-    return pack(volume, factors, structures=config.structures, material=config.material)
+        largest_mm = np.full(3, float(config.voxel_mm))
+    i, j, k = np.clip(np.rint(largest_mm / volume.spacing_mm).astype(int), 1, volume.shape).tolist()
+    return pack(volume, (i, j, k), structures=config.structures, material=config.material)
 
 
-def _pixel_at_isocentre_mm(volume: Volume, camera: Camera, camera_from_world: Tensor) -> float:
+def _unseen_mm(volume: Volume, camera: Camera, camera_from_world: Tensor) -> NDArray[np.float64]:
+    """Voxel size along each axis of the volume that no pixel would notice [3] [mm].
+
+    Averaging over b mm along an axis at an angle t to the rays smears the image by b sin(t): at most half a
+    pixel, seen at the isocentre. Along the rays themselves the integral averages anyway; there two pixels are
+    allowed, because rays diverge.
+    """
     isocentre = torch.as_tensor(volume.isocentre_world, dtype=torch.float64)
-    depth = camera_from_world.detach()[:, 2, :3] @ isocentre + camera_from_world.detach()[:, 2, 3]
+    depth = camera_from_world[:, 2, :3] @ isocentre + camera_from_world[:, 2, 3]
     magnification = camera.sdd_mm / float(depth.median().clamp(1.0, camera.sdd_mm))
-    return min(camera.pixel_spacing_mm) / magnification
+    pixel_mm = min(camera.pixel_spacing_mm) / magnification
+    axes = volume.world_from_voxel[:3, :3] / volume.spacing_mm
+    along = np.abs(camera_from_world[:, 2, :3].numpy() @ axes).min(axis=0)
+    across = np.sqrt(np.maximum(1 - along**2, 0.0))
+    smear: NDArray[np.float64] = np.minimum(0.5 * pixel_mm / np.maximum(across, 1e-6), 2 * pixel_mm)
+    return smear
 
 
 def kernel_for(packed: PackedVolume, config: RenderConfig) -> Kernel:

@@ -21,7 +21,8 @@ class ConvergenceStage:
     Attributes:
         name: such as its resolution.
         cost: [T], at its start and after every iteration.
-        error_mm: [T], mTRE at the same points, where the true pose is known.
+        error_mm: [T], mTRE at the same points, where the true pose is known; NaN in between where it was not
+            measured.
     """
 
     name: str
@@ -64,7 +65,9 @@ def convergence_figure(stages: Sequence[ConvergenceStage]) -> Figure:
         style = {"color": f"C{index}", "marker": ".", "label": stage.name}
         axes[0].plot(iterations, cost / (cost[0] or 1.0), **style)
         if stage.error_mm is not None:
-            axes[1].plot(iterations, np.asarray(stage.error_mm), **style)
+            error_mm = np.asarray(stage.error_mm)
+            measured = np.isfinite(error_mm)
+            axes[1].plot(iterations[measured], error_mm[measured], **style)
         start = iterations[-1]
     axes[0].set_ylabel("cost / cost at the stage's start")
     axes[0].set_ylim(bottom=0)

@@ -1,0 +1,164 @@
+"""Options of a command, generated from its dataclass; a TOML file may give any of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol, TypeVar, get_args, get_origin, get_type_hints
+
+import tyro
+from typeguard import CollectionCheckStrategy, TypeCheckError, check_type
+from tyro.conf import Suppress
+
+from ..errors import InputError, UsageError
+from ..registration import RegistrationConfig, Stage
+
+# Marks a group whose options carry no prefix.
+FLAT = tyro.conf.arg(name="")
+
+
+class Options(Protocol):
+    """Options of a command: a frozen dataclass with this field."""
+
+    @property
+    def config(self) -> Path | None:
+        """TOML file with further options."""
+        ...
+
+
+OptionsT = TypeVar("OptionsT", bound=Options)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RegistrationOptions(RegistrationConfig):
+    """`RegistrationConfig` whose stages are set in a TOML file only: as options they would fill pages."""
+
+    stages: Suppress[tuple[Stage, ...]] = RegistrationConfig.stages
+
+
+def parse_options(kind: type[OptionsT], command: str, arguments: Sequence[str]) -> OptionsT:
+    """Options from their defaults, the file given by `--config`, and the command line, later ones winning.
+
+    Keys of the file are the options' names; those with dots lie in tables, those with numbers in arrays of
+    tables, which replace the default as a whole:
+
+        sdd-mm = 1020
+        [preprocess.masks]
+        find-metal = false
+        [[stages]]
+        pixels = 64
+
+    Args:
+        kind: dataclass of the command's options.
+        command: its name.
+        arguments: of the command line.
+
+    Raises:
+        InputError: the file cannot be read or is not TOML.
+        UsageError: a key of the file that is no option, or a value that does not suit it.
+        SystemExit: options on the command line that do not exist or cannot be read (code 2), or help (0).
+    """
+    default = kind(**dict.fromkeys(_required(kind), tyro.MISSING))
+    file = _value_of("--config", arguments)
+    if file is not None:
+        default = _Table(_read_toml(file), file).applied_to(default)
+    return tyro.cli(
+        kind,
+        prog=f"isoclinic {command}",
+        args=arguments,
+        default=default,
+        config=(tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone),
+    )
+
+
+def _required(kind: Any) -> set[str]:
+    """Fields of a dataclass without a default."""
+    return {
+        field.name
+        for field in dataclasses.fields(kind)
+        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+    }
+
+
+def _value_of(option: str, arguments: Sequence[str]) -> str | None:
+    """What follows an option, or its "=", the last time it is given."""
+    value = None
+    for index, argument in enumerate(arguments):
+        if argument == option and index + 1 < len(arguments):
+            value = arguments[index + 1]
+        elif argument.startswith(f"{option}="):
+            value = argument.removeprefix(f"{option}=")
+    return value
+
+
+def _read_toml(file: str) -> dict[str, Any]:
+    try:
+        with Path(file).open("rb") as stream:
+            return tomllib.load(stream)
+    except OSError as error:
+        raise InputError(f"--config {file} cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"--config {file} is not TOML: {error}") from error
+
+
+class _Table:
+    """A TOML table whose every complaint names the file and the key."""
+
+    def __init__(self, values: Mapping[str, Any], file: str, path: str = "") -> None:
+        self._values = {key.replace("-", "_"): value for key, value in values.items()}
+        self._file = file
+        self._path = path
+
+    def applied_to(self, default: Any) -> Any:
+        """A copy of a dataclass instance with the table's values."""
+        hints = get_type_hints(type(default), include_extras=True)
+        flat = [name for name, hint in hints.items() if FLAT in getattr(hint, "__metadata__", ())]
+        changes: dict[str, Any] = {}
+        for group in flat:
+            of_group = {field.name for field in dataclasses.fields(getattr(default, group))}
+            mine = {name: self._values.pop(name) for name in of_group & self._values.keys()}
+            if mine:
+                changes[group] = _Table(mine, self._file, self._path).applied_to(getattr(default, group))
+        for name, value in self._values.items():
+            if name not in hints or name in flat:
+                raise UsageError(f"{self._label(name)} is no option")
+            changes[name] = self._converted(name, value, get_type_hints(type(default))[name], default)
+        return dataclasses.replace(default, **changes)
+
+    def _converted(self, name: str, value: Any, hint: Any, default: Any) -> Any:
+        if dataclasses.is_dataclass(hint):
+            if not isinstance(value, dict):
+                raise UsageError(f"{self._label(name)} must be a table")
+            return _Table(value, self._file, f"{self._path}{name}.").applied_to(getattr(default, name))
+        if get_origin(hint) is tuple and dataclasses.is_dataclass(get_args(hint)[0]):
+            if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+                raise UsageError(f"{self._label(name)} must be an array of tables, [[{self._path}{name}]]")
+            return tuple(self._item(name, index, item, get_args(hint)[0]) for index, item in enumerate(value))
+        return self._leaf(name, value, hint)
+
+    def _item(self, name: str, index: int, values: Mapping[str, Any], kind: Any) -> Any:
+        """A dataclass instance from an element of an array of tables."""
+        table, hints = _Table(values, self._file, f"{self._path}{name}.{index}."), get_type_hints(kind)
+        for missing in _required(kind) - table._values.keys():
+            raise UsageError(f"{table._label(missing)} is missing")
+        given = {key: table._leaf(key, table._values[key], hints[key]) for key in _required(kind)}
+        return table.applied_to(kind(**given))
+
+    def _leaf(self, name: str, value: Any, hint: Any) -> Any:
+        value = _tuples(value)
+        if isinstance(value, str) and Path in (hint, *get_args(hint)):
+            value = Path(value)
+        try:
+            return check_type(value, hint, collection_check_strategy=CollectionCheckStrategy.ALL_ITEMS)
+        except TypeCheckError as error:
+            expected = getattr(hint, "__name__", None) or str(hint).replace("typing.", "")
+            raise UsageError(f"{self._label(name)} is {value!r}, but must be {expected}") from error
+
+    def _label(self, name: str) -> str:
+        return f"--config {self._file}: {self._path}{name}"
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
