@@ -58,9 +58,7 @@ def displaced(volume: Volume, camera_from_world: Tensor, distance_mm: float, see
     directions = rng.normal(size=(2, 3))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     tangent = np.concatenate([np.deg2rad(distance_mm / 3) * directions[0], distance_mm * directions[1]])
-    return se3.perturb(
-        camera_from_world, torch.from_numpy(tangent), torch.from_numpy(volume.isocentre_world)
-    )
+    return se3.perturb(camera_from_world, torch.from_numpy(tangent), torch.from_numpy(volume.isocentre_world))
 
 
 def xray_of(

@@ -1,6 +1,7 @@
 """Image similarity: cost, gradient and Hessian against float64 numpy that shares no code with them."""
 
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 import pytest
@@ -69,20 +70,38 @@ def _problem(terms, weight: Tensor, fixed: Tensor | None = None, **settings) -> 
     )
 
 
+def _exact() -> Tensor:
+    """What the truth shows."""
+    return _projector().image(TRUTH[None])[0]
+
+
+# Where derivatives are compared, and the steps of central differences: 60 mm to a radian. Joseph's
+# interpolation has kinks at voxel borders, of which so small a step meets hardly any.
+AWAY = displaced(VOLUME, TRUTH, 6, seed=3)
+STEPS = torch.diag(torch.tensor([1e-4 / 60] * 3 + [1e-4] * 3, dtype=torch.float64))
+
+
+@lru_cache
+def _reference_images() -> Array:
+    """The renderer's float64 reference at AWAY and ahead of and behind it along six axes [13, H, W]."""
+    tangents = torch.cat([torch.zeros(1, 6), STEPS, -STEPS])
+    poses = se3.perturb(AWAY, tangents, torch.from_numpy(VOLUME.isocentre_world))
+    return _projector("reference").image(poses).numpy()
+
+
 class _Oracle:
-    """The definition in float64 numpy, on images of the renderer's float64 reference."""
+    """The definition in float64 numpy."""
 
     def __init__(self, problem: ImageSimilarity) -> None:
-        self.problem, self.projector = problem, _projector("reference")
+        self.problem = problem
         self.fixed = problem.fixed.numpy().astype(np.float64)
         self.weight = problem.weight.numpy().astype(np.float64)
 
-    def residual(self, x: Tensor) -> tuple[Array, Array, Array, Array]:
-        """Residuals, their weights and both standardised images, of all terms one after another, each [N]."""
-        moving = self.projector.image(x[None])[0].numpy()
+    def images(self, moving: Array) -> list[tuple[Array, Array, Array]]:
+        """Of every term: standardised DRR and X-ray and the weight of their pixels (sum 1), each [N]."""
         mean = np.average(self.fixed, weights=self.weight)
         contrast = np.sqrt(np.average((self.fixed - mean) ** 2, weights=self.weight))
-        columns: list[list[Array]] = [[], [], []]
+        terms = []
         for term in self.problem.config.terms:
             weight = self.weight
             if term.image == "gradient":
@@ -93,10 +112,14 @@ class _Oracle:
                 for image in (moving, self.fixed / contrast)
             )
             w = np.broadcast_to(weight, a.shape)
-            for column, values in zip(columns, (a, b, term.share * w / w.sum()), strict=True):
-                column.append(values.ravel())
-        a, b, w = map(np.concatenate, columns)
-        return a - b, w, a, b
+            terms.append((a.ravel(), b.ravel(), w.ravel() / w.sum()))
+        return terms
+
+    def residual(self, moving: Array) -> tuple[Array, Array]:
+        """Residuals and their weights, of all terms one after another."""
+        terms, shares = self.images(moving), [term.share for term in self.problem.config.terms]
+        weight = [share * w for share, (_, _, w) in zip(shares, terms, strict=True)]
+        return np.concatenate([a - b for a, b, _ in terms]), np.concatenate(weight)
 
     def _standardized(self, image: Array, weight: Array, term: SimilarityTerm) -> Array:
         side = term.window_px or 2 * max(image.shape) + 1
@@ -111,11 +134,6 @@ class _Oracle:
         x = (image - mean) / np.sqrt(variance + self.problem.config.floor**2)
         return np.where(mass > 1e-3, x, 0)
 
-    def cost(self, x: Tensor) -> float:
-        residual, weight, _, _ = self.residual(x)
-        c = self.problem.config.robust_scale
-        return float((weight * c**2 * (np.sqrt(1 + (residual / c) ** 2) - 1)).sum())
-
 
 def _compared(image: Array, term: SimilarityTerm) -> list[Array]:
     if term.image == "intensity":
@@ -124,36 +142,24 @@ def _compared(image: Array, term: SimilarityTerm) -> list[Array]:
     return [along_u[1:-1, 1:-1], along_v[1:-1, 1:-1]]
 
 
-def _differences(function, x: Tensor, h: float) -> list:
-    """Central differences of a function of the pose along its six degrees of freedom, 60 mm to a radian."""
-    isocentre = torch.from_numpy(VOLUME.isocentre_world)
-    slopes = []
-    for axis in torch.diag(torch.tensor([1 / 60] * 3 + [1.0] * 3, dtype=torch.float64)):
-        ahead, behind = (function(se3.perturb(x, sign * h * axis, isocentre)) for sign in (1, -1))
-        slopes.append((ahead - behind) / (2 * h * axis.sum().item()))
-    return slopes
-
-
 @pytest.mark.parametrize("kind", ["ones", "mask"])
 @pytest.mark.parametrize("name", TERMS)
 def test_linearization_is_that_of_the_definition(name, kind):
-    problem = _problem(TERMS[name], _weight(kind), robust_scale=0.8)
-    oracle = _Oracle(problem)
-    x = displaced(VOLUME, TRUTH, 6, seed=3)
-    at = problem.linearize(x[None], torch.arange(1))
+    c = 0.8
+    problem = _problem(TERMS[name], _weight(kind), robust_scale=c)
+    at = problem.linearize(AWAY[None], torch.arange(1))
+    residuals = np.stack([_Oracle(problem).residual(image)[0] for image in _reference_images()])
+    _, weight = _Oracle(problem).residual(_reference_images()[0])
+    costs = (c**2 * (np.sqrt(1 + (residuals / c) ** 2) - 1)) @ weight
     # float32 rendering and standardisation: 1e-6 a pixel, times 1 / floor = 20 where windows are flat.
-    assert at.cost.item() == pytest.approx(oracle.cost(x), rel=1e-4)
+    assert at.cost.item() == pytest.approx(costs[0], rel=1e-4)
 
-    # Joseph's interpolation has kinks at voxel borders: a step of 1e-4 mm meets hardly any.
-    h = 1e-4
-    slope = torch.tensor(_differences(oracle.cost, x, h), dtype=torch.float64)
-    scale = torch.tensor([60.0] * 3 + [1.0] * 3, dtype=torch.float64)
-    relative = (at.gradient[0] - slope) / scale / (slope / scale).norm()
-    assert relative.abs().max() < 2e-3
+    steps = STEPS.diagonal().numpy()
+    scaled = torch.from_numpy((costs[1:7] - costs[7:]) / 2)
+    assert (at.gradient[0] * steps - scaled).norm() < 2e-3 * scaled.norm()
 
-    residual, weight, _, _ = oracle.residual(x)
-    jacobian = np.stack(_differences(lambda pose: oracle.residual(pose)[0], x, h), axis=1)
-    weight = weight / np.sqrt(1 + (residual / 0.8) ** 2)
+    jacobian = (residuals[1:7] - residuals[7:]).T / (2 * steps)
+    weight = weight / np.sqrt(1 + (residuals[0] / c) ** 2)
     hessian = torch.from_numpy(jacobian.T @ (weight[:, None] * jacobian))
     size = hessian.diagonal().sqrt()
     # Relative to the product of its diagonal entries: correlations of columns.
@@ -164,14 +170,11 @@ def test_linearization_is_that_of_the_definition(name, kind):
 @pytest.mark.parametrize("name", TERMS)
 def test_correlation_is_that_of_the_standardised_images(name, kind):
     problem = _problem(TERMS[name], _weight(kind))
-    x = displaced(VOLUME, TRUTH, 6, seed=3)
-    _, weight, a, b = _Oracle(problem).residual(x)
-    bounds = np.cumsum([np.size(part.target) for part in problem._terms])[:-1]
-    parts = zip(*(np.split(values, bounds) for values in (weight, a, b)), strict=True)
-    correlations = [(w * a) @ b / np.sqrt((w * a) @ a * ((w * b) @ b)) for w, a, b in parts]
+    terms = _Oracle(problem).images(_reference_images()[0])
+    correlations = [(w * a) @ b / np.sqrt((w * a) @ a * ((w * b) @ b)) for a, b, w in terms]
     shares = [term.share for term in problem.config.terms]
     # As above: 1e-6 a pixel, times 20 where windows are flat.
-    assert problem.correlation(x[None]).item() == pytest.approx(
+    assert problem.correlation(AWAY[None]).item() == pytest.approx(
         np.average(correlations, weights=shares), abs=1e-4
     )
 
@@ -190,30 +193,25 @@ def test_over_the_whole_image_it_is_normalised_cross_correlation():
 @pytest.mark.parametrize("kind", ["ones", "mask"])
 @pytest.mark.parametrize("name", TERMS)
 def test_at_the_truth_of_an_exact_image_cost_and_gradient_vanish(name, kind):
-    fixed = _projector().image(TRUTH[None])[0]
-    # Scaled to a deviation of 1, the X-ray's floor and the DRR's are the same.
-    weight = _weight(kind)
-    mean = (weight * fixed).sum() / weight.sum()
-    contrast = ((weight * (fixed - mean) ** 2).sum() / weight.sum()).sqrt()
-    problem = _problem(TERMS[name], weight, fixed, floor=1e-3)
+    problem = _problem(TERMS[name], _weight(kind), _exact(), floor=1e-3)
     at = problem.linearize(TRUTH[None], torch.arange(1))
-    # What is left is the effect of two floors, 1e-3 and 1e-3 times the contrast, where windows are flat.
-    assert 0.2 < contrast < 5
+    # The floor is relative to the contrast of the X-ray but not of the DRR: where windows are all but flat
+    # the two are standardised a little differently.
     away = problem.linearize(displaced(VOLUME, TRUTH, 2, seed=0)[None], torch.arange(1))
     assert at.cost.item() < 0.02 * away.cost.item()
-    assert at.gradient.norm() < 0.02 * away.gradient.norm()
+    assert at.gradient.norm() < 0.05 * away.gradient.norm()
     assert problem.correlation(TRUTH[None]).item() > 0.98
 
 
 @pytest.mark.parametrize("name", TERMS)
 def test_correlation_ranks_poses_by_distance(name):
-    problem = _problem(TERMS[name], _weight("mask"))
+    problem = _problem(TERMS[name], _weight("mask"), _exact())
     isocentre = torch.from_numpy(VOLUME.isocentre_world)
     tangent = torch.tensor([0.02, -0.01, 0.02, 1.0, -1.0, 2.0], dtype=torch.float64)
     poses = torch.stack([se3.perturb(TRUTH, k * tangent, isocentre) for k in range(4)])
     correlation = problem.correlation(poses)
     assert (correlation.diff() < 0).all()
-    assert correlation.max() <= 1
+    assert correlation.max() <= 1 + 1e-6  # float32
 
 
 @pytest.mark.parametrize(("gain", "offset"), [(0.01, 0.0), (350.0, -40.0), (1.0, 12.0)])
@@ -222,7 +220,7 @@ def test_invariant_to_affine_tone_of_the_xray(name, gain, offset):
     weight = _weight("mask")
     problem = _problem(TERMS[name], weight)
     changed = _problem(TERMS[name], weight, gain * problem.fixed + offset)
-    x = displaced(VOLUME, TRUTH, 6, seed=3)[None]
+    x = AWAY[None]
     at, other = (p.linearize(x, torch.arange(1)) for p in (problem, changed))
     # float32 rounding of the offset image: 1e-7 of it, relative to contrasts of the same order.
     torch.testing.assert_close(other.cost, at.cost, rtol=1e-3, atol=0)
@@ -240,7 +238,7 @@ def test_inverted_xray_correlates_negatively():
 def test_masked_pixels_have_exactly_no_influence(name):
     weight = _weight("mask")
     problem = _problem(TERMS[name], weight)
-    poses = torch.stack([TRUTH, displaced(VOLUME, TRUTH, 6, seed=3)])
+    poses = torch.stack([TRUTH, AWAY])
     at, correlation = problem.linearize(poses, torch.arange(2)), problem.correlation(poses)
     for value in (0.0, -3.0, 1e4):
         fixed = torch.where(weight > 0, problem.fixed, value)
@@ -311,9 +309,8 @@ def test_solver_ends_in_a_minimum(name):
     """Cost at the solution against costs at poses all around it: no derivative takes part."""
     generator = np.random.default_rng(4)
     shape = SMALL_CAMERA.height, SMALL_CAMERA.width
-    noise = torch.from_numpy(generator.normal(0, 0.02, shape)).float()
-    problem = _problem(TERMS[name], _weight("mask"))
-    problem = replace(problem, fixed=problem.fixed + noise)
+    noise = torch.from_numpy(generator.normal(0, 0.05, shape)).float()
+    problem = _problem(TERMS[name], _weight("mask"), _exact() + noise)
     config = LMConfig(step_scale=(1 / 60,) * 3 + (1.0,) * 3, step_tolerance=1e-3, decrease_tolerance=1e-7)
     solution = levenberg_marquardt(problem, displaced(VOLUME, TRUTH, 3, seed=2)[None], config)
     directions = generator.normal(size=(40, 6))

@@ -60,7 +60,9 @@ def main(arguments: Sequence[str]) -> None:
         with status:
             xray = XRay.read(options.xray, options.xray_options)
             volume = Volume.read(options.volume, labels=options.labels)
-            status.update("registering; the first time on a machine, this compiles the renderer (1-2 minutes)")
+            status.update(
+                "registering; the first time on a machine, this compiles the renderer (1-2 minutes)"
+            )
             result = register(volume, xray, options.init, options.registration)
             check_not_diverged(result)
             status.update("writing")
@@ -120,7 +122,9 @@ def _table(options: RegisterOptions, volume: Volume, xray: XRay, result: Registr
             table.add_row(f"  {name}", _text(value), xray.provenance.get(name, ""))
     nx, ny, nz = volume.shape
     spacing = " x ".join(f"{mm:.3g}" for mm in volume.spacing_mm)
-    table.add_row("CT", f"{nx} x {ny} x {nz} voxels of {spacing} mm, {volume.orientation}", str(options.volume))
+    table.add_row(
+        "CT", f"{nx} x {ny} x {nz} voxels of {spacing} mm, {volume.orientation}", str(options.volume)
+    )
     table.add_section()
     table.add_row("start", result.initial.source, "--init" if options.init else "default")
     table.add_row("status", str(result.status), f"stopped by {result.reason}")

@@ -1,5 +1,6 @@
-"""How far an estimated pose is from the true one, for one case and for a set of them."""
+"""How far estimated poses are from the true ones: errors, cases to measure them on, and their table."""
 
+from .landmarks import bone_points
 from .metrics import (
     PoseErrors,
     Summary,
@@ -11,15 +12,26 @@ from .metrics import (
     summary,
     translation_error_mm,
 )
+from .protocol import Case, Measurement, errors_of, find_cases
+from .report import summaries, summary_document, summary_figure, write_report
 
 __all__ = [
+    "Case",
+    "Measurement",
     "PoseErrors",
     "Summary",
+    "bone_points",
+    "errors_of",
+    "find_cases",
     "mean_projection_distance_mm",
     "mean_reprojection_distance_mm",
     "mean_target_registration_error_mm",
     "pose_errors",
     "success_rate",
+    "summaries",
     "summary",
+    "summary_document",
+    "summary_figure",
     "translation_error_mm",
+    "write_report",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from .._files import atomic
 from .metrics import Summary, summary
@@ -29,6 +31,7 @@ MEASUREMENTS_CSV, SUMMARY_CSV, SUMMARY_JSON, SUMMARY_PNG = (
 # Initial errors are binned for the success rate.
 _BIN_MM = 10.0
 _SUCCESS_MM = (1.0, 2.0, 5.0)
+_RANGE_MM = (0.01, 1000.0)
 
 
 def summaries(measurements: Sequence[Measurement]) -> dict[tuple[str, str], Summary]:
@@ -41,7 +44,9 @@ def summaries(measurements: Sequence[Measurement]) -> dict[tuple[str, str], Summ
     result = {}
     for init in dict.fromkeys(each.init for each in measurements):
         for group in [*groups, ALL_GROUPS] if len(groups) > 1 else groups:
-            chosen = [each for each in measurements if each.init == init and group in (each.group, ALL_GROUPS)]
+            chosen = [
+                each for each in measurements if each.init == init and group in (each.group, ALL_GROUPS)
+            ]
             if chosen:
                 result[init, group] = _summary(chosen)
     return result
@@ -53,22 +58,35 @@ def write_report(folder: Path, measurements: Sequence[Measurement]) -> None:
     Raises:
         InputError: there is no measurement, or the files cannot be written.
     """
-    table = summaries(measurements)
     _write_csv(folder / MEASUREMENTS_CSV, [_flat(asdict(each)) for each in measurements])
     rows = [
-        {"init": init, "group": group} | _flat(_document(each)) for (init, group), each in table.items()
+        {"init": init, "group": group} | _flat(_document(each))
+        for (init, group), each in summaries(measurements).items()
     ]
     _write_csv(folder / SUMMARY_CSV, rows)
-    document = {
-        "summaries": [
-            {"init": init, "group": group} | _document(each) for (init, group), each in table.items()
-        ],
-        "measurements": [asdict(each) for each in measurements],
-    }
     with atomic(folder / SUMMARY_JSON) as temporary:
-        temporary.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+        document = json.dumps(summary_document(measurements), indent=2, allow_nan=False)
+        temporary.write_text(document + "\n", encoding="utf-8")
     with atomic(folder / SUMMARY_PNG) as temporary:
         summary_figure(measurements).savefig(temporary, format="png", dpi=120)
+
+
+def summary_document(measurements: Sequence[Measurement]) -> dict[str, Any]:
+    """Summaries and measurements as JSON can hold them: what is infinite or not a number becomes null.
+
+    Raises:
+        InputError: there is no measurement.
+    """
+    table = summaries(measurements)
+    document: dict[str, Any] = _finite(
+        {
+            "summaries": [
+                {"init": init, "group": group} | _document(each) for (init, group), each in table.items()
+            ],
+            "measurements": [asdict(each) for each in measurements],
+        }
+    )
+    return document
 
 
 def summary_figure(measurements: Sequence[Measurement]) -> Figure:
@@ -86,29 +104,36 @@ def summary_figure(measurements: Sequence[Measurement]) -> Figure:
 
 def _draw_distribution(axes: Axes, measurements: Sequence[Measurement]) -> None:
     for init in dict.fromkeys(each.init for each in measurements):
-        errors = np.sort([each.mtre_mm for each in measurements if each.init == init])
+        errors = np.sort(_drawable([each.mtre_mm for each in measurements if each.init == init]))
         share = np.arange(1, len(errors) + 1) / len(errors)
         axes.step(
-            np.concatenate([[errors[0]], errors]),
-            np.concatenate([[0], share]),
+            np.concatenate([_RANGE_MM[:1], errors, _RANGE_MM[1:]]),
+            np.concatenate([[0.0], share, share[-1:]]),
             where="post",
             label=f"start {init}, {len(errors)} cases",
         )
     axes.set_xscale("log")
+    axes.set_xlim(*_RANGE_MM)
     axes.set_xlabel("final mTRE [mm]")
     axes.set_ylabel("fraction of cases below")
 
 
 def _draw_success(axes: Axes, measurements: Sequence[Measurement]) -> None:
-    initial = np.array([each.initial_mtre_mm for each in measurements])
+    initial = _drawable([each.initial_mtre_mm for each in measurements])
     final = np.array([each.mtre_mm for each in measurements])
     bins = (initial // _BIN_MM).astype(int)
     centres = [(index + 0.5) * _BIN_MM for index in np.unique(bins)]
     for bound in _SUCCESS_MM:
         rates = [(final[bins == index] < bound).mean() for index in np.unique(bins)]
-        axes.plot(centres, rates, marker="o", label=f"mTRE < {bound:g} mm")
+        axes.plot(centres, rates, marker="o", alpha=0.7, label=f"mTRE < {bound:g} mm")
+    axes.set_xlim(left=0)
     axes.set_xlabel(f"initial mTRE [mm], in bins of {_BIN_MM:g} mm")
     axes.set_ylabel("fraction of cases that succeed")
+
+
+def _drawable(errors_mm: Sequence[float]) -> NDArray[np.float64]:
+    """Errors within the range of the picture; what is infinite or not a number is at its end."""
+    return np.clip(np.nan_to_num(errors_mm, nan=np.inf), *_RANGE_MM)
 
 
 def _summary(measurements: Sequence[Measurement]) -> Summary:
@@ -142,6 +167,14 @@ def _flat(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             result[f"{prefix}{key}"] = value
     return result
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -35,9 +35,9 @@ class SearchConfig:
     rotation_deg: tuple[float, float, float] = (22.0, 22.0, 22.0)
     depth_mm: float = 0.0
     pixels: int = 32
-    window_px: int = 11
+    window_px: int = 9
     margin: float = 0.5
-    keep: int = 16
+    keep: int = 24
 
     def __post_init__(self) -> None:
         if self.candidates < 0 or self.pixels < 8 or self.keep < 1:

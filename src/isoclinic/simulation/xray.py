@@ -34,12 +34,13 @@ class SimulationConfig:
     Attributes:
         tube_kv: tube voltage [kV], above 30 and up to 150.
         filtration_mm_al: filtration of the beam [mm of aluminium].
-        scatter_to_primary: scattered over primary signal, averaged over the image.
+        scatter_to_primary: scattered over primary signal in the whole image; where the patient is dense it is
+            several times that. A tenth is what a grid leaves.
         scatter_range_mm: standard deviation of the scatter's spread on the detector [mm].
         photons_per_pixel: quanta that the open beam gives a pixel; infinite for no noise.
         blur_mm: standard deviation of the detector's blur [mm].
-        collimator_radius_mm: radius of a circular field on the detector, about the central ray [mm]; None for
-            an open one.
+        field_radius_mm: radius of a round field on the detector, about the central ray, beyond which the image
+            is black, as that of an image intensifier [mm]; None for a field as large as the image.
         gamma: exponent of the tone curve from signal to pixel value; 1 is linear.
         full_scale: pixel value of the open beam.
 
@@ -49,11 +50,11 @@ class SimulationConfig:
 
     tube_kv: float = 90.0
     filtration_mm_al: float = 3.0
-    scatter_to_primary: float = 0.3
+    scatter_to_primary: float = 0.1
     scatter_range_mm: float = 40.0
     photons_per_pixel: float = 2e4
     blur_mm: float = 0.3
-    collimator_radius_mm: float | None = None
+    field_radius_mm: float | None = None
     gamma: float = 1.0
     full_scale: float = 4095.0
 
@@ -63,7 +64,7 @@ class SimulationConfig:
         for name in ("filtration_mm_al", "scatter_to_primary", "scatter_range_mm", "blur_mm"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise UsageError(f"{name} must be zero or a positive number, not {getattr(self, name)}")
-        for name in ("photons_per_pixel", "collimator_radius_mm", "gamma", "full_scale"):
+        for name in ("photons_per_pixel", "field_radius_mm", "gamma", "full_scale"):
             if getattr(self, name) is not None and not getattr(self, name) > 0:
                 raise UsageError(f"{name} must be positive, not {getattr(self, name)}")
 
@@ -109,14 +110,14 @@ def simulate_xray(
     """
     soft_tissue = _line_integrals(volume, camera, camera_from_world, "soft_tissue")
     bone = _line_integrals(volume, camera, camera_from_world, "bone")
-    signal = _transmission(soft_tissue, bone, tube_spectrum(config)) * _exposed(camera, config)
+    signal = _transmission(soft_tissue, bone, tube_spectrum(config))
     pixel_mm = np.array(camera.pixel_spacing_mm)
     if config.scatter_to_primary:
         veil = gaussian_filter(signal, config.scatter_range_mm / pixel_mm, mode="constant")
         signal = signal + config.scatter_to_primary * veil * (signal.sum() / max(veil.sum(), 1e-12))
     if math.isfinite(config.photons_per_pixel):
         signal = generator.poisson(signal * config.photons_per_pixel) / config.photons_per_pixel
-    signal = gaussian_filter(signal, config.blur_mm / pixel_mm, mode="nearest")
+    signal = gaussian_filter(signal, config.blur_mm / pixel_mm, mode="nearest") * _field(camera, config)
     return XRay(
         pixels=(config.full_scale * signal**config.gamma).astype(np.float32),
         camera=camera,
@@ -162,10 +163,10 @@ def _soft_tissue_and_bone(energy_kev: float) -> NDArray[np.float32]:
     return mu_from_hu(hu, AttenuationConfig(beam_energy_kev=float(energy_kev)))
 
 
-def _exposed(camera: Camera, config: SimulationConfig) -> Image:
-    """Share of every pixel inside the collimator's opening, [H, W]."""
-    if config.collimator_radius_mm is None:
+def _field(camera: Camera, config: SimulationConfig) -> Image:
+    """Share of every pixel inside the field, [H, W]."""
+    if config.field_radius_mm is None:
         return np.ones((camera.height, camera.width))
     across = camera.rays()[..., :2].norm(dim=-1).numpy()
-    share: Image = np.clip((config.collimator_radius_mm - across) / min(camera.pixel_spacing_mm) + 0.5, 0, 1)
+    share: Image = np.clip((config.field_radius_mm - across) / min(camera.pixel_spacing_mm) + 0.5, 0, 1)
     return share

@@ -1,7 +1,7 @@
 """Pictures of a registration: did it find the right pose, and how did it get there."""
 
 from .convergence import ConvergenceStage, convergence_figure, write_convergence
-from .overlay import checkerboard, edge_overlay, write_overlay
+from .overlay import checkerboard, edge_overlay, write_overlay, write_overview
 
 __all__ = [
     "ConvergenceStage",
@@ -10,4 +10,5 @@ __all__ = [
     "edge_overlay",
     "write_convergence",
     "write_overlay",
+    "write_overview",
 ]

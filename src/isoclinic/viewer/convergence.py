@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
 from .._files import atomic
@@ -76,6 +77,7 @@ def convergence_figure(stages: Sequence[ConvergenceStage]) -> Figure:
         axes[1].set_ylabel("mTRE [mm]")
         axes[1].set_yscale("log")
     axes[-1].set_xlabel("iteration")
+    axes[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
     for each in axes:
         each.grid(alpha=0.3)
     return figure

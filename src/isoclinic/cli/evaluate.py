@@ -1,0 +1,214 @@
+"""`isoclinic evaluate`: register cases whose poses are known."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from itertools import groupby
+from pathlib import Path
+from typing import Annotated
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from tyro.conf import Positional
+
+from .. import __version__
+from ..errors import UsageError
+from ..evaluation import Case, Measurement, find_cases, summaries, summary_document, write_report
+from ..evaluation.protocol import TRUTH_FILE, WITHOUT_POSE, XRAY_FILE
+from ..registration import InputFile, register
+from ..volumes import Volume, XRay, XRayOptions
+from ._console import progress, results
+from ._folder import new_folder
+from ._options import FLAT, RegistrationOptions, parse_options
+from ._results import POSE, pose_file
+
+_MEASUREMENT = "measurement.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateOptions:
+    """Register X-rays whose poses are known, and report the errors.
+
+    A case is a folder with `xray.dcm` and `truth.json`, an object with `extrinsic` (camera_from_world, 4x4),
+    `landmarks` (points in the world, RAS mm) and `inits` (starting poses by name). Registrations that the
+    output folder holds already are not repeated, so an interrupted evaluation goes on where it stopped.
+
+    Attributes:
+        folder: cases, at any depth.
+        volume: the CT of all cases, or GROUP=CT for each group; a group is the name of the folder that its
+            cases lie in.
+        output: folder for the table (summary.csv, .json, .png), all measurements, and cases/CASE/START/pose.json.
+        inits: where to start: names of `inits` in truth.json, views ("ap", "pa", "left", "right"), or "none" for
+            no initial pose. By default all that truth.json names, else "none".
+        overwrite: replace what the output folder holds of other settings or other files.
+        json: print the table as JSON.
+        config: TOML file with any of these options; the command line wins.
+        xray_options: how to read the X-rays.
+        registration: how to register.
+    """
+
+    folder: Positional[Path]
+    volume: tuple[str, ...]
+    output: Path
+    inits: tuple[str, ...] | None = None
+    overwrite: bool = False
+    json: bool = False
+    config: Path | None = None
+    xray_options: Annotated[XRayOptions, FLAT] = field(default_factory=XRayOptions)
+    registration: Annotated[RegistrationOptions, FLAT] = field(default_factory=RegistrationOptions)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Job:
+    """One registration."""
+
+    case: Case
+    init: str
+    volume: InputFile
+    options: EvaluateOptions
+
+    @property
+    def folder(self) -> Path:
+        return self.options.output / "cases" / self.case.name / self.init
+
+    @cached_property
+    def key(self) -> str:
+        """Digest of everything the result depends on."""
+        settings = {
+            "version": __version__,
+            "init": self.init,
+            "inputs": [
+                self.volume.sha256,
+                *(InputFile.of(self.case.folder / name).sha256 for name in (XRAY_FILE, TRUTH_FILE)),
+            ],
+            "xray_options": asdict(self.options.xray_options),
+            "registration": asdict(self.options.registration),
+        }
+        return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+
+    def done(self) -> Measurement | None:
+        """The measurement of an earlier run.
+
+        Raises:
+            UsageError: there is one of other settings, which may not be replaced.
+        """
+        file = self.folder / _MEASUREMENT
+        if not file.exists():
+            return None
+        document = json.loads(file.read_text(encoding="utf-8"))
+        if document["key"] == self.key:
+            values = document["measurement"]
+            return Measurement(**values | {"translation_mm": tuple(values["translation_mm"])})
+        if not self.options.overwrite:
+            raise UsageError(
+                f"--output {self.options.output} holds results of other settings or other files "
+                f"({self.case.name}, start {self.init}); choose another folder or add --overwrite"
+            )
+        return None
+
+    def run(self, volume: Volume, xray: XRay) -> Measurement:
+        """Register, measure and write both."""
+        result = register(volume, xray, self.case.init(self.init), self.options.registration)
+        measurement = Measurement.of(self.case, self.init, result, sdd_mm=xray.camera.sdd_mm)
+        image = InputFile.of(self.case.folder / XRAY_FILE)
+        with new_folder(self.folder, overwrite=True, known=frozenset({POSE, _MEASUREMENT})) as folder:
+            pose_file(result, xray.camera, self.volume, image).write(folder / POSE)
+            document = {"key": self.key, "measurement": asdict(measurement)}
+            (folder / _MEASUREMENT).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+        return measurement
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run the command."""
+    options = parse_options(EvaluateOptions, "evaluate", arguments)
+    jobs = list(_jobs(options))
+    measurements = {(job.case.name, job.init): job.done() for job in jobs}
+    pending = [job for job in jobs if measurements[job.case.name, job.init] is None]
+    options.output.mkdir(parents=True, exist_ok=True)
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=progress()) as bar:
+        task = bar.add_task("registering", total=len(jobs), completed=len(jobs) - len(pending))
+        for source, of_volume in groupby(pending, key=lambda job: job.volume):
+            bar.update(task, description=f"reading {source.path}")
+            volume = Volume.read(source.path)
+            for index, job in enumerate(of_volume):
+                xray = XRay.read(job.case.folder / XRAY_FILE, options.xray_options)
+                if index == 0:
+                    # Compiles, and prepares the volume, which is no part of the run time.
+                    bar.update(task, description="preparing")
+                    register(volume, xray, job.case.init(job.init), options.registration)
+                bar.update(task, description=f"{job.case.name}, start {job.init}")
+                measurements[job.case.name, job.init] = job.run(volume, xray)
+                bar.advance(task)
+    measured = [each for each in measurements.values() if each is not None]
+    write_report(options.output, measured)
+    if options.json:
+        print(json.dumps(summary_document(measured), indent=2))
+    else:
+        results().print(_table(measured))
+        results().print(f"every pose and the table are in {options.output}", markup=False, soft_wrap=True)
+
+
+def _jobs(options: EvaluateOptions) -> Iterator[_Job]:
+    """All registrations, those of one volume together; every name in the options is checked."""
+    cases = find_cases(options.folder)
+    volumes = _volumes(options, {case.group for case in cases})
+    for source in dict.fromkeys(volumes.values()):
+        mine = [case for case in cases if volumes[case.group] == source]
+        inits = options.inits or tuple(dict.fromkeys(init for case in mine for init in case.inits))
+        for init in inits or (WITHOUT_POSE,):
+            for case in mine:
+                case.init(init)
+                yield _Job(case=case, init=init, volume=source, options=options)
+
+
+def _volumes(options: EvaluateOptions, groups: set[str]) -> dict[str, InputFile]:
+    """The CT of every group."""
+    of_all: InputFile | None = None
+    of_group: dict[str, InputFile] = {}
+    for item in options.volume:
+        group, equals, path = item.partition("=")
+        if not equals or Path(item).exists():
+            of_all = InputFile.of(item)
+        elif group not in groups:
+            raise UsageError(f"--volume {item}: no such group; there are {', '.join(sorted(groups))}")
+        else:
+            of_group[group] = InputFile.of(path)
+    volumes = {group: of_group.get(group, of_all) for group in sorted(groups)}
+    for group, volume in volumes.items():
+        if volume is None:
+            raise UsageError(f"no CT for the cases in {group!r}: add {group}=CT to --volume")
+    return {group: volume for group, volume in volumes.items() if volume is not None}
+
+
+def _table(measurements: Sequence[Measurement]) -> Table:
+    table = Table("start", "group")
+    for heading in (
+        "cases",
+        "initial mTRE\nmedian \\[mm]",
+        "mTRE\n< 1 mm",
+        "\n< 2 mm",
+        "\n< 5 mm",
+        "\n< 10 mm",
+        "mTRE median\n\\[mm]",
+        "mTRE 95 %\n\\[mm]",
+        "time median\n\\[s]",
+    ):
+        table.add_column(heading, justify="right")
+    for (init, group), each in summaries(measurements).items():
+        rates = (each.submillimetre_success_rate, *each.success_rates.values())
+        table.add_row(
+            init,
+            group,
+            f"{each.cases}",
+            f"{each.percentiles['initial_mtre_mm'][50]:.1f}",
+            *(f"{rate:.2f}" for rate in rates),
+            f"{each.percentiles['mtre_mm'][50]:.2f}",
+            f"{each.percentiles['mtre_mm'][95]:.2f}",
+            f"{each.percentiles['run_time_s'][50]:.2f}",
+        )
+    return table
