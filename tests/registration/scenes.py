@@ -15,7 +15,6 @@ SPACING_MM = 2.5
 # A C-arm's distances; 160 mm of patient, magnified 1.5 times, on a 320 mm detector.
 CAMERA = Camera.from_pixel_spacing(width=128, height=128, pixel_spacing_mm=(2.5, 2.5), sdd_mm=1000.0)
 DEPTH_MM = 670.0
-EXACT = RenderConfig(method="siddon", voxel_mm="full", backend="cpu")
 
 
 def phantom(seed: int, shape: tuple[int, int, int] = (64, 64, 64)) -> Volume:
@@ -61,17 +60,21 @@ def displaced(volume: Volume, camera_from_world: Tensor, distance_mm: float, see
     return se3.perturb(camera_from_world, torch.from_numpy(tangent), torch.from_numpy(volume.isocentre_world))
 
 
-def xray_of(
-    volume: Volume, camera_from_world: Tensor, seed: int, camera: Camera = CAMERA, photons: float = 2e4
-) -> XRay:
-    """Photon noise, a veil of scatter and the detector's tone curve, on exact line integrals."""
-    line_integrals = render(volume, camera, camera_from_world, EXACT)[0].numpy().astype(np.float64)
+def line_integrals(volume: Volume, camera_from_world: Tensor, camera: Camera = CAMERA, **config) -> Array:
+    """Exact for the voxels of the CT [H, W]."""
+    render_config = RenderConfig(method="siddon", voxel_mm="full", backend="cpu", **config)
+    return render(volume, camera, camera_from_world, render_config)[0].numpy().astype(np.float64)
+
+
+def detected(line_integrals: Array, seed: int, camera: Camera = CAMERA, photons: float = 2e4) -> XRay:
+    """Photon noise, a veil of scatter and the detector's tone curve."""
     arrived = np.random.default_rng(seed).poisson(photons * (np.exp(-line_integrals) + 0.01))
-    return XRay(
-        pixels=(4000 * (arrived / photons) ** 0.8).astype(np.float32),
-        camera=camera,
-        source_isocentre_mm=DEPTH_MM,
-    )
+    pixels = (4000 * (arrived / photons) ** 0.8).astype(np.float32)
+    return XRay(pixels=pixels, camera=camera, source_isocentre_mm=DEPTH_MM)
+
+
+def xray_of(volume: Volume, camera_from_world: Tensor, seed: int, camera: Camera = CAMERA) -> XRay:
+    return detected(line_integrals(volume, camera_from_world, camera), seed, camera)
 
 
 def error_mm(volume: Volume, estimate: Tensor, truth: Tensor) -> float:

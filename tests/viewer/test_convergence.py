@@ -33,6 +33,12 @@ def test_stages_follow_each_other_with_relative_costs():
     assert colours[1].items() <= colours[0].items()
 
 
+def test_errors_that_were_not_measured_are_left_out():
+    stage = ConvergenceStage(name="32 px", cost=[4.0, 2.0, 1.0], error_mm=[30.0, np.nan, 3.0])
+    _, error = convergence_figure([stage]).axes
+    assert curves(error) == {"32 px": ([0, 2], [30.0, 3.0])}
+
+
 def test_without_a_known_truth_only_the_cost_is_drawn():
     (axes,) = convergence_figure([UNKNOWN]).axes
     assert axes.get_xlabel() == "iteration"

@@ -12,7 +12,7 @@ from skimage.io import imread
 
 from isoclinic.errors import InputError
 from isoclinic.geometry import Camera
-from isoclinic.viewer import checkerboard, edge_overlay, write_overlay
+from isoclinic.viewer import checkerboard, edge_overlay, write_overlay, write_overview
 
 # A PNG holds 8 bits: half a step of rounding, or a whole one where matplotlib truncates.
 STEP = 1 / 255
@@ -156,3 +156,23 @@ def test_sizes_must_agree_and_nothing_is_left_behind(tmp_path: Path):
     with pytest.raises(InputError, match=r"cannot be written"):
         write_overlay(tmp_path / "nowhere" / "overlay.png", xray=image, drr=image, camera=camera)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_overview_shows_start_and_result(tmp_path: Path):
+    """The X-ray is black where it does not count; the last panel outlines the result, not the start."""
+    shape = (128, 128)
+    xray, (start, _), (drr, distance) = texture(0, shape), disc(shape, 20), disc(shape, 40)
+    weight = np.ones(shape, np.float32)
+    weight[:, :30] = 0
+    path = tmp_path / "overview.png"
+    write_overview(path, xray=xray, start=start, drr=drr, camera=camera_of(xray), weight=weight)
+    fixed, before, after, edges = panels(path)
+    assert (fixed[:, : 5 * 30] == 0).all() and fixed[:, 5 * 30 :].std() > 0.1
+    for panel, image in ((before, start), (after, drr)):
+        expected = image.repeat(5, 0).repeat(5, 1)[..., None]
+        np.testing.assert_allclose(panel, np.broadcast_to(expected, panel.shape), atol=1.01 * STEP)
+    coloured = np.ptp(edges, axis=-1) > 0
+    assert coloured.any()
+    assert np.abs(distance.repeat(5, 0).repeat(5, 1)[coloured] - 40).max() <= 1
+    with pytest.raises(InputError, match=r"the DRR at the start has shape"):
+        write_overview(path, xray=xray, start=start[:9], drr=drr, camera=camera_of(xray), weight=weight)

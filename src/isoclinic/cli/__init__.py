@@ -21,13 +21,13 @@ _COMMANDS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return the exit code: 0 done, 1 it cannot be done, 2 wrong options, 130 interrupted.
+    """Run one command; the exit code is 0 (done), 1 (cannot be done), 2 (wrong options) or 130 (interrupted).
 
     Args:
         arguments: what follows the program's name; those of the process when None.
 
     Raises:
-        SystemExit: after `--help` and `--version`, and (code 2) for options that do not exist or cannot be read.
+        SystemExit: after `--help` and `--version`, and for options that do not exist or cannot be read.
     """
     chosen = _parser().parse_args(arguments)
     try:

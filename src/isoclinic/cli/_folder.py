@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..errors import UsageError
+from ..errors import InputError, UsageError
 
 
 @contextmanager
@@ -24,14 +24,17 @@ def new_folder(path: Path, *, overwrite: bool, known: frozenset[str]) -> Iterato
 
     Raises:
         UsageError: the folder exists and may not be replaced.
-        OSError: the place cannot be written to.
+        InputError: the place cannot be written to.
     """
     path = path.absolute()
-    check_replaceable(path, overwrite=overwrite, known=known)
+    _check_replaceable(path, overwrite=overwrite, known=known)
     # On the same file system, and before any work is done.
     parent = next(folder for folder in path.parents if folder.exists())
     building, replaced = (parent / f".{path.name}.{os.getpid()}.{what}" for what in ("new", "old"))
-    building.mkdir()
+    try:
+        building.mkdir()
+    except OSError as error:
+        raise InputError(f"--output {path} cannot be written: {error.strerror}") from error
     try:
         yield building
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -45,12 +48,7 @@ def new_folder(path: Path, *, overwrite: bool, known: frozenset[str]) -> Iterato
             shutil.rmtree(leftover, ignore_errors=True)
 
 
-def check_replaceable(path: Path, *, overwrite: bool, known: frozenset[str]) -> None:
-    """Refuse to replace what nobody allowed to replace, or what is not a result.
-
-    Raises:
-        UsageError: as for `new_folder`.
-    """
+def _check_replaceable(path: Path, *, overwrite: bool, known: frozenset[str]) -> None:
     if not path.exists():
         return
     if not overwrite:

@@ -153,7 +153,7 @@ class _Table:
         try:
             return check_type(value, hint, collection_check_strategy=CollectionCheckStrategy.ALL_ITEMS)
         except TypeCheckError as error:
-            expected = getattr(hint, "__name__", None) or str(hint).replace("typing.", "")
+            expected = hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", "")
             raise UsageError(f"{self._label(name)} is {value!r}, but must be {expected}") from error
 
     def _label(self, name: str) -> str:

@@ -32,7 +32,7 @@ def check_not_diverged(result: RegistrationResult) -> None:
     """
     if result.status is Status.DIVERGED:
         raise IsoclinicError(
-            f"the registration diverged ({result.reason}) from the start '{result.initial.source}', and nothing "
+            f"the registration diverged ({result.reason}; start: {result.initial.source}), so nothing "
             "was written; check that CT and X-ray show the same anatomy, and start from another --init"
         )
 

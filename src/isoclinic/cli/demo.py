@@ -62,8 +62,8 @@ class _View:
         name: of its folder.
         primary_deg: C-arm angle; 180 is AP.
         secondary_deg: C-arm angle.
-        start_mm: size of the random shift of the start; it is also turned by a third as many degrees. None: it
-            starts without a pose.
+        start_mm: size of the random shift of the start, which is also turned by a third as many degrees; None
+            to start without a pose.
     """
 
     name: str
@@ -139,8 +139,10 @@ def main(arguments: Sequence[str]) -> None:
             bar.advance(task)
     results().print(table)
     results().print(
-        f"mTRE: mean distance of {_LANDMARKS} bone points from where they truly are. Poses, overlays and the "
-        f"courses of convergence are in {options.output}; {options.output / _OVERVIEW} shows one registration.",
+        f"mTRE is the mean distance of {_LANDMARKS} bone points from where they truly are.\n"
+        f"{options.output} holds X-ray, pose, overlay and convergence of every view, and {_OVERVIEW} of one.",
+        markup=False,
+        soft_wrap=True,
     )
 
 

@@ -41,9 +41,10 @@ class EvaluateOptions:
         folder: cases, at any depth.
         volume: the CT of all cases, or GROUP=CT for each group; a group is the name of the folder that its
             cases lie in.
-        output: folder for the table (summary.csv, .json, .png), all measurements, and cases/CASE/START/pose.json.
-        inits: where to start: names of `inits` in truth.json, views ("ap", "pa", "left", "right"), or "none" for
-            no initial pose. By default all that truth.json names, else "none".
+        output: folder for the table (summary.csv, .json and .png), all measurements (measurements.csv), and
+            every pose (cases/CASE/START/pose.json).
+        inits: where to start: names of `inits` in truth.json, views ("ap", "pa", "left", "right"), or "none"
+            for no initial pose. By default all that truth.json names, else "none".
         overwrite: replace what the output folder holds of other settings or other files.
         json: print the table as JSON.
         config: TOML file with any of these options; the command line wins.

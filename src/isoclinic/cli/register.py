@@ -26,12 +26,12 @@ class RegisterOptions:
     """Find the pose that aligns a CT with an X-ray, and write it with a picture of the match.
 
     Attributes:
-        xray: the X-ray: DICOM, or PNG, TIFF or NIfTI with a JSON file of the same name that gives its geometry.
+        xray: the X-ray: DICOM, or PNG, TIFF or NIfTI with a JSON file of the same name for its geometry.
         volume: the CT: NIfTI, NRRD, MetaImage or a DICOM folder.
         output: folder for pose.json, overlay.png and convergence.png; made whole or not at all.
-        init: where to start: a pose file, a view ("ap", "pa", "left", "right": the way of the beam, or the side
-            the detector is on), or "dicom" for the C-arm angles in the X-ray's header. By default "dicom" where
-            there are angles, else "ap".
+        init: where to start: a pose file, a view ("ap", "pa", "left", "right": the way of the beam, or the
+            side the detector is on), or "dicom" for the C-arm angles in the X-ray's header. By default
+            "dicom" where there are angles, else "ap".
         labels: label map of the CT, which --structures chooses from.
         overwrite: replace an older result.
         json: print the result as JSON instead of a table.
@@ -60,9 +60,7 @@ def main(arguments: Sequence[str]) -> None:
         with status:
             xray = XRay.read(options.xray, options.xray_options)
             volume = Volume.read(options.volume, labels=options.labels)
-            status.update(
-                "registering; the first time on a machine, this compiles the renderer (1-2 minutes)"
-            )
+            status.update("registering; the first time, this compiles the renderer")
             result = register(volume, xray, options.init, options.registration)
             check_not_diverged(result)
             status.update("writing")
@@ -115,7 +113,8 @@ def _document(options: RegisterOptions, xray: XRay, result: RegistrationResult) 
 
 
 def _table(options: RegisterOptions, volume: Volume, xray: XRay, result: RegistrationResult) -> Table:
-    table = Table("", "value", "source", title_justify="left")
+    table = Table("", "value")
+    table.add_column("source", overflow="fold")
     table.add_row("X-ray", f"{xray.camera.width} x {xray.camera.height} px", str(options.xray))
     for name, value in _geometry(xray).items():
         if value is not None:
@@ -129,7 +128,7 @@ def _table(options: RegisterOptions, volume: Volume, xray: XRay, result: Registr
     table.add_row("start", result.initial.source, "--init" if options.init else "default")
     table.add_row("status", str(result.status), f"stopped by {result.reason}")
     table.add_row("similarity", f"{result.similarity:.3f}", "local correlation; 1 is a perfect match")
-    table.add_row("time", f"{result.seconds:.1f} s", "without reading and writing files")
+    table.add_row("time", f"{result.seconds:.2f} s", "without reading and writing files")
     table.add_row("result", POSE, str(options.output))
     return table
 

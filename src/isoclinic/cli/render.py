@@ -25,8 +25,9 @@ class RenderOptions:
 
     Attributes:
         volume: the CT: NIfTI, NRRD, MetaImage or a DICOM folder.
-        output: image to write: .png (16 bits, scaled to the densest pixel), .nii or .nii.gz (line integrals as
-            they are). A JSON file of the same name beside it holds the geometry; `isoclinic register` reads both.
+        output: image to write: .png (16 bits, scaled to the densest pixel), .nii or .nii.gz (the line
+            integrals themselves). A JSON file of the same name beside it holds the geometry, so that
+            `isoclinic register` can read the image.
         pose: a pose file, or a view of the CT's centre ("ap", "pa", "left", "right": the way of the beam, or
             the side the detector is on).
         labels: label map of the CT, which --structures chooses from.
@@ -78,21 +79,15 @@ def main(arguments: Sequence[str]) -> None:
 
 def _camera(options: RenderOptions) -> Camera:
     """The detector described by the options, or by the pose file."""
-    width, height, spacing_mm, sdd_mm = (
-        options.width,
-        options.height,
-        options.pixel_spacing_mm,
-        options.sdd_mm,
-    )
-    if width is not None and height is not None and spacing_mm is not None and sdd_mm is not None:
-        return Camera.from_pixel_spacing(
-            width=width, height=height, pixel_spacing_mm=spacing_mm, sdd_mm=sdd_mm
-        )
-    if not (width is height is spacing_mm is sdd_mm is None):
-        raise UsageError("--width, --height, --pixel-spacing-mm and --sdd-mm: give all four or none")
-    if Path(options.pose).exists():
+    width, height, sdd_mm = options.width, options.height, options.sdd_mm
+    spacing_mm = options.pixel_spacing_mm
+    if width is None and height is None and spacing_mm is None and sdd_mm is None:
+        if not Path(options.pose).exists():
+            raise UsageError(
+                f"--pose {options.pose} is not a file, so describe the detector with --width, --height, "
+                "--pixel-spacing-mm and --sdd-mm"
+            )
         return PoseFile.read(options.pose).camera
-    raise UsageError(
-        f"--pose {options.pose} is not a file, so describe the detector with --width, --height, "
-        "--pixel-spacing-mm and --sdd-mm"
-    )
+    if width is None or height is None or spacing_mm is None or sdd_mm is None:
+        raise UsageError("--width, --height, --pixel-spacing-mm and --sdd-mm: give all four or none")
+    return Camera.from_pixel_spacing(width=width, height=height, pixel_spacing_mm=spacing_mm, sdd_mm=sdd_mm)

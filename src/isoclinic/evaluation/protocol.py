@@ -43,8 +43,10 @@ class Case:
 
     @classmethod
     def read(cls, folder: Path, name: str) -> Case:
-        """Read `truth.json`: an object with `extrinsic` (camera_from_world, 4x4), `landmarks` (points in the
-        world, RAS mm) and, optionally, `inits` (further 4x4 matrices by name).
+        """Read a case.
+
+        `truth.json` is an object with `extrinsic` (camera_from_world, 4x4), `landmarks` (points in the world,
+        RAS mm) and, optionally, `inits` (further 4x4 matrices by name).
 
         Raises:
             InputError: a file that is missing or says something else.
@@ -56,16 +58,19 @@ class Case:
             document = json.loads(truth.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
             raise InputError(f"{truth} cannot be read as JSON: {error}") from error
+        pose = _pose(_entry(document, "extrinsic", truth), f"{truth}: extrinsic")
+        landmarks = _points(_entry(document, "landmarks", truth), f"{truth}: landmarks")
+        inits = document.get("inits", {})
+        # Results are filed under these names.
+        if not isinstance(inits, dict) or any(Path(init).name != init for init in inits):
+            raise InputError(f"{truth}: inits must be an object of 4x4 matrices by plain names")
         return cls(
             name=name,
             group=folder.absolute().parent.name,
             folder=folder,
-            camera_from_world=_pose(_entry(document, "extrinsic", truth), f"{truth}: extrinsic"),
-            landmarks_world=_points(_entry(document, "landmarks", truth), f"{truth}: landmarks"),
-            inits={
-                init: _pose(matrix, f"{truth}: inits[{init!r}]")
-                for init, matrix in document.get("inits", {}).items()
-            },
+            camera_from_world=pose,
+            landmarks_world=landmarks,
+            inits={init: _pose(matrix, f"{truth}: inits[{init!r}]") for init, matrix in inits.items()},
         )
 
     def init(self, name: str) -> Tensor | str | None:

@@ -1,4 +1,4 @@
-"""The table of an evaluation: percentiles and success rates by start and group, as CSV, JSON and a picture."""
+"""The table of an evaluation: percentiles and success rates by start and group; CSV, JSON and a picture."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from .._files import atomic
+from ..errors import InputError
 from .metrics import Summary, summary
 from .protocol import Measurement, errors_of
 
@@ -35,11 +36,7 @@ _RANGE_MM = (0.01, 1000.0)
 
 
 def summaries(measurements: Sequence[Measurement]) -> dict[tuple[str, str], Summary]:
-    """Summary by (start, group), in the order they come; "all" besides where there are several groups.
-
-    Raises:
-        InputError: there is no measurement.
-    """
+    """Summary by (start, group), in the order they come; "all" besides where there are several groups."""
     groups = list(dict.fromkeys(each.group for each in measurements))
     result = {}
     for init in dict.fromkeys(each.init for each in measurements):
@@ -58,6 +55,8 @@ def write_report(folder: Path, measurements: Sequence[Measurement]) -> None:
     Raises:
         InputError: there is no measurement, or the files cannot be written.
     """
+    if not measurements:
+        raise InputError("there is no measurement to report")
     _write_csv(folder / MEASUREMENTS_CSV, [_flat(asdict(each)) for each in measurements])
     rows = [
         {"init": init, "group": group} | _flat(_document(each))
@@ -72,11 +71,7 @@ def write_report(folder: Path, measurements: Sequence[Measurement]) -> None:
 
 
 def summary_document(measurements: Sequence[Measurement]) -> dict[str, Any]:
-    """Summaries and measurements as JSON can hold them: what is infinite or not a number becomes null.
-
-    Raises:
-        InputError: there is no measurement.
-    """
+    """Summaries and measurements as JSON can hold them: what is infinite or not a number becomes null."""
     table = summaries(measurements)
     document: dict[str, Any] = _finite(
         {
@@ -90,7 +85,7 @@ def summary_document(measurements: Sequence[Measurement]) -> dict[str, Any]:
 
 
 def summary_figure(measurements: Sequence[Measurement]) -> Figure:
-    """Left, what fraction of the cases ends below an error, by start; right, success against initial error."""
+    """Left, the fraction of cases that end below an error, by start; right, success against initial error."""
     figure = Figure(figsize=(11, 4.2), layout="constrained")
     distribution, success = figure.subplots(1, 2)
     _draw_distribution(distribution, measurements)

@@ -1,7 +1,7 @@
 """Rigid motions and the pinhole camera: float64, millimetres, transforms read a_from_b."""
 
-from . import se3, so3
+from . import se3, so3, so4
 from .camera import Camera
 from .se3 import as_poses, perturb, perturbation, rotation_angle_deg
 
-__all__ = ["Camera", "as_poses", "perturb", "perturbation", "rotation_angle_deg", "se3", "so3"]
+__all__ = ["Camera", "as_poses", "perturb", "perturbation", "rotation_angle_deg", "se3", "so3", "so4"]

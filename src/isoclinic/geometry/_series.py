@@ -99,3 +99,29 @@ def arctangent_ratio(sine_squared: Tensor, cosine: Tensor) -> Tensor:
     near = torch.where(small, sine_squared, torch.zeros_like(cosine)) / safe_cosine**2
     far = torch.where(small, torch.ones_like(cosine), sine_squared).sqrt()
     return torch.where(small, _polynomial(near, _ARCTANGENT) / safe_cosine, torch.atan2(far, cosine) / far)
+
+
+def angle_ratio(sine_squared: Tensor, cosine: Tensor) -> Tensor:
+    """atan2(s, c) / s as a function of s^2 and c of either sign; s not zero where c is not positive."""
+    behind = cosine < 0
+    acute = arctangent_ratio(sine_squared, torch.where(behind, -cosine, cosine))
+    sine = torch.where(behind, sine_squared, torch.ones_like(cosine)).sqrt()
+    return torch.where(behind, torch.pi / sine - acute, acute)
+
+
+def angle_squared(sine_squared: Tensor, cosine: Tensor) -> Tensor:
+    """atan2(s, c)^2 as a function of s^2 and c of either sign; pi^2 with derivatives of zero at s = 0 > c."""
+    # Not the square of s times the ratio, whose derivatives cancel to nothing as the angle approaches pi.
+    behind = cosine < 0
+    acute = arctangent_ratio(sine_squared, torch.where(behind, -cosine, cosine))
+    sine = root(torch.where(behind, sine_squared, torch.zeros_like(cosine)))
+    return torch.where(behind, (torch.pi - sine * acute) ** 2, sine_squared * acute**2)
+
+
+def root(x: Tensor) -> Tensor:
+    """sqrt(x), but zero with derivatives of zero where sqrt(x) is not above the rounding unit of the dtype.
+
+    Above it even x^(-5/2), which second derivatives contain, does not overflow in float32.
+    """
+    positive = x > torch.finfo(x.dtype).eps ** 2
+    return torch.where(positive, torch.where(positive, x, torch.ones_like(x)).sqrt(), torch.zeros_like(x))

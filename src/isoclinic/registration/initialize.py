@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,7 @@ def initial_pose(volume: Volume, xray: XRay, init: Any = None) -> InitialPose:
         pose = view(volume, xray, xray.primary_angle_deg, xray.secondary_angle_deg or 0.0)
         return InitialPose(camera_from_world=pose, source="C-arm angles", rough=True)
     if isinstance(init, str | Path):
-        if not Path(init).exists():
+        if not os.path.exists(init):  # unlike Path.exists, False for text that cannot be a path
             raise UsageError(
                 f"init {str(init)!r} is neither a file nor one of {', '.join([*PRESETS, 'dicom'])}"
             )
@@ -85,8 +86,8 @@ def initial_pose(volume: Volume, xray: XRay, init: Any = None) -> InitialPose:
 def view(volume: Volume, xray: XRay, primary_angle_deg: float, secondary_angle_deg: float) -> Tensor:
     """camera_from_world [4, 4] of a C-arm turned to these angles about the centre of the CT.
 
-    DICOM PS3.3 C.8.7.5.1.2: the detector is in front of the patient at 0/0, at the patient's left at a primary
-    angle of 90 and at the head at a secondary angle of 90 degrees. Up in the image is where a growing
+    DICOM PS3.3 C.8.7.5.1.2: the detector is in front of the patient at 0/0, at the patient's left at a
+    primary angle of 90 and at the head at a secondary angle of 90 degrees. Up in the image is where a growing
     secondary angle takes the detector: the patient's cranial direction, as far as the image shows it.
     """
     primary, secondary = np.deg2rad([primary_angle_deg, secondary_angle_deg])
@@ -123,6 +124,7 @@ def _check_sees(volume: Volume, xray: XRay, camera_from_world: Tensor, source: s
     infeasible = 2
     if point.status == infeasible:
         raise InputError(
-            f"the initial pose ({source}) does not see the CT: no part of it projects onto the X-ray; check "
-            "that it is camera_from_world in RAS millimetres (see docs/conventions.md), or start from a preset"
+            f"the initial pose ({source}) does not see the CT: no part of it projects onto the X-ray; check"
+            " that it is camera_from_world in RAS millimetres (see docs/conventions.md), or start from a"
+            " preset"
         )

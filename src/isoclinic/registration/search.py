@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy.stats import qmc
 from torch import Tensor
 
 from ..errors import UsageError
@@ -113,7 +114,9 @@ def _sliding_correlation(moving: Tensor, target: Tensor, weight: Tensor) -> Tens
 
 def _standardized(image: Tensor, weight: Tensor, config: SearchConfig) -> Tensor:
     # Both images are standardised over their own contrast: the search compares pattern, not tone.
-    contrast = image.flatten(1).std(dim=1).clamp(min=1e-6)[:, None, None]
+    share = weight / weight.sum().clamp(min=1e-6)
+    mean = (share * image).sum(dim=(1, 2), keepdim=True)
+    contrast = (share * (image - mean).square()).sum(dim=(1, 2), keepdim=True).sqrt().clamp(min=1e-6)
     no_change = image.new_zeros(len(image), 0, *image.shape[1:])
     standardized, _ = _local_kernel.standardize(
         image / contrast, no_change, weight, radius=config.window_px // 2, floor=0.05
@@ -124,21 +127,16 @@ def _standardized(image: Tensor, weight: Tensor, config: SearchConfig) -> Tensor
 def _candidates(config: SearchConfig) -> Tensor:
     """Tangents [N, 6] that fill the ellipsoid of rotations and the range of depths; the first is zero.
 
-    Points of the R_d sequence (Roberts 2018): multiples of powers of 1/g modulo 1, with g^(d + 1) = g + 1.
+    Halton's sequence fills evenly whatever its length, and is the same every time.
     """
-    dimensions = 4
-    g = 2.0
-    for _ in range(64):
-        g = (1 + g) ** (1 / (dimensions + 1))
-    steps = g ** -np.arange(1, dimensions + 1)
-    unit = (0.5 + np.arange(config.candidates)[:, None] * steps) % 1
-    radius = np.cbrt(unit[:, 0])
-    height = 2 * unit[:, 1] - 1
-    around = 2 * np.pi * unit[:, 2]
+    radial, polar, azimuthal, depth = qmc.Halton(4, scramble=False).random(config.candidates + 1)[1:].T
+    radius = np.cbrt(radial)
+    height = 2 * polar - 1
+    around = 2 * np.pi * azimuthal
     equator = np.sqrt(1 - height**2)
     direction = np.stack([equator * np.cos(around), equator * np.sin(around), height], axis=1)
     tangents = np.zeros((config.candidates, 6))
     tangents[:, :3] = radius[:, None] * direction * np.deg2rad(config.rotation_deg)
-    tangents[:, 5] = (2 * unit[:, 3] - 1) * config.depth_mm
+    tangents[:, 5] = (2 * depth - 1) * config.depth_mm
     tangents[0] = 0
     return torch.from_numpy(tangents)

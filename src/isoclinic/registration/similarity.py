@@ -47,8 +47,8 @@ class SimilarityConfig:
 
     Attributes:
         terms: the correlations that are added up.
-        floor: contrast below which a window counts as flat, as a fraction of the X-ray's own contrast and, for
-            the DRR, in line integrals.
+        floor: contrast below which a window counts as flat, as a fraction of the X-ray's own contrast and,
+            for the DRR, in line integrals.
         robust_scale: standardised difference from which a pixel pulls less (pseudo-Huber).
     """
 

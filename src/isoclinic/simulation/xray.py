@@ -39,8 +39,8 @@ class SimulationConfig:
         scatter_range_mm: standard deviation of the scatter's spread on the detector [mm].
         photons_per_pixel: quanta that the open beam gives a pixel; infinite for no noise.
         blur_mm: standard deviation of the detector's blur [mm].
-        field_radius_mm: radius of a round field on the detector, about the central ray, beyond which the image
-            is black, as that of an image intensifier [mm]; None for a field as large as the image.
+        field_radius_mm: radius of a round field on the detector, about the central ray, beyond which the
+            image is black, as that of an image intensifier [mm]; None for a field as large as the image.
         gamma: exponent of the tone curve from signal to pixel value; 1 is linear.
         full_scale: pixel value of the open beam.
 

@@ -1,0 +1,181 @@
+"""`isoclinic evaluate` on two phantom X-rays: what it writes, and how it goes on after an interruption."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+
+import pytest
+
+from isoclinic import RegistrationConfig, Volume, XRay, register
+from isoclinic.cli import evaluate as command
+from isoclinic.registration import PoseFile, Stage
+
+TABLES = {"summary.csv", "summary.json", "summary.png", "measurements.csv"}
+
+
+@pytest.fixture
+def evaluate(run, files, cases, tmp_path):
+    def evaluate_cases(*arguments, folder=cases, volume=(files.ct,), output=tmp_path / "out"):
+        fast = ("--config", files.config)
+        return run("evaluate", folder, "--volume", *volume, "--output", output, *fast, *arguments)
+
+    return evaluate_cases
+
+
+class Registrations:
+    """Stands in for `register` and `write_report`, which other tests run.
+
+    Attributes:
+        inits: the starts that were asked for.
+        stop_after: number of registrations after which the user presses Ctrl-C.
+    """
+
+    def __init__(self, result) -> None:
+        self.inits: list = []
+        self.stop_after: int | None = None
+        self._result = result
+
+    def register(self, volume, xray, init, config):
+        if self.stop_after is not None and len(self.inits) >= self.stop_after:
+            raise KeyboardInterrupt
+        self.inits.append(init)
+        return self._result
+
+    def write_report(self, folder, measurements):
+        (folder / "summary.csv").write_text("")
+
+
+@pytest.fixture
+def registrations(monkeypatch, result) -> Registrations:
+    stand_in = Registrations(result)
+    monkeypatch.setattr(command, "register", stand_in.register)
+    monkeypatch.setattr(command, "write_report", stand_in.write_report)
+    return stand_in
+
+
+@pytest.fixture(scope="module")
+def result(files):
+    stages = (Stage(pixels=32, max_steps=1),)
+    volume, xray = Volume.read(files.ct), XRay.read(files.xray)
+    return register(volume, xray, files.init, RegistrationConfig(stages=stages))
+
+
+def test_every_pose_and_the_table(evaluate, tmp_path):
+    ran = evaluate("--inits", "4", "8", "ap")
+    assert (ran.code, ran.err.count("error")) == (0, 0)
+    out = tmp_path / "out"
+    assert {path.name for path in out.iterdir()} == TABLES | {"cases"}
+    poses = sorted(path.relative_to(out).as_posix() for path in out.rglob("pose.json"))
+    assert poses == [
+        f"cases/phantom/{case}/{init}/pose.json" for case in ("00", "01") for init in ("4", "8", "ap")
+    ]
+    assert PoseFile.read(out / poses[0]).status is not None
+    document = json.loads((out / "summary.json").read_text())
+    by_init = {row["init"]: row for row in document["summaries"]}
+    assert list(by_init) == ["4", "8", "ap"]
+    assert 3 < by_init["4"]["initial_mtre_mm"]["p50"] < 0.7 * by_init["8"]["initial_mtre_mm"]["p50"]
+    for row in by_init.values():
+        assert row["cases"] == 2 and row["group"] == "phantom"
+        assert row["mtre_mm"]["p95"] < 1 and row["success_below_mm"]["1"] == 1
+    with (out / "measurements.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["case"], row["init"]) for row in rows] == [
+        (f"phantom/{case}", init) for init in ("4", "8", "ap") for case in ("00", "01")
+    ]
+    assert "< 1 mm" in ran.out and "phantom" in ran.out
+
+
+def test_json_is_the_summary(evaluate, tmp_path):
+    ran = evaluate("--inits", "none", "--json")
+    assert json.loads(ran.out) == json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert json.loads(ran.out)["summaries"][0]["init"] == "none"
+
+
+def test_what_is_done_is_not_done_again(evaluate, registrations):
+    assert evaluate("--inits", "4").code == 0
+    assert len(registrations.inits) == 2 + 1  # and one to prepare the volume
+    registrations.inits.clear()
+    assert evaluate("--inits", "4").code == 0
+    assert registrations.inits == []
+    assert evaluate().code == 0  # by default all starts that the cases name
+    assert len(registrations.inits) == 2 + 1
+
+
+def test_an_interruption_leaves_what_is_done(evaluate, registrations, tmp_path):
+    registrations.stop_after = 1 + 3
+    ran = evaluate()
+    assert ran.code == 130 and "isoclinic: error: interrupted" in ran.err
+    out = tmp_path / "out"
+    assert len(list(out.rglob("pose.json"))) == len(list(out.rglob("measurement.json"))) == 3
+    assert not TABLES & {path.name for path in out.iterdir()}
+    registrations.stop_after = None
+    registrations.inits.clear()
+    assert evaluate().code == 0
+    assert len(registrations.inits) == 1 + 1
+    assert len(list(out.rglob("pose.json"))) == 4
+
+
+def test_other_settings_do_not_mix(evaluate, registrations, tmp_path):
+    assert evaluate("--inits", "4").code == 0
+    before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    registrations.inits.clear()
+    ran = evaluate("--inits", "4", "--length-mm", "61")
+    assert ran.code == 2
+    assert "holds results of other settings" in ran.err and "--overwrite" in ran.err
+    assert registrations.inits == []
+    assert {path: path.read_bytes() for path in before} == before
+    assert evaluate("--inits", "4", "--length-mm", "61", "--overwrite").code == 0
+    assert len(registrations.inits) == 2 + 1
+    assert evaluate("--inits", "4", "--length-mm", "61").code == 0
+
+
+def test_a_changed_case_is_noticed(evaluate, registrations, cases, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(cases, folder)
+    assert evaluate("--inits", "4", folder=folder).code == 0
+    truth = folder / "phantom" / "01" / "truth.json"
+    document = json.loads(truth.read_text())
+    document["landmarks"][0][0] += 1
+    truth.write_text(json.dumps(document))
+    ran = evaluate("--inits", "4", folder=folder)
+    assert ran.code == 2 and "phantom/01, start 4" in ran.err
+
+
+def test_a_ct_for_every_group(evaluate, files, cases, tmp_path):
+    folder = tmp_path / "two"
+    shutil.copytree(cases / "phantom" / "00", folder / "a" / "00")
+    shutil.copytree(cases / "phantom" / "00", folder / "b" / "00")
+    assert evaluate("--inits", "4", folder=folder, volume=(f"a={files.ct}", f"b={files.ct}")).code == 0
+    document = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert [(row["group"], row["cases"]) for row in document["summaries"]] == [("a", 1), ("b", 1), ("all", 2)]
+    for volume, message in (
+        ((f"a={files.ct}",), "no CT for the cases in 'b'"),
+        ((f"c={files.ct}", files.ct), "no such group; there are a, b"),
+    ):
+        ran = evaluate(folder=folder, volume=volume, output=tmp_path / "other")
+        assert ran.code == 2 and message in ran.err
+
+
+@pytest.mark.parametrize(
+    ("changes", "arguments", "code", "message"),
+    [
+        ({"folder": "nowhere"}, [], 1, "nowhere is not a folder of cases"),
+        ({"folder": "empty"}, [], 1, "empty holds no case"),
+        ({"volume": ("no.nii.gz",)}, [], 1, "no.nii.gz cannot be read"),
+        ({}, ["--inits", "16"], 2, "has no start '16'; there are 4, 8, none, ap"),
+        ({"output": "file"}, [], 1, "file: File exists"),
+    ],
+)
+def test_what_is_wrong_is_said_and_nothing_is_written(
+    evaluate, tmp_path, monkeypatch, changes, arguments, code, message
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("")
+    before = set(tmp_path.rglob("*"))
+    ran = evaluate(*arguments, **changes)
+    assert ran.code == code
+    assert message in ran.err
+    assert set(tmp_path.rglob("*")) == before

@@ -1,0 +1,179 @@
+"""Defaults, then the file, then the command line; and a file that is wrong says where."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+import pytest
+
+from isoclinic import InputError, UsageError
+from isoclinic.cli._options import FLAT, RegistrationOptions, parse_options
+from isoclinic.registration import RegistrationConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inner:
+    """Inner.
+
+    Attributes:
+        size_mm: size [mm].
+        on: on.
+    """
+
+    size_mm: float = 1.0
+    on: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    """An element of an array of tables.
+
+    Attributes:
+        pixels: pixels.
+        inner: nested.
+    """
+
+    pixels: int
+    inner: Inner = field(default_factory=Inner)
+
+    def __post_init__(self) -> None:
+        if self.pixels < 1:
+            raise UsageError("pixels must be positive")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """A group without a prefix.
+
+    Attributes:
+        mode: mode.
+        pair_mm: pair [mm].
+        names: names.
+        inner: nested, with another default than its class.
+        items: as data.
+    """
+
+    mode: Literal["fast", "slow"] = "fast"
+    pair_mm: tuple[float, float] | None = None
+    names: tuple[int | str, ...] | None = None
+    inner: Inner = field(default_factory=lambda: Inner(size_mm=7.0))
+    items: tuple[Item, ...] = (Item(pixels=1), Item(pixels=2))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Whole:
+    """Options of a command.
+
+    Attributes:
+        output: where to.
+        count: how many.
+        config: file.
+        group: flat.
+    """
+
+    output: Path
+    count: int = 3
+    config: Path | None = None
+    group: Annotated[Group, FLAT] = field(default_factory=Group)
+
+
+def parse(tmp_path: Path, toml: str | None = None, *arguments: str) -> Whole:
+    given = list(arguments)
+    if toml is not None:
+        (tmp_path / "file.toml").write_text(toml)
+        given += ["--config", str(tmp_path / "file.toml")]
+    return parse_options(Whole, "test", given)
+
+
+def test_defaults_are_those_of_the_classes(tmp_path: Path):
+    assert parse(tmp_path, None, "--output", "o") == Whole(output=Path("o"))
+
+
+def test_the_file_overrides_defaults_and_the_command_line_the_file(tmp_path: Path):
+    toml = """
+    output = "from-file"
+    count = 5
+    mode = "slow"
+    pair-mm = [1, 2.5]
+    names = [4, "hip"]
+    [inner]
+    on = false
+    [[items]]
+    pixels = 64
+    inner.size_mm = 0.5
+    """
+    options = parse(tmp_path, toml)
+    assert options == Whole(
+        output=Path("from-file"),
+        count=5,
+        config=tmp_path / "file.toml",
+        group=Group(
+            mode="slow",
+            pair_mm=(1, 2.5),
+            names=(4, "hip"),
+            inner=Inner(size_mm=7.0, on=False),
+            items=(Item(pixels=64, inner=Inner(size_mm=0.5)),),
+        ),
+    )
+    overridden = parse(
+        tmp_path,
+        toml,
+        "--count",
+        "6",
+        "--pair-mm",
+        "3",
+        "4",
+        "--inner.size-mm",
+        "9",
+        "--items.0.pixels",
+        "32",
+    )
+    assert (overridden.count, overridden.group.mode) == (6, "slow")
+    assert overridden.group.pair_mm == (3.0, 4.0)
+    assert overridden.group.inner == Inner(size_mm=9.0, on=False)
+    assert overridden.group.items == (Item(pixels=32, inner=Inner(size_mm=0.5)),)
+
+
+def test_the_file_may_be_joined_by_an_equals_sign(tmp_path: Path):
+    (tmp_path / "a.toml").write_text("count = 9")
+    given = ["--output", "o", f"--config={tmp_path / 'a.toml'}"]
+    assert parse_options(Whole, "test", given).count == 9
+
+
+@pytest.mark.parametrize(
+    ("toml", "message"),
+    [
+        ("counts = 1", r"file\.toml: counts is no option"),
+        ("group = 1", r"file\.toml: group is no option"),
+        ("[inner]\nsize = 1", r"file\.toml: inner\.size is no option"),
+        ("[[items]]\npixels = 1\n[[items]]\npixels = 2\nvoxels = 3", r"file\.toml: items\.1\.voxels is no"),
+        ("[[items]]\n", r"file\.toml: items\.0\.pixels is missing"),
+        ("[[items]]\npixels = 'a'", r"items\.0\.pixels is 'a', but must be int"),
+        ("[[items]]\npixels = 0", "pixels must be positive"),
+        ("items = 3", r"items must be an array of tables, \[\[items\]\]"),
+        ("inner = 3", "inner must be a table"),
+        ("count = 'many'", "count is 'many', but must be int"),
+        ("mode = 'medium'", r"mode is 'medium', but must be Literal\['fast', 'slow'\]"),
+        ("pair_mm = [1.0]", r"pair_mm is \(1\.0,\), but must be tuple\[float, float\] \| None"),
+        ("names = ['a', 1.5]", "names is .* but must be"),
+    ],
+)
+def test_what_is_wrong_in_the_file_is_named(tmp_path: Path, toml, message):
+    with pytest.raises(UsageError, match=message):
+        parse(tmp_path, toml, "--output", "o")
+
+
+@pytest.mark.parametrize(("toml", "message"), [("count =", "is not TOML"), (None, "cannot be read: No such")])
+def test_a_file_that_cannot_be_read(tmp_path: Path, toml, message):
+    path = tmp_path / "file.toml"
+    if toml is not None:
+        path.write_text(toml)
+    with pytest.raises(InputError, match=rf"--config {path} {message}"):
+        parse_options(Whole, "test", ["--output", "o", "--config", str(path)])
+
+
+def test_registration_options_are_the_configuration():
+    """Same fields, same defaults; only where the stages can be set differs."""
+    assert {**vars(RegistrationOptions())} == {**vars(RegistrationConfig())}

@@ -1,0 +1,187 @@
+"""`isoclinic register` on a phantom whose pose is known, and everything that can be wrong with its input."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from importlib.metadata import version
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pydicom
+import pytest
+import torch
+from skimage.io import imread
+
+from isoclinic.evaluation import mean_target_registration_error_mm
+from isoclinic.registration import PoseFile, Status
+
+FILES = {"pose.json", "overlay.png", "convergence.png"}
+# Points of the size of the phantom.
+POINTS = torch.from_numpy(np.random.default_rng(0).uniform(-60, 60, (30, 3)))
+
+
+@pytest.fixture
+def register(run, files, tmp_path):
+    def register_phantom(
+        *arguments, xray=files.xray, volume=files.ct, output=tmp_path / "result", init=files.init
+    ):
+        start = [] if init is None else ["--init", init]
+        options = ["--volume", volume, "--output", output, "--config", files.config, *start, *arguments]
+        return run("register", xray, *options)
+
+    return register_phantom
+
+
+def error_mm(pose, files) -> float:
+    pose = torch.as_tensor(pose, dtype=torch.float64)
+    return mean_target_registration_error_mm(pose, files.camera_from_world, POINTS).item()
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_from_two_files_to_a_pose(register, files, tmp_path):
+    """Noise and voxels of 3 mm allow a few tenths of a millimetre; the start is 9 mm off."""
+    assert error_mm(json.loads(files.init.read_text()), files) > 5
+    ran = register("--labels", files.labels)
+    assert (ran.code, ran.err) == (0, "")
+    result = tmp_path / "result"
+    assert {path.name for path in result.iterdir()} == FILES
+    pose = PoseFile.read(result / "pose.json")
+    assert error_mm(pose.camera_from_world, files) < 1
+    assert pose.status is Status.CONVERGED and pose.similarity > 0.8
+    assert pose.covariance is not None and (pose.covariance.diagonal() > 0).all()
+    assert pose.expected_error_mm is None
+    assert pose.isoclinic_version == version("isoclinic")
+    assert (pose.volume.path, pose.volume.sha256) == (str(files.ct), sha256(files.ct))
+    assert (pose.xray.path, pose.xray.sha256) == (str(files.xray), sha256(files.xray))
+    assert (pose.camera.width, pose.camera.sdd_mm) == (64, 1000)
+    for picture in ("overlay.png", "convergence.png"):
+        assert imread(result / picture).std() > 10
+    for said in ("DistanceSourceToDetector (0018,1110)", "ImagerPixelSpacing", "converged", "file ", "RAS"):
+        assert said in ran.out
+
+
+def test_json_for_programs(register, files, tmp_path):
+    ran = register("--json", init="ap")
+    document = json.loads(ran.out)
+    assert document["status"] == "converged"
+    assert document["initial"]["source"] == "preset ap"
+    assert error_mm(document["camera_from_world"], files) < 1
+    assert document["xray"]["sdd_mm"] == {
+        "value": 1000.0,
+        "source": "DistanceSourceToDetector (0018,1110)",
+    }
+    pose = PoseFile.read(tmp_path / "result" / "pose.json")
+    assert document["camera_from_world"] == pose.camera_from_world.tolist()
+
+
+def test_options_override_the_header_and_a_pose_file_is_a_start(register, files, tmp_path):
+    assert register("--sdd-mm", "1010", "--bin", "2").code == 0
+    first = PoseFile.read(tmp_path / "result" / "pose.json")
+    assert (first.camera.sdd_mm, first.camera.width) == (1010, 32)
+    ran = register("--json", init=tmp_path / "result" / "pose.json", output=tmp_path / "again")
+    document = json.loads(ran.out)
+    assert document["initial"]["camera_from_world"] == first.camera_from_world.tolist()
+    assert error_mm(document["camera_from_world"], files) < 1
+
+
+def test_structures_are_registered_by_name(register, files):
+    """The bones alone match the X-ray of everything less well."""
+    everything, bones = (
+        json.loads(register("--json", "--labels", files.labels, "--overwrite", *structures).out)
+        for structures in ([], ["--structures", "bone"])
+    )
+    assert bones["similarity"] < everything["similarity"] - 0.01
+
+
+def test_doubtful_is_a_warning_not_a_failure(register, tmp_path):
+    ran = register("--doubtful-below", "0.999")
+    assert ran.code == 0
+    assert PoseFile.read(tmp_path / "result" / "pose.json").status is Status.DOUBTFUL
+    assert "isoclinic: warning: the result is doubtful" in ran.err
+
+
+@pytest.mark.filterwarnings("always::isoclinic.volumes.GeometryWarning")
+def test_a_ct_without_a_patient_diverges_and_writes_nothing(register, files, tmp_path):
+    empty = tmp_path / "empty.nii.gz"
+    nib.save(nib.Nifti1Image(np.full((8, 8, 8), -1000, np.int16), np.diag([20.0, 20, 20, 1])), empty)
+    ran = register(volume=empty, init="ap")
+    assert ran.code == 1
+    assert "error: the registration diverged (singular" in ran.err
+    assert "warning:" in ran.err and "does not look like Hounsfield units" in ran.err
+    assert not (tmp_path / "result").exists()
+
+
+def test_overwrite(register, tmp_path):
+    (tmp_path / "result").mkdir()
+    ran = register()
+    assert ran.code == 2 and "exists already" in ran.err
+    assert register("--overwrite").code == 0
+    before = sha256(tmp_path / "result" / "pose.json")
+    ran = register("--overwrite", xray=tmp_path / "nowhere.dcm")
+    assert ran.code == 1
+    assert sha256(tmp_path / "result" / "pose.json") == before
+
+
+def bad_pose(folder: Path) -> Path:
+    path = folder / "truncated.json"
+    path.write_text('{"format": "isoclinic.pose", "version": 1, "camera_from_world": [[1, 0')
+    return path
+
+
+@pytest.mark.parametrize(
+    ("changes", "arguments", "code", "message"),
+    [
+        ({"xray": "no.dcm"}, [], 1, "no.dcm does not exist"),
+        ({"volume": "no.nii.gz"}, [], 1, "no.nii.gz does not exist"),
+        ({"init": "front"}, [], 2, "'front' is neither a file nor one of ap, pa, left, right, dicom"),
+        ({"init": "dicom"}, [], 2, "no C-arm angles"),
+        ({"init": "truncated.json"}, [], 1, "truncated.json is not JSON"),
+        ({}, ["--sdd-mm", "-5"], 2, "--sdd-mm must be positive"),
+        ({}, ["--structures", "bone"], 2, "has a label map"),
+        ({}, ["--labels", "ct.nii.gz"], 1, "ct.nii.gz is no label map"),
+        ({}, ["--crop-px", "0", "0", "99", "99"], 2, "does not fit the image"),
+        ({}, ["--config", "bad.toml"], 2, "bad.toml: lenght_mm is no option"),
+        ({}, ["--backend", "abacus"], 2, "abacus"),
+        ({"output": "file/result"}, [], 1, "file/result cannot be written"),
+    ],
+)
+def test_what_is_wrong_is_said_and_nothing_is_written(
+    register, files, tmp_path, monkeypatch, changes, arguments, code, message
+):
+    monkeypatch.chdir(tmp_path)
+    bad_pose(tmp_path)
+    (tmp_path / "ct.nii.gz").write_bytes(files.ct.read_bytes())
+    (tmp_path / "bad.toml").write_text("lenght_mm = 50.0")
+    (tmp_path / "file").write_text("")
+    before = set(tmp_path.rglob("*"))
+    ran = register(*arguments, **changes)
+    assert ran.code == code
+    assert message in " ".join(ran.err.split())
+    assert "Traceback" not in ran.err and ran.out == ""
+    assert set(tmp_path.rglob("*")) == before
+
+
+def test_geometry_that_is_missing_is_asked_for_by_its_option(register, files, tmp_path):
+    dataset = pydicom.dcmread(files.xray)
+    del dataset.DistanceSourceToDetector
+    dataset.save_as(tmp_path / "bare.dcm")
+    ran = register(xray=tmp_path / "bare.dcm")
+    assert ran.code == 1
+    assert "lacks the source-detector distance" in ran.err and "--sdd-mm MM" in ran.err
+    assert register("--sdd-mm", "1000", xray=tmp_path / "bare.dcm").code == 0
+
+
+@pytest.mark.filterwarnings("always::isoclinic.volumes.GeometryWarning")
+def test_what_was_guessed_is_a_warning(register, files, tmp_path):
+    dataset = pydicom.dcmread(files.xray)
+    dataset.Modality = "OT"
+    dataset.save_as(tmp_path / "other.dcm")
+    ran = register(xray=tmp_path / "other.dcm")
+    assert ran.code == 0
+    assert "isoclinic: warning: " in ran.err and "--polarity overrides" in ran.err
+    assert "image statistics" in ran.out
