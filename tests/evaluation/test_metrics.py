@@ -76,7 +76,7 @@ def test_depth_shift_is_invisible_on_the_axis_to_all_but_mtre():
 
 @pytest.mark.parametrize("angle_deg", [0.0, 1e-6, 0.1, 30.0, 179.999, 180.0])
 def test_rotation_error_is_the_angle_and_mtre_its_chord(angle_deg: float):
-    """Landmarks on a circle of 100 mm about the axis of rotation move by the chord 2 * 100 * sin(angle / 2)."""
+    """Landmarks on a circle of 100 mm about the axis of rotation move by the chord 200 sin(angle / 2)."""
     turn = np.linspace(0, 2 * np.pi, 8, endpoint=False)
     landmarks = torch.from_numpy(100 * np.stack([np.cos(turn), np.sin(turn), 0 * turn], axis=1))
     estimate = pose(Rotation.from_rotvec([0, 0, math.radians(angle_deg)]))

@@ -69,7 +69,7 @@ def level_for(volume: Volume, camera: Camera, camera_from_world, voxel_mm) -> tu
 @pytest.mark.parametrize(
     ("pixel_mm", "depth_mm", "tilt_deg", "factors"),
     [
-        # A pixel of p mm is q = p * depth / 300 mm at the isocentre; voxels of 1.2, 0.9 and 2.1 mm. Allowed are
+        # A pixel of p mm is q = p * depth / 300 mm at the isocentre; voxels are 1.2, 0.9, 2.1 mm. Allowed are
         # q / 2 across the rays, q / (2 sin t) at t degrees to them, and at most 2 q.
         (1.5, 200.0, 0.0, (1, 1, 1)),  # q = 1: 0.5, 0.5, 2
         (6.0, 200.0, 0.0, (2, 2, 4)),  # q = 4: 2, 2, 8

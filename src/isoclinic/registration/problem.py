@@ -34,7 +34,7 @@ class Linearization:
         total = self.cost + self.gradient.sum(-1) + self.hessian.sum((-2, -1))
         return total.abs() < math.inf
 
-    def __add__(self, other: "Linearization") -> "Linearization":
+    def __add__(self, other: Linearization) -> Linearization:
         """Linearization of the sum of two costs of the same items."""
         return Linearization(
             self.cost + other.cost, self.gradient + other.gradient, self.hessian + other.hessian
