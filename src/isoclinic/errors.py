@@ -2,7 +2,7 @@
 
 
 class IsoclinicError(Exception):
-    """Base of all errors raised on purpose; the command line prints the message and exits with `exit_code`."""
+    """Base of all errors raised on purpose; the command line prints it and exits with `exit_code`."""
 
     exit_code = 1
 

@@ -15,7 +15,8 @@ import torch
 from skimage.io import imread
 
 from isoclinic.evaluation import mean_target_registration_error_mm
-from isoclinic.registration import PoseFile, Status
+from isoclinic.registration import PoseFile
+from isoclinic.solver import Status
 
 FILES = {"pose.json", "overlay.png", "convergence.png"}
 # Points of the size of the phantom.

@@ -12,7 +12,8 @@ import torch
 from isoclinic.errors import InputError, UsageError
 from isoclinic.evaluation import Case, Measurement, bone_points, errors_of, find_cases, pose_errors
 from isoclinic.geometry import se3
-from isoclinic.registration import InitialPose, Reason, RegistrationResult, Status
+from isoclinic.registration import InitialPose, RegistrationResult
+from isoclinic.solver import Reason, Status
 from isoclinic.volumes import Volume
 
 POSE = torch.tensor([[-1.0, 0, 0, 0], [0, 0, -1, 0], [0, -1, 0, 700], [0, 0, 0, 1]], dtype=torch.float64)

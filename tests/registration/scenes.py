@@ -1,5 +1,7 @@
 """A small patient of random ellipsoids, its X-ray from an exact renderer, and poses around the true one."""
 
+from functools import cache
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -17,6 +19,7 @@ CAMERA = Camera.from_pixel_spacing(width=128, height=128, pixel_spacing_mm=(2.5,
 DEPTH_MM = 670.0
 
 
+@cache
 def phantom(seed: int, shape: tuple[int, int, int] = (64, 64, 64)) -> Volume:
     """A body of water with ellipsoids of bone, fat and air in it; axes run left, anterior, superior (LAS)."""
     rng = np.random.default_rng(seed)

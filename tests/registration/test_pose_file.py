@@ -19,7 +19,7 @@ from scipy.spatial.transform import Rotation
 from isoclinic.errors import InputError
 from isoclinic.geometry import Camera
 from isoclinic.registration.pose_file import InputFile, PoseFile, read_initial_pose
-from isoclinic.registration.termination import Status
+from isoclinic.solver.termination import Status
 
 DELETE = object()
 CAMERA = Camera.from_pixel_spacing(width=256, height=200, pixel_spacing_mm=(0.8, 1.2), sdd_mm=1020.0)

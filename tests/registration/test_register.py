@@ -12,15 +12,9 @@ from torch import Tensor
 from isoclinic.errors import InputError, UsageError
 from isoclinic.evaluation import mean_target_registration_error_mm
 from isoclinic.geometry import se3
-from isoclinic.registration import (
-    RegistrationConfig,
-    RegistrationResult,
-    SearchConfig,
-    Stage,
-    Status,
-    register,
-)
+from isoclinic.registration import RegistrationConfig, RegistrationResult, SearchConfig, Stage, register
 from isoclinic.rendering import RenderConfig, render
+from isoclinic.solver import Status
 from isoclinic.volumes import MaskConfig, PreprocessConfig, Volume, XRay
 
 from .scenes import (

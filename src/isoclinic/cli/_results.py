@@ -13,8 +13,9 @@ from torch import Tensor
 from .. import __version__
 from ..errors import IsoclinicError
 from ..geometry import Camera
-from ..registration import InputFile, PoseFile, RegistrationConfig, RegistrationResult, Status
+from ..registration import InputFile, PoseFile, RegistrationConfig, RegistrationResult
 from ..rendering import RenderConfig, render
+from ..solver import Status
 from ..viewer import ConvergenceStage, write_convergence, write_overlay
 from ..volumes import Volume, XRay, line_integrals
 

@@ -17,8 +17,9 @@ from torch import Tensor
 from ..errors import InputError
 from ..evaluation import bone_points, mean_target_registration_error_mm
 from ..geometry import Camera, se3
-from ..registration import InputFile, RegistrationConfig, RegistrationResult, Status, register, view
+from ..registration import InputFile, RegistrationConfig, RegistrationResult, register, view
 from ..simulation import SimulationConfig, simulate_xray
+from ..solver import Status
 from ..viewer import write_overview
 from ..volumes import Volume, XRay, line_integrals
 from ._console import progress, results

@@ -11,7 +11,8 @@ from typing import Annotated, Any
 from rich.table import Table
 from tyro.conf import Positional
 
-from ..registration import InputFile, RegistrationResult, Status, register
+from ..registration import InputFile, RegistrationResult, register
+from ..solver import Status
 from ..volumes import Volume, XRay, XRayOptions
 from ._console import progress, results, warning_line
 from ._folder import new_folder

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ..errors import UsageError
+from ..similarity import SimilarityConfig, SimilarityTerm
+from ..solver import LMConfig
 from ..volumes import PreprocessConfig
 from .search import SearchConfig
-from .similarity import SimilarityConfig, SimilarityTerm
-from .solve import LMConfig
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,7 @@ from torch import Tensor
 from .._files import atomic
 from ..errors import InputError
 from ..geometry import Camera, as_poses
-from .termination import Status
+from ..solver import Status
 
 _FORMAT = "isoclinic.pose"
 _VERSION = 1

@@ -13,13 +13,12 @@ from torch.nn.functional import avg_pool2d
 from ..errors import InputError
 from ..geometry import Camera
 from ..rendering import Projector, RenderConfig
+from ..similarity import ImageSimilarity
+from ..solver import Reason, Solution, Status, levenberg_marquardt
 from ..volumes import Volume, XRay, line_integrals
 from .config import RegistrationConfig, Stage
 from .initialize import InitialPose, initial_pose
 from .search import SearchConfig, search
-from .similarity import ImageSimilarity
-from .solve import Solution, levenberg_marquardt
-from .termination import Reason, Status
 
 _DEFAULT = RegistrationConfig()
 

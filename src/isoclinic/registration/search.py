@@ -12,7 +12,7 @@ from torch import Tensor
 from ..errors import UsageError
 from ..geometry import se3
 from ..rendering import Projector
-from . import _local_kernel
+from ..similarity import standardize
 
 # Candidates rendered at once: bounds memory.
 _CHUNK = 256
@@ -118,7 +118,7 @@ def _standardized(image: Tensor, weight: Tensor, config: SearchConfig) -> Tensor
     mean = (share * image).sum(dim=(1, 2), keepdim=True)
     contrast = (share * (image - mean).square()).sum(dim=(1, 2), keepdim=True).sqrt().clamp(min=1e-6)
     no_change = image.new_zeros(len(image), 0, *image.shape[1:])
-    standardized, _ = _local_kernel.standardize(
+    standardized, _ = standardize(
         image / contrast, no_change, weight, radius=config.window_px // 2, floor=0.05
     )
     return standardized

@@ -12,14 +12,9 @@ from torch import Tensor
 
 from isoclinic.errors import UsageError
 from isoclinic.geometry import se3
-from isoclinic.registration import (
-    ImageSimilarity,
-    LMConfig,
-    SimilarityConfig,
-    SimilarityTerm,
-    levenberg_marquardt,
-)
 from isoclinic.rendering import Projector, RenderConfig
+from isoclinic.similarity import ImageSimilarity, SimilarityConfig, SimilarityTerm
+from isoclinic.solver import LMConfig, levenberg_marquardt
 
 from .scenes import CAMERA, displaced, phantom, true_pose
 

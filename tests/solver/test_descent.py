@@ -3,8 +3,8 @@ import math
 import pytest
 import torch
 
-from isoclinic.registration.descent import DampedStep, Step
-from isoclinic.registration.problem import Linearization
+from isoclinic.solver.descent import DampedStep, Step
+from isoclinic.solver.problem import Linearization
 
 SCALE = torch.tensor([0.02, 1.0, 5.0], dtype=torch.float64)
 each_matrix = pytest.mark.parametrize("matrix", ["diagonal", "identity"])

@@ -3,8 +3,8 @@ import math
 import pytest
 import torch
 
-from isoclinic.registration.acceptance import Marquardt, Nielsen, gain_ratio
-from isoclinic.registration.problem import Linearization
+from isoclinic.solver.acceptance import Marquardt, Nielsen, gain_ratio
+from isoclinic.solver.problem import Linearization
 
 
 def _tensor(*values: float) -> torch.Tensor:

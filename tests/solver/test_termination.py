@@ -3,8 +3,8 @@ import math
 import pytest
 import torch
 
-from isoclinic.registration.problem import Linearization
-from isoclinic.registration.termination import (
+from isoclinic.solver.problem import Linearization
+from isoclinic.solver.termination import (
     Gradient,
     MaxSteps,
     NonFinite,

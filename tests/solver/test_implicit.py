@@ -5,11 +5,11 @@ import torch
 
 from isoclinic.errors import UsageError
 from isoclinic.geometry import perturb
-from isoclinic.registration.implicit import implicit_solution
-from isoclinic.registration.problem import LeastSquares, Linearization, Problem
-from isoclinic.registration.robust import L2, PseudoHuber
-from isoclinic.registration.solve import LMConfig, levenberg_marquardt
-from isoclinic.registration.termination import Status
+from isoclinic.solver.implicit import implicit_solution
+from isoclinic.solver.problem import LeastSquares, Linearization, Problem
+from isoclinic.solver.robust import L2, PseudoHuber
+from isoclinic.solver.solve import LMConfig, levenberg_marquardt
+from isoclinic.solver.termination import Status
 
 PRECISE = LMConfig(
     max_steps=200,

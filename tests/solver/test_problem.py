@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from isoclinic.registration.problem import LeastSquares, Linearization, normal_equations
-from isoclinic.registration.robust import L2, Cauchy, RobustLoss
+from isoclinic.solver.problem import LeastSquares, Linearization, normal_equations
+from isoclinic.solver.robust import L2, Cauchy, RobustLoss
 
 
 def _random(*shape: int, seed: int = 0) -> torch.Tensor:

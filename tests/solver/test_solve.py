@@ -11,10 +11,10 @@ from scipy.optimize import least_squares
 
 from isoclinic.errors import UsageError
 from isoclinic.geometry import perturb, perturbation
-from isoclinic.registration.problem import LeastSquares, Linearization
-from isoclinic.registration.robust import L2, GemanMcClure
-from isoclinic.registration.solve import LMConfig, Solution, Trace, levenberg_marquardt
-from isoclinic.registration.termination import Reason, Status
+from isoclinic.solver.problem import LeastSquares, Linearization
+from isoclinic.solver.robust import L2, GemanMcClure
+from isoclinic.solver.solve import LMConfig, Solution, Trace, levenberg_marquardt
+from isoclinic.solver.termination import Reason, Status
 
 # Every rule that could stop early is off: only the budget and the failures are left.
 ENDLESS = LMConfig(

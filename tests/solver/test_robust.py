@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from isoclinic.registration.robust import L2, Cauchy, GemanMcClure, Huber, PseudoHuber, RobustLoss
+from isoclinic.solver.robust import L2, Cauchy, GemanMcClure, Huber, PseudoHuber, RobustLoss
 
 SCALE = 1.7
 LOSSES = [

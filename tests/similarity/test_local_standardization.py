@@ -6,8 +6,8 @@ import torch
 from scipy.ndimage import uniform_filter
 from torch import Tensor
 
-from isoclinic.registration import _local_kernel, local_standardization
-from isoclinic.registration.local_standardization import box_sum, standardize
+from isoclinic.similarity import _local_kernel, local_standardization
+from isoclinic.similarity.local_standardization import box_sum, standardize
 
 FLOOR = 0.05
 

@@ -13,9 +13,8 @@ from torch.nn.functional import max_pool2d
 from ..errors import UsageError
 from ..geometry import se3
 from ..rendering import Projector
+from ..solver import Linearization, PseudoHuber, normal_equations
 from . import _local_kernel
-from .problem import Linearization, normal_equations
-from .robust import PseudoHuber
 
 
 @dataclass(frozen=True, kw_only=True)
