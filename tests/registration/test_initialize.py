@@ -13,8 +13,7 @@ from isoclinic.geometry import se3
 from isoclinic.registration import PRESETS, initial_pose, view
 from isoclinic.registration.pose_file import PoseFile
 from isoclinic.volumes import Volume, XRay
-
-from .scenes import CAMERA, SPACING_MM, displaced, true_pose
+from phantoms import CAMERA, SPACING_MM, displaced, true_pose
 
 # The world's axes: x to the patient's right, y to the front, z to the head.
 RIGHT, LEFT = (1, 0, 0), (-1, 0, 0)

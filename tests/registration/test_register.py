@@ -16,8 +16,7 @@ from isoclinic.registration import RegistrationConfig, RegistrationResult, Searc
 from isoclinic.rendering import RenderConfig, render
 from isoclinic.solver import Status
 from isoclinic.volumes import MaskConfig, PreprocessConfig, Volume, XRay
-
-from .scenes import (
+from phantoms import (
     CAMERA,
     detected,
     displaced,

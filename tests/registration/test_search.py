@@ -12,8 +12,7 @@ from isoclinic.geometry import Camera, se3
 from isoclinic.registration import SearchConfig, search
 from isoclinic.registration.search import _candidates, _sliding_correlation
 from isoclinic.rendering import Projector, RenderConfig
-
-from .scenes import CAMERA, phantom, true_pose
+from phantoms import CAMERA, phantom, true_pose
 
 VOLUME = phantom(7)
 TRUTH = true_pose(VOLUME)

@@ -15,8 +15,7 @@ from isoclinic.geometry import se3
 from isoclinic.rendering import Projector, RenderConfig
 from isoclinic.similarity import ImageSimilarity, SimilarityConfig, SimilarityTerm
 from isoclinic.solver import LMConfig, levenberg_marquardt
-
-from .scenes import CAMERA, displaced, phantom, true_pose
+from phantoms import CAMERA, displaced, phantom, true_pose
 
 Array = NDArray[np.float64]
 
