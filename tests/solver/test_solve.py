@@ -565,3 +565,17 @@ def test_nothing_is_recorded_without_need():
     with_gradient = levenberg_marquardt(problem, _tensor((-1.2, 1.0)).requires_grad_(), LMConfig())
     assert with_gradient.x.requires_grad
     assert not with_gradient.trace.cost.requires_grad
+
+
+def test_trace_holds_the_points_whose_costs_it_holds():
+    target = torch.tensor([[1.0, -2.0], [30.0, 4.0]], dtype=torch.float64)
+    problem = LeastSquares(
+        residual=lambda x, items: (x - target[items]) ** 3, retract=lambda x, delta: x + delta, tangent_dim=2
+    )
+    solution = levenberg_marquardt(problem, torch.zeros_like(target), LMConfig(max_steps=6))
+    for item, steps in enumerate(solution.steps.tolist()):
+        points = solution.trace.x[: steps + 1, item]
+        cost = 0.5 * ((points - target[item]) ** 6).sum(-1)
+        torch.testing.assert_close(cost, solution.trace.cost[: steps + 1, item])
+        assert torch.equal(points[-1], solution.x[item])
+        assert solution.trace.x[steps + 1 :, item].isnan().all()

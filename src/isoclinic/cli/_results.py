@@ -73,7 +73,7 @@ def write_pictures(
     xray: XRay,
     result: RegistrationResult,
     config: RegistrationConfig,
-    errors_mm: Sequence[float] | None = None,
+    errors_mm: Sequence[Sequence[float]] | None = None,
 ) -> None:
     """Overlay and course of convergence.
 
@@ -99,20 +99,19 @@ def write_pictures(
 
 
 def course(result: RegistrationResult) -> list[Tensor]:
-    """The initial pose and the best one of every stage, [4, 4] each."""
+    """How the best start of every stage moved: [T, 4, 4] each, its beginning first."""
     return [
-        result.initial.camera_from_world,
-        *(stage.solution.x[stage.best] for stage in result.trace),
+        stage.solution.trace.x[: int(stage.solution.steps[stage.best]) + 1, stage.best]
+        for stage in result.trace
     ]
 
 
-def _stages(result: RegistrationResult, errors_mm: Sequence[float] | None) -> list[ConvergenceStage]:
+def _stages(
+    result: RegistrationResult, errors_mm: Sequence[Sequence[float]] | None
+) -> list[ConvergenceStage]:
     stages = []
     for index, stage in enumerate(result.trace):
         cost = stage.solution.trace.cost[: int(stage.solution.steps[stage.best]) + 1, stage.best].numpy()
-        error_mm = None
-        if errors_mm is not None:
-            error_mm = np.full(len(cost), np.nan)
-            error_mm[0], error_mm[-1] = errors_mm[index], errors_mm[index + 1]
+        error_mm = None if errors_mm is None else errors_mm[index]
         stages.append(ConvergenceStage(name=stage.name, cost=cost, error_mm=error_mm))
     return stages

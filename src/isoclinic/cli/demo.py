@@ -121,18 +121,21 @@ def main(arguments: Sequence[str]) -> None:
         for job in jobs:
             bar.update(task, description=f"registering {job.view.name}")
             result = register(volume, job.xray, job.start, config)
-            errors_mm = _errors_mm(course(result), job.camera_from_world, landmarks)
+            errors_mm = [_errors_mm(poses, job.camera_from_world, landmarks) for poses in course(result)]
+            ends = torch.stack([result.initial.camera_from_world, result.camera_from_world])
+            initial_mm, final_mm = _errors_mm(ends, job.camera_from_world, landmarks)
             place = folder / job.view.name
             image = replace(InputFile.of(place / _XRAY), path=str(options.output / job.view.name / _XRAY))
             pose_file(result, job.xray.camera, ct, image).write(place / POSE)
             write_pictures(place, volume, job.xray, result, config, errors_mm)
             if job.view.name == _SHOWN:
-                _write_overview(folder / _OVERVIEW, volume, job.xray, result, config, errors_mm)
+                caption = f"mTRE {initial_mm:.1f} mm at the start, {final_mm:.2f} mm at the result"
+                _write_overview(folder / _OVERVIEW, volume, job.xray, result, config, caption)
             table.add_row(
                 job.view.name,
                 f"none ({result.initial.source})" if job.start is None else f"{job.view.start_mm:g} mm off",
-                f"{errors_mm[0]:.1f}",
-                f"{_errors_mm([result.camera_from_world], job.camera_from_world, landmarks)[0]:.2f}",
+                f"{initial_mm:.1f}",
+                f"{final_mm:.2f}",
                 f"{result.similarity:.2f}",
                 f"[yellow]{result.status}[/]" if result.status is Status.DOUBTFUL else str(result.status),
                 f"{result.seconds:.2f}",
@@ -186,10 +189,8 @@ def _random_motion(size_mm: float, generator: np.random.Generator) -> Tensor:
     return torch.from_numpy(np.concatenate([turn * math.radians(size_mm / 3), shift * size_mm]))
 
 
-def _errors_mm(poses: Sequence[Tensor], truth: Tensor, landmarks: Tensor) -> list[float]:
-    errors: list[float] = mean_target_registration_error_mm(
-        torch.stack(list(poses)), truth, landmarks
-    ).tolist()
+def _errors_mm(poses: Tensor, truth: Tensor, landmarks: Tensor) -> list[float]:
+    errors: list[float] = mean_target_registration_error_mm(poses, truth, landmarks).tolist()
     return errors
 
 
@@ -199,7 +200,7 @@ def _write_overview(
     xray: XRay,
     result: RegistrationResult,
     config: RegistrationConfig,
-    errors_mm: Sequence[float],
+    caption: str,
 ) -> None:
     image, weight = line_integrals(xray, config.preprocess)
     write_overview(
@@ -209,5 +210,5 @@ def _write_overview(
         drr=drr(volume, xray.camera, result.camera_from_world, config),
         camera=xray.camera,
         weight=weight,
-        caption=f"mTRE {errors_mm[0]:.1f} mm at the start, {errors_mm[-1]:.2f} mm at the result",
+        caption=caption,
     )

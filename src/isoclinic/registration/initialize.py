@@ -55,7 +55,8 @@ def initial_pose(volume: Volume, xray: XRay, init: Any = None) -> InitialPose:
         InputError: a pose or pose file that cannot be used, or one that does not see the CT.
     """
     if init is None:
-        init = "ap" if xray.primary_angle_deg is None else "dicom"
+        angles = (xray.primary_angle_deg, xray.secondary_angle_deg)
+        init = "ap" if angles == (None, None) else "dicom"
     if isinstance(init, str) and init in PRESETS:
         return InitialPose(
             camera_from_world=view(volume, xray, *PRESETS[init]), source=f"preset {init}", rough=True
@@ -63,7 +64,7 @@ def initial_pose(volume: Volume, xray: XRay, init: Any = None) -> InitialPose:
     if isinstance(init, str) and init == "dicom":
         if xray.primary_angle_deg is None:
             raise UsageError(
-                "init 'dicom': the X-ray has no C-arm angles; give --primary-angle-deg and "
+                "init 'dicom': the X-ray has no primary C-arm angle; give --primary-angle-deg and "
                 "--secondary-angle-deg, a preset or a pose file"
             )
         pose = view(volume, xray, xray.primary_angle_deg, xray.secondary_angle_deg or 0.0)

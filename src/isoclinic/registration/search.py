@@ -67,7 +67,12 @@ def search(
 
     Returns:
         (poses [K, 4, 4], correlation [K]), best first, K <= config.keep.
+
+    Raises:
+        UsageError: no candidates.
     """
+    if config.candidates < 1:
+        raise UsageError("a search needs at least one candidate")
     target = _standardized(fixed[None], weight, config)[0]
     tangents = _candidates(config)
     slid = [

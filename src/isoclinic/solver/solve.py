@@ -98,15 +98,17 @@ class LMConfig:
 class Trace:
     """What happened, iteration by iteration: row 0 is the start, row t the state after t trial steps.
 
-    All are [T, B] and detached, NaN (or False) once an item has stopped.
+    All are [T, B] (x: [T, B, ...]) and detached, NaN (or False) once an item has stopped.
 
     Attributes:
+        x: Best point so far.
         cost: Cost of the best point so far.
         damping: λ for the next trial.
         step_length: Scaled length of the trial step; NaN in row 0 and where no step could be computed.
         accepted: Whether the trial was accepted; the start counts as accepted.
     """
 
+    x: Tensor
     cost: Tensor
     damping: Tensor
     step_length: Tensor
@@ -206,7 +208,7 @@ def levenberg_marquardt(
     rows: list[_Row] = []
     while True:
         with torch.no_grad():
-            rows.append(_row(active.items, progress))
+            rows.append(_row(active, progress))
             fired = fired_rules(rules, progress)
             stop = fired.any(-1)
         if stop.all():
@@ -296,9 +298,16 @@ def _rules(config: LMConfig) -> tuple[Rule, ...]:
 
 
 class _Row(NamedTuple):
-    """One iteration of the trace: cost, λ, step length and acceptance, stacked [4, b], of the items [b]."""
+    """One iteration of the trace, of the items [b].
+
+    Attributes:
+        items: [b], which they are.
+        x: [b, ...], their points.
+        values: cost, λ, step length and acceptance, stacked [4, b].
+    """
 
     items: Tensor
+    x: Tensor
     values: Tensor
 
 
@@ -310,10 +319,10 @@ class _Stopped(NamedTuple):
     iteration: int
 
 
-def _row(items: Tensor, progress: Progress) -> _Row:
+def _row(active: _Active, progress: Progress) -> _Row:
     cost = progress.at.cost
     columns = (cost, progress.damping, progress.step_length, progress.accepted.to(cost))
-    return _Row(items, torch.stack(columns))
+    return _Row(active.items, active.x, torch.stack(columns))
 
 
 def _trace(rows: list[_Row], batch: int) -> Trace:
@@ -323,7 +332,10 @@ def _trace(rows: list[_Row], batch: int) -> Trace:
     iterations = torch.arange(len(rows), device=items.device).repeat_interleave(counts)
     table = values.new_full((4, len(rows), batch), math.nan)
     table[:, iterations, items] = values
-    return Trace(cost=table[0], damping=table[1], step_length=table[2], accepted=table[3] == 1)
+    points = torch.cat([row.x for row in rows]).detach()
+    x = points.new_full((len(rows), batch, *points.shape[1:]), math.nan)
+    x[iterations, items] = points
+    return Trace(x=x, cost=table[0], damping=table[1], step_length=table[2], accepted=table[3] == 1)
 
 
 def _solution(stopped: list[_Stopped], rows: list[_Row], rules: tuple[Rule, ...]) -> Solution:
