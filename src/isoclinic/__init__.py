@@ -1,5 +1,6 @@
 """Intraoperative 2D/3D registration: the pose that aligns a preoperative CT with an X-ray."""
 
+import os
 from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,11 @@ if TYPE_CHECKING:
     from .registration import RegistrationConfig, RegistrationResult, register
     from .rendering import RenderConfig, render, render_structures, render_with_jacobian
     from .volumes import Volume, XRay, XRayOptions, line_integrals
+
+# Idle OpenMP threads wait in a loop for some milliseconds by default; where other programs want the processor
+# too, that makes the many short parallel regions of a registration several times slower. It is read once, when
+# torch or numba is first imported.
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 # torch and numba take seconds to import: whoever asks for help or the version need not wait for them.
 _HOME = {

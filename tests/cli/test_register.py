@@ -140,7 +140,7 @@ def bad_pose(folder: Path) -> Path:
         ({"xray": "no.dcm"}, [], 1, "no.dcm does not exist"),
         ({"volume": "no.nii.gz"}, [], 1, "no.nii.gz does not exist"),
         ({"init": "front"}, [], 2, "'front' is neither a file nor one of ap, pa, left, right, dicom"),
-        ({"init": "dicom"}, [], 2, "no C-arm angles"),
+        ({"init": "dicom"}, [], 2, "no primary C-arm angle"),
         ({"init": "truncated.json"}, [], 1, "truncated.json is not JSON"),
         ({}, ["--sdd-mm", "-5"], 2, "--sdd-mm must be positive"),
         ({}, ["--structures", "bone"], 2, "has a label map"),

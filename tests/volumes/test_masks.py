@@ -8,6 +8,7 @@ import pytest
 from scipy import ndimage
 from scipy.spatial import Delaunay
 
+from isoclinic.volumes._fog import find_fog
 from isoclinic.volumes.masks import MaskConfig, Masks, _convex_hull, find_masks
 from isoclinic.volumes.preprocess import PreprocessConfig, line_integrals
 from isoclinic.volumes.xray import XRay
@@ -43,8 +44,11 @@ def exposed(attenuation: np.ndarray, *, blur_px: float = 0.7, seed: int = 1) -> 
 
 
 def masks_of(pixels: np.ndarray, config: MaskConfig | None = None) -> Masks:
-    attenuation = -np.log(np.maximum(pixels / np.percentile(pixels, 99.9), 1e-3)).astype(np.float32)
-    return find_masks(pixels.astype(np.float32), attenuation, config)
+    return find_masks(pixels.astype(np.float32), attenuation_of(pixels), config)
+
+
+def attenuation_of(pixels: np.ndarray) -> np.ndarray:
+    return -np.log(np.maximum(pixels / np.percentile(pixels, 99.9), 1e-3)).astype(np.float32)
 
 
 def iou(found: np.ndarray, true: np.ndarray) -> float:
@@ -78,6 +82,12 @@ FIELDS = {
 }
 
 
+def fogged(primary: np.ndarray, field: np.ndarray, scatter: float) -> np.ndarray:
+    """Blades stop the primary beam only: `scatter`, a share of it, half spread by 33 px and half evenly."""
+    primary = primary * ndimage.gaussian_filter(field.astype(float), 1.0)
+    return primary + scatter * (ndimage.gaussian_filter(primary, 33) + primary[field].mean()) / 2
+
+
 class TestCollimation:
     """Outlines are found to 2.5 px where the shadow is blank: two for rounding corners off, one for the grid.
 
@@ -106,6 +116,26 @@ class TestCollimation:
         assert off_by_px(masks.collimation, ~FIELDS[name]) < 5
         assert masks.metal.mean() < 2e-3
         assert masks.weight[~FIELDS[name]].mean() < 0.01
+
+    @pytest.mark.parametrize("name", FIELDS)
+    @pytest.mark.parametrize("scatter", [0.1, 0.3, 0.6])
+    def test_fog(self, name: str, scatter: float) -> None:
+        """Edges fitted to a blur of 1 px lie within 3 px of the outline, a pixel of margin included."""
+        masks = masks_of(exposed(-np.log(fogged(np.exp(-patient()), FIELDS[name], scatter))))
+        assert off_by_px(masks.collimation, ~FIELDS[name]) < 4
+        assert masks.weight[~FIELDS[name]].mean() < 0.01
+
+    @pytest.mark.parametrize("name", FIELDS)
+    def test_denser_beyond_a_sharp_outline_is_not_fog(self, name: str) -> None:
+        """An implant, a fold of skin or a cast: anatomy is seen through it."""
+        denser = ndimage.gaussian_filter((~FIELDS[name]).astype(float), 1.0)
+        assert not find_fog(attenuation_of(exposed(patient() + 0.7 * denser))).any()
+
+    def test_strip_along_the_border_is_not_fog(self) -> None:
+        """The edge of the table: beyond it, it gets brighter again."""
+        strip = (COLUMNS > 18) & (COLUMNS < 24)
+        thin = 1 - 0.8 * (COLUMNS < 24)  # next to no structure out there
+        assert not find_fog(attenuation_of(exposed(patient() * thin + 2.0 * strip))).any()
 
     @pytest.mark.parametrize("seed", range(5))
     def test_hull(self, seed: int) -> None:
@@ -260,9 +290,32 @@ def test_tools_in_simulated_xrays(shared_data: Path, case: str) -> None:
 
 
 def test_simulated_xrays_without_tools_keep_their_weight(shared_data: Path) -> None:
-    folders = [path.parent for path in sorted((shared_data / "xrays").glob("*/*/truth.json"))]
-    clean = [folder for folder in folders if json.loads((folder / "truth.json").read_text())["level"] == 0]
+    clean = _without_tools(shared_data)
     assert clean
     for folder in clean:
         _, weight = line_integrals(XRay.read(folder / "xray.dcm"), PreprocessConfig())
         assert weight.mean() > 0.99
+
+
+def _without_tools(shared_data: Path) -> list[Path]:
+    folders = [path.parent for path in sorted((shared_data / "xrays").glob("*/*/truth.json"))]
+    return [folder for folder in folders if json.loads((folder / "truth.json").read_text())["level"] == 0]
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_fog_on_simulated_xrays(shared_data: Path, name: str) -> None:
+    """All but one of them at most: where the field shows little structure, a shadow is left alone."""
+    found = []
+    for folder in _without_tools(shared_data):
+        attenuation, _ = line_integrals(XRay.read(folder / "xray.dcm"))
+        pixels = exposed(-np.log(fogged(np.exp(-attenuation.astype(float)), FIELDS[name], 0.3)))
+        found.append(iou(masks_of(pixels).collimation, ~FIELDS[name]))
+    assert sorted(found)[1] > 0.85
+
+
+@pytest.mark.parametrize("corner", [(0, 0), (0, 96), (96, 0), (96, 96), (48, 48)])
+def test_dense_anatomy_at_the_border_is_not_fog(shared_data: Path, corner: tuple[int, int]) -> None:
+    top, left = corner
+    for folder in _without_tools(shared_data):
+        pixels = XRay.read(folder / "xray.dcm").pixels[top : top + 160, left : left + 160]
+        assert not find_fog(attenuation_of(pixels)).any()

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import ConvexHull
 
+from ._fog import find_fog
 from ._metal import MetalConfig, find_metal
 
 Image = NDArray[np.float32]
@@ -20,6 +21,7 @@ _LEAST_SIZE_PX = 16  # below this there are no corners to speak of
 _ROUNDING = 1e-9  # of a hull's facets
 _LEAST_STEP = 0.05  # between shadow and field, as a share of the span of the image
 _LEAST_WEIGHT = 0.05
+_SAME_OUTLINE_PX = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +29,8 @@ class MaskConfig:
     """What is looked for in an X-ray and kept out of the comparison with the CT.
 
     Attributes:
-        find_collimation: look for collimator blades, circular fields and blank borders.
+        find_collimation: look for collimator blades, circular fields and blank borders; what lies beyond may
+            be blank or lit by scatter.
         find_saturation: look for areas at the detector's upper or lower limit.
         find_metal: look for wires, screws, instruments and implants.
         margin: extra distance kept from collimation and metal, as a share of the image's longer side;
@@ -83,6 +86,11 @@ def find_masks(
 
     plateaus = _blocks(_plateaus(pixels, config.min_plateau).astype(np.float32), factor) > 0.5
     collimation = _find_collimation(small, plateaus) if config.find_collimation else nothing
+    if config.find_collimation:
+        fog = find_fog(small)
+        # An outline found twice stays that of the even shadow, which is exact to the pixel.
+        if (fog & (_distance(~collimation) > _SAME_OUTLINE_PX)).any():
+            collimation = collimation | fog
     saturation = plateaus & ~collimation if config.find_saturation else nothing
     exposed = _distance(~collimation) > margin_px
     metal = find_metal(small, exposed, config.metal) if config.find_metal else nothing
@@ -140,7 +148,7 @@ def _find_collimation(attenuation: Image, plateaus: Mask) -> Mask:
 def _penumbra_px(difference: Image, shadow: Mask) -> int:
     """How far from the shadow half of the step to the exposed field is reached, for blurred edges."""
     away = np.where(shadow, 0, np.rint(_distance(~shadow)))
-    if away.max() < 9:
+    if not 9 <= away.max() < np.inf:
         return 0
     exposed = np.median(difference[(away >= 7) & (away <= 9)])
     profile = [np.median(difference[away == ring]) for ring in range(1, 7)]
