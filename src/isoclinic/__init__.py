@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .rendering import RenderConfig, render, render_structures, render_with_jacobian
     from .volumes import Volume, XRay, XRayOptions, line_integrals
 
-# Idle OpenMP threads wait in a loop for some milliseconds by default; where other programs want the processor,
+# Idle OpenMP threads wait in a loop for milliseconds by default; where other programs want the processor,
 # that makes the many short parallel regions of a registration several times slower. Read once, when torch or
 # numba is first imported.
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
