@@ -150,9 +150,10 @@ class _Run:
             poses = torch.cat([poses, found])
         results: list[StageResult] = []
         for stage in self.config.stages:
-            result = self._run_stage(stage, poses)
+            fixed = self.fixed.at(stage.pixels)
+            result = self._run_stage(stage, fixed, poses)
             results.append(result)
-            poses = self._distinct(result, stage)
+            poses = self._distinct(result, stage.keep, fixed.camera)
         return results
 
     def _projector(self, fixed: _FixedImage, voxel_per_pixel: float) -> Projector:
@@ -170,9 +171,9 @@ class _Run:
         depth = float(self.start[2, :3] @ isocentre + self.start[2, 3])
         return min(camera.pixel_spacing_mm) * min(max(depth / camera.sdd_mm, 0.1), 1.0)
 
-    def _distinct(self, result: StageResult, stage: Stage) -> Tensor:
+    def _distinct(self, result: StageResult, keep: int, camera: Camera) -> Tensor:
         """Poses the stage hands on [<= keep, 4, 4], best first, none within half a pixel of a better one."""
-        reach_mm = self._pixel_at_isocentre_mm(self.fixed.at(stage.pixels).camera) / 2
+        reach_mm = self._pixel_at_isocentre_mm(camera) / 2
         poses = result.solution.x
         centre = torch.as_tensor(self.volume.isocentre_world, dtype=torch.float64)
         # Where these four points come to lie tells any two poses apart.
@@ -182,13 +183,12 @@ class _Run:
         for index in result.correlation.argsort(descending=True).tolist():
             if all((points[index] - points[other]).norm(dim=-1).mean() > reach_mm for other in chosen):
                 chosen.append(index)
-            if len(chosen) == stage.keep:
+            if len(chosen) == keep:
                 break
         return poses[chosen]
 
-    def _run_stage(self, stage: Stage, poses: Tensor) -> StageResult:
+    def _run_stage(self, stage: Stage, fixed: _FixedImage, poses: Tensor) -> StageResult:
         began = time.perf_counter()
-        fixed = self.fixed.at(stage.pixels)
         problem = ImageSimilarity(
             projector=self._projector(fixed, stage.voxel_per_pixel),
             fixed=fixed.image,
