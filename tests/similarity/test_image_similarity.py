@@ -332,3 +332,25 @@ def test_share_must_be_positive(share):
 def test_settings_without_meaning_are_refused(settings):
     with pytest.raises(UsageError):
         SimilarityConfig(**settings)
+
+
+@pytest.mark.parametrize("terms", TERMS.values(), ids=TERMS)
+@pytest.mark.parametrize("weighting", ["ones", "masked"])
+def test_tile_gradients_add_up_to_the_gradient_of_their_own_pixels(terms, weighting):
+    weight = _weight(weighting)
+    problem = _problem(terms, weight)
+    poses = torch.stack([AWAY, TRUTH])
+    whole = problem.linearize(poses, torch.arange(2)).gradient
+    tiles = problem.tile_gradients(poses, 8)
+    assert tiles.shape == (2, 4 * 4, 6)  # 32 x 30 pixels: the last column of tiles is narrower
+    # `linearize` sums a thousand products in float32: √1000 roundings of 6e-8 make 2e-6, times a few.
+    scale = problem.tile_gradients(poses, 1).abs().sum(1)
+    assert ((tiles.sum(1) - whole).abs() <= 1e-5 * scale).all()
+
+
+def test_a_tile_without_weight_contributes_nothing():
+    weight = torch.ones(SMALL_CAMERA.height, SMALL_CAMERA.width)
+    weight[:17, :17] = 0
+    tiles = _problem(TERMS["several"], weight).tile_gradients(AWAY[None], 8).reshape(4, 4, 6)
+    assert (tiles[:2, :2] == 0).all()
+    assert (tiles[2:, 2:] != 0).all()

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import max_pool2d
+from torch.nn.functional import avg_pool2d, max_pool2d
 
 from ..errors import UsageError
 from ..geometry import se3
@@ -84,12 +84,18 @@ class ImageSimilarity:
         fixed: X-ray as line integrals up to an unknown tone [H, W], float32.
         weight: confidence of its pixels [H, W] in 0..1, float32.
         config: terms and robustness.
+        background: line integrals of what the projector does not render, the same at every pose [H, W].
     """
 
     projector: Projector
     fixed: Tensor
     weight: Tensor
     config: SimilarityConfig
+    background: Tensor | float = 0.0
+
+    @property
+    def _robust(self) -> PseudoHuber:
+        return PseudoHuber(scale=self.config.robust_scale)
 
     @cached_property
     def _terms(self) -> tuple[_Prepared, ...]:
@@ -112,16 +118,35 @@ class ImageSimilarity:
     def linearize(self, x: Tensor, items: Tensor) -> Linearization:
         """Cost, gradient and Gauss-Newton Hessian at poses [b, 4, 4]; see `Problem.linearize`."""
         image, jacobian = self.projector.image_and_jacobian(x)
-        robust = PseudoHuber(scale=self.config.robust_scale)
         total: Linearization | None = None
         for prepared in self._terms:
             moving, change = self._standardized(image, jacobian, prepared)
             share = prepared.pixel_weight * prepared.term.share
             residual = moving - prepared.target
-            part = normal_equations(residual, change.mT, share.expand_as(residual), robust)
+            part = normal_equations(residual, change.mT, share.expand_as(residual), self._robust)
             total = part if total is None else total + part
         assert total is not None
         return total
+
+    def tile_gradients(self, x: Tensor, tile_px: int) -> Tensor:
+        """What each square of `tile_px` pixels contributes to the cost's gradient: [b, T, 6], float64.
+
+        They add up to the gradient of `linearize`. Pixels near each other err alike, tiles larger than the
+        window much less so: their scatter tells how far the optimum itself is uncertain.
+        """
+        image, jacobian = self.projector.image_and_jacobian(x)
+        height, width = self.fixed.shape
+        total = x.new_zeros(*jacobian.shape[:2], height, width)
+        for prepared in self._terms:
+            moving, change = self._standardized(image, jacobian, prepared)
+            residual = moving - prepared.target
+            weight = prepared.pixel_weight * prepared.term.share * self._robust(residual)[1]
+            border = (height - prepared.weight.shape[0]) // 2
+            pixels = (change * (weight * residual)[:, None]).unflatten(2, (-1, *prepared.weight.shape))
+            inner = total[..., border : height - border, border : width - border]
+            inner += pixels.sum(2, dtype=torch.float64)
+        tiles = avg_pool2d(total, tile_px, ceil_mode=True, divisor_override=1)
+        return tiles.flatten(2).mT
 
     def retract(self, x: Tensor, delta: Tensor) -> Tensor:
         """Poses [b, 4, 4] moved along the tangent [b, 6] of `se3.perturb`."""
@@ -144,7 +169,8 @@ class ImageSimilarity:
 
     def _standardized(self, image: Tensor, jacobian: Tensor, prepared: _Prepared) -> tuple[Tensor, Tensor]:
         """Standardised features [b, N] and their derivatives [b, P, N] of images [b, H, W]."""
-        features, changes = _features(image.cpu(), jacobian.cpu(), prepared.term)
+        whole = image.cpu() + self.background
+        features, changes = _features(whole, jacobian.cpu(), prepared.term)
         moving, change = _local_kernel.standardize(
             features, changes, prepared.weight, radius=prepared.radius, floor=self.config.floor
         )
