@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from isoclinic.errors import InputError, UsageError
-from isoclinic.evaluation import Case, Measurement, bone_points, errors_of, find_cases, pose_errors
+from isoclinic.evaluation import Case, Measurement, errors_of, find_cases, pose_errors
 from isoclinic.geometry import se3
 from isoclinic.registration import InitialPose, RegistrationResult
 from isoclinic.solver import Reason, Status
@@ -138,23 +138,6 @@ def test_errors_of_several_measurements(tmp_path: Path):
     expected = pose_errors(torch.stack(poses), POSE, case.landmarks_world, sdd_mm=1000.0)
     for name in vars(expected):
         torch.testing.assert_close(getattr(found, name), getattr(expected, name))
-
-
-def test_bone_points_are_voxels_of_bone():
-    hu = np.full((6, 5, 4), 50, dtype=np.int16)
-    bone = [(0, 1, 2), (5, 4, 3), (2, 2, 2), (3, 0, 1)]
-    for voxel in bone:
-        hu[voxel] = 700
-    hu[1, 1, 1] = 3000  # metal
-    affine = np.array([[0, 2.0, 0, 5], [3, 0, 0, -7], [0, 0, 1.5, 2], [0, 0, 0, 1]])
-    volume = Volume(hu=hu, world_from_voxel=affine)
-    points = bone_points(volume, 4, generator=np.random.default_rng(0)).numpy()
-    expected = {tuple(affine[:3, :3] @ voxel + affine[:3, 3]) for voxel in bone}
-    assert {tuple(point) for point in points} == expected
-    again = bone_points(volume, 4, generator=np.random.default_rng(0)).numpy()
-    np.testing.assert_array_equal(points, again)
-    with pytest.raises(InputError, match="4 voxels of bone"):
-        bone_points(volume, 5, generator=np.random.default_rng(0))
 
 
 def test_the_cases_of_the_data_folder(shared_data: Path):

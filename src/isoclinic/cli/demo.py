@@ -15,13 +15,13 @@ from rich.table import Table
 from torch import Tensor
 
 from ..errors import InputError
-from ..evaluation import bone_points, mean_target_registration_error_mm
+from ..evaluation import mean_target_registration_error_mm
 from ..geometry import Camera, se3
 from ..registration import InputFile, RegistrationConfig, RegistrationResult, register, view
 from ..simulation import SimulationConfig, simulate_xray
 from ..solver import Status
 from ..viewer import write_overview
-from ..volumes import Volume, XRay, line_integrals
+from ..volumes import Volume, XRay, bone_points, line_integrals
 from ._console import progress, results
 from ._folder import new_folder
 from ._image_file import stand_in, write_image

@@ -1,6 +1,5 @@
 """How far estimated poses are from the true ones: errors, cases to measure them on, and their table."""
 
-from .landmarks import bone_points
 from .metrics import (
     PoseErrors,
     Summary,
@@ -20,7 +19,6 @@ __all__ = [
     "Measurement",
     "PoseErrors",
     "Summary",
-    "bone_points",
     "errors_of",
     "find_cases",
     "mean_projection_distance_mm",

@@ -3,6 +3,7 @@
 from ._warnings import GeometryWarning
 from .attenuation import AttenuationConfig, Material, mu_from_hu, split_materials
 from .masks import MaskConfig, Masks, find_masks
+from .points import bone_points, target_points
 from .preprocess import PreprocessConfig, line_integrals
 from .volume import Volume
 from .xray import XRay, XRayOptions
@@ -17,8 +18,10 @@ __all__ = [
     "Volume",
     "XRay",
     "XRayOptions",
+    "bone_points",
     "find_masks",
     "line_integrals",
     "mu_from_hu",
     "split_materials",
+    "target_points",
 ]
