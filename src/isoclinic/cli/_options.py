@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import keyword
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -107,7 +108,7 @@ class _Table:
     """A TOML table whose every complaint names the file and the key."""
 
     def __init__(self, values: Mapping[str, Any], file: str, path: str = "") -> None:
-        self._values = {key.replace("-", "_"): value for key, value in values.items()}
+        self._values = {_field_name(key): value for key, value in values.items()}
         self._file = file
         self._path = path
 
@@ -158,6 +159,12 @@ class _Table:
 
     def _label(self, name: str) -> str:
         return f"--config {self._file}: {self._path}{name}"
+
+
+def _field_name(option: str) -> str:
+    """The field of an option: `from` cannot be one, so it is `from_`."""
+    name = option.replace("-", "_")
+    return f"{name}_" if keyword.iskeyword(name) else name
 
 
 def _tuples(value: Any) -> Any:

@@ -1,0 +1,15 @@
+"""Poses in the files of other programs, there and back."""
+
+from .posed_camera import PosedCamera
+from .registry import FORMATS, Format, FormatName, read_pose, write_pose
+from .slicer import write_slicer_transform
+
+__all__ = [
+    "FORMATS",
+    "Format",
+    "FormatName",
+    "PosedCamera",
+    "read_pose",
+    "write_pose",
+    "write_slicer_transform",
+]
