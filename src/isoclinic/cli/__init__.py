@@ -13,8 +13,10 @@ from ._console import error_line, plain_warnings
 __all__ = ["main"]
 
 _COMMANDS = {
+    "inspect": "show what is read from a CT and an X-ray, and what about it is odd",
     "register": "find the pose that aligns a CT with an X-ray",
     "render": "draw the radiograph of a CT at a pose",
+    "convert": "write a pose for another program, or read one back",
     "evaluate": "register X-rays whose poses are known and report the errors",
     "demo": "register simulated X-rays to a real chest CT",
 }

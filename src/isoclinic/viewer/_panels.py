@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from skimage.measure import block_reduce
 
 from .._files import atomic
+from ..errors import InputError
+from ..geometry import Camera
 
 # Side of a panel [px]: smaller images are magnified to at least half of it, larger ones averaged down.
 _PANEL_PX = 640
@@ -31,16 +33,34 @@ def write_panels(path: Path, panels: dict[str, NDArray[np.floating]], caption: s
         figure.savefig(temporary, format="png")
 
 
-def window(image: NDArray[np.floating], seen: NDArray[np.bool_]) -> NDArray[np.float64]:
+def window(
+    image: NDArray[np.floating],
+    seen: NDArray[np.bool_],
+    percent: tuple[float, float] = _WINDOW_PERCENT,
+) -> NDArray[np.float64]:
     """Image scaled to 0..1 between two percentiles of the pixels seen; a constant image becomes 0."""
     values = image[seen] if seen.any() else image
-    low, high = np.percentile(values, _WINDOW_PERCENT)
+    low, high = np.percentile(values, percent)
     return np.clip((image - low) / (high - low if high > low else 1.0), 0.0, 1.0)
 
 
 def grey_to_rgb(image: NDArray[np.floating]) -> NDArray[np.floating]:
     """The image [H, W] in three equal channels [H, W, 3]."""
     return np.repeat(image[..., None], 3, axis=-1)
+
+
+def check_size(camera: Camera, images: dict[str, NDArray[np.floating]]) -> None:
+    """Refuse images, by name, of another size than their camera's.
+
+    Raises:
+        InputError: there is one.
+    """
+    size = (camera.height, camera.width)
+    for name, image in images.items():
+        if image.shape != size:
+            raise InputError(
+                f"the {name} has shape {image.shape}, but its camera has (height, width) = {size}"
+            )
 
 
 def _side_by_side(panels: dict[str, NDArray[np.floating]], caption: str) -> Figure:

@@ -8,12 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.feature import canny
 
-from ..errors import InputError
 from ..geometry import Camera
-from ._panels import grey_to_rgb, window, write_panels
+from ._panels import check_size, grey_to_rgb, window, write_panels
 
-_TILES = 8
-_EDGE_COLOUR = (1.0, 0.55, 0.0)
+TILES = 8
+EDGE_COLOUR = (1.0, 0.55, 0.0)
 _EDGE_SIGMA_PX = 2.0
 # Quantiles of the gradient: the strongest tenth starts an edge, the next tenth continues it.
 _EDGE_QUANTILES = (0.8, 0.9)
@@ -42,7 +41,7 @@ def write_overlay(
         InputError: images of different sizes, or the file cannot be written.
     """
     weight = np.ones_like(xray) if weight is None else weight
-    _check_size(camera, {"X-ray": xray, "DRR": drr, "weight map": weight})
+    check_size(camera, {"X-ray": xray, "DRR": drr, "weight map": weight})
     seen = weight > 0
     fixed, moving = window(xray, seen), window(drr, np.ones_like(seen))
     panels = {
@@ -83,7 +82,7 @@ def write_overview(
     Raises:
         InputError: images of different sizes, or the file cannot be written.
     """
-    _check_size(camera, {"X-ray": xray, "DRR at the start": start, "DRR": drr, "weight map": weight})
+    check_size(camera, {"X-ray": xray, "DRR at the start": start, "DRR": drr, "weight map": weight})
     seen = weight > 0
     fixed = np.where(seen, window(xray, seen), 0.0)
     before, after = (window(image, np.ones_like(seen)) for image in (start, drr))
@@ -98,7 +97,7 @@ def write_overview(
 
 def checkerboard(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.floating]:
     """[H, W] with tiles alternately from a and b, [H, W] each; eight along the shorter side, a's top left."""
-    tile = max(1, round(min(a.shape) / _TILES))
+    tile = max(1, round(min(a.shape) / TILES))
     rows, columns = np.indices(a.shape) // tile
     return np.where((rows + columns) % 2 == 0, a, b)
 
@@ -113,17 +112,12 @@ def edge_overlay(
         outlined: whose edges are drawn.
         seen: [H, W], where edges may be drawn.
     """
-    low, high = _EDGE_QUANTILES
-    edges = canny(outlined, sigma=_EDGE_SIGMA_PX, low_threshold=low, high_threshold=high, use_quantiles=True)
     picture = grey_to_rgb(background)
-    picture[edges & seen] = _EDGE_COLOUR
+    picture[edges(outlined) & seen] = EDGE_COLOUR
     return picture
 
 
-def _check_size(camera: Camera, images: dict[str, NDArray[np.floating]]) -> None:
-    size = (camera.height, camera.width)
-    for name, image in images.items():
-        if image.shape != size:
-            raise InputError(
-                f"the {name} has shape {image.shape}, but its camera has (height, width) = {size}"
-            )
+def edges(image: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """The Canny edges of an image, [H, W] in 0..1."""
+    low, high = _EDGE_QUANTILES
+    return canny(image, sigma=_EDGE_SIGMA_PX, low_threshold=low, high_threshold=high, use_quantiles=True)

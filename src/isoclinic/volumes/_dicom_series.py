@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,19 +13,27 @@ from pydicom.dataset import FileDataset
 from pydicom.errors import InvalidDicomError
 
 from ..errors import InputError
-from ._grid import RAS_FROM_LPS, Grid, compact
+from ._grid import DECODER_ERRORS, RAS_FROM_LPS, Grid, compact, decoding
 
 # Scanners write positions rounded to 0.01 mm or so; a missing slice is an error of 100 %.
 _STEP_TOLERANCE = 0.05
 # Sideways drift per axial millimetre: 0.1 degree of gantry tilt.
 _TILT_TOLERANCE = 2e-3
-_NEEDED = (
-    "ImagePositionPatient",
-    "ImageOrientationPatient",
-    "PixelSpacing",
-    "RescaleSlope",
-    "RescaleIntercept",
-)
+# Attributes that every slice needs -> how many numbers each holds.
+_NEEDED = {
+    "ImagePositionPatient": 3,
+    "ImageOrientationPatient": 6,
+    "PixelSpacing": 2,
+    "RescaleSlope": 1,
+    "RescaleIntercept": 1,
+    "Rows": 1,
+    "Columns": 1,
+}
+_USED = (*_NEEDED, "Modality", "ImageType", "NumberOfFrames", "SeriesInstanceUID", "SeriesDescription")
+# Of the two directions in ImageOrientationPatient: off unit length or a right angle.
+_ORIENTATION_TOLERANCE = 1e-2
+# Projections, as opposed to a CT's slices.
+_PROJECTIONS = ("CR", "DX", "RF", "RG", "XA")
 
 _Slice = tuple[Path, FileDataset]  # a file and its header
 
@@ -74,12 +82,16 @@ def _ct_slices(path: Path) -> list[_Slice]:
         for slices in series.values():
             if any(file == path for file, _ in slices):
                 return slices
-        raise InputError(f"{path} is not a CT slice")
+        header = _header(path)
+        if header is None:
+            raise InputError(f"{path} is empty, damaged or not DICOM; copy or export it again")
+        modality = str(header.get("Modality", "unknown"))
+        raise InputError(f"{path} is not a CT slice: its modality is {modality}{_hint([modality])}")
     if not series:
         found = (
             ", ".join(f"{count} of modality {name}" for name, count in modalities.items()) or "none at all"
         )
-        raise InputError(f"{path} holds no CT images; DICOM files found: {found}")
+        raise InputError(f"{path} holds no CT images; DICOM files found: {found}{_hint(modalities)}")
     if len(series) > 1:
         listing = "\n".join(
             f"  {len(slices)} slices, {header.get('SeriesDescription', 'no description')}: {file}"
@@ -90,11 +102,24 @@ def _ct_slices(path: Path) -> list[_Slice]:
     return next(iter(series.values()))
 
 
+def _hint(modalities: Iterable[str]) -> str:
+    """What to do with files that are no CT."""
+    if any(modality in _PROJECTIONS for modality in modalities):
+        return "; an X-ray is given as the X-ray, and the CT as the volume"
+    return ""
+
+
 def _header(file: Path) -> FileDataset | None:
     try:
-        return pydicom.dcmread(file, stop_before_pixels=True)
-    except InvalidDicomError:
-        return None
+        with decoding(file, " as DICOM"):
+            header = pydicom.dcmread(file, stop_before_pixels=True)
+            for name in _USED:  # decoded on first access
+                header.get(name)
+    except InputError as error:
+        if isinstance(error.__cause__, InvalidDicomError):
+            return None
+        raise
+    return header
 
 
 def _check_consistent(slices: list[_Slice]) -> None:
@@ -104,6 +129,21 @@ def _check_consistent(slices: list[_Slice]) -> None:
         if missing:
             remedy = "; convert it to NIfTI with dcm2niix" if "NumberOfFrames" in header else ""
             raise InputError(f"{file} lacks {', '.join(missing)}, without which it is no CT slice{remedy}")
+        for name, count in _NEEDED.items():
+            with decoding(file, f": its {name}"):
+                numbers = np.atleast_1d(np.array(header[name].value, dtype=np.float64))
+            if numbers.shape != (count,) or not np.isfinite(numbers).all():
+                raise InputError(
+                    f"{file} has a malformed {name}: {header[name].value}, not {count} number(s)"
+                )
+        if min(map(float, header.PixelSpacing)) <= 0:
+            raise InputError(f"PixelSpacing of {file} is {list(header.PixelSpacing)} mm, not positive")
+        axes = np.reshape(np.array(header.ImageOrientationPatient, dtype=np.float64), (2, 3))
+        if np.abs(axes @ axes.T - np.eye(2)).max() > _ORIENTATION_TOLERANCE:
+            raise InputError(
+                f"ImageOrientationPatient of {file} is {axes.ravel().tolist()}, not two unit vectors at "
+                "right angles: export the series again"
+            )
         if (header.Rows, header.Columns) != (first.Rows, first.Columns):
             raise InputError(
                 f"{file} has {header.Rows}x{header.Columns} pixels, "
@@ -160,13 +200,16 @@ def _position(header: FileDataset) -> NDArray[np.float64]:
 
 def _slabs(slices: list[_Slice]) -> Iterator[NDArray[np.float32]]:
     for file, _ in slices:
-        dataset = pydicom.dcmread(file)
+        with decoding(file, " as DICOM"):
+            dataset = pydicom.dcmread(file)
+            syntax = dataset.file_meta.TransferSyntaxUID.name
         try:
             stored = dataset.pixel_array
-        except (AttributeError, NotImplementedError, RuntimeError, ValueError) as error:
-            syntax = dataset.file_meta.TransferSyntaxUID.name
+        except DECODER_ERRORS as error:
             raise InputError(f"the pixels of {file} ({syntax}) cannot be decoded: {error}") from error
-        hu = stored.astype(np.float32) * np.float32(dataset.RescaleSlope) + np.float32(
-            dataset.RescaleIntercept
-        )
+        if stored.shape != (dataset.Rows, dataset.Columns):
+            raise InputError(f"{file} holds an array of shape {stored.shape}, not one grey image")
+        with np.errstate(over="ignore", invalid="ignore"):  # `compact` counts what is not finite
+            slope, intercept = np.float32(dataset.RescaleSlope), np.float32(dataset.RescaleIntercept)
+            hu = stored.astype(np.float32) * slope + intercept
         yield hu.T[:, :, None]

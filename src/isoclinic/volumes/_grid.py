@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError, HeaderTypeError, ImageDataError
 from numpy.typing import NDArray
+from PIL.Image import DecompressionBombError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 
-from ..errors import InputError
+from ..errors import InputError, IsoclinicError
 
 HuArray = NDArray[np.int16] | NDArray[np.float32]
 LabelArray = NDArray[np.uint8] | NDArray[np.uint16]
@@ -18,16 +25,47 @@ Grid = tuple[HuArray, NDArray[np.float64]]
 RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 _SLAB = 16
+_LONGEST_REASON = 160
+
+# What the decoders of other packages raise on damaged files: hardly any keeps to exceptions of its own.
+DECODER_ERRORS = (
+    *(ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, MemoryError, OSError),
+    *(RuntimeError, SyntaxError, TypeError, ValueError, struct.error, zlib.error),
+    *(BytesLengthException, DecompressionBombError, HeaderDataError, HeaderTypeError, ImageDataError),
+    *(ImageFileError, InvalidDicomError),
+)
+
+
+@contextmanager
+def decoding(path: Path, what: str = "") -> Iterator[None]:
+    """Wrap calls of another package's decoder: whatever it raises becomes an InputError about the file.
+
+    Args:
+        path: of the file.
+        what: is read, such as " as NIfTI".
+    """
+    try:
+        yield
+    except IsoclinicError:
+        raise
+    except DECODER_ERRORS as error:
+        if isinstance(error, OSError) and error.strerror:  # from the system, not from a decoder
+            raise InputError(f"{path} cannot be read: {error.strerror}") from error
+        reason = " ".join(str(error).split()) or type(error).__name__
+        if len(reason) > _LONGEST_REASON:  # the cause comes last
+            reason = f"... {reason[-_LONGEST_REASON:]}"
+        raise InputError(f"{path} cannot be read{what}, it may be cut short or damaged: {reason}") from error
 
 
 def slabs_of(stored: NDArray[np.generic], slope: float, intercept: float) -> Iterator[NDArray[np.float32]]:
     """The rescaled values of [nx, ny, nz] in float32 slabs along the last axis."""
     for first in range(0, stored.shape[-1], _SLAB):
-        slab = stored[..., first : first + _SLAB].astype(np.float32)
-        if slope != 1:
-            slab *= np.float32(slope)
-        if intercept != 0:
-            slab += np.float32(intercept)
+        with np.errstate(over="ignore", invalid="ignore"):  # `compact` counts what is not finite
+            slab = stored[..., first : first + _SLAB].astype(np.float32)
+            if slope != 1:
+                slab *= np.float32(slope)
+            if intercept != 0:
+                slab += np.float32(intercept)
         yield slab
 
 
@@ -35,8 +73,13 @@ def compact(shape: tuple[int, int, int], slabs: Iterable[NDArray[np.float32]], p
     """Gather slabs along the last axis: int16 if all values are whole numbers within its range, else float32.
 
     Raises:
-        InputError: NaN or infinite values.
+        InputError: a single plane, or NaN or infinite values.
     """
+    if min(shape) < 2:
+        raise InputError(
+            f"{path} is a single image of {' x '.join(map(str, shape))} pixels, not a CT volume; an X-ray is "
+            "given as the X-ray, not as the volume"
+        )
     values: HuArray = np.empty(shape, dtype=np.int16)
     first = not_finite = 0
     for slab in slabs:
@@ -60,9 +103,14 @@ def check_affine(affine: NDArray[np.float64], source: str | Path) -> None:
     if not np.array_equal(affine[3], [0, 0, 0, 1]):
         raise InputError(f"the last row of the affine of {source} must be (0, 0, 0, 1), not {affine[3]}")
     # The determinant over the product of the axes' lengths does not depend on the unit of length.
-    lengths = np.linalg.norm(affine[:3, :3], axis=0)
-    if lengths.min() == 0 or abs(np.linalg.det(affine[:3, :3] / lengths)) < 1e-6:
-        raise InputError(f"the affine of {source} is singular: two of its axes coincide or one has no length")
+    largest = np.abs(affine[:3, :3]).max(axis=0)  # beforehand: squares of absurd lengths overflow
+    unit = affine[:3, :3] / np.where(largest > 0, largest, 1)
+    lengths = np.linalg.norm(unit, axis=0)
+    if lengths.min() == 0 or abs(np.linalg.det(unit / lengths)) < 1e-6:
+        raise InputError(
+            f"the affine of {source} is singular: two of its axes coincide or one has no length (a voxel "
+            "spacing of 0?); export the volume again or correct its header"
+        )
 
 
 def _fits_int16(slab: NDArray[np.float32]) -> bool:

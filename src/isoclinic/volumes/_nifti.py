@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import warnings
-import zlib
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 from nibabel.arrayproxy import ArrayProxy
-from nibabel.filebasedimages import ImageFileError
-from nibabel.spatialimages import HeaderDataError
+from nibabel.openers import ImageOpener
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from ._grid import Grid, compact, slabs_of
+from ._grid import Grid, check_affine, compact, decoding, slabs_of
 from ._warnings import GeometryWarning
 
 _MM_PER_UNIT = {"unknown": 1.0, "mm": 1.0, "meter": 1e3, "micron": 1e-3}
@@ -29,25 +27,19 @@ def read_nifti(path: Path) -> Grid:
     Warns:
         GeometryWarning: no sform and no qform, or two that contradict each other.
     """
-    try:
+    with decoding(path, " as NIfTI"):
         image = nib.load(path)
         if not isinstance(image, nib.Nifti1Image):
             raise InputError(f"{path} is {type(image).__name__}, not NIfTI; convert it to NIfTI")
         proxy = image.dataobj
         assert isinstance(proxy, ArrayProxy)  # as in every image that comes from a file
         stored = np.asanyarray(proxy.get_unscaled())
-    except (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, zlib.error) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(
-            f"{path} cannot be read as NIfTI, it may be cut short or damaged: {error}"
-        ) from error
+        unit = _MM_PER_UNIT[image.header.get_xyzt_units()[0]]
+        affine = np.diag([unit, unit, unit, 1.0]) @ _affine(image, path)
     if stored.dtype.kind not in "iuf":
         raise InputError(f"{path} holds {stored.dtype} values (colour or complex), not Hounsfield units")
     shape = _spatial_shape(stored.shape, path)
     values = compact(shape, slabs_of(stored.reshape(shape, order="F"), proxy.slope, proxy.inter), path)
-    unit = image.header.get_xyzt_units()[0]
-    affine = np.diag([*[_MM_PER_UNIT[unit]] * 3, 1.0]) @ _affine(image, path)
     return values, affine
 
 
@@ -61,7 +53,11 @@ def _spatial_shape(shape: tuple[int, ...], path: Path) -> tuple[int, int, int]:
 
 
 def _affine(image: nib.Nifti1Image, path: Path) -> NDArray[np.float64]:
+    affine = np.asarray(image.affine, dtype=np.float64)
+    check_affine(affine, path)
     qform, sform = image.get_qform(coded=True)[0], image.get_sform(coded=True)[0]
+    if sform is None:
+        _check_spacing(image, path)
     if qform is None and sform is None:
         warnings.warn(
             f"{path} says nothing about its orientation (qform and sform codes are 0): "
@@ -72,10 +68,21 @@ def _affine(image: nib.Nifti1Image, path: Path) -> NDArray[np.float64]:
     elif qform is not None and sform is not None:
         far_corner = np.array([*image.shape[:3], 1.0])
         apart = float((np.abs(sform - qform) @ far_corner).max())
-        if apart > 0.1 * min(image.header.get_zooms()[:3]):
+        if not apart <= 0.1 * min(image.header.get_zooms()[:3]):
             warnings.warn(
                 f"the sform and qform of {path} disagree by up to {apart:.3g} mm; the sform is used",
                 GeometryWarning,
                 stacklevel=5,
             )
-    return np.asarray(image.affine, dtype=np.float64)
+    return affine
+
+
+def _check_spacing(image: nib.Nifti1Image, path: Path) -> None:
+    """Refuse spacings that nibabel silently replaces: 0 by 1, negative ones by their opposite."""
+    with ImageOpener(str(path)) as file:
+        spacing = type(image.header).from_fileobj(file, check=False)["pixdim"][1:4]
+    if not (spacing > 0).all():
+        raise InputError(
+            f"the voxel spacing of {path} (pixdim) is {spacing.tolist()}, not positive; export it again or "
+            "correct its header"
+        )

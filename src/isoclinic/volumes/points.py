@@ -35,7 +35,7 @@ def target_points(
 ) -> Tensor:
     """Where the error of a pose matters: voxels of bone, else of any tissue, world [count, 3] [mm], float64.
 
-    They are drawn with replacement from a sample of the voxels, which takes a millisecond whatever the CT's size.
+    They are drawn from a sample of the voxels, which takes a millisecond whatever the size of the CT.
 
     Args:
         volume: the CT.

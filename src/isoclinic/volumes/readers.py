@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ._dicom_series import read_dicom_series
-from ._grid import Grid, LabelArray, check_affine
+from ._grid import Grid, LabelArray, check_affine, decoding
 from ._itk import read_itk
 from ._nifti import read_nifti
 from ._warnings import GeometryWarning
@@ -25,6 +25,7 @@ __all__ = [
 
 _NIFTI = (".nii", ".nii.gz")
 _ITK = (".nrrd", ".nhdr", ".mha", ".mhd")
+_IMAGES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
 
 
 def read_grid(path: Path) -> Grid:
@@ -33,20 +34,24 @@ def read_grid(path: Path) -> Grid:
     Raises:
         InputError: a path that does not exist, has an unknown format, or cannot be read as a volume.
     """
-    if not path.exists():
-        raise InputError(f"{path} does not exist")
     name = path.name.lower()
-    if path.is_dir() or name.endswith((".dcm", ".ima")) or _is_dicom(path):
-        values, affine = read_dicom_series(path)
-    elif name.endswith(_NIFTI):
-        values, affine = read_nifti(path)
-    elif name.endswith(_ITK):
-        values, affine = read_itk(path)
-    else:
-        raise InputError(
-            f"{path} has no known volume format; use NIfTI ({', '.join(_NIFTI)}), NRRD or MetaImage "
-            f"({', '.join(_ITK)}) or a folder of DICOM files"
-        )
+    with decoding(path):
+        if not path.exists():
+            raise InputError(f"{path} does not exist")
+        if path.is_dir() or name.endswith((".dcm", ".ima")) or _is_dicom(path):
+            read = read_dicom_series
+        elif name.endswith(_NIFTI):
+            read = read_nifti
+        elif name.endswith(_ITK):
+            read = read_itk
+        else:
+            image = name.endswith(_IMAGES)
+            hint = ": an X-ray is given as the X-ray, and the CT as the volume" if image else ""
+            raise InputError(
+                f"{path} has no known volume format{hint}; use NIfTI ({', '.join(_NIFTI)}), NRRD or "
+                f"MetaImage ({', '.join(_ITK)}) or a folder of DICOM files"
+            )
+    values, affine = read(path)
     check_affine(affine, path)
     return values, affine
 
@@ -59,13 +64,14 @@ def read_labels(path: Path) -> tuple[LabelArray, NDArray[np.float64]]:
     """
     values, affine = read_grid(path)
     low, high = values.min(), values.max()
-    labels: LabelArray = values.astype(np.uint8) if high < 256 else values.astype(np.uint16)
-    if low < 0 or high > 65535 or not np.array_equal(labels, values):
-        raise InputError(
-            f"{path} is no label map: labels are whole numbers from 0 to 65535, "
-            f"but its values run from {low} to {high}"
-        )
-    return labels, affine
+    if low >= 0 and high <= 65535:
+        labels: LabelArray = values.astype(np.uint8) if high < 256 else values.astype(np.uint16)
+        if np.array_equal(labels, values):
+            return labels, affine
+    raise InputError(
+        f"{path} is no label map: labels are whole numbers from 0 to 65535, "
+        f"but its values run from {low} to {high}"
+    )
 
 
 def read_label_names(labels: Path) -> dict[int, str]:
@@ -80,7 +86,7 @@ def read_label_names(labels: Path) -> dict[int, str]:
         return {}
     try:
         return {int(label): str(name) for label, name in json.loads(path.read_text("utf-8")).items()}
-    except (AttributeError, ValueError) as error:
+    except (AttributeError, RecursionError, ValueError) as error:
         raise InputError(f'{path} must map labels to names, as {{"1": "hip_left"}}: {error}') from error
 
 
@@ -91,14 +97,19 @@ def warn_unless_hounsfield(hu: NDArray[np.generic], path: str | Path) -> None:
         problem = f"every voxel is {low:g}"
     elif low >= 0 and high > 255:
         problem = (
-            f"no value is below 0 ({low:g} to {high:g}): the rescale intercept, often -1024, seems missing"
+            f"no value is below 0 ({low:g} to {high:g}): the rescale intercept, often -1024, seems missing;"
+            " add it to every voxel"
         )
     elif low >= 0 or (low >= -1.5 and high <= 1.5):
-        problem = f"the values run from {low:g} to {high:g}, so they seem windowed or normalised"
+        problem = (
+            f"the values run from {low:g} to {high:g}, so they seem windowed, normalised or attenuation"
+            " coefficients; export the CT in Hounsfield units"
+        )
     else:
         return
     warnings.warn(
-        f"{path} does not look like Hounsfield units: {problem}. Renderings will not look like X-rays",
+        f"{path} does not look like Hounsfield units: {problem}. As it is, renderings will not look like"
+        " X-rays",
         GeometryWarning,
         stacklevel=3,
     )

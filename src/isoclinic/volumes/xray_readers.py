@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
+import sys
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,7 +14,6 @@ import nibabel as nib
 import numpy as np
 import pydicom
 import skimage.io
-from nibabel.filebasedimages import ImageFileError
 from numpy.typing import NDArray
 from pydicom.errors import InvalidDicomError
 from pydicom.multival import MultiValue
@@ -22,6 +21,7 @@ from pydicom.pixels.utils import pixel_array
 from pydicom.tag import Tag
 
 from ..errors import InputError, UsageError
+from ._grid import DECODER_ERRORS, decoding
 from ._warnings import GeometryWarning
 
 Polarity = Literal["bright_air", "dark_air"]
@@ -29,6 +29,8 @@ PixelScale = Literal["linear", "log"]
 
 _IMAGE_SUFFIXES = (".png", ".tif", ".tiff")
 _NIFTI_SUFFIXES = (".nii", ".nii.gz")
+_OTHER_IMAGES = (".jpg", ".jpeg", ".bmp", ".gif", ".webp")
+_VOLUME_SUFFIXES = (".nrrd", ".nhdr", ".mha", ".mhd")
 _SIDECAR_NUMBERS = (
     *("width", "height", "fx", "fy", "cx", "cy", "sdd_mm"),
     *("source_isocentre_mm", "primary_angle_deg", "secondary_angle_deg"),
@@ -68,11 +70,23 @@ def read_file(path: Path, frame: int | None) -> Reading:
         InputError: the file is missing, unreadable, not an X-ray or not a single grey image.
         UsageError: `frame` does not exist in the file.
     """
-    if path.is_dir():
-        raise InputError(f"{path} is a folder, not an X-ray; a CT series is given as the volume (--volume)")
-    if not path.is_file():
-        raise InputError(f"X-ray file {path} does not exist")
+    with decoding(path):
+        if path.is_dir():
+            raise InputError(
+                f"{path} is a folder, not an X-ray; a CT series is given as the volume (--volume)"
+            )
+        if not path.is_file():
+            raise InputError(f"X-ray file {path} does not exist")
+        if not path.stat().st_size:
+            raise InputError(f"X-ray file {path} is empty; copy or export it again")
     name = path.name.lower()
+    if name.endswith(_OTHER_IMAGES):
+        raise InputError(f"{path} has a lossy or unusual image format; save the X-ray as PNG, TIFF or DICOM")
+    if name.endswith(_VOLUME_SUFFIXES):
+        raise InputError(
+            f"{path} looks like a volume, not an X-ray: a CT is given as the volume (--volume); save an X-ray"
+            " as DICOM, PNG, TIFF or NIfTI"
+        )
     if name.endswith(_IMAGE_SUFFIXES):
         return _with_sidecar(path, _read_image(path, frame))
     if name.endswith(_NIFTI_SUFFIXES):
@@ -84,12 +98,17 @@ def read_file(path: Path, frame: int | None) -> Reading:
 
 
 def _read_dicom(path: Path, frame: int | None) -> Reading:
-    try:
-        dataset = pydicom.dcmread(path)
-    except InvalidDicomError as error:
-        raise InputError(
-            f"{path} is not an X-ray this program reads: DICOM, or PNG, TIFF or NIfTI with a JSON sidecar"
-        ) from error
+    with decoding(path, " as DICOM"):
+        try:
+            dataset = pydicom.dcmread(path)
+        except InvalidDicomError as error:
+            raise InputError(
+                f"{path} is not an X-ray this program reads: DICOM, or PNG, TIFF or NIfTI with a JSON sidecar"
+            ) from error
+        return _from_dataset(path, dataset, frame)
+
+
+def _from_dataset(path: Path, dataset: pydicom.Dataset, frame: int | None) -> Reading:
     modality = str(dataset.get("Modality", ""))
     if modality in _NOT_PROJECTIONS:
         raise InputError(
@@ -109,7 +128,8 @@ def _read_dicom(path: Path, frame: int | None) -> Reading:
         raise InputError(f"{path} has a malformed DICOM header: {error}") from error
     for name, (value, source) in relation.items():
         values[name], provenance[name] = value, source
-    pixels = _decode(path, dataset, index) * np.float32(slope) + np.float32(intercept or 0.0)
+    with np.errstate(over="ignore", invalid="ignore"):  # who needs finite pixels checks them
+        pixels = _decode(path, dataset, index) * np.float32(slope) + np.float32(intercept or 0.0)
     if frames > 1:
         chosen = "--frame" if frame is not None else "the middle one"
         values["frame"], provenance["frame"] = index, f"frame {index} of {frames} ({chosen})"
@@ -121,7 +141,7 @@ def _decode(path: Path, dataset: pydicom.Dataset, index: int) -> NDArray[np.floa
         raise InputError(f"{path} is a colour image; convert it to one grey channel")
     try:
         pixels = pixel_array(dataset, index=index)
-    except (AttributeError, NotImplementedError, RuntimeError, ValueError) as error:
+    except DECODER_ERRORS as error:
         raise InputError(f"the pixels of {path} cannot be decoded: {error}") from error
     return _grey(path, pixels, frame=None)
 
@@ -200,9 +220,10 @@ class _DicomHeader:
         if at_detector and in_file and not np.allclose(at_detector, in_file, rtol=1e-3):
             warnings.warn(
                 f"{_describe('ImagerPixelSpacing')} is {at_detector} mm but {_describe('PixelSpacing')} is"
-                f" {in_file} mm; the first, measured at the detector, is used (--pixel-spacing-mm overrides)",
+                f" {in_file} mm; the first, measured at the detector, is used: the second is mostly scaled to"
+                " the patient (--pixel-spacing-mm overrides)",
                 GeometryWarning,
-                stacklevel=5,
+                stacklevel=6,
             )
         return values, provenance, problems
 
@@ -239,18 +260,14 @@ class _DicomHeader:
 
 
 def _read_image(path: Path, frame: int | None) -> NDArray[np.float32]:
-    try:
+    with decoding(path, " as an image"):
         pixels = skimage.io.imread(path)
-    except (OSError, RuntimeError, SyntaxError, ValueError) as error:  # as its many plugins raise
-        raise InputError(f"{path} cannot be read as an image: {error}") from error
     return _grey(path, pixels, frame=frame)
 
 
 def _read_nifti(path: Path, frame: int | None) -> NDArray[np.float32]:
-    try:
+    with decoding(path, " as NIfTI"):
         pixels = np.asarray(nib.load(path).dataobj)  # type: ignore[attr-defined]
-    except (ImageFileError, OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as NIfTI: {error}") from error
     # NIfTI counts columns first; planes, if any, come last.
     return _grey(path, pixels.squeeze().T, frame=frame)
 
@@ -273,7 +290,10 @@ def _grey(path: Path, pixels: NDArray[Any], *, frame: int | None) -> NDArray[np.
         _frame_index(path, 1, frame)
     if pixels.ndim != 2 or pixels.dtype.kind not in "biuf":
         raise InputError(f"{path} is no grey image: array of shape {pixels.shape}, type {pixels.dtype}")
-    return np.ascontiguousarray(pixels, dtype=np.float32)
+    if not pixels.size:
+        raise InputError(f"{path} has no pixels: array of shape {pixels.shape}")
+    with np.errstate(over="ignore"):  # who needs finite pixels checks them
+        return np.ascontiguousarray(pixels, dtype=np.float32)
 
 
 def _frame_index(path: Path, frames: int, frame: int | None) -> int:
@@ -291,7 +311,7 @@ def _with_sidecar(path: Path, pixels: NDArray[np.float32]) -> Reading:
         return Reading(pixels=pixels, problems={"sdd_mm": missing, "pixel_spacing_mm": missing})
     try:
         content = json.loads(sidecar.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (RecursionError, ValueError) as error:
         raise InputError(f"{sidecar} is not valid JSON: {error}") from error
     values = _checked_sidecar(sidecar, content, pixels.shape)
     missing = f"{sidecar.name} does not give it"
@@ -348,21 +368,30 @@ def _checked_sidecar(sidecar: Path, content: Any, shape: tuple[int, ...]) -> dic
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return abs(value) <= sys.float_info.max  # whole numbers may be larger; neither NaN nor infinity is less
 
 
 # Image statistics ---------------------------------------------------------------------------------------
 
 
-def polarity_from_statistics(pixels: NDArray[np.float32]) -> Polarity:
+def polarity_from_statistics(
+    pixels: NDArray[np.float32], excluded: NDArray[np.bool_] | None = None
+) -> Polarity:
     """Guess whether the open beam is bright, for files that do not say.
 
     The patient is in the middle, so the image is brighter towards its sides where air is bright; and
     intensities fall off exponentially with thickness, which gives them a long tail towards air.
+
+    Args:
+        pixels: [H, W].
+        excluded: [H, W], pixels that say nothing.
     """
-    lowest, highest = np.percentile(pixels, (1, 99))
+    usable = np.ones(pixels.shape, dtype=bool) if excluded is None else ~excluded
+    lowest, highest = np.percentile(pixels[usable], (1, 99))
     unit = np.clip((pixels - lowest) / max(float(highest - lowest), 1e-12), 0, 1)
-    inside = (unit > 0) & (unit < 1)
+    inside = (unit > 0) & (unit < 1) & usable
     height, width = pixels.shape
     middle = np.zeros_like(inside)
     middle[height // 4 : height - height // 4, width // 4 : width - width // 4] = True

@@ -1,0 +1,210 @@
+"""`isoclinic inspect`: what was read from a CT and an X-ray, from where, and what about it is odd."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.markup import escape
+from rich.table import Table
+from tyro.conf import Positional
+
+from ..errors import InputError, IsoclinicError, UsageError
+from ..inspection import (
+    Finding,
+    Inspection,
+    Reading,
+    inspect_view,
+    inspect_volume,
+    inspect_xray,
+    patient_orientation,
+    volume_header,
+    xray_header,
+)
+from ..registration import InitialPose, RegistrationConfig, initial_pose
+from ..similarity.local_standardization import standardize
+from ..viewer import write_comparison
+from ..volumes import GeometryWarning, PreprocessConfig, Volume, XRay, XRayOptions, line_integrals
+from ._console import progress, results
+from ._options import FLAT, parse_options
+from ._results import drr, picture_of
+
+_Read = TypeVar("_Read")
+
+_CT, _XRAY, _VIEW = "CT", "X-ray", "view"
+_LEVELS = {"error": "bold red", "warning": "yellow", "note": "dim"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class InspectOptions:
+    """Show everything that is read from a CT and an X-ray, where it comes from, and what is odd about it.
+
+    Attributes:
+        volume: the CT: NIfTI, NRRD, MetaImage or a DICOM folder.
+        xray: the X-ray: DICOM, or PNG, TIFF or NIfTI with a JSON file of the same name for its geometry.
+        labels: label map of the CT.
+        init: where a registration would start, as for `isoclinic register`: a pose file, a view ("ap", "pa",
+            "left", "right"), or "dicom" for the C-arm angles.
+        save: PNG to write: X-ray and rendered CT side by side, as line integrals and as the similarity
+            compares them, local contrast evened out.
+        overwrite: replace the PNG if there is one.
+        json: print everything as JSON instead of tables.
+        strict: fail (exit code 1) on warnings too, not only on errors.
+        config: TOML file with any of these options; the command line wins.
+        xray_options: how to read the X-ray.
+        preprocess: how the X-ray becomes an image of line integrals.
+    """
+
+    volume: Positional[Path]
+    xray: Positional[Path | None] = None
+    labels: Path | None = None
+    init: str | None = None
+    save: Path | None = None
+    overwrite: bool = False
+    json: bool = False
+    strict: bool = False
+    config: Path | None = None
+    xray_options: Annotated[XRayOptions, FLAT] = field(default_factory=XRayOptions)
+    preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run the command."""
+    options = parse_options(InspectOptions, "inspect", arguments)
+    _check(options)
+    with progress().status("reading"):
+        report = _inspect(options)
+    if options.json:
+        print(json.dumps({subject: asdict(part) for subject, part in report.items()}, indent=2))
+    else:
+        _print(report)
+    levels = [finding.level for part in report.values() for finding in part.findings]
+    failed = levels.count("error") + (levels.count("warning") if options.strict else 0)
+    if failed:
+        raise IsoclinicError(f"{failed} of {len(levels)} findings must be settled before a registration")
+
+
+def _check(options: InspectOptions) -> None:
+    if options.save is None:
+        return
+    if options.xray is None:
+        raise UsageError("--save shows CT and X-ray side by side; give the X-ray too")
+    if options.save.suffix.lower() != ".png":
+        raise UsageError(f"--save {options.save} must end in .png")
+    if options.save.exists() and not options.overwrite:
+        raise UsageError(f"--save {options.save} exists already; choose another name or add --overwrite")
+
+
+# Looking ----------------------------------------------------------------------------------------------
+
+
+def _inspect(options: InspectOptions) -> dict[str, Inspection]:
+    """Inspections by subject; a file that cannot be used is a finding, so that the other is still shown."""
+    report: dict[str, Inspection] = {}
+    volume = _read(report, _CT, lambda: Volume.read(options.volume, labels=options.labels))
+    if volume is not None:
+        report[_CT] += inspect_volume(volume) + volume_header(options.volume)
+    if options.xray is None:
+        return report
+    path = options.xray
+    xray = _read(report, _XRAY, lambda: XRay.read(path, options.xray_options))
+    if xray is not None:
+        report[_XRAY] += inspect_xray(xray, options.preprocess) + xray_header(path)
+    if volume is None or xray is None:
+        return report
+    start = _read(report, _VIEW, lambda: initial_pose(volume, xray, options.init))
+    if start is not None:
+        flipped = options.xray_options.flip_left_right or options.xray_options.flip_top_bottom
+        report[_VIEW] += inspect_view(volume, xray, start, None if flipped else patient_orientation(path))
+        if options.save is not None:
+            _save(options.save, volume, xray, start, options.preprocess)
+    return report
+
+
+def _read(report: dict[str, Inspection], subject: str, read: Callable[[], _Read]) -> _Read | None:
+    """What `read` returns; its warnings, or the error that stopped it, become the subject's findings."""
+    findings: list[Finding] = []
+    result = None
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", GeometryWarning)
+        try:
+            result = read()
+        except InputError as error:
+            findings.append(Finding.of_message("error", subject, str(error)))
+    for warning in caught:
+        if issubclass(warning.category, GeometryWarning):
+            findings.append(Finding.of_message("warning", subject, str(warning.message)))
+        else:  # of another package
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+    report[subject] = Inspection(findings=tuple(findings))
+    return result
+
+
+def _save(path: Path, volume: Volume, xray: XRay, start: InitialPose, config: PreprocessConfig) -> None:
+    """Both images as line integrals, and standardised as in the last stage of a registration."""
+    picture = picture_of(xray)
+    camera = picture.camera
+    image, weight = line_integrals(picture, config)
+    rendered = drr(volume, camera, start.camera_from_world, RegistrationConfig())
+    last = RegistrationConfig().stages[-1]
+    radius = round(last.similarity.terms[0].window_px / 2 * max(camera.width, camera.height) / last.pixels)
+
+    def standardized(values: NDArray[np.float32]) -> NDArray[np.float32]:
+        stack, trust = torch.from_numpy(values)[None], torch.from_numpy(weight)
+        floor = last.similarity.floor * float(stack.std())
+        evened, _ = standardize(
+            stack, stack.new_zeros(1, 0, *values.shape), trust, radius=max(radius, 1), floor=floor
+        )
+        return evened[0].numpy()
+
+    write_comparison(
+        path,
+        images={
+            "X-ray, line integrals": image,
+            "CT rendered from the start": rendered,
+            "X-ray as compared": standardized(image),
+            "CT as compared": standardized(rendered),
+        },
+        weight=weight,
+        camera=camera,
+        caption=f"seen from the source, bright where dense; blue: masked; start: {start.source}",
+    )
+
+
+# Telling ----------------------------------------------------------------------------------------------
+
+
+def _print(report: dict[str, Inspection]) -> None:
+    table = Table("", "value")
+    table.add_column("frame", overflow="fold")
+    table.add_column("source", overflow="fold")
+    for subject, part in report.items():
+        table.add_section()
+        table.add_row(f"[bold]{subject}[/]")
+        for reading in part.readings:
+            table.add_row(f"  {reading.name}", _text(reading), escape(reading.frame), escape(reading.source))
+    results().print(table)
+    findings = [finding for part in report.values() for finding in part.findings]
+    if not findings:
+        results().print("Nothing odd was found.")
+        return
+    table = Table("level", "about")
+    table.add_column("what is odd", overflow="fold", ratio=3)
+    table.add_column("what settles it", overflow="fold", ratio=2)
+    for finding in sorted(findings, key=lambda finding: [*_LEVELS].index(finding.level)):
+        level = f"[{_LEVELS[finding.level]}]{finding.level}[/]"
+        table.add_row(level, finding.subject, escape(finding.message), escape(finding.remedy))
+    results().print(table)
+
+
+def _text(reading: Reading) -> str:
+    values = reading.value if isinstance(reading.value, tuple) else (reading.value,)
+    words = [f"{value:.6g}" if isinstance(value, float) else str(value) for value in values]
+    return escape(" ".join([", ".join(words), reading.unit]).strip())

@@ -1,0 +1,19 @@
+"""The geometry doctor: what was read from a CT and an X-ray, from where, and what about it is odd."""
+
+from .headers import patient_orientation, volume_header, xray_header
+from .records import Finding, Inspection, Reading
+from .view import inspect_view
+from .volume import inspect_volume
+from .xray import inspect_xray
+
+__all__ = [
+    "Finding",
+    "Inspection",
+    "Reading",
+    "inspect_view",
+    "inspect_volume",
+    "inspect_xray",
+    "patient_orientation",
+    "volume_header",
+    "xray_header",
+]

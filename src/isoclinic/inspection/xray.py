@@ -1,0 +1,301 @@
+"""An X-ray's geometry and pixels: what they are, and what about them is odd."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..volumes import Masks, PreprocessConfig, XRay, find_masks, line_integrals
+from ..volumes.xray_readers import polarity_from_statistics
+from .records import Finding, Inspection, Reading
+
+_STORED = "image as stored"
+_USED = "image as used"
+_DETECTOR = "detector"
+
+# C-arms have about 1000 mm, angiography units up to 1300, chest radiographs 1800 mm.
+_SDD_MM = (500.0, 2500.0)
+# Share of the way to the detector at which patients lie.
+_ISOCENTRE_SHARE = (0.4, 0.97)
+# Detector pixels: 0.05 mm (mammography) to what a heavily binned image intensifier has.
+_PIXEL_MM = (0.04, 6.0)
+_SQUARE = 0.01
+_MOST_SATURATED = 0.05
+_MOST_MASKED = 0.5
+_MOST_METAL = 0.15
+_FEW_LEVELS = 256
+
+
+def inspect_xray(xray: XRay, config: PreprocessConfig | None = None) -> Inspection:
+    """Camera, meaning of the pixels, and what of the image does not show the patient.
+
+    What the reader has warned of already (`GeometryWarning`) is not repeated.
+
+    Args:
+        xray: as it will be registered.
+        config: how it will be preprocessed.
+    """
+    config = config or PreprocessConfig()
+    image, weight = line_integrals(xray, config)
+    masks = find_masks(xray.pixels, image, config.masks)
+    findings = [
+        *_odd_distances(xray),
+        *_odd_spacing(xray),
+        *_odd_principal_point(xray),
+        *_odd_meaning(xray),
+        *_odd_pixels(xray),
+        *_odd_masks(masks, weight),
+    ]
+    readings = [*_geometry(xray), *_pixels(xray), *_masked(xray, masks, weight)]
+    return Inspection(readings=tuple(readings), findings=tuple(findings))
+
+
+def _finding(message: str, remedy: str = "", *, note: bool = False) -> Finding:
+    return Finding(level="note" if note else "warning", subject="X-ray", message=message, remedy=remedy)
+
+
+# Geometry ---------------------------------------------------------------------------------------------
+
+
+def _geometry(xray: XRay) -> Iterator[Reading]:
+    camera = xray.camera
+
+    def reading(name: str, value: float | tuple[float, ...] | str | None, unit: str, frame: str) -> Reading:
+        found = xray.provenance.get(name, "")
+        return Reading(
+            name=name,
+            value="unknown" if value is None else value,
+            unit="" if value is None else unit,
+            frame=frame,
+            source=found if value is not None else found or "not in the file",
+        )
+
+    yield Reading(
+        name="size", value=(camera.width, camera.height), unit="px", frame=_USED, source=str(xray.path)
+    )
+    if "frame" in xray.provenance:
+        yield reading("frame", xray.provenance["frame"].split(" (")[0], "", _STORED)
+    yield reading("sdd_mm", camera.sdd_mm, "mm", "source to detector")
+    yield reading("source_isocentre_mm", xray.source_isocentre_mm, "mm", "source to isocentre")
+    yield reading("pixel_spacing_mm", camera.pixel_spacing_mm, "mm (row, column)", _DETECTOR)
+    yield reading("principal_point_px", (camera.cx, camera.cy), "px (column, row)", _USED)
+    row_mm, column_mm = camera.pixel_spacing_mm
+    field_mm = (camera.width * column_mm, camera.height * row_mm)
+    yield Reading(name="field of view", value=field_mm, unit="mm (width, height)", frame=_DETECTOR)
+    for name in ("primary_angle_deg", "secondary_angle_deg"):
+        yield reading(name, getattr(xray, name), "deg", "patient, DICOM C.8.7.5")
+
+
+def _odd_distances(xray: XRay) -> Iterator[Finding]:
+    sdd_mm, isocentre_mm = xray.camera.sdd_mm, xray.source_isocentre_mm
+    low, high = _SDD_MM
+    if not low <= sdd_mm <= high:
+        units = {"centimetres": 10, "metres": 1000}
+        guess = next((unit for unit, factor in units.items() if low <= factor * sdd_mm <= high), None)
+        what = f"it seems to be in {guess}" if guess else f"C-arms have {low:g} to {high:g} mm"
+        yield _finding(f"the source-detector distance is {sdd_mm:g} mm: {what}", "--sdd-mm")
+    if isocentre_mm is None:
+        yield _finding(
+            "the distance from the source to the isocentre is unknown; views are started at two thirds of "
+            "the way to the detector",
+            "--source-isocentre-mm",
+            note=True,
+        )
+    elif not _ISOCENTRE_SHARE[0] <= isocentre_mm / sdd_mm <= _ISOCENTRE_SHARE[1]:
+        yield _finding(
+            f"the isocentre lies {isocentre_mm:g} mm from the source, that is "
+            f"{100 * isocentre_mm / sdd_mm:.0f} % of the way to the detector",
+            "--source-isocentre-mm",
+        )
+    if xray.primary_angle_deg is None or xray.secondary_angle_deg is None:
+        missing = [
+            name.replace("_", " ")
+            for name in ("primary_angle_deg", "secondary_angle_deg")
+            if getattr(xray, name) is None
+        ]
+        yield _finding(
+            f"C-arm angles are missing ({', '.join(missing)}), so a registration starts from a standard view",
+            "--init, --primary-angle-deg, --secondary-angle-deg",
+            note=True,
+        )
+
+
+def _odd_spacing(xray: XRay) -> Iterator[Finding]:
+    row_mm, column_mm = xray.camera.pixel_spacing_mm
+    if abs(row_mm / column_mm - 1) > _SQUARE:
+        yield _finding(
+            f"pixels are not square, {row_mm:.4g} x {column_mm:.4g} mm (row, column)", "--pixel-spacing-mm"
+        )
+    if not _PIXEL_MM[0] <= min(row_mm, column_mm) <= max(row_mm, column_mm) <= _PIXEL_MM[1]:
+        yield _finding(
+            f"pixels of {row_mm:.4g} x {column_mm:.4g} mm are unlike any detector's: another unit?",
+            "--pixel-spacing-mm",
+        )
+    if xray.provenance.get("pixel_spacing_mm", "").startswith("PixelSpacing "):
+        yield _finding(
+            "ImagerPixelSpacing is missing, so PixelSpacing is taken for the detector's; where the device "
+            "has scaled it to the patient, it is too small by the magnification",
+            "--pixel-spacing-mm",
+        )
+
+
+def _odd_principal_point(xray: XRay) -> Iterator[Finding]:
+    camera = xray.camera
+    if "assumed" in xray.provenance.get("principal_point_px", ""):
+        yield _finding(
+            "the principal point is assumed at the centre of the stored image; for an image cut out of a "
+            "larger one it is elsewhere",
+            "--principal-point-px",
+            note=True,
+        )
+    if not (-0.5 <= camera.cx <= camera.width - 0.5 and -0.5 <= camera.cy <= camera.height - 0.5):
+        yield _finding(
+            f"the principal point ({camera.cx:.1f}, {camera.cy:.1f}) lies outside of the image of "
+            f"{camera.width} x {camera.height} px",
+            "--principal-point-px, --crop-px",
+        )
+
+
+# Pixels -----------------------------------------------------------------------------------------------
+
+
+def _pixels(xray: XRay) -> Iterator[Reading]:
+    yield Reading(
+        name="polarity", value=xray.polarity, frame=_STORED, source=xray.provenance.get("polarity", "")
+    )
+    yield Reading(
+        name="pixel_scale",
+        value=xray.pixel_scale,
+        frame=_STORED,
+        source=xray.provenance.get("pixel_scale", ""),
+    )
+    yield Reading(
+        name="values",
+        value=(float(xray.pixels.min()), float(xray.pixels.max())),
+        frame=_STORED,
+        source=f"lowest, highest, {_levels(xray.pixels)} different ones",
+    )
+    mirrored = [name for name, focal in (("columns", xray.camera.fx), ("rows", xray.camera.fy)) if focal < 0]
+    yield Reading(
+        name="mirrored",
+        value=", ".join(mirrored) or "no",
+        frame="seen from the source",
+        source="--flip-left-right, --flip-top-bottom",
+    )
+
+
+def _odd_meaning(xray: XRay) -> Iterator[Finding]:
+    source = xray.provenance.get("polarity", "")
+    seen = polarity_from_statistics(xray.pixels)
+    if seen != xray.polarity and not source.startswith("option"):
+        yield _finding(
+            f"polarity is {xray.polarity} ({source}), while the statistics of the image rather suggest "
+            f"{seen}: bone must be bright in the picture of --save",
+            "--polarity",
+            note=True,
+        )
+    if "assumed" in xray.provenance.get("pixel_scale", ""):
+        yield _finding(
+            f"whether pixels are linear or logarithmic is not said; {xray.pixel_scale} is "
+            f"{xray.provenance['pixel_scale']}",
+            "--pixel-scale",
+            note=True,
+        )
+
+
+def _odd_pixels(xray: XRay) -> Iterator[Finding]:
+    levels = _levels(xray.pixels)
+    if levels <= _FEW_LEVELS:
+        yield _finding(
+            f"only {levels} grey levels: exported for display, with tones no longer linear in the exposure",
+            "the original DICOM file, else --pixel-scale log for an image shown like a radiograph",
+        )
+    constant = [_constant_border(pixels) for pixels in (xray.pixels, xray.pixels.T)]
+    if any(constant):
+        yield _finding(
+            f"a border of {constant[0]} rows and {constant[1]} columns holds one value; it is masked",
+            "--crop-px",
+            note=True,
+        )
+
+
+def _levels(pixels: NDArray[np.float32]) -> int:
+    return len(np.unique(pixels))
+
+
+def _constant_border(pixels: NDArray[np.float32]) -> int:
+    """Rows at the top and at the bottom in which all pixels are equal."""
+    varied = np.flatnonzero(np.ptp(pixels, axis=1) > 0)
+    return len(pixels) - (int(varied[-1]) - int(varied[0]) + 1) if len(varied) else 0
+
+
+# Masks ------------------------------------------------------------------------------------------------
+
+
+def _masked(xray: XRay, masks: Masks, weight: NDArray[np.float32]) -> Iterator[Reading]:
+    yield Reading(
+        name="collimation",
+        value=_percent(masks.collimation),
+        unit="% masked",
+        frame=_USED,
+        source=f"image; exposed field is {_shape(~masks.collimation)}",
+    )
+    yield Reading(
+        name="saturation", value=_percent(masks.saturation), unit="% masked", frame=_USED, source="image"
+    )
+    yield Reading(name="metal", value=_percent(masks.metal), unit="% masked", frame=_USED, source="image")
+    if xray.excluded is not None:
+        yield Reading(
+            name="excluded",
+            value=_percent(xray.excluded),
+            unit="% masked",
+            frame=_USED,
+            source=xray.provenance.get("exclude", "option --exclude"),
+        )
+    yield Reading(
+        name="weight",
+        value=_percent(weight),
+        unit="% used",
+        frame=_USED,
+        source="what the masks leave for the comparison",
+    )
+
+
+def _percent(share: NDArray[np.bool_] | NDArray[np.float32]) -> float:
+    return round(100 * float(share.mean()), 2)
+
+
+def _shape(exposed: NDArray[np.bool_]) -> str:
+    """Name of the exposed field's outline, from how much of its bounding box it fills."""
+    if exposed.all() or not exposed.any():
+        return "the whole image" if exposed.all() else "empty"
+    rows, columns = (np.flatnonzero(exposed.any(axis=axis)) for axis in (1, 0))
+    box = exposed[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    filled = float(box.mean())
+    if filled > 0.97:
+        return "a rectangle"
+    # A circle cut by the image's sides fills more of its box than pi / 4.
+    corners = box[[0, 0, -1, -1], [0, -1, 0, -1]]
+    return "round" if 0.72 < filled < 0.95 and not corners.any() else "a polygon"
+
+
+def _odd_masks(masks: Masks, weight: NDArray[np.float32]) -> Iterator[Finding]:
+    saturated = float(masks.saturation.mean())
+    if saturated > _MOST_SATURATED:
+        yield _finding(
+            f"{100 * saturated:.0f} % of the image is at the detector's limit: clipped, or windowed on "
+            "export",
+            "export the image in full range; --preprocess.masks.no-find-saturation keeps those pixels",
+        )
+    if masks.metal.mean() > _MOST_METAL:
+        yield _finding(
+            f"{_percent(masks.metal):.0f} % of the image is taken for metal",
+            "--preprocess.masks.no-find-metal, where it is anatomy",
+        )
+    if weight.mean() < 1 - _MOST_MASKED:
+        yield _finding(
+            f"only {_percent(weight):.0f} % of the image is left after masking",
+            "look at --save FILE.png; --preprocess.masks options say what is masked",
+        )

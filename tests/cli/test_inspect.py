@@ -1,0 +1,177 @@
+"""`isoclinic inspect`: what is shown, what is odd, and what can be wrong with its input."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import nibabel as nib
+import numpy as np
+import pydicom
+import pytest
+from skimage.io import imread, imsave
+
+
+@pytest.fixture
+def inspect(run, files):
+    def inspect_phantom(*arguments, volume=files.ct, xray=files.xray):
+        return run("inspect", volume, *([] if xray is None else [xray]), *arguments)
+
+    return inspect_phantom
+
+
+def edited(files, path, **attributes):
+    """The phantom's X-ray with other attributes; None removes one."""
+    dataset = pydicom.dcmread(files.xray)
+    for keyword, value in attributes.items():
+        if value is None:
+            delattr(dataset, keyword)
+        else:
+            setattr(dataset, keyword, value)
+    dataset.save_as(path)
+    return path
+
+
+def parsed(ran):
+    """The printed JSON, without NaN or infinity, which JSON does not have."""
+    return json.loads(ran.out, parse_constant=pytest.fail)
+
+
+def findings(document, level=None):
+    return [
+        finding["message"]
+        for part in document.values()
+        for finding in part["findings"]
+        if level in (None, finding["level"])
+    ]
+
+
+def test_table(inspect, files):
+    ran = inspect("--labels", files.labels)
+    assert (ran.code, ran.err) == (0, "")
+    for shown in ("64, 48, 64 voxels", "RAS", "1 bone", "sform", "DistanceSourceToDetector", "preset ap"):
+        assert shown in ran.out
+    assert "angles are missing" in " ".join(ran.out.split())
+
+
+def test_ct_alone(inspect):
+    ran = inspect(xray=None)
+    assert ran.code == 0 and "X-ray" not in ran.out
+    assert "Nothing odd was found." in ran.out
+
+
+def test_json(inspect):
+    document = parsed(inspect("--json"))
+    assert set(document) == {"CT", "X-ray", "view"}
+    readings = {reading["name"]: reading for reading in document["X-ray"]["readings"]}
+    assert readings["sdd_mm"]["value"] == 1000 and readings["sdd_mm"]["unit"] == "mm"
+    assert readings["sdd_mm"]["source"] == "DistanceSourceToDetector (0018,1110)"
+    for finding in document["X-ray"]["findings"]:
+        assert set(finding) == {"level", "subject", "message", "remedy"}
+
+
+def test_a_readers_warning_is_a_finding_and_nothing_else(inspect, files, tmp_path):
+    path = edited(files, tmp_path / "xray.dcm", PixelSpacing=["2", "2"], Modality="OT")
+    ran = inspect("--json", xray=path)
+    assert (ran.code, ran.err) == (0, "")
+    found = json.loads(ran.out)["X-ray"]["findings"]
+    for words, remedy in (("measured at the detector", "--pixel-spacing-mm"), ("guessed", "--polarity")):
+        (finding,) = (finding for finding in found if words in finding["message"])
+        assert (finding["level"], finding["remedy"]) == ("warning", remedy)
+
+
+def test_options_settle_findings(inspect, files, tmp_path):
+    path = edited(files, tmp_path / "xray.dcm", Modality="OT", DistanceSourceToPatient=None)
+    options = ("--polarity", "bright_air", "--source-isocentre-mm", "650", "--pixel-scale", "linear")
+    angles = ("--primary-angle-deg", "180", "--secondary-angle-deg", "0")
+    centre = ("--principal-point-px", "31.5", "31.5")
+    assert len(findings(json.loads(inspect("--json", xray=path).out))) >= 5
+    ran = inspect("--json", *options, *angles, *centre, xray=path)
+    assert findings(json.loads(ran.out)) == []
+
+
+def test_strict(inspect, files, tmp_path):
+    assert inspect("--strict").code == 0  # notes only
+    path = edited(files, tmp_path / "xray.dcm", PixelSpacing=["2", "2"])
+    assert inspect(xray=path).code == 0
+    ran = inspect("--strict", xray=path)
+    assert ran.code == 1 and "must be settled" in ran.err
+
+
+def test_ct_that_is_not_in_hounsfield_units(inspect, files, tmp_path):
+    image = nib.load(files.ct)
+    shifted = (np.asarray(image.dataobj) + 1024).clip(0).astype(np.int16)
+    nib.save(nib.Nifti1Image(shifted, image.affine), tmp_path / "ct.nii.gz")
+    ran = inspect("--json", volume=tmp_path / "ct.nii.gz", xray=None)
+    assert ran.code == 0
+    (message,) = findings(json.loads(ran.out))
+    assert "intercept" in message
+
+
+def test_a_file_that_cannot_be_used_does_not_hide_the_other(inspect, files, tmp_path):
+    path = edited(files, tmp_path / "xray.dcm", DistanceSourceToDetector=None)
+    ran = inspect("--json", xray=path)
+    assert ran.code == 1 and "error: 1 of" in ran.err and "Traceback" not in ran.err
+    document = json.loads(ran.out)
+    assert document["CT"]["readings"] and "view" not in document
+    (finding,) = document["X-ray"]["findings"]
+    assert finding["level"] == "error" and finding["remedy"] == "--sdd-mm"
+    ran = inspect("--json", volume=tmp_path / "no.nii.gz")
+    assert ran.code == 1
+    assert "no.nii.gz does not exist" in findings(json.loads(ran.out), "error")[0]
+
+
+def test_files_the_wrong_way_round(inspect, files):
+    ran = inspect(volume=files.xray, xray=files.ct)
+    assert ran.code == 1
+    said = " ".join(re.sub("[│┃]", " ", ran.out).split())
+    assert "modality is XA" in said and "given as the" in said
+
+
+def test_start_that_does_not_see_the_ct(inspect, tmp_path):
+    pose = np.eye(4)
+    pose[2, 3] = -700.0
+    (tmp_path / "behind.json").write_text(json.dumps(pose.tolist()))
+    ran = inspect("--json", "--init", tmp_path / "behind.json")
+    assert ran.code == 1
+    assert "does not see the CT" in findings(parsed(ran), "error")[0]
+
+
+def test_picture(inspect, tmp_path):
+    path = tmp_path / "side.png"
+    assert inspect("--save", path).code == 0
+    picture = imread(path)[..., :3].astype(float)
+    # Four panels, each with a picture in it.
+    for panel in np.array_split(picture[40:-60], 4, axis=1):
+        assert panel.std() > 20
+    before = path.read_bytes()
+    ran = inspect("--save", path)
+    assert ran.code == 2 and "--overwrite" in ran.err and path.read_bytes() == before
+    assert inspect("--save", path, "--overwrite", "--init", "left").code == 0
+    assert path.read_bytes() != before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "changes", "message"),
+    [
+        (["--save", "side.jpg"], {}, "side.jpg must end in .png"),
+        (["--save", "side.png"], {"xray": None}, "give the X-ray too"),
+        (["--init", "front"], {}, "neither a file nor one of"),
+        (["--init", "dicom"], {}, "no primary C-arm angle"),
+        (["--sdd-mm", "-5"], {}, "--sdd-mm must be positive"),
+        (["--no-such-option"], {}, "no-such-option"),
+    ],
+)
+def test_wrong_options(inspect, tmp_path, monkeypatch, arguments, changes, message):
+    monkeypatch.chdir(tmp_path)
+    ran = inspect(*arguments, **changes)
+    assert ran.code == 2 and message in " ".join(ran.err.split())
+    assert ran.out == "" and list(tmp_path.iterdir()) == []
+
+
+def test_an_8_bit_export(inspect, files, tmp_path):
+    pixels = pydicom.dcmread(files.xray).pixel_array
+    imsave(tmp_path / "xray.png", (pixels / pixels.max() * 255).astype(np.uint8), check_contrast=False)
+    geometry = ("--sdd-mm", "1000", "--pixel-spacing-mm", "3", "3", "--polarity", "bright_air")
+    ran = inspect("--json", *geometry, xray=tmp_path / "xray.png")
+    assert any("grey levels" in message for message in findings(json.loads(ran.out), "warning"))
