@@ -48,6 +48,8 @@ class XRayOptions:
         flip_top_bottom: the stored image is mirrored top to bottom; mirror it back.
         crop_px: (top, left, height, width) of the part to use [px].
         bin: average blocks of this many pixels in each direction.
+        exclude: an image (PNG, TIFF, NIfTI or DICOM) of the stored X-ray's size that is not zero where the
+            X-ray must not be used, such as on tools and implants.
     """
 
     sdd_mm: float | None = None
@@ -63,6 +65,7 @@ class XRayOptions:
     flip_top_bottom: bool = False
     crop_px: tuple[int, int, int, int] | None = None
     bin: int = 1
+    exclude: Path | None = None
 
     def __post_init__(self) -> None:
         for name in ("sdd_mm", "source_isocentre_mm", "pixel_spacing_mm"):
@@ -85,9 +88,13 @@ class XRay:
         secondary_angle_deg: DICOM PositionerSecondaryAngle [deg], where known.
         provenance: where each value came from, by the name of its option.
         path: the file it was read from.
+        excluded: [H, W] bool, True on pixels that must not be used; None where all may be.
+        stored_camera: intrinsics of the image before it was flipped, cropped, padded, binned or resized;
+            `camera` itself when omitted.
 
     Raises:
-        InputError: pixels that are not one finite, non-constant grey image of the camera's size.
+        InputError: pixels that are not one finite grey image of the camera's size, that are all excluded, or
+            that are constant where they are not.
     """
 
     pixels: NDArray[np.float32]
@@ -99,16 +106,25 @@ class XRay:
     secondary_angle_deg: float | None = None
     provenance: Mapping[str, str] = field(default_factory=dict)
     path: Path | None = None
+    excluded: NDArray[np.bool_] | None = None
+    stored_camera: Camera | None = None
 
     def __post_init__(self) -> None:
         where = str(self.path) if self.path else "the X-ray"
-        pixels = _checked(np.ascontiguousarray(self.pixels, dtype=np.float32), where)
-        if pixels.shape != (self.camera.height, self.camera.width):
-            raise InputError(
-                f"{where} has pixels of shape {pixels.shape}, not (height, width) = "
-                f"{(self.camera.height, self.camera.width)} of its camera"
-            )
-        object.__setattr__(self, "pixels", pixels)
+        size = (self.camera.height, self.camera.width)
+        pixels = np.ascontiguousarray(self.pixels, dtype=np.float32)
+        for name, image in (("pixels", pixels), ("an excluded mask", self.excluded)):
+            if image is not None and image.shape != size:
+                raise InputError(
+                    f"{where} has {name} of shape {image.shape}, not (height, width) = {size} of its camera"
+                )
+        object.__setattr__(self, "pixels", _checked(pixels, where, self.excluded))
+        object.__setattr__(self, "stored_camera", self.stored_camera or self.camera)
+
+    @property
+    def usable_pixels(self) -> NDArray[np.float32]:
+        """Values [N] of the pixels that are not excluded."""
+        return self.pixels.ravel() if self.excluded is None else self.pixels[~self.excluded]
 
     @classmethod
     def read(cls, path: str | Path, options: XRayOptions | None = None) -> XRay:
@@ -127,8 +143,11 @@ class XRay:
         """
         path, options = Path(path), options or XRayOptions()
         reading = read_file(path, options.frame)
-        height, width = _checked(reading.pixels, str(path)).shape
-        values, provenance = _resolve(path, reading, options)
+        excluded = (
+            None if options.exclude is None else _read_mask(options.exclude, path, reading.pixels.shape)
+        )
+        height, width = _checked(reading.pixels, str(path), excluded).shape
+        values, provenance = _resolve(path, reading, options, excluded)
         camera = Camera.from_pixel_spacing(
             width=width,
             height=height,
@@ -152,6 +171,7 @@ class XRay:
             secondary_angle_deg=values.get("secondary_angle_deg"),
             provenance=provenance,
             path=path,
+            excluded=excluded,
         )
         xray = xray.flip(left_right=options.flip_left_right, top_bottom=options.flip_top_bottom)
         if options.crop_px is not None:
@@ -171,38 +191,69 @@ class XRay:
                 f"crop (top {top}, left {left}, height {height}, width {width}) does not fit the image of "
                 f"{self.camera.height} x {self.camera.width} pixels"
             )
-        camera = self.camera.crop(top=top, left=left, height=height, width=width)
-        return replace(self, pixels=self.pixels[top : top + height, left : left + width], camera=camera)
+        window = np.s_[top : top + height, left : left + width]
+        return replace(
+            self,
+            pixels=self.pixels[window],
+            camera=self.camera.crop(top=top, left=left, height=height, width=width),
+            excluded=None if self.excluded is None else self.excluded[window],
+        )
 
     def pad(self, *, top: int = 0, bottom: int = 0, left: int = 0, right: int = 0) -> XRay:
-        """The image with that many pixels of its lowest value added on each side."""
-        pixels = np.pad(
-            self.pixels, ((top, bottom), (left, right)), mode="constant", constant_values=self.pixels.min()
-        )
+        """The image with that many pixels of its lowest value added on each side; they are excluded."""
+        added = ((top, bottom), (left, right))
+        excluded = np.zeros(self.pixels.shape, dtype=bool) if self.excluded is None else self.excluded
         return replace(
-            self, pixels=pixels, camera=self.camera.pad(top=top, bottom=bottom, left=left, right=right)
+            self,
+            pixels=np.pad(self.pixels, added, constant_values=self.pixels.min()),
+            camera=self.camera.pad(top=top, bottom=bottom, left=left, right=right),
+            excluded=np.pad(excluded, added, constant_values=True),
         )
 
     def bin(self, factor: int) -> XRay:
         """The image averaged over blocks of `factor` x `factor` pixels; a remainder is dropped.
 
+        A block with an excluded pixel is excluded.
+
         Raises:
             InputError: a factor below one or larger than the image.
         """
         camera = self.camera.bin(factor)
-        kept = self.pixels[: camera.height * factor, : camera.width * factor]
-        blocks = kept.reshape(camera.height, factor, camera.width, factor)
-        return replace(self, pixels=blocks.mean(axis=(1, 3), dtype=np.float64), camera=camera)
+
+        def blocks(image: NDArray[Any]) -> NDArray[Any]:
+            kept = image[: camera.height * factor, : camera.width * factor]
+            return kept.reshape(camera.height, factor, camera.width, factor)
+
+        return replace(
+            self,
+            pixels=blocks(self.pixels).mean(axis=(1, 3), dtype=np.float64),
+            camera=camera,
+            excluded=None if self.excluded is None else blocks(self.excluded).max(axis=(1, 3)),
+        )
 
     def resize(self, *, height: int, width: int) -> XRay:
-        """The same field of view sampled with `height` x `width` pixels (bilinear, antialiased)."""
-        camera = self.camera.resize(height=height, width=width)
-        image = torch.from_numpy(self.pixels)[None, None]
-        # Without aligned corners torch keeps pixel edges, as the camera does.
-        resized = torch.nn.functional.interpolate(
-            image, size=(height, width), mode="bilinear", align_corners=False, antialias=True
+        """The same field of view sampled with `height` x `width` pixels (bilinear, antialiased).
+
+        What an excluded pixel contributes to is excluded.
+        """
+
+        def resized(image: NDArray[np.float32]) -> NDArray[np.float32]:
+            # Without aligned corners torch keeps pixel edges, as the camera does.
+            sampled: NDArray[np.float32] = torch.nn.functional.interpolate(
+                torch.from_numpy(image)[None, None],
+                size=(height, width),
+                mode="bilinear",
+                align_corners=False,
+                antialias=True,
+            )[0, 0].numpy()
+            return sampled
+
+        return replace(
+            self,
+            pixels=resized(self.pixels),
+            camera=self.camera.resize(height=height, width=width),
+            excluded=None if self.excluded is None else resized(self.excluded.astype(np.float32)) > 0,
         )
-        return replace(self, pixels=resized[0, 0].numpy(), camera=camera)
 
     def flip(self, *, left_right: bool = False, top_bottom: bool = False) -> XRay:
         """The mirrored image; its camera's focal lengths change sign, so it shows the same scene."""
@@ -211,18 +262,61 @@ class XRay:
             self,
             pixels=self.pixels[rows, columns],
             camera=self.camera.flip(left_right=left_right, top_bottom=top_bottom),
+            excluded=None if self.excluded is None else self.excluded[rows, columns],
         )
 
+    def pixels_from_stored(self, stored_px: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Where points of the image as stored lie in this image, which may be flipped, cropped or resampled.
 
-def _checked(pixels: NDArray[np.float32], where: str) -> NDArray[np.float32]:
+        Args:
+            stored_px: [..., 2], (u, v) [px].
+
+        Returns:
+            [..., 2], (u, v) [px]; outside the image for what was cropped away.
+        """
+        # Both cameras see the same ray in a point, so its place follows from their intrinsics.
+        old, new = self.stored_camera or self.camera, self.camera
+        scale = np.array([new.fx / old.fx, new.fy / old.fy])
+        return (stored_px - np.array([old.cx, old.cy])) * scale + np.array([new.cx, new.cy])
+
+
+def _checked(
+    pixels: NDArray[np.float32], where: str, excluded: NDArray[np.bool_] | None
+) -> NDArray[np.float32]:
     if bad := np.count_nonzero(~np.isfinite(pixels)):
         raise InputError(f"{where} has {bad} pixels that are NaN or infinite; replace them first")
-    if pixels.min() == pixels.max():
-        raise InputError(f"{where} shows nothing: all its pixels are {pixels.flat[0]:g}")
+    usable = pixels if excluded is None else pixels[~excluded]
+    if usable.size == 0:
+        raise InputError(f"{where} has no pixels left: all are excluded (--exclude)")
+    if usable.min() == usable.max():
+        rest = "" if excluded is None else " that are not excluded"
+        raise InputError(f"{where} shows nothing: all its pixels{rest} are {usable.flat[0]:g}")
     return pixels
 
 
-def _resolve(path: Path, reading: Reading, options: XRayOptions) -> tuple[dict[str, Any], dict[str, str]]:
+def _read_mask(path: Path, xray: Path, size: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Where the image at `path` is not zero, [H, W] of the X-ray's `size`."""
+    try:
+        mask = read_file(path, frame=None).pixels
+    except InputError as error:
+        raise InputError(f"--exclude: {error}") from error
+    if mask.shape != size:
+        raise InputError(
+            f"--exclude {path} has {mask.shape[0]} x {mask.shape[1]} pixels (rows x columns), but {xray} has"
+            f" {size[0]} x {size[1]}; draw the mask on the image as stored, before any crop or bin"
+        )
+    if not np.isfinite(mask).all():
+        raise InputError(f"--exclude {path} has pixels that are NaN or infinite; use 0 and 1")
+    excluded = mask != 0
+    for none_or_all, consequence in ((~excluded, "excludes nothing"), (excluded, "excludes every pixel")):
+        if none_or_all.all():
+            raise InputError(f"--exclude {path} {consequence}: it must be nonzero on what to leave out only")
+    return excluded
+
+
+def _resolve(
+    path: Path, reading: Reading, options: XRayOptions, excluded: NDArray[np.bool_] | None
+) -> tuple[dict[str, Any], dict[str, str]]:
     """Values and their provenance after options have overridden what the file says."""
     values, provenance = dict(reading.values), dict(reading.provenance)
     for name in (
@@ -244,7 +338,7 @@ def _resolve(path: Path, reading: Reading, options: XRayOptions) -> tuple[dict[s
     if "principal_point_px" not in values:
         provenance["principal_point_px"] = "image centre (assumed)"
     if "polarity" not in values:
-        values["polarity"] = polarity_from_statistics(reading.pixels)
+        values["polarity"] = polarity_from_statistics(reading.pixels, excluded)
         provenance["polarity"] = "image statistics"
         warnings.warn(
             f"{path} does not say whether air is bright or dark; guessed {values['polarity']} from the image"
