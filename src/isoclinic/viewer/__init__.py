@@ -1,14 +1,25 @@
 """Pictures of a registration: did it find the right pose, and how did it get there."""
 
+from .comparison import write_comparison
 from .convergence import ConvergenceStage, convergence_figure, write_convergence
 from .overlay import checkerboard, edge_overlay, write_overlay, write_overview
+from .report import write_report
+from .report_data import ErrorRow, GeometryRow, Report, ReportLandmarks, ReportView, mask_contours
 
 __all__ = [
     "ConvergenceStage",
+    "ErrorRow",
+    "GeometryRow",
+    "Report",
+    "ReportLandmarks",
+    "ReportView",
     "checkerboard",
     "convergence_figure",
     "edge_overlay",
+    "mask_contours",
+    "write_comparison",
     "write_convergence",
     "write_overlay",
     "write_overview",
+    "write_report",
 ]

@@ -1,0 +1,167 @@
+"""What a report shows, as plain data: whoever registered fills it in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from skimage.measure import approximate_polygon, find_contours
+
+from ..errors import InputError
+from ..geometry import Camera
+from ..solver import Status
+from ._panels import check_size
+from .convergence import ConvergenceStage
+
+# Vertices that move an outline by less than this [px] are left out.
+_OUTLINE_TOLERANCE_PX = 0.2
+
+
+@dataclass(frozen=True, kw_only=True)
+class ErrorRow:
+    """One line of the table of errors.
+
+    Attributes:
+        name: such as "overall" or "depth".
+        value: the error; not finite where it is unknown.
+        unit: "mm" or "deg".
+        note: what it means, such as the points it is measured at.
+    """
+
+    name: str
+    value: float
+    unit: str = "mm"
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeometryRow:
+    """One line of the table of inputs and geometry.
+
+    Attributes:
+        name: such as "sdd_mm".
+        value: for people to read.
+        source: the file, tag or option that it comes from.
+    """
+
+    name: str
+    value: str
+    source: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ReportLandmarks:
+    """Landmarks of the CT in one view; a row that is not finite is not in front of the camera, or not given.
+
+    Attributes:
+        names: N of them.
+        start_px: [N, 2], (u, v) projected at the initial pose.
+        result_px: [N, 2], projected at the result.
+        given_px: [N, 2], where they are in the X-ray, if known.
+
+    Raises:
+        InputError: positions that are not [N, 2].
+    """
+
+    names: Sequence[str]
+    start_px: NDArray[np.floating]
+    result_px: NDArray[np.floating]
+    given_px: NDArray[np.floating] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("start_px", "result_px", "given_px"):
+            positions = getattr(self, name)
+            if positions is not None and positions.shape != (len(self.names), 2):
+                raise InputError(
+                    f"{name} of {len(self.names)} landmarks must have shape ({len(self.names)}, 2), "
+                    f"not {positions.shape}"
+                )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ReportView:
+    """One X-ray with the CT rendered at the initial pose and at the result.
+
+    A view of 640 x 640 pixels takes up to 1 MB of the report: average larger images down first.
+
+    Attributes:
+        name: such as "AP"; for people to read.
+        xray: [H, W], bright where dense.
+        start: [H, W], DRR at the initial pose.
+        result: [H, W], DRR at the result.
+        camera: of all three.
+        weight: [H, W] in 0..1; pixels of weight zero do not count, set no tones and carry no edges.
+        landmarks: of the CT, if there are any.
+        contours: outlines at the result by structure, polylines [M, 2] of (u, v) each; see `mask_contours`.
+        start_contours: the same at the initial pose.
+
+    Raises:
+        InputError: images of different sizes.
+    """
+
+    name: str
+    xray: NDArray[np.floating]
+    start: NDArray[np.floating]
+    result: NDArray[np.floating]
+    camera: Camera
+    weight: NDArray[np.floating] | None = None
+    landmarks: ReportLandmarks | None = None
+    contours: Mapping[str, Sequence[NDArray[np.floating]]] = field(default_factory=dict)
+    start_contours: Mapping[str, Sequence[NDArray[np.floating]]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        images = {"X-ray": self.xray, "DRR at the start": self.start, "DRR": self.result}
+        check_size(self.camera, images if self.weight is None else images | {"weight map": self.weight})
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Report:
+    """All that is known about a registration.
+
+    Attributes:
+        title: what was registered.
+        status: how far to rely on the result.
+        reasons: for the status.
+        views: the X-rays, or the bones in them; tabs where there are several.
+        errors: what error to expect; the first is repeated at the top.
+        geometry: inputs and geometry, with their sources.
+        warnings: all that was odd.
+        command: the command line that does it again.
+        stages: course of the optimisation, if it is to be drawn.
+
+    Raises:
+        InputError: there is no view.
+    """
+
+    title: str
+    status: Status
+    reasons: Sequence[str] = ()
+    views: Sequence[ReportView]
+    errors: Sequence[ErrorRow] = ()
+    geometry: Sequence[GeometryRow] = ()
+    warnings: Sequence[str] = ()
+    command: str = ""
+    stages: Sequence[ConvergenceStage] = ()
+
+    def __post_init__(self) -> None:
+        if not self.views:
+            raise InputError("a report needs at least one view")
+
+
+def mask_contours(
+    rendered: NDArray[np.floating] | NDArray[np.bool_], level: float = 0.5
+) -> list[NDArray[np.float64]]:
+    """Outlines of a structure in an image, closed also where the structure leaves it.
+
+    Args:
+        rendered: [H, W], a mask, or the length of every ray within the structure [mm].
+        level: the outline's value: half way between pixels in and out of a mask, or that many millimetres.
+
+    Returns:
+        Polylines [M, 2] of (u, v) [px], the last point the same as the first.
+    """
+    padded = np.pad(np.asarray(rendered, np.float64), 1)
+    outlines = (approximate_polygon(each, _OUTLINE_TOLERANCE_PX) for each in find_contours(padded, level))
+    return [outline[:, ::-1] - 1 for outline in outlines]
