@@ -28,6 +28,7 @@ def measurement(case: str, init: str, initial_mtre_mm: float, mtre_mm: float, **
         "translation_mm": (-1.0, 0.5, 2.0),
         "status": "converged",
         "similarity": 0.9,
+        "expected_error_mm": 0.4,
         "seconds": 1.5,
     }
     return Measurement(**values | changes)

@@ -1,7 +1,6 @@
 """Registration from end to end: planted poses, what is said about the result, real anatomy."""
 
 import json
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +11,14 @@ from torch import Tensor
 from isoclinic.errors import InputError, UsageError
 from isoclinic.evaluation import mean_target_registration_error_mm
 from isoclinic.geometry import se3
-from isoclinic.registration import RegistrationConfig, RegistrationResult, SearchConfig, Stage, register
+from isoclinic.registration import (
+    RegistrationConfig,
+    RegistrationResult,
+    SearchConfig,
+    Stage,
+    _run,
+    register,
+)
 from isoclinic.rendering import RenderConfig, render
 from isoclinic.solver import Status
 from isoclinic.volumes import MaskConfig, PreprocessConfig, Volume, XRay
@@ -158,7 +164,7 @@ def test_wider_search_only_where_the_result_is_doubtful(monkeypatch):
     config = RegistrationConfig(searches=(NO_SEARCH, WIDE))
     with monkeypatch.context() as patch:
         # Not to be called.
-        patch.setattr(sys.modules[register.__module__], "search", None)
+        patch.setattr(_run, "search", None)
         near = register(VOLUME, XRAY, displaced(VOLUME, TRUTH, 5, seed=1), config)
     assert near.status is Status.CONVERGED
     far = register(VOLUME, XRAY, FAR, config)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from isoclinic.errors import UsageError
 from isoclinic.geometry import Camera, se3
-from isoclinic.registration import SearchConfig, search
+from isoclinic.registration import SearchConfig, SearchView, search
 from isoclinic.registration.search import _candidates, _sliding_correlation
 from isoclinic.rendering import Projector, RenderConfig
 from phantoms import CAMERA, phantom, true_pose
@@ -30,6 +30,15 @@ def _fixed(projector: Projector) -> tuple[Tensor, Tensor]:
     """What the truth shows, with another tone, and confidence of 1."""
     fixed = 5 - 0.3 * projector.image(TRUTH[None])[0]
     return -fixed, torch.ones_like(fixed)
+
+
+def _search(
+    projector: Projector, fixed: Tensor, weight: Tensor, start: Tensor, config: SearchConfig
+) -> tuple[Tensor, Tensor]:
+    """One X-ray."""
+    identity = torch.eye(4, dtype=torch.float64)
+    view = SearchView(projector=projector, fixed=fixed, weight=weight, view_from_first=identity)
+    return search([view], start, config)
 
 
 def _shifted(pose: Tensor, camera: Camera, right_px: float, down_px: float) -> Tensor:
@@ -62,7 +71,7 @@ def test_finds_a_shift_to_the_pixel(shift, flip):
     before, after = (projector.camera.project(ISOCENTRE[None], pose)[0] for pose in (TRUTH, start))
     np.testing.assert_allclose(after - before, shift, atol=1e-9)
 
-    poses, correlation = search(projector, fixed, weight, start, IN_PLACE)
+    poses, correlation = _search(projector, fixed, weight, start, IN_PLACE)
     assert len(poses) == len(correlation) == 1
     # A whole number of pixels back: only float64 rounding remains.
     torch.testing.assert_close(poses[0], TRUTH, rtol=0, atol=1e-9)
@@ -73,7 +82,7 @@ def test_finds_a_shift_to_the_pixel(shift, flip):
 def test_between_pixels_it_finds_the_nearest():
     projector = _projector()
     fixed, weight = _fixed(projector)
-    poses, _ = search(projector, fixed, weight, _shifted(TRUTH, COARSE, 3.2, -2.2), IN_PLACE)
+    poses, _ = _search(projector, fixed, weight, _shifted(TRUTH, COARSE, 3.2, -2.2), IN_PLACE)
     torch.testing.assert_close(poses[0], _shifted(TRUTH, COARSE, 0.2, -0.2), rtol=0, atol=1e-9)
 
 
@@ -83,9 +92,9 @@ def test_reaches_as_far_as_the_margin():
     fixed, weight = _fixed(projector)
     for shift, found in ((19, True), (-19, True), (24, False)):
         start = _shifted(TRUTH, COARSE, shift, 0)
-        poses, _ = search(projector, fixed, weight, start, SearchConfig(candidates=1, margin=0.5))
+        poses, _ = _search(projector, fixed, weight, start, SearchConfig(candidates=1, margin=0.5))
         assert torch.allclose(poses[0], TRUTH, rtol=0, atol=1e-9) == found
-        wider, _ = search(projector, fixed, weight, start, SearchConfig(candidates=1, margin=0.75))
+        wider, _ = _search(projector, fixed, weight, start, SearchConfig(candidates=1, margin=0.75))
         torch.testing.assert_close(wider[0], TRUTH, rtol=0, atol=1e-9)
 
 
@@ -97,7 +106,7 @@ def test_ranks_the_true_orientation_first(index, depth_mm):
     projector = _projector()
     fixed, weight = _fixed(projector)
     start = _before(_shifted(TRUTH, COARSE, 4, -3), _candidates(config)[index])
-    poses, correlation = search(projector, fixed, weight, start, config)
+    poses, correlation = _search(projector, fixed, weight, start, config)
     torch.testing.assert_close(poses[0], TRUTH, rtol=0, atol=1e-9)
     assert len(poses) == 5 and (correlation.diff() <= 0).all()
 
@@ -109,7 +118,7 @@ def test_masked_part_of_the_image_does_not_mislead():
     weight[:, :14] = 0
     weight[25:] = 0
     start = _shifted(TRUTH, COARSE, -6, 5)
-    poses, _ = search(projector, torch.where(weight > 0, fixed, 0.0), weight, start, IN_PLACE)
+    poses, _ = _search(projector, torch.where(weight > 0, fixed, 0.0), weight, start, IN_PLACE)
     torch.testing.assert_close(poses[0], TRUTH, rtol=0, atol=1e-9)
 
 
@@ -118,9 +127,9 @@ def test_masked_pixels_have_exactly_no_influence():
     fixed, weight = _fixed(projector)
     weight[:, :14] = 0
     config = SearchConfig(candidates=8)
-    poses, correlation = search(projector, fixed, weight, TRUTH, config)
+    poses, correlation = _search(projector, fixed, weight, TRUTH, config)
     for value in (0.0, 50.0):
-        changed = search(projector, torch.where(weight > 0, fixed, value), weight, TRUTH, config)
+        changed = _search(projector, torch.where(weight > 0, fixed, value), weight, TRUTH, config)
         assert torch.equal(changed[0], poses) and torch.equal(changed[1], correlation)
 
 
@@ -129,8 +138,8 @@ def test_is_deterministic_and_takes_no_part_of_its_arguments():
     fixed, weight = _fixed(projector)
     arguments = [tensor.clone() for tensor in (fixed, weight, TRUTH)]
     config = SearchConfig(candidates=40, depth_mm=30.0)
-    first = search(projector, *arguments, config)
-    second = search(projector, *arguments, config)
+    first = _search(projector, *arguments, config)
+    second = _search(projector, *arguments, config)
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
     assert all(torch.equal(a, b) for a, b in zip(arguments, (fixed, weight, TRUTH), strict=True))
 
@@ -138,7 +147,7 @@ def test_is_deterministic_and_takes_no_part_of_its_arguments():
 @pytest.mark.parametrize(("candidates", "keep"), [(1, 4), (6, 4), (6, 6)])
 def test_keeps_no_more_than_asked_and_no_more_than_there_are(candidates, keep):
     projector = _projector()
-    poses, correlation = search(
+    poses, correlation = _search(
         projector, *_fixed(projector), TRUTH, SearchConfig(candidates=candidates, keep=keep)
     )
     assert poses.shape == (min(candidates, keep), 4, 4) and poses.dtype == torch.float64
@@ -214,7 +223,7 @@ def test_best_candidate_is_nearer_to_the_truth_than_a_far_start():
     start = _before(
         _shifted(TRUTH, COARSE, 5, 5), torch.deg2rad(torch.tensor([12.0, -12, 10, 0, 0, 0])).double()
     )
-    poses, _ = search(projector, *_fixed(projector), start, config)
+    poses, _ = _search(projector, *_fixed(projector), start, config)
     angles = se3.perturbation(TRUTH.expand(2, 4, 4), torch.stack([poses[0], start]), ISOCENTRE)[:, :3]
     assert angles[0].norm() < 0.6 * angles[1].norm()
 

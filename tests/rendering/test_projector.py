@@ -1,5 +1,6 @@
 """The projector renders exactly what the public functions do."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -30,3 +31,17 @@ def test_another_camera_at_the_same_resolution():
     projector = Projector.of(volume, CAMERA, poses, config)
     other = CAMERA.resize(height=5, width=6)
     assert torch.equal(projector.image(poses, other), render(volume, other, poses, config))
+
+
+def test_turns_about_another_point():
+    volume = labelled_volume()
+    poses = random_poses(volume, 2)
+    config = RenderConfig(voxel_mm="full", backend="cpu")
+    centre = volume.isocentre_world + np.array([12.0, -7.0, 20.0])
+    _, jacobian = Projector.of(volume, CAMERA, poses, config, isocentre_world=centre).image_and_jacobian(
+        poses
+    )
+    _, expected = render_with_jacobian(volume, CAMERA, poses, config, isocentre_world=centre)
+    _, about_the_middle = render_with_jacobian(volume, CAMERA, poses, config)
+    assert torch.equal(jacobian.movedim(1, -1), expected)
+    assert not torch.allclose(expected[..., :3], about_the_middle[..., :3], rtol=0.1)

@@ -354,3 +354,32 @@ def test_a_tile_without_weight_contributes_nothing():
     tiles = _problem(TERMS["several"], weight).tile_gradients(AWAY[None], 8).reshape(4, 4, 6)
     assert (tiles[:2, :2] == 0).all()
     assert (tiles[2:, 2:] != 0).all()
+
+
+def test_background_is_part_of_the_picture():
+    """Either half of the CT before the other as background, against the whole CT: derivatives add up."""
+    upper, lower = VOLUME.hu.copy(), VOLUME.hu.copy()
+    upper[..., :12], lower[..., 12:] = -1000, -1000
+    config = RenderConfig(voxel_mm="full", backend="cpu")
+    halves = [
+        Projector.of(replace(VOLUME, hu=half), SMALL_CAMERA, AWAY[None], config) for half in (upper, lower)
+    ]
+    images = [half.image(AWAY[None])[0] for half in halves]
+    whole = _problem(TERMS["several"], _weight("fractions"))
+    parts = [
+        replace(whole, projector=half, background=image)
+        for half, image in zip(halves, reversed(images), strict=True)
+    ]
+    expected = whole.linearize(AWAY[None], torch.zeros(1, dtype=torch.int64))
+    at = [part.linearize(AWAY[None], torch.zeros(1, dtype=torch.int64)) for part in parts]
+    # Voxels are stored in 16 bits of each volume's densest one.
+    for part, linearized in zip(parts, at, strict=True):
+        assert part.correlation(AWAY[None]).item() == pytest.approx(
+            whole.correlation(AWAY[None]).item(), abs=1e-4
+        )
+        assert linearized.cost.item() == pytest.approx(expected.cost.item(), rel=1e-4)
+        assert not torch.allclose(linearized.gradient, expected.gradient, rtol=0.1)
+    total = at[0].gradient + at[1].gradient
+    assert total[0].numpy() == pytest.approx(
+        expected.gradient[0].numpy(), abs=1e-3 * float(expected.gradient.abs().max())
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TextIO
+from typing import Any, TextIO
 
 from rich.console import Console
 
@@ -50,6 +50,21 @@ def plain_warnings() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.showwarning = show
         yield
+
+
+@contextmanager
+def recorded_warnings() -> Iterator[list[str]]:
+    """Collect the warnings of a block, which are shown as before."""
+    said: list[str] = []
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def record(message: Warning | str, *where: Any, **more: Any) -> None:
+            said.append(str(message))
+            show(message, *where, **more)
+
+        warnings.showwarning = record
+        yield said
 
 
 def _line(kind: str, message: str) -> None:

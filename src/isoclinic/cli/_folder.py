@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from ..errors import InputError, UsageError
@@ -20,7 +21,8 @@ def new_folder(path: Path, *, overwrite: bool, known: frozenset[str]) -> Iterato
     Args:
         path: of the result.
         overwrite: replace an older result.
-        known: names of the files a result may consist of. A folder with any other file is never replaced.
+        known: names of the files a result may consist of, or patterns of them such as "pose-*.json". A folder
+            with any other file is never replaced.
 
     Raises:
         UsageError: the folder exists and may not be replaced.
@@ -55,7 +57,8 @@ def _check_replaceable(path: Path, *, overwrite: bool, known: frozenset[str]) ->
         raise UsageError(f"--output {path} exists already; choose another place or add --overwrite")
     if not path.is_dir():
         raise UsageError(f"--output {path} is a file, but the result is a folder; choose another place")
-    foreign = next((file for file in path.rglob("*") if file.is_file() and file.name not in known), None)
+    files = (file for file in path.rglob("*") if file.is_file())
+    foreign = next((file for file in files if not any(fnmatchcase(file.name, each) for each in known)), None)
     if foreign is not None:
         raise UsageError(
             f"--output {path} is not replaced: it holds {foreign.relative_to(path)}, which is no result; "

@@ -7,14 +7,15 @@ import keyword
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Protocol, TypeVar, get_args, get_origin, get_type_hints
 
 import tyro
 from typeguard import CollectionCheckStrategy, TypeCheckError, check_type
 from tyro.conf import Suppress
 
 from ..errors import InputError, UsageError
-from ..registration import RegistrationConfig, Stage
+from ..registration import RegistrationConfig, Stage, StructuresConfig
+from ..volumes import PreprocessConfig
 
 # Marks a group whose options carry no prefix.
 FLAT = tyro.conf.arg(name="")
@@ -37,6 +38,15 @@ class RegistrationOptions(RegistrationConfig):
     """`RegistrationConfig` whose stages are set in a TOML file only: as options they would fill pages."""
 
     stages: Suppress[tuple[Stage, ...]] = RegistrationConfig.stages
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StructuresOptions(StructuresConfig):
+    """`StructuresConfig` without what the registration of the whole CT says already; stages in a TOML file."""
+
+    stages: Suppress[tuple[Stage, ...]] = StructuresConfig.stages
+    preprocess: Suppress[PreprocessConfig] = dataclasses.field(default_factory=PreprocessConfig)
+    backend: Suppress[Literal["auto", "cpu", "cuda", "reference"]] = StructuresConfig.backend
 
 
 def parse_options(kind: type[OptionsT], command: str, arguments: Sequence[str]) -> OptionsT:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,14 +13,20 @@ from torch import Tensor
 
 from .. import __version__
 from ..errors import IsoclinicError
+from ..exchange import write_slicer_transform
 from ..geometry import Camera
-from ..registration import InputFile, PoseFile, RegistrationConfig, RegistrationResult
+from ..registration import InputFile, PoseFile, RegistrationConfig, RegistrationResult, StructureResult
 from ..rendering import RenderConfig, render
 from ..solver import Status
 from ..viewer import ConvergenceStage, write_convergence, write_overlay
 from ..volumes import Volume, XRay, line_integrals
 
-POSE, OVERLAY, CONVERGENCE = "pose.json", "overlay.png", "convergence.png"
+POSE, TRANSFORM, OVERLAY = "pose.json", "transform.tfm", "overlay.png"
+CONVERGENCE, REPORT, STRUCTURES = "convergence.png", "report.html", "structures"
+# With numbers: of the second X-ray and further ones.
+RESULT_FILES = frozenset(
+    {POSE, TRANSFORM, OVERLAY, CONVERGENCE, REPORT, "pose-[0-9]*.json", "overlay-[0-9]*.png"}
+)
 
 # Longer side of the X-ray in a picture [px]; larger ones are averaged down.
 _PICTURE_PX = 640
@@ -38,18 +45,65 @@ def check_not_diverged(result: RegistrationResult) -> None:
         )
 
 
-def pose_file(result: RegistrationResult, camera: Camera, volume: InputFile, xray: InputFile) -> PoseFile:
-    """The pose with all that is known about it."""
+def pose_file(result: RegistrationResult, volume: InputFile, xray: InputFile, index: int = 0) -> PoseFile:
+    """The pose of one X-ray with all that is known about it.
+
+    A doubtful result has no expected error: what its covariance says holds near the right pose only.
+    """
+    confidence = result.confidence
     return PoseFile(
-        camera_from_world=result.camera_from_world,
-        camera=camera,
+        camera_from_world=result.cameras_from_world[index],
+        camera=result.cameras[index],
         volume=volume,
         xray=xray,
         status=result.status,
         similarity=result.similarity,
-        covariance=result.covariance,
+        # It belongs to the first camera's axes.
+        covariance=confidence.covariance if index == 0 else None,
+        expected_error_mm=None if confidence.doubts else confidence.expected_error_mm,
         isoclinic_version=__version__,
     )
+
+
+def write_poses(
+    folder: Path, result: RegistrationResult, volume: InputFile, xrays: Sequence[InputFile]
+) -> None:
+    """The pose of every X-ray, and the first one's as a transform for 3D Slicer."""
+    for index, xray in enumerate(xrays):
+        pose_file(result, volume, xray, index).write(folder / numbered(POSE, index))
+    write_slicer_transform(folder / TRANSFORM, result.camera_from_world)
+
+
+def write_structures(
+    folder: Path, structures: Sequence[StructureResult], camera: Camera, volume: InputFile, xray: InputFile
+) -> None:
+    """The pose of every structure in a folder of its name."""
+    for each in structures:
+        place = folder / STRUCTURES / file_name(each.name)
+        place.mkdir(parents=True)
+        across_mm, depth_mm = each.expected_error_mm
+        PoseFile(
+            camera_from_world=each.camera_from_world,
+            camera=camera,
+            volume=volume,
+            xray=xray,
+            status=each.status,
+            similarity=each.similarity,
+            expected_error_mm=None if each.status is Status.DOUBTFUL else math.hypot(across_mm, depth_mm),
+            isoclinic_version=__version__,
+        ).write(place / POSE)
+        write_slicer_transform(place / TRANSFORM, each.camera_from_world)
+
+
+def numbered(name: str, index: int) -> str:
+    """Name of a file about the X-ray of that index, counted from 0; the first one's has no number."""
+    path = Path(name)
+    return name if index == 0 else f"{path.stem}-{index + 1}{path.suffix}"
+
+
+def file_name(structure: str) -> str:
+    """A structure's name as the name of a folder."""
+    return re.sub(r"[^\w+.-]", "_", structure)
 
 
 def picture_of(xray: XRay) -> XRay:
@@ -70,45 +124,47 @@ def drr(
 def write_pictures(
     folder: Path,
     volume: Volume,
-    xray: XRay,
+    xrays: Sequence[XRay],
     result: RegistrationResult,
     config: RegistrationConfig,
     errors_mm: Sequence[Sequence[float]] | None = None,
 ) -> None:
-    """Overlay and course of convergence.
+    """Overlay of every X-ray, and the course of convergence.
 
     Args:
         folder: where to.
         volume: the CT.
-        xray: the X-ray.
-        result: of its registration.
-        config: of its registration.
-        errors_mm: mTRE of the poses of `course` [mm], where the truth is known.
+        xrays: the X-rays.
+        result: of their registration.
+        config: of their registration.
+        errors_mm: mTRE of the poses of every stage's `course` [mm], where the truth is known.
     """
-    picture = picture_of(xray)
-    image, weight = line_integrals(picture, config.preprocess)
-    write_overlay(
-        folder / OVERLAY,
-        xray=image,
-        drr=drr(volume, picture.camera, result.camera_from_world, config),
-        camera=picture.camera,
-        weight=weight,
-        caption=f"{result.status}, similarity {result.similarity:.2f}, start: {result.initial.source}",
-    )
-    write_convergence(folder / CONVERGENCE, _stages(result, errors_mm))
+    for index, xray in enumerate(xrays):
+        picture = picture_of(xray.recalibrated(result.cameras[index]))
+        image, weight = line_integrals(picture, config.preprocess)
+        write_overlay(
+            folder / numbered(OVERLAY, index),
+            xray=image,
+            drr=drr(volume, picture.camera, result.cameras_from_world[index], config),
+            camera=picture.camera,
+            weight=weight,
+            caption=f"{result.status}, {expected_error_text(result)}, start: {result.initial.source}",
+        )
+    write_convergence(folder / CONVERGENCE, convergence_stages(result, errors_mm))
 
 
-def course(result: RegistrationResult) -> list[Tensor]:
-    """How the best start of every stage moved: [T, 4, 4] each, its beginning first."""
-    return [
-        stage.solution.trace.x[: int(stage.solution.steps[stage.best]) + 1, stage.best]
-        for stage in result.trace
-    ]
+def expected_error_text(result: RegistrationResult) -> str:
+    """The expected error in a few words."""
+    confidence = result.confidence
+    if confidence.doubts:
+        return "expected error unknown"
+    return f"expected error {confidence.expected_error_mm:.2f} mm"
 
 
-def _stages(
-    result: RegistrationResult, errors_mm: Sequence[Sequence[float]] | None
+def convergence_stages(
+    result: RegistrationResult, errors_mm: Sequence[Sequence[float]] | None = None
 ) -> list[ConvergenceStage]:
+    """The best start of every stage, for a drawing."""
     stages = []
     for index, stage in enumerate(result.trace):
         cost = stage.solution.trace.cost[: int(stage.solution.steps[stage.best]) + 1, stage.best].numpy()

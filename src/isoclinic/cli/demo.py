@@ -26,10 +26,10 @@ from ._console import progress, results
 from ._folder import new_folder
 from ._image_file import stand_in, write_image
 from ._options import parse_options
-from ._results import CONVERGENCE, OVERLAY, POSE, course, drr, pose_file, write_pictures
+from ._results import RESULT_FILES, drr, write_pictures, write_poses
 
 _XRAY, _SIDECAR, _OVERVIEW = "xray.png", "xray.json", "overview.png"
-_FILES = frozenset({POSE, OVERLAY, CONVERGENCE, _XRAY, _SIDECAR, _OVERVIEW})
+_FILES = RESULT_FILES | {_XRAY, _SIDECAR, _OVERVIEW}
 
 _SEED = 2
 _CAMERA = Camera.from_pixel_spacing(width=256, height=256, pixel_spacing_mm=(1.2, 1.2), sdd_mm=1020.0)
@@ -121,13 +121,15 @@ def main(arguments: Sequence[str]) -> None:
         for job in jobs:
             bar.update(task, description=f"registering {job.view.name}")
             result = register(volume, job.xray, job.start, config)
-            errors_mm = [_errors_mm(poses, job.camera_from_world, landmarks) for poses in course(result)]
+            errors_mm = [
+                _errors_mm(stage.course, job.camera_from_world, landmarks) for stage in result.trace
+            ]
             ends = torch.stack([result.initial.camera_from_world, result.camera_from_world])
             initial_mm, final_mm = _errors_mm(ends, job.camera_from_world, landmarks)
             place = folder / job.view.name
             image = replace(InputFile.of(place / _XRAY), path=str(options.output / job.view.name / _XRAY))
-            pose_file(result, job.xray.camera, ct, image).write(place / POSE)
-            write_pictures(place, volume, job.xray, result, config, errors_mm)
+            write_poses(place, result, ct, [image])
+            write_pictures(place, volume, [job.xray], result, config, errors_mm)
             if job.view.name == _SHOWN:
                 caption = f"mTRE {initial_mm:.1f} mm at the start, {final_mm:.2f} mm at the result"
                 _write_overview(folder / _OVERVIEW, volume, job.xray, result, config, caption)

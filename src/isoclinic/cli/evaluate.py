@@ -117,7 +117,7 @@ class _Job:
         measurement = Measurement.of(self.case, self.init, result, sdd_mm=xray.camera.sdd_mm)
         image = InputFile.of(self.case.folder / XRAY_FILE)
         with new_folder(self.folder, overwrite=True, known=frozenset({POSE, _MEASUREMENT})) as folder:
-            pose_file(result, xray.camera, self.volume, image).write(folder / POSE)
+            pose_file(result, self.volume, image).write(folder / POSE)
             document = {"key": self.key, "measurement": asdict(measurement)}
             (folder / _MEASUREMENT).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
         return measurement

@@ -1,105 +1,238 @@
-"""`isoclinic register`: from two files to a pose."""
+"""`isoclinic register`: from a CT and X-rays to a pose."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import shlex
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 from rich.table import Table
 from tyro.conf import Positional
 
-from ..registration import InputFile, RegistrationResult, register
+from ..errors import UsageError
+from ..registration import (
+    InputFile,
+    RegistrationResult,
+    StructureResult,
+    View,
+    pose_from_landmark_files,
+    read_landmark_pairs,
+    register_structures,
+    register_views,
+    views_from_angles,
+    views_from_file,
+    views_from_poses,
+)
 from ..solver import Status
-from ..volumes import Volume, XRay, XRayOptions
-from ._console import progress, results, warning_line
+from ..viewer import write_report
+from ..volumes import POLARITY_GUESSED, GeometryWarning, Volume, XRay, XRayOptions
+from ._console import progress, recorded_warnings, results
 from ._folder import new_folder
-from ._options import FLAT, RegistrationOptions, parse_options
-from ._results import CONVERGENCE, OVERLAY, POSE, check_not_diverged, pose_file, write_pictures
+from ._options import FLAT, RegistrationOptions, StructuresOptions, parse_options
+from ._report import Registered, ct_text, geometry, report_of, text
+from ._results import (
+    POSE,
+    REPORT,
+    RESULT_FILES,
+    TRANSFORM,
+    check_not_diverged,
+    write_pictures,
+    write_poses,
+    write_structures,
+)
 
-_FILES = frozenset({POSE, OVERLAY, CONVERGENCE})
+_ALL = "all"
 
 
 @dataclass(frozen=True, kw_only=True)
 class RegisterOptions:
-    """Find the pose that aligns a CT with an X-ray, and write it with a picture of the match.
+    """Find the pose that aligns a CT with an X-ray, and write it with pictures of the match.
 
     Attributes:
         xray: the X-ray: DICOM, or PNG, TIFF or NIfTI with a JSON file of the same name for its geometry.
+            Several X-rays of one patient at rest, from different directions, give one pose, depth included;
+            options that say how to read an X-ray hold for all of them.
         volume: the CT: NIfTI, NRRD, MetaImage or a DICOM folder.
-        output: folder for pose.json, overlay.png and convergence.png; made whole or not at all.
+        output: folder for pose.json, transform.tfm (3D Slicer), report.html and pictures; made whole or not
+            at all.
         init: where to start: a pose file, a view ("ap", "pa", "left", "right": the way of the beam, or the
             side the detector is on), or "dicom" for the C-arm angles in the X-ray's header. By default
             "dicom" where there are angles, else "ap".
-        labels: label map of the CT, which --structures chooses from.
+        landmarks: start from landmarks instead: one file with points of the CT and of the X-ray, or two files,
+            CT first (isoclinic JSON, or .mrk.json and .fcsv of 3D Slicer). They are matched by name.
+        views: how several X-rays lie relative to each other: a JSON file of "view_from_first" matrices, or a
+            pose file for each. By default it follows from the C-arm angles in their headers.
+        labels: label map of the CT, which --structures and --each-structure choose from.
+        each_structure: find where each of these structures of --labels is, after the CT as a whole: names,
+            labels, or "all"; several joined by "+" move as one.
         overwrite: replace an older result.
         json: print the result as JSON instead of a table.
         config: TOML file with any of these options; the command line wins.
         xray_options: how to read the X-ray.
         registration: how to register.
+        moving: how the structures of --each-structure are registered.
     """
 
-    xray: Positional[Path]
+    xray: Positional[tuple[Path, ...]]
     volume: Path
     output: Path
     init: str | None = None
+    landmarks: tuple[Path, ...] = ()
+    views: tuple[Path, ...] = ()
     labels: Path | None = None
+    each_structure: tuple[str, ...] = ()
     overwrite: bool = False
     json: bool = False
     config: Path | None = None
     xray_options: Annotated[XRayOptions, FLAT] = field(default_factory=XRayOptions)
     registration: Annotated[RegistrationOptions, FLAT] = field(default_factory=RegistrationOptions)
+    moving: StructuresOptions = field(default_factory=StructuresOptions)
 
 
 def main(arguments: Sequence[str]) -> None:
     """Run the command."""
     options = parse_options(RegisterOptions, "register", arguments)
-    with new_folder(options.output, overwrite=options.overwrite, known=_FILES) as folder:
-        status = progress().status("reading")
-        with status:
-            xray = XRay.read(options.xray, options.xray_options)
-            volume = Volume.read(options.volume, labels=options.labels)
-            status.update("registering; the first time, this compiles the renderer")
-            result = register(volume, xray, options.init, options.registration)
-            check_not_diverged(result)
-            status.update("writing")
-            files = InputFile.of(options.volume), InputFile.of(options.xray)
-            pose_file(result, xray.camera, *files).write(folder / POSE)
-            write_pictures(folder, volume, xray, result, options.registration)
-    if options.json:
-        print(json.dumps(_document(options, xray, result), indent=2))
-    else:
-        results().print(_table(options, volume, xray, result))
-    if result.status is Status.DOUBTFUL:
-        warning_line(
-            f"the result is doubtful: X-ray and CT correlate by {result.similarity:.2f} only; look at "
-            f"{options.output / OVERLAY} before using the pose, and try another --init"
+    _check(options)
+    with (
+        recorded_warnings() as said,
+        new_folder(options.output, overwrite=options.overwrite, known=RESULT_FILES) as folder,
+        progress().status("reading") as status,
+    ):
+        xrays = [XRay.read(path, options.xray_options) for path in options.xray]
+        volume = Volume.read(options.volume, labels=options.labels)
+        views, init = _views(options, xrays), _init(options, xrays[0])
+        status.update("registering; the first time, this compiles the renderer")
+        result = register_views(volume, views, init, options.registration)
+        check_not_diverged(result)
+        if options.landmarks:
+            result = replace(result, initial=replace(result.initial, source=f"landmarks {_files(options)}"))
+        structures = _structures(options, volume, xrays[0], result)
+        status.update("writing")
+        ct, images = InputFile.of(options.volume), [InputFile.of(path) for path in options.xray]
+        write_poses(folder, result, ct, images)
+        write_structures(folder, structures, result.cameras[0], ct, images[0])
+        write_pictures(folder, volume, xrays, result, options.registration)
+        for warning in _doubts(options, xrays, result, structures):
+            warnings.warn(warning, GeometryWarning, stacklevel=1)
+        registered = Registered(
+            volume=volume,
+            xrays=xrays,
+            result=result,
+            config=options.registration,
+            structures=structures,
+            landmarks=read_landmark_pairs(*options.landmarks) if options.landmarks else None,
         )
+        command = shlex.join(["isoclinic", "register", *arguments])
+        write_report(folder / REPORT, report_of(registered, said, command))
+    if options.json:
+        print(json.dumps(_document(options, registered), indent=2))
+        return
+    results().print(_table(options, registered))
+    if structures:
+        results().print(_structures_table(structures))
 
 
-def _geometry(xray: XRay) -> dict[str, Any]:
-    """Values that were read, by the names of their options."""
-    row_mm, column_mm = xray.camera.pixel_spacing_mm
-    return {
-        "sdd_mm": xray.camera.sdd_mm,
-        "pixel_spacing_mm": [row_mm, column_mm],
-        "principal_point_px": [xray.camera.cx, xray.camera.cy],
-        "source_isocentre_mm": xray.source_isocentre_mm,
-        "primary_angle_deg": xray.primary_angle_deg,
-        "secondary_angle_deg": xray.secondary_angle_deg,
-        "polarity": xray.polarity,
-        "pixel_scale": xray.pixel_scale,
-    }
+def _check(options: RegisterOptions) -> None:
+    """Raises UsageError for options that are missing, or exclude or need each other."""
+    if not options.xray:
+        raise UsageError("give the X-ray, or several, before the options: isoclinic register XRAY ...")
+    if len(options.landmarks) > 2:
+        raise UsageError(f"--landmarks takes one file or two, CT first, not {len(options.landmarks)}")
+    if options.landmarks and options.init is not None:
+        raise UsageError("--landmarks and --init both say where to start; give one of them")
+    if options.views and len(options.xray) == 1:
+        raise UsageError("--views says how several X-rays lie to each other, but there is only one")
+    if options.each_structure and options.labels is None:
+        raise UsageError("--each-structure chooses from a label map; give it with --labels")
+    if options.each_structure and options.registration.structures is not None:
+        raise UsageError("--structures registers structures as one, --each-structure one by one: choose")
 
 
-def _document(options: RegisterOptions, xray: XRay, result: RegistrationResult) -> dict[str, Any]:
-    return {
+def _views(options: RegisterOptions, xrays: Sequence[XRay]) -> Sequence[View]:
+    if len(xrays) == 1:
+        return [View(xray=xrays[0])]
+    if not options.views:
+        return views_from_angles(xrays)
+    if len(options.views) == 1:
+        return views_from_file(xrays, options.views[0])
+    return views_from_poses(xrays, options.views)
+
+
+def _init(options: RegisterOptions, xray: XRay) -> Any:
+    if not options.landmarks:
+        return options.init
+    return pose_from_landmark_files(xray, *options.landmarks).camera_from_world
+
+
+def _files(options: RegisterOptions) -> str:
+    return ", ".join(map(str, options.landmarks))
+
+
+def _structures(
+    options: RegisterOptions, volume: Volume, xray: XRay, result: RegistrationResult
+) -> tuple[StructureResult, ...]:
+    if not options.each_structure:
+        return ()
+    names: list[tuple[int | str, ...]]
+    if options.each_structure == (_ALL,):
+        labels = np.unique(volume.labels)
+        names = [(volume.label_names.get(int(label), int(label)),) for label in labels[labels > 0]]
+    else:
+        groups = (group.split("+") for group in options.each_structure)
+        names = [tuple(int(name) if name.isdecimal() else name for name in group) for group in groups]
+    config = replace(
+        options.moving,
+        preprocess=options.registration.preprocess,
+        backend=options.registration.backend,
+    )
+    return register_structures(volume, xray, result.camera_from_world, names, config)
+
+
+def _doubts(
+    options: RegisterOptions,
+    xrays: Sequence[XRay],
+    result: RegistrationResult,
+    structures: Sequence[StructureResult],
+) -> Iterator[str]:
+    """What should make people look before they use the result."""
+    if result.status is Status.DOUBTFUL:
+        remedy = "try another --init or --landmarks"
+        if any(xray.provenance.get("polarity") == POLARITY_GUESSED for xray in xrays):
+            remedy += ", or the other --polarity, which was guessed"
+        yield (
+            f"the result is doubtful: {'; '.join(result.confidence.doubts)}. Look at "
+            f"{options.output / REPORT} before using the pose, and {remedy}"
+        )
+    hidden = [each.name for each in structures if not each.trace]
+    doubtful = [each.name for each in structures if each.trace and each.status is Status.DOUBTFUL]
+    if hidden:
+        yield f"the X-ray hardly shows {', '.join(hidden)}: not registered, but left where the CT as a whole is"
+    if doubtful:
+        yield f"doubtful: {', '.join(doubtful)}; look at {options.output / REPORT} before using their poses"
+
+
+def _document(options: RegisterOptions, registered: Registered) -> dict[str, Any]:
+    xray, result = registered.xrays[0], registered.result
+    confidence = result.confidence
+    document = {
         "output": str(options.output),
         "status": result.status,
         "reason": result.reason,
         "similarity": result.similarity,
+        "confidence": {
+            "expected_error_mm": None if confidence.doubts else confidence.expected_error_mm,
+            "expected_error_by_axis_mm": None if confidence.doubts else confidence.expected_error_by_axis_mm,
+            "expected_rotation_deg": None if confidence.doubts else confidence.expected_rotation_deg,
+            "edges": confidence.edges,
+            "rival": confidence.rival,
+            "overlap": confidence.overlap,
+            "doubts": confidence.doubts,
+        },
         "seconds": result.seconds,
         "camera_from_world": result.camera_from_world.tolist(),
         "initial": {
@@ -108,33 +241,76 @@ def _document(options: RegisterOptions, xray: XRay, result: RegistrationResult) 
         },
         "xray": {
             name: {"value": value, "source": xray.provenance.get(name)}
-            for name, value in _geometry(xray).items()
+            for name, value in geometry(xray).items()
         },
     }
+    if len(registered.xrays) > 1:
+        document["cameras_from_world"] = result.cameras_from_world.tolist()
+    if registered.structures:
+        document["structures"] = {
+            each.name: {
+                "status": each.status,
+                "similarity": each.similarity if each.trace else None,
+                "visible": each.visible,
+                "rotation_deg": each.rotation_deg,
+                "translation_mm": each.translation_mm.tolist(),
+                "expected_error_mm": dict(zip(("across", "depth"), each.expected_error_mm, strict=True)),
+                "camera_from_world": each.camera_from_world.tolist(),
+            }
+            for each in registered.structures
+        }
+    return document
 
 
-def _table(options: RegisterOptions, volume: Volume, xray: XRay, result: RegistrationResult) -> Table:
+def _table(options: RegisterOptions, registered: Registered) -> Table:
+    result, confidence = registered.result, registered.result.confidence
     table = Table("", "value")
     table.add_column("source", overflow="fold")
-    table.add_row("X-ray", f"{xray.camera.width} x {xray.camera.height} px", str(options.xray))
-    for name, value in _geometry(xray).items():
-        if value is not None:
-            table.add_row(f"  {name}", _text(value), xray.provenance.get(name, ""))
-    nx, ny, nz = volume.shape
-    spacing = " x ".join(f"{mm:.3g}" for mm in volume.spacing_mm)
-    table.add_row(
-        "CT", f"{nx} x {ny} x {nz} voxels of {spacing} mm, {volume.orientation}", str(options.volume)
-    )
+    for xray in registered.xrays:
+        table.add_row("X-ray", f"{xray.camera.width} x {xray.camera.height} px", str(xray.path))
+        for name, value in geometry(xray).items():
+            if value is not None:
+                table.add_row(f"  {name}", text(value), xray.provenance.get(name, ""))
+    table.add_row("CT", ct_text(registered.volume), str(options.volume))
     table.add_section()
     table.add_row("start", result.initial.source, "--init" if options.init else "default")
     table.add_row("status", str(result.status), f"stopped by {result.reason}")
+    right_mm, down_mm, depth_mm = confidence.expected_error_by_axis_mm
+    if confidence.doubts:
+        table.add_row("expected error", "unknown", "; ".join(confidence.doubts))
+    else:
+        table.add_row(
+            "expected error",
+            f"{confidence.expected_error_mm:.2f} mm",
+            f"at the bones in view: {right_mm:.2f} mm right, {down_mm:.2f} mm down, {depth_mm:.2f} mm in depth",
+        )
     table.add_row("similarity", f"{result.similarity:.3f}", "local correlation; 1 is a perfect match")
+    table.add_row("edges", f"{confidence.edges:.3f}", "the same of the gradients, at low resolution")
     table.add_row("time", f"{result.seconds:.2f} s", "without reading and writing files")
-    table.add_row("result", POSE, str(options.output))
+    table.add_row("result", f"{POSE}, {TRANSFORM}, {REPORT}", str(options.output))
     return table
 
 
-def _text(value: Any) -> str:
-    if isinstance(value, list):
-        return ", ".join(f"{number:.6g}" for number in value)
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+def _structures_table(structures: Sequence[StructureResult]) -> Table:
+    table = Table("structure", "status", title="moved relative to the CT as a whole", title_justify="left")
+    for heading in (
+        "turned\n\\[deg]",
+        "right, down, depth\n\\[mm]",
+        "expected error\nacross, depth \\[mm]",
+        "similarity",
+        "in view",
+    ):
+        table.add_column(heading, justify="right")
+    for each in structures:
+        across_mm, depth_mm = each.expected_error_mm
+        table.add_row(
+            each.name,
+            str(each.status),
+            f"{each.rotation_deg:.1f}",
+            ", ".join(f"{mm:.1f}" for mm in each.translation_mm.tolist()),
+            f"{across_mm:.1f}, {depth_mm:.1f}",
+            f"{each.similarity:.2f}" if each.trace else "",
+            f"{each.visible:.0%}",
+        )
+    table.caption = "One X-ray hardly shows depth: what it leaves open, --moving.expected-motion-mm settles."
+    return table

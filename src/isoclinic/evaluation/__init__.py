@@ -1,5 +1,6 @@
 """How far estimated poses are from the true ones: errors, cases to measure them on, and their table."""
 
+from .calibration import Calibration, calibration, calibration_figure
 from .metrics import (
     PoseErrors,
     Summary,
@@ -15,10 +16,13 @@ from .protocol import Case, Measurement, errors_of, find_cases
 from .report import summaries, summary_document, summary_figure, write_report
 
 __all__ = [
+    "Calibration",
     "Case",
     "Measurement",
     "PoseErrors",
     "Summary",
+    "calibration",
+    "calibration_figure",
     "errors_of",
     "find_cases",
     "mean_projection_distance_mm",

@@ -105,6 +105,7 @@ class Measurement:
         translation_mm: along the camera's axes, depth last [mm].
         status: of the result.
         similarity: of the result.
+        expected_error_mm: what the registration itself expected [mm].
         seconds: run time without reading files.
     """
 
@@ -119,6 +120,7 @@ class Measurement:
     translation_mm: tuple[float, float, float]
     status: str
     similarity: float
+    expected_error_mm: float
     seconds: float
 
     @classmethod
@@ -150,6 +152,7 @@ class Measurement:
             translation_mm=(x_mm, y_mm, depth_mm),
             status=str(result.status),
             similarity=result.similarity,
+            expected_error_mm=result.confidence.expected_error_mm,
             seconds=result.seconds,
         )
 

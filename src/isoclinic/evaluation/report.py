@@ -18,15 +18,17 @@ from numpy.typing import NDArray
 
 from .._files import atomic
 from ..errors import InputError
+from .calibration import calibration, calibration_figure
 from .metrics import Summary, summary
 from .protocol import Measurement, errors_of
 
 ALL_GROUPS = "all"
-MEASUREMENTS_CSV, SUMMARY_CSV, SUMMARY_JSON, SUMMARY_PNG = (
+MEASUREMENTS_CSV, SUMMARY_CSV, SUMMARY_JSON, SUMMARY_PNG, CALIBRATION_PNG = (
     "measurements.csv",
     "summary.csv",
     "summary.json",
     "summary.png",
+    "calibration.png",
 )
 
 # Initial errors are binned for the success rate.
@@ -68,6 +70,8 @@ def write_report(folder: Path, measurements: Sequence[Measurement]) -> None:
         temporary.write_text(document + "\n", encoding="utf-8")
     with atomic(folder / SUMMARY_PNG) as temporary:
         summary_figure(measurements).savefig(temporary, format="png", dpi=120)
+    with atomic(folder / CALIBRATION_PNG) as temporary:
+        calibration_figure(measurements).savefig(temporary, format="png", dpi=120)
 
 
 def summary_document(measurements: Sequence[Measurement]) -> dict[str, Any]:
@@ -78,6 +82,7 @@ def summary_document(measurements: Sequence[Measurement]) -> dict[str, Any]:
             "summaries": [
                 {"init": init, "group": group} | _document(each) for (init, group), each in table.items()
             ],
+            "calibration": asdict(calibration(measurements)),
             "measurements": [asdict(each) for each in measurements],
         }
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ..errors import UsageError
-from ..similarity import SimilarityConfig, SimilarityTerm
+from ..similarity import IntrinsicsRefinement, SimilarityConfig, SimilarityTerm, ViewRefinement
 from ..solver import LMConfig
 from ..volumes import PreprocessConfig
 from .search import SearchConfig
@@ -72,6 +72,8 @@ class RegistrationConfig:
         max_step_mm: longest single step, in millimetres and rotations scaled by `length_mm`.
         doubtful_below: final local correlation below which a result is doubtful.
         structures: labels or names of the CT's structures to register; all tissue when None.
+        refine_views: how far X-rays after the first may lie from where their geometry puts them.
+        refine_intrinsics: how far the intrinsics may be off; they are corrected in the last stage.
         backend: where to render; see `RenderConfig`.
     """
 
@@ -82,6 +84,8 @@ class RegistrationConfig:
     max_step_mm: float = 40.0
     doubtful_below: float = 0.6
     structures: tuple[int | str, ...] | None = None
+    refine_views: ViewRefinement = field(default_factory=ViewRefinement)
+    refine_intrinsics: IntrinsicsRefinement = field(default_factory=IntrinsicsRefinement)
     backend: Literal["auto", "cpu", "cuda", "reference"] = "auto"
 
     def __post_init__(self) -> None:

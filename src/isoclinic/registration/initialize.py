@@ -87,6 +87,17 @@ def initial_pose(volume: Volume, xray: XRay, init: Any = None) -> InitialPose:
 def view(volume: Volume, xray: XRay, primary_angle_deg: float, secondary_angle_deg: float) -> Tensor:
     """camera_from_world [4, 4] of a C-arm turned to these angles about the centre of the CT.
 
+    See `gantry_view` for the angles. Where the X-ray does not say how far the source is from the isocentre, a
+    usual share of the distance to the detector is taken.
+    """
+    distance_mm = xray.source_isocentre_mm or _ISOCENTRE_SHARE * xray.camera.sdd_mm
+    to_isocentre = se3.rigid(torch.eye(3, dtype=torch.float64), -torch.from_numpy(volume.isocentre_world))
+    return gantry_view(primary_angle_deg, secondary_angle_deg, distance_mm) @ to_isocentre
+
+
+def gantry_view(primary_angle_deg: float, secondary_angle_deg: float, source_isocentre_mm: float) -> Tensor:
+    """Pose [4, 4] of a C-arm turned to these angles: from the patient's axes (RAS) about the isocentre.
+
     DICOM PS3.3 C.8.7.5.1.2: the detector is in front of the patient at 0/0, at the patient's left at a
     primary angle of 90 and at the head at a secondary angle of 90 degrees. Up in the image is where a growing
     secondary angle takes the detector: the patient's cranial direction, as far as the image shows it.
@@ -99,9 +110,8 @@ def view(volume: Volume, xray: XRay, primary_angle_deg: float, secondary_angle_d
         [-np.sin(primary) * np.sin(secondary), np.cos(primary) * np.sin(secondary), -np.cos(secondary)]
     )
     rotation = np.stack([np.cross(down, to_detector), down, to_detector])
-    distance = xray.source_isocentre_mm or _ISOCENTRE_SHARE * xray.camera.sdd_mm
-    translation = -rotation @ volume.isocentre_world + np.array([0.0, 0.0, distance])
-    return se3.rigid(torch.from_numpy(rotation), torch.from_numpy(translation))
+    translation = torch.tensor([0.0, 0.0, source_isocentre_mm], dtype=torch.float64)
+    return se3.rigid(torch.from_numpy(rotation), translation)
 
 
 def _check_sees(volume: Volume, xray: XRay, camera_from_world: Tensor, source: str) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from scipy.stats import qmc
 from torch import Tensor
+from torch.nn.functional import grid_sample
 
 from ..errors import UsageError
 from ..geometry import se3
@@ -16,6 +18,8 @@ from ..similarity import standardize
 
 # Candidates rendered at once: bounds memory.
 _CHUNK = 256
+# Correlation that a view must gain for a depth at the end of its reach to be preferred.
+_DEPTH_PENALTY = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,50 +53,63 @@ class SearchConfig:
             raise UsageError("the search's rotation_deg, depth_mm and margin must not be negative")
 
 
-def search(
-    projector: Projector, fixed: Tensor, weight: Tensor, start: Tensor, config: SearchConfig
-) -> tuple[Tensor, Tensor]:
-    """Best poses around `start`, by local correlation at the best in-plane position of each candidate.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SearchView:
+    """An X-ray at the resolution of a search.
+
+    Attributes:
+        projector: renders the CT with the camera of `fixed`.
+        fixed: X-ray as line integrals [H, W], float32.
+        weight: confidence of its pixels [H, W].
+        view_from_first: [4, 4] float64, from the first X-ray's camera frame to this one's.
+    """
+
+    projector: Projector
+    fixed: Tensor
+    weight: Tensor
+    view_from_first: Tensor
+
+
+def search(views: Sequence[SearchView], start: Tensor, config: SearchConfig) -> tuple[Tensor, Tensor]:
+    """Best poses around `start`, by local correlation at the best position of each candidate.
 
     Orientations and depths are drawn from a low-discrepancy sequence; every candidate is rendered once in a
     field of view wider than the X-ray, and its correlation with the X-ray for all in-plane shifts is one
     product of Fourier transforms (masked normalised correlation, Padfield, IEEE TIP 2012, with one mask).
+    Further X-rays show how deep in the first one the patient lies: each candidate is slid along the first
+    X-ray's ray to where the others correlate best, which takes one rendering in each of them.
 
     Args:
-        projector: renders the CT with the camera of `fixed`.
-        fixed: X-ray as line integrals [H, W], float32.
-        weight: confidence of its pixels [H, W].
+        views: the X-rays; poses are those of the first one's camera.
         start: initial camera_from_world [4, 4], float64.
         config: reach and effort.
 
     Returns:
-        (poses [K, 4, 4], correlation [K]), best first, K <= config.keep.
+        (poses [K, 4, 4], correlation [K], its mean over the X-rays), best first, K <= config.keep.
 
     Raises:
         UsageError: no candidates.
     """
     if config.candidates < 1:
         raise UsageError("a search needs at least one candidate")
-    target = _standardized(fixed[None], weight, config)[0]
-    tangents = _candidates(config)
-    slid = [
-        _slide(projector, target, weight, se3.perturb(start, part, projector.isocentre_world), config)
-        for part in tangents.split(_CHUNK)
-    ]
-    poses = torch.cat([part[0] for part in slid])
-    correlation = torch.cat([part[1] for part in slid])
-    order = correlation.argsort(descending=True)[: config.keep]
-    return poses[order], correlation[order]
+    targets = [_standardized(view.fixed[None], view.weight, config)[0] for view in views]
+    isocentre = views[0].projector.isocentre_world
+    poses, correlations = [], []
+    for tangents in _candidates(config).split(_CHUNK):
+        placed, correlation = _slide(views[0], targets[0], se3.perturb(start, tangents, isocentre), config)
+        if len(views) > 1:
+            placed, further = _slide_along_ray(views, targets, placed, config)
+            correlation = (correlation + further) / len(views)
+        poses.append(placed)
+        correlations.append(correlation)
+    order = torch.cat(correlations).argsort(descending=True)[: config.keep]
+    return torch.cat(poses)[order], torch.cat(correlations)[order]
 
 
-def _slide(
-    projector: Projector, target: Tensor, weight: Tensor, poses: Tensor, config: SearchConfig
-) -> tuple[Tensor, Tensor]:
+def _slide(view: SearchView, target: Tensor, poses: Tensor, config: SearchConfig) -> tuple[Tensor, Tensor]:
     """Poses [B, 4, 4] moved in plane to where they correlate best, and that correlation [B]."""
-    above, beside = (round(size * config.margin) for size in target.shape)
-    wide = projector.camera.pad(top=above, bottom=above, left=beside, right=beside)
-    moving = _standardized(projector.image(poses, wide).cpu(), torch.ones(wide.height, wide.width), config)
-    correlation = _sliding_correlation(moving, target, weight)
+    projector = view.projector
+    correlation, (above, beside) = _correlation_by_shift(view, target, poses, config)
     best, place = correlation.flatten(1).max(dim=1)
     row, column = place // correlation.shape[2], place % correlation.shape[2]
     depth = poses[:, 2, :3] @ projector.isocentre_world + poses[:, 2, 3]
@@ -100,6 +117,55 @@ def _slide(
     shift[:, 3] = -(column - beside) * depth / projector.camera.fx
     shift[:, 4] = -(row - above) * depth / projector.camera.fy
     return se3.perturb(poses, shift, projector.isocentre_world), best
+
+
+def _slide_along_ray(
+    views: Sequence[SearchView], targets: Sequence[Tensor], poses: Tensor, config: SearchConfig
+) -> tuple[Tensor, Tensor]:
+    """Poses [B, 4, 4] moved along the first view's ray to the isocentre, so that the others correlate best.
+
+    Returns:
+        (poses, sum of the other views' correlations [B]).
+    """
+    camera, isocentre = views[0].projector.camera, views[0].projector.isocentre_world
+    centre = poses[:, :3, :3] @ isocentre + poses[:, :3, 3]
+    per_depth = centre / centre[:, 2:]
+    # Half pixels at the isocentre, as far as the margin reaches across the image.
+    steps = round(2 * config.margin * max(camera.width, camera.height))
+    share = torch.linspace(-1, 1, 2 * steps + 1, dtype=torch.float64)
+    depth = share * (steps / 2) * (centre[:, 2:] / abs(camera.fx))
+    points = centre[:, None] + depth[..., None] * per_depth[:, None]
+    total = torch.zeros_like(depth)
+    for view, target in zip(views[1:], targets[1:], strict=True):
+        correlation, middle = _correlation_by_shift(view, target, view.view_from_first @ poses, config)
+        pixels = view.projector.camera.project(points, view.view_from_first)
+        # Where the isocentre would lie seen from there, less where it lies: the shift is its opposite.
+        row_column = torch.tensor(middle) - (pixels - pixels[:, steps : steps + 1]).flip(-1)
+        total += _sampled(correlation, row_column)
+    # Views in about the same direction leave depth open: then less is better.
+    place = (total - _DEPTH_PENALTY * share.square()).argmax(dim=1, keepdim=True)
+    shift = torch.cat([torch.zeros_like(centre), depth.gather(1, place) * per_depth], dim=1)
+    return se3.perturb(poses, shift, isocentre), total.gather(1, place)[:, 0]
+
+
+def _correlation_by_shift(
+    view: SearchView, target: Tensor, poses: Tensor, config: SearchConfig
+) -> tuple[Tensor, tuple[int, int]]:
+    """Correlation [B, R, C] of an X-ray with poses by (row, column) of shift, and where no shift is."""
+    above, beside = (round(size * config.margin) for size in target.shape)
+    wide = view.projector.camera.pad(top=above, bottom=above, left=beside, right=beside)
+    moving = view.projector.image(poses, wide).cpu()
+    moving = _standardized(moving, torch.ones(wide.height, wide.width), config)
+    return _sliding_correlation(moving, target, view.weight), (above, beside)
+
+
+def _sampled(maps: Tensor, row_column: Tensor) -> Tensor:
+    """Values [B, K] of maps [B, R, C] at [B, K, 2], bilinear; 0 outside and where the place is NaN."""
+    size = row_column.new_tensor(maps.shape[1:])
+    # grid_sample: (x, y), pixel centres from -1 to 1 with aligned corners.
+    grid = (2 * row_column / (size - 1).clamp(min=1) - 1).flip(-1)
+    grid = grid.nan_to_num(nan=2.0).clamp(-2, 2).to(maps)
+    return grid_sample(maps[:, None], grid[:, None], align_corners=True)[:, 0, 0]
 
 
 def _sliding_correlation(moving: Tensor, target: Tensor, weight: Tensor) -> Tensor:

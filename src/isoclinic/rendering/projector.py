@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -32,17 +33,28 @@ class Projector:
     kernel: Kernel
 
     @classmethod
-    def of(cls, volume: Volume, camera: Camera, camera_from_world: Tensor, config: RenderConfig) -> Projector:
-        """Projector at the resolution `config` means for poses [B, 4, 4], turning about the CT's centre.
+    def of(
+        cls,
+        volume: Volume,
+        camera: Camera,
+        camera_from_world: Tensor,
+        config: RenderConfig,
+        *,
+        isocentre_world: Any = None,
+    ) -> Projector:
+        """Projector at the resolution `config` means for poses [B, 4, 4].
+
+        Perturbations turn about `isocentre_world` [3] [mm], the centre of the CT when None.
 
         Raises:
             UsageError: as for `render`.
         """
         packed = packed_for(volume, camera, camera_from_world, config)
+        centre = volume.isocentre_world if isocentre_world is None else isocentre_world
         return cls(
             packed=packed,
             camera=camera,
-            isocentre_world=torch.as_tensor(volume.isocentre_world, dtype=torch.float64),
+            isocentre_world=torch.as_tensor(centre, dtype=torch.float64),
             kernel=kernel_for(packed, config),
         )
 
@@ -50,8 +62,44 @@ class Projector:
         """Line integrals [B, H, W] of poses [B, 4, 4] float64, in this camera or another one."""
         return self.kernel(cast_rays(self.packed, camera or self.camera, camera_from_world))[0]
 
-    def image_and_jacobian(self, camera_from_world: Tensor) -> tuple[Tensor, Tensor]:
+    def image_and_jacobian(
+        self, camera_from_world: Tensor, camera: Camera | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Line integrals [B, H, W] and their derivative [B, 6, H, W] along the tangent of `se3.perturb`."""
-        rays = cast_rays(self.packed, self.camera, camera_from_world)
-        tangents = pose_tangents(self.packed, self.camera, camera_from_world, self.isocentre_world)
+        camera = camera or self.camera
+        rays = cast_rays(self.packed, camera, camera_from_world)
+        tangents = pose_tangents(self.packed, camera, camera_from_world, self.isocentre_world)
         return self.kernel(rays.with_tangents(tangents))
+
+
+def intrinsics_jacobian(jacobian: Tensor, camera: Camera, isocentre_camera: Tensor) -> Tensor:
+    """Derivative of line integrals by the intrinsics, from that by the pose: [B, 3, H, W], no rendering.
+
+    A line integral depends on the direction of its ray, d = (x, y, 1), and not on its length while the CT
+    lies before the detector. Changing d by e is turning the ray about the source by w = d x e / |d|^2, which
+    to the CT is its own turn about the source by -w; about the isocentre c that is the tangent (-w, -w x c).
+
+    Args:
+        jacobian: [B, 6, H, W] along the tangent of `se3.perturb`.
+        camera: of the images.
+        isocentre_camera: [B, 3] [mm], where the pose puts the isocentre.
+
+    Returns:
+        Per relative change of the focal length (1 doubles it: `fx`, `fy` and `sdd_mm` alike), and per
+        millimetre on the detector by which the principal point moves along the camera's x and y.
+    """
+    ray = camera.rays() / camera.sdd_mm
+    zero = torch.zeros_like(ray[..., 0])
+    moved = torch.full_like(zero, -1 / camera.sdd_mm)
+    change = torch.stack(
+        [
+            torch.stack([-ray[..., 0], -ray[..., 1], zero], dim=-1),
+            torch.stack([moved, zero, zero], dim=-1),
+            torch.stack([zero, moved, zero], dim=-1),
+        ]
+    )
+    turn = -torch.linalg.cross(ray.expand_as(change), change) / ray.square().sum(-1, keepdim=True)
+    centre = isocentre_camera[:, None, None, None].to(turn)
+    turn = turn.expand(len(centre), *turn.shape)
+    tangent = torch.cat([turn, torch.linalg.cross(turn, centre.expand_as(turn))], dim=-1)
+    return torch.einsum("bphwk,bkhw->bphw", tangent.to(jacobian), jacobian)

@@ -117,7 +117,10 @@ class ImageSimilarity:
 
     def linearize(self, x: Tensor, items: Tensor) -> Linearization:
         """Cost, gradient and Gauss-Newton Hessian at poses [b, 4, 4]; see `Problem.linearize`."""
-        image, jacobian = self.projector.image_and_jacobian(x)
+        return self.linearize_images(*self.projector.image_and_jacobian(x))
+
+    def linearize_images(self, image: Tensor, jacobian: Tensor) -> Linearization:
+        """The same of images [b, H, W] with derivatives [b, P, H, W] along any P parameters."""
         total: Linearization | None = None
         for prepared in self._terms:
             moving, change = self._standardized(image, jacobian, prepared)
@@ -134,9 +137,12 @@ class ImageSimilarity:
         They add up to the gradient of `linearize`. Pixels near each other err alike, tiles larger than the
         window much less so: their scatter tells how far the optimum itself is uncertain.
         """
-        image, jacobian = self.projector.image_and_jacobian(x)
+        return self.tile_images(*self.projector.image_and_jacobian(x), tile_px)
+
+    def tile_images(self, image: Tensor, jacobian: Tensor, tile_px: int) -> Tensor:
+        """The same [b, T, P] of images [b, H, W] with derivatives [b, P, H, W] along any P parameters."""
         height, width = self.fixed.shape
-        total = x.new_zeros(*jacobian.shape[:2], height, width)
+        total = jacobian.new_zeros(*jacobian.shape[:2], height, width, dtype=torch.float64)
         for prepared in self._terms:
             moving, change = self._standardized(image, jacobian, prepared)
             residual = moving - prepared.target
@@ -157,7 +163,11 @@ class ImageSimilarity:
 
         Unlike the cost it does not reward a view that leaves the image flat, so it can rank any poses.
         """
-        image = self.projector.image(x).cpu()
+        return self.correlate_images(self.projector.image(x))
+
+    def correlate_images(self, image: Tensor) -> Tensor:
+        """The same [b] of images [b, H, W]."""
+        image = image.cpu()
         flat = image.new_zeros(len(image), 0, *image.shape[1:])
         total = image.new_zeros(len(image))
         for prepared in self._terms:

@@ -6,9 +6,10 @@ from .masks import MaskConfig, Masks, find_masks
 from .points import bone_points, target_points
 from .preprocess import PreprocessConfig, line_integrals
 from .volume import Volume
-from .xray import XRay, XRayOptions
+from .xray import POLARITY_GUESSED, XRay, XRayOptions
 
 __all__ = [
+    "POLARITY_GUESSED",
     "AttenuationConfig",
     "GeometryWarning",
     "MaskConfig",

@@ -18,6 +18,9 @@ from ..geometry.camera import Camera
 from ._warnings import GeometryWarning
 from .xray_readers import PixelScale, Polarity, Reading, polarity_from_statistics, read_file
 
+# Where a polarity comes from that no header and no option says.
+POLARITY_GUESSED = "image statistics"
+
 _REQUIRED = {
     "sdd_mm": ("the source-detector distance", "--sdd-mm MM"),
     "pixel_spacing_mm": ("the detector's pixel spacing", "--pixel-spacing-mm ROW COLUMN"),
@@ -279,6 +282,20 @@ class XRay:
         scale = np.array([new.fx / old.fx, new.fy / old.fy])
         return (stored_px - np.array([old.cx, old.cy])) * scale + np.array([new.cx, new.cy])
 
+    def recalibrated(self, camera: Camera) -> XRay:
+        """The same pixels with other intrinsics, of an image of the same size."""
+        old, stored = self.camera, self.stored_camera or self.camera
+        along_u, along_v = camera.fx / old.fx, camera.fy / old.fy
+        stored = replace(
+            stored,
+            fx=stored.fx * along_u,
+            fy=stored.fy * along_v,
+            cx=stored.cx + (camera.cx - old.cx) * stored.fx / old.fx,
+            cy=stored.cy + (camera.cy - old.cy) * stored.fy / old.fy,
+            sdd_mm=camera.sdd_mm,
+        )
+        return replace(self, camera=camera, stored_camera=stored)
+
 
 def _checked(
     pixels: NDArray[np.float32], where: str, excluded: NDArray[np.bool_] | None
@@ -339,7 +356,7 @@ def _resolve(
         provenance["principal_point_px"] = "image centre (assumed)"
     if "polarity" not in values:
         values["polarity"] = polarity_from_statistics(reading.pixels, excluded)
-        provenance["polarity"] = "image statistics"
+        provenance["polarity"] = POLARITY_GUESSED
         warnings.warn(
             f"{path} does not say whether air is bright or dark; guessed {values['polarity']} from the image"
             " (--polarity overrides)",

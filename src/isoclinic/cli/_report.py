@@ -1,0 +1,182 @@
+"""What the HTML report says about a registration."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..geometry import se3
+from ..registration import LandmarkPairs, RegistrationConfig, RegistrationResult, StructureResult
+from ..rendering import structure_outline
+from ..viewer import (
+    ErrorRow,
+    GeometryRow,
+    Report,
+    ReportLandmarks,
+    ReportView,
+    mask_contours,
+)
+from ..volumes import Volume, XRay, line_integrals
+from ._results import convergence_stages, drr, picture_of
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Registered:
+    """A registration with everything that went into it.
+
+    Attributes:
+        volume: the CT.
+        xrays: the X-rays, the first one's camera being the reference.
+        result: of their registration.
+        config: of their registration.
+        structures: registered one by one in the first X-ray.
+        landmarks: that the registration started from, marked in the first X-ray.
+    """
+
+    volume: Volume
+    xrays: Sequence[XRay]
+    result: RegistrationResult
+    config: RegistrationConfig
+    structures: Sequence[StructureResult] = ()
+    landmarks: LandmarkPairs | None = None
+
+
+def report_of(registered: Registered, warnings: Sequence[str], command: str) -> Report:
+    """The report on a registration.
+
+    Args:
+        registered: the registration.
+        warnings: what was said about it.
+        command: that does it again.
+    """
+    result = registered.result
+    return Report(
+        title=f"{', '.join(_name(xray) for xray in registered.xrays)} in {registered.volume.path or 'the CT'}",
+        status=result.status,
+        reasons=result.confidence.doubts or (f"the solver stopped by {result.reason}",),
+        views=[_view(registered, index) for index in range(len(registered.xrays))],
+        errors=[*_errors(result), *_structure_errors(registered.structures)],
+        geometry=list(_geometry_rows(registered)),
+        warnings=warnings,
+        command=command,
+        stages=convergence_stages(result),
+    )
+
+
+def geometry(xray: XRay) -> dict[str, Any]:
+    """Values that were read from an X-ray, by the names of their options."""
+    row_mm, column_mm = xray.camera.pixel_spacing_mm
+    return {
+        "sdd_mm": xray.camera.sdd_mm,
+        "pixel_spacing_mm": [row_mm, column_mm],
+        "principal_point_px": [xray.camera.cx, xray.camera.cy],
+        "source_isocentre_mm": xray.source_isocentre_mm,
+        "primary_angle_deg": xray.primary_angle_deg,
+        "secondary_angle_deg": xray.secondary_angle_deg,
+        "polarity": xray.polarity,
+        "pixel_scale": xray.pixel_scale,
+    }
+
+
+def text(value: Any) -> str:
+    """A value for people to read."""
+    if isinstance(value, list):
+        return ", ".join(f"{number:.6g}" for number in value)
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def ct_text(volume: Volume) -> str:
+    """The CT's grid for people to read."""
+    nx, ny, nz = volume.shape
+    spacing = " x ".join(f"{mm:.3g}" for mm in volume.spacing_mm)
+    return f"{nx} x {ny} x {nz} voxels of {spacing} mm, {volume.orientation}"
+
+
+def _view(registered: Registered, index: int) -> ReportView:
+    xray, result, config = registered.xrays[index], registered.result, registered.config
+    picture = picture_of(xray.recalibrated(result.cameras[index]))
+    image, weight = line_integrals(picture, config.preprocess)
+    pose = result.cameras_from_world[index]
+    start = pose @ se3.inverse(result.camera_from_world) @ result.initial.camera_from_world
+    marked = index == 0
+    return ReportView(
+        name=_name(xray),
+        xray=image,
+        start=drr(registered.volume, picture.camera, start, config),
+        result=drr(registered.volume, picture.camera, pose, config),
+        camera=picture.camera,
+        weight=weight,
+        landmarks=_landmarks(registered, picture, start, pose) if marked else None,
+        contours=_contours(registered, picture, [each.camera_from_world for each in registered.structures]),
+        start_contours=_contours(registered, picture, [start] * len(registered.structures)),
+    )
+
+
+def _landmarks(registered: Registered, picture: XRay, start: Tensor, pose: Tensor) -> ReportLandmarks | None:
+    pairs = registered.landmarks
+    if pairs is None:
+        return None
+    points = torch.from_numpy(pairs.points_world)
+    return ReportLandmarks(
+        names=pairs.names,
+        start_px=picture.camera.project(points, start).numpy(),
+        result_px=picture.camera.project(points, pose).numpy(),
+        given_px=picture.pixels_from_stored(pairs.stored_px),
+    )
+
+
+def _contours(
+    registered: Registered, picture: XRay, poses: Sequence[Tensor]
+) -> dict[str, list[NDArray[np.float64]]]:
+    """Outlines of the structures in the first X-ray."""
+    return {
+        each.name: mask_contours(structure_outline(registered.volume, each.structure, picture.camera, pose))
+        for each, pose in zip(registered.structures, poses, strict=True)
+    }
+
+
+def _errors(result: RegistrationResult) -> list[ErrorRow]:
+    """What the confidence says; unknown where it is in doubt."""
+    confidence = result.confidence
+    right_mm, down_mm, depth_mm = confidence.expected_error_by_axis_mm
+    rows = [
+        ErrorRow(name="overall", value=confidence.expected_error_mm, note="at the bones in view, root mean square"),
+        ErrorRow(name="right in the image", value=right_mm),
+        ErrorRow(name="down in the image", value=down_mm),
+        ErrorRow(name="depth", value=depth_mm, note="along the viewing direction of the first X-ray"),
+        ErrorRow(name="rotation", value=confidence.expected_rotation_deg, unit="deg"),
+    ]
+    return [replace(row, value=math.nan) for row in rows] if confidence.doubts else rows
+
+
+def _structure_errors(structures: Sequence[StructureResult]) -> Iterator[ErrorRow]:
+    for each in structures:
+        across_mm, depth_mm = each.expected_error_mm
+        yield ErrorRow(name=f"{each.name}, across", value=across_mm, note=str(each.status))
+        yield ErrorRow(name=f"{each.name}, depth", value=depth_mm, note=str(each.status))
+
+
+def _geometry_rows(registered: Registered) -> Iterator[GeometryRow]:
+    volume, result = registered.volume, registered.result
+    yield GeometryRow(name="CT", value=ct_text(volume), source=str(volume.path or ""))
+    yield GeometryRow(name="start", value=result.initial.source)
+    for xray, camera in zip(registered.xrays, result.cameras, strict=True):
+        yield GeometryRow(name="X-ray", value=f"{camera.width} x {camera.height} px", source=str(xray.path or ""))
+        refined = geometry(replace(xray, camera=camera))
+        for name, value in geometry(xray).items():
+            source = xray.provenance.get(name, "")
+            if refined[name] != value:
+                source = f"{source}; refined to {text(refined[name])}"
+            if value is not None:
+                yield GeometryRow(name=name, value=text(value), source=source)
+
+
+def _name(xray: XRay) -> str:
+    return xray.path.name if xray.path else "X-ray"

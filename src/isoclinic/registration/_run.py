@@ -1,0 +1,126 @@
+"""One registration from one start: search, then stages, coarse to fine."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from ..geometry import Camera
+from ..rendering import Projector, RenderConfig
+from ..similarity import ImageSimilarity, IntrinsicsRefinement, JointSimilarity
+from ..solver import levenberg_marquardt
+from ..volumes import Volume
+from ._fixed import FixedImage
+from .config import RegistrationConfig, Stage
+from .result import StageResult
+from .search import SearchConfig, SearchView, search
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Run:
+    """Everything that does not change while X-rays are registered.
+
+    Attributes:
+        volume: the CT.
+        fixed: the V X-rays.
+        view_from_first: [V, 4, 4] float64, from the first camera's frame to each camera's.
+        start: initial pose of the first camera [4, 4].
+        config: the schedule and all else.
+    """
+
+    volume: Volume
+    fixed: tuple[FixedImage, ...]
+    view_from_first: Tensor
+    start: Tensor
+    config: RegistrationConfig
+
+    def register(self, search_config: SearchConfig) -> list[StageResult]:
+        """All stages, from a search around the start."""
+        points = self.start[None]
+        if search_config.candidates:
+            found, _ = search(self._search_views(search_config), self.start, search_config)
+            points = torch.cat([points, found])
+        results: list[StageResult] = []
+        for stage in self.config.stages:
+            result = self._run_stage(stage, points, last=stage is self.config.stages[-1])
+            results.append(result)
+            points = self._distinct(result, stage.keep)
+        return results
+
+    def _search_views(self, search_config: SearchConfig) -> list[SearchView]:
+        voxel_per_pixel = self.config.stages[0].voxel_per_pixel
+        images = [fixed.at(search_config.pixels) for fixed in self.fixed]
+        return [
+            SearchView(
+                projector=self._projector(image.camera, view_from_first, voxel_per_pixel),
+                fixed=image.image,
+                weight=image.weight,
+                view_from_first=view_from_first,
+            )
+            for image, view_from_first in zip(images, self.view_from_first, strict=True)
+        ]
+
+    def _run_stage(self, stage: Stage, points: Tensor, *, last: bool) -> StageResult:
+        began = time.perf_counter()
+        images = [fixed.at(stage.pixels) for fixed in self.fixed]
+        views = [
+            ImageSimilarity(
+                projector=self._projector(image.camera, view_from_first, stage.voxel_per_pixel),
+                fixed=image.image,
+                weight=image.weight,
+                config=stage.similarity,
+            )
+            for image, view_from_first in zip(images, self.view_from_first, strict=True)
+        ]
+        problem = JointSimilarity(
+            views=tuple(views),
+            view_from_first=self.view_from_first,
+            refine_views=self.config.refine_views,
+            refine_intrinsics=self.config.refine_intrinsics if last else IntrinsicsRefinement(),
+        )
+        settings = replace(self.config.solver(stage), step_scale=problem.step_scale(self.config.length_mm))
+        solution = levenberg_marquardt(problem, problem.start(points), settings)
+        correlation = problem.correlation(solution.x)
+        return StageResult(
+            name=" + ".join(f"{image.camera.width} x {image.camera.height} px" for image in images),
+            problem=problem,
+            solution=solution,
+            correlation=correlation,
+            best=int(correlation.argmax()),
+            seconds=time.perf_counter() - began,
+        )
+
+    def _projector(self, camera: Camera, view_from_first: Tensor, voxel_per_pixel: float) -> Projector:
+        camera_from_world = view_from_first @ self.start
+        render = RenderConfig(
+            method="trilinear",
+            voxel_mm=voxel_per_pixel * self._pixel_at_isocentre_mm(camera, camera_from_world),
+            structures=self.config.structures,
+            backend=self.config.backend,
+        )
+        return Projector.of(self.volume, camera, camera_from_world[None], render)
+
+    def _pixel_at_isocentre_mm(self, camera: Camera, camera_from_world: Tensor) -> float:
+        isocentre = torch.as_tensor(self.volume.isocentre_world, dtype=torch.float64)
+        depth = float(camera_from_world[2, :3] @ isocentre + camera_from_world[2, 3])
+        return min(camera.pixel_spacing_mm) * min(max(depth / camera.sdd_mm, 0.1), 1.0)
+
+    def _distinct(self, result: StageResult, keep: int) -> Tensor:
+        """Points the stage hands on [<= keep, ...], best first, none within half a pixel of a better one."""
+        camera = result.problem.views[0].projector.camera
+        reach_mm = self._pixel_at_isocentre_mm(camera, self.start) / 2
+        poses = result.camera_from_world
+        centre = torch.as_tensor(self.volume.isocentre_world, dtype=torch.float64)
+        # Where these four points come to lie tells any two poses apart.
+        probe = centre + self.config.length_mm * torch.eye(4, 3, dtype=torch.float64)
+        points = probe @ poses[:, :3, :3].mT + poses[:, None, :3, 3]
+        chosen: list[int] = []
+        for index in result.correlation.argsort(descending=True).tolist():
+            if all((points[index] - points[other]).norm(dim=-1).mean() > reach_mm for other in chosen):
+                chosen.append(index)
+            if len(chosen) == keep:
+                break
+        return result.solution.x[chosen]

@@ -1,0 +1,72 @@
+"""What is known of a structure's motion before looking: bones move little."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..geometry import se3
+from ..similarity import JointSimilarity
+from ..solver import L2, Linearization, normal_equations
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class MotionPrior:
+    """Points of a structure are normally distributed about where the overall pose puts them.
+
+    Attributes:
+        overall: camera_from_world [4, 4] about which the prior is centred.
+        points_world: [N, 3] of the structure [mm].
+        centroid_world: [3], about which poses are perturbed [mm].
+        deviation_mm: standard deviation of a point's motion along each axis.
+        share: cost of one such standard deviation, times two.
+    """
+
+    overall: Tensor
+    points_world: Tensor
+    centroid_world: Tensor
+    deviation_mm: float
+    share: float
+
+    def linearize(self, x: Tensor) -> Linearization:
+        """Half the mean square of the points' scaled motion, times `share`, at poses [b, 4, 4]."""
+        jacobian = point_jacobian(x, self.points_world, self.centroid_world).flatten(1, 2)
+        moved = apply(x, self.points_world) - apply(self.overall, self.points_world)
+        residual, jacobian = moved.flatten(1) / self.deviation_mm, jacobian / self.deviation_mm
+        weight = torch.full_like(residual, self.share / len(self.points_world))
+        return normal_equations(residual, jacobian, weight, L2())
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LikelyMotion:
+    """The solver's problem: what the X-ray says of a pose and what is known of it before, added up.
+
+    Attributes:
+        image: similarity of X-ray and radiograph.
+        prior: of the motion.
+    """
+
+    image: JointSimilarity
+    prior: MotionPrior
+
+    def linearize(self, x: Tensor, items: Tensor) -> Linearization:
+        """Cost, gradient and Gauss-Newton Hessian at poses [b, 4, 4]; see `Problem.linearize`."""
+        return self.image.linearize(x, items) + self.prior.linearize(x)
+
+    def retract(self, x: Tensor, delta: Tensor) -> Tensor:
+        """Poses [b, 4, 4] moved along the tangent [b, 6] of `se3.perturb`, about the centroid."""
+        return self.image.retract(x, delta)
+
+
+def apply(transforms: Tensor, points: Tensor) -> Tensor:
+    """Where transforms [..., 4, 4] take points [N, 3]: [..., N, 3]."""
+    return points @ transforms[..., :3, :3].mT + transforms[..., None, :3, 3]
+
+
+def point_jacobian(camera_from_world: Tensor, points_world: Tensor, isocentre_world: Tensor) -> Tensor:
+    """How points [N, 3] move in the camera along the tangent of `se3.perturb`: [..., N, 3, 6]."""
+    arms = apply(camera_from_world, points_world) - apply(camera_from_world, isocentre_world[None])
+    turning = -se3.hat(arms)
+    return torch.cat([turning, torch.eye(3, dtype=arms.dtype).expand_as(turning)], dim=-1)

@@ -1,0 +1,201 @@
+"""How far a registered pose can be relied on: the error to expect, and reasons to doubt it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import UsageError
+from ..geometry import se3
+from ..similarity import JointSimilarity, SimilarityConfig, SimilarityTerm
+from ..volumes import Volume, target_points
+from .result import StageResult
+
+# Thickness of tissue that shows that the CT covers a pixel, as a line integral: half a centimetre of water.
+_COVERED = 0.1
+# Below this many points in view, the error is expected at all of them.
+_FEW_POINTS = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConfidenceConfig:
+    """When a result is doubtful, and where and how its error is expected.
+
+    Attributes:
+        pixels: longer side of the image on which a result is checked [px]: fine enough for edges, coarse
+            enough to average out noise.
+        window_px: side of the window for local standardisation in that check [px], odd.
+        edges_below: local correlation of the two images' gradients, in that check, below which a result is
+            doubtful.
+        rival_above: share of that correlation which another pose, one that the search found too, may reach.
+        rival_mm: distance from which a pose is another one, at the points where errors are expected [mm].
+        overlap_below: share of the X-ray in use that the CT must cover.
+        expected_error_above_mm: expected error above which a result is doubtful [mm].
+        points: number of points, of bone where the CT shows any, at which errors are expected.
+        tile_px: side of the squares of the last stage's image that err independently [px].
+        error_factor: how much larger errors are than these squares' scatter says; a fit to errors measured.
+    """
+
+    pixels: int = 64
+    window_px: int = 9
+    edges_below: float = 0.4
+    rival_above: float = 0.9
+    rival_mm: float = 10.0
+    overlap_below: float = 0.25
+    expected_error_above_mm: float = 4.0
+    points: int = 200
+    tile_px: int = 16
+    error_factor: float = 1.5
+
+    def __post_init__(self) -> None:
+        if self.pixels < 8 or self.points < 1 or self.tile_px < 1:
+            raise UsageError("confidence needs pixels >= 8, points >= 1 and tile_px >= 1")
+        if self.window_px < 3 or self.window_px % 2 == 0:
+            raise UsageError(f"confidence's window_px must be odd and at least 3, not {self.window_px}")
+        if not (self.expected_error_above_mm > 0 and self.rival_mm > 0 and self.error_factor > 0):
+            raise UsageError("confidence's expected_error_above_mm, rival_mm and error_factor must be positive")
+
+    @property
+    def similarity(self) -> SimilarityConfig:
+        """What the check compares."""
+        return SimilarityConfig(terms=(SimilarityTerm(image="gradient", window_px=self.window_px),))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Confidence:
+    """What is known about a result besides its pose.
+
+    Attributes:
+        covariance: [6, 6] float64 of the tangent (rotation [rad], translation [mm]) about the centre of the
+            CT, in the first camera's axes.
+        expected_error_mm: root mean square distance between where the points in view are and where the pose
+            puts them [mm], as the covariance says; it holds only if there is no doubt.
+        expected_error_by_axis_mm: the same along the first camera's x, y and z (depth) [mm].
+        expected_rotation_deg: root mean square angle [deg].
+        edges: local correlation of X-ray and DRR gradients; 1 is a perfect match.
+        rival: the same of the best other pose that was found, None if there was none.
+        overlap: share of the X-ray in use that the CT covers.
+        doubts: reasons why the result is doubtful, for people to read.
+    """
+
+    covariance: Tensor
+    expected_error_mm: float
+    expected_error_by_axis_mm: tuple[float, float, float]
+    expected_rotation_deg: float
+    edges: float
+    rival: float | None
+    overlap: float
+    doubts: tuple[str, ...]
+
+
+def assess(
+    trace: list[StageResult], check: JointSimilarity, volume: Volume, config: ConfidenceConfig
+) -> Confidence:
+    """Look at a result from every side.
+
+    The covariance is the sandwich H⁻¹ M H⁻¹ (Huber 1967; White 1982; by clusters, Liang & Zeger 1986) with
+    M the scatter of what single tiles of the image contribute to the gradient: unlike the inverse Hessian it
+    does not take neighbouring pixels, which err alike, for independent.
+
+    Args:
+        trace: the stages that led to the result.
+        check: the X-rays as `config.pixels` and `config.similarity` say, with all refinements of the last stage.
+        volume: the CT.
+        config: thresholds.
+    """
+    last = trace[-1]
+    point = last.solution.x[last.best : last.best + 1]
+    poses = check.cameras_from_world(point)[0]
+    points = _points_in_view(volume, last.problem, poses, config)
+    covariance = config.error_factor**2 * _covariance(last, config.tile_px)
+    by_axis_mm = _spread_mm(covariance, points, poses[0], volume)
+    edges = float(check.correlation(point)[0])
+    rival = _rival(trace, check, points, poses[0], config)
+    overlap = _overlap(check, point)
+    error_mm = float(by_axis_mm.norm())
+    x_mm, y_mm, depth_mm = by_axis_mm.tolist()
+    return Confidence(
+        covariance=covariance,
+        expected_error_mm=error_mm,
+        expected_error_by_axis_mm=(x_mm, y_mm, depth_mm),
+        expected_rotation_deg=float(covariance.diagonal()[:3].sum().sqrt().rad2deg()),
+        edges=edges,
+        rival=rival,
+        overlap=overlap,
+        doubts=tuple(_doubts(edges, rival, overlap, error_mm, config)),
+    )
+
+
+def _covariance(last: StageResult, tile_px: int) -> Tensor:
+    """[6, 6]; what was refined besides the pose is accounted for, and left out."""
+    point = last.solution.x[last.best : last.best + 1]
+    at = last.problem.linearize(point, torch.zeros(1, dtype=torch.long))
+    inverse = torch.linalg.pinv(at.hessian[0], hermitian=True)
+    tiles = last.problem.tile_gradients(point, tile_px)[0]
+    scatter = tiles.mT @ tiles
+    return (inverse @ scatter @ inverse)[:6, :6]
+
+
+def _points_in_view(
+    volume: Volume, problem: JointSimilarity, poses: Tensor, config: ConfidenceConfig
+) -> Tensor:
+    """[N, 3] in the world: where errors matter, as far as some X-ray shows it."""
+    structures = problem.views[0].projector.structures
+    points = target_points(volume, config.points, structures, generator=np.random.default_rng(0))
+    seen = torch.zeros(len(points), dtype=torch.bool)
+    for view, pose in zip(problem.views, poses, strict=True):
+        camera = view.projector.camera
+        pixels = camera.project(points, pose)
+        last_pixel = pixels.new_tensor([camera.width - 0.5, camera.height - 0.5])
+        seen |= ((pixels > -0.5) & (pixels < last_pixel)).all(dim=1)
+    return points[seen] if int(seen.sum()) >= _FEW_POINTS else points
+
+
+def _spread_mm(covariance: Tensor, points: Tensor, pose: Tensor, volume: Volume) -> Tensor:
+    """Root mean square displacement of the points along the camera's axes [3]."""
+    isocentre = torch.as_tensor(volume.isocentre_world, dtype=torch.float64)
+    lever = (points - isocentre) @ pose[:3, :3].T
+    # A small turn w moves a point by w x lever = -hat(lever) w.
+    motion = torch.cat([-se3.hat(lever), torch.eye(3, dtype=torch.float64).expand(len(lever), 3, 3)], dim=2)
+    return (motion @ covariance @ motion.mT).diagonal(dim1=1, dim2=2).mean(0).clamp(min=0).sqrt()
+
+
+def _rival(
+    trace: list[StageResult], check: JointSimilarity, points: Tensor, pose: Tensor, config: ConfidenceConfig
+) -> float | None:
+    """Highest correlation of a pose elsewhere, among those that a stage started from several ended at."""
+    several = [stage for stage in trace if len(stage.solution.x) > 1]
+    if not several:
+        return None
+    found = several[-1].solution.x
+    here = points @ pose[:3, :3].T + pose[:3, 3]
+    there = points @ found[:, :3, :3].mT + found[:, None, :3, 3]
+    elsewhere = (there - here).norm(dim=-1).mean(-1) > config.rival_mm
+    if not elsewhere.any():
+        return None
+    return float(check.correlation(check.start(found[elsewhere])).max())
+
+
+def _overlap(check: JointSimilarity, point: Tensor) -> float:
+    covered = [
+        float((view.weight * (image[0] > _COVERED)).sum()) for view, image in zip(check.views, check.images(point))
+    ]
+    return sum(covered) / max(sum(float(view.weight.sum()) for view in check.views), 1e-6)
+
+
+def _doubts(
+    edges: float, rival: float | None, overlap: float, error_mm: float, config: ConfidenceConfig
+) -> Iterator[str]:
+    # Comparisons are negated so that what is not a number counts as doubt.
+    if not edges >= config.edges_below:
+        yield f"X-ray and CT hardly match: their edges correlate by {edges:.2f}, below {config.edges_below:g}"
+    if rival is not None and rival > config.rival_above * edges:
+        yield f"another pose matches about as well: edges correlate by {rival:.2f} there, {edges:.2f} here"
+    if not overlap >= config.overlap_below:
+        yield f"the CT covers only {overlap:.0%} of the X-ray"
+    if not error_mm <= config.expected_error_above_mm:
+        yield f"the expected error is {error_mm:.1f} mm, above {config.expected_error_above_mm:g} mm"

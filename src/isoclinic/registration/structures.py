@@ -1,0 +1,341 @@
+"""One pose for each structure: bones that moved relative to each other since the CT."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from scipy.stats import qmc
+from torch import Tensor
+
+from ..errors import InputError, UsageError
+from ..geometry import as_poses, se3
+from ..rendering import RenderConfig
+from ..similarity import JointSimilarity, SimilarityConfig, SimilarityTerm
+from ..solver import LMConfig, Solution, Status, levenberg_marquardt
+from ..volumes import PreprocessConfig, Volume, XRay
+from ._fixed import FixedImage
+from ._structures_model import MovingStructure, Scene, Structure, pixel_at_mm
+from ._structures_prior import LikelyMotion, MotionPrior, apply, point_jacobian
+from .config import Stage
+from .result import StageResult
+
+_FIRST = SimilarityConfig(terms=(SimilarityTerm(window_px=9),))
+_SECOND = SimilarityConfig(terms=(SimilarityTerm(window_px=9), SimilarityTerm(image="gradient", window_px=9)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class StructuresConfig:
+    """How structures are registered one by one.
+
+    Attributes:
+        preprocess: from detector values to line integrals and weights.
+        stages: resolutions, coarse to fine; the structures take turns at each.
+        candidates: poses around the overall one that are looked at for every structure, at the first stage.
+        rotation_deg: their reach in each direction about the structure's centroid [deg].
+        translation_mm: their reach along each axis [mm].
+        starts: best candidates that are optimised, besides the overall pose.
+        rounds: how often the structures take turns at the first stage; at later ones they do once.
+        margin_mm: how far beyond a structure's outline the X-ray is compared [mm].
+        halo_mm: how far beyond its labels, and not nearer to another one, a structure may reach: voxels it
+            fills in part, and outlines drawn too tight [mm].
+        soft_tissue_hu: Hounsfield units of what takes the place of a structure that moved.
+        expected_motion_mm: standard deviation, along each axis, of how far a point of a structure has moved.
+            Decides what the X-ray does not show, which is depth above all [mm].
+        expected_motion_share: how much a motion of that size must improve the similarity, in its own units,
+            to be believed. Less trusts the X-ray more.
+        max_step_mm: longest single step, in millimetres of an average point of the structure.
+        doubtful_below: final local correlation below which a result is doubtful.
+        least_visible: share of a structure that the X-ray must show; one less visible keeps the overall pose.
+        backend: where to render; see `RenderConfig`.
+
+    Raises:
+        UsageError: no stage, or a number that is not positive.
+    """
+
+    preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
+    stages: tuple[Stage, ...] = (
+        Stage(pixels=64, similarity=_FIRST, keep=3),
+        Stage(pixels=128, similarity=_SECOND),
+    )
+    candidates: int = 64
+    rotation_deg: float = 8.0
+    translation_mm: float = 8.0
+    starts: int = 6
+    rounds: int = 2
+    margin_mm: float = 10.0
+    halo_mm: float = 3.0
+    soft_tissue_hu: float = 40.0
+    expected_motion_mm: float = 5.0
+    expected_motion_share: float = 0.002
+    max_step_mm: float = 10.0
+    doubtful_below: float = 0.6
+    least_visible: float = 0.25
+    backend: Literal["auto", "cpu", "cuda", "reference"] = "auto"
+
+    def __post_init__(self) -> None:
+        if not self.stages:
+            raise UsageError("structures need at least one stage")
+        for name in ("starts", "rounds", "expected_motion_mm", "expected_motion_share", "max_step_mm"):
+            if not getattr(self, name) > 0:
+                raise UsageError(f"{name} must be positive, not {getattr(self, name)}")
+        for name in ("candidates", "rotation_deg", "translation_mm", "margin_mm", "halo_mm"):
+            if not getattr(self, name) >= 0:
+                raise UsageError(f"{name} must not be negative, not {getattr(self, name)}")
+
+    def solver(self, stage: Stage, length_mm: float) -> LMConfig:
+        """Settings of the solver in one stage; the structure's rotations are scaled by `length_mm`."""
+        return LMConfig(
+            max_steps=stage.max_steps,
+            step_scale=(1 / length_mm,) * 3 + (1.0,) * 3,
+            max_step=self.max_step_mm,
+            step_tolerance=0.03,
+            decrease_tolerance=1e-4,
+            step_deviation_tolerance=0.0,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class StructureResult:
+    """Where one structure is.
+
+    Attributes:
+        structure: its labels or names.
+        camera_from_world: [4, 4] float64: the pose of the CT, world RAS in mm, as if all of it had moved with
+            this structure.
+        overall_camera_from_world: [4, 4], the pose of everything else.
+        centroid_world: [3] [mm], of the structure in the CT.
+        status: how far to rely on it; `doubtful` where the images do not match or hardly show the structure.
+        similarity: local correlation around the structure, in the last stage; 1 is a perfect match, NaN where
+            it was not registered.
+        visible: share of the structure that the X-ray shows, at the overall pose.
+        covariance: [6, 6] of the tangent (rotation [rad], translation [mm]) about the centroid, in camera
+            axes: what X-ray and expected motion together leave open.
+        expected_error_mm: root mean square of a point's error that the covariance means: across the beam, and
+            in depth.
+        trace: its turns in the order they ran; empty where it was not registered.
+        seconds: wall time of its turns.
+    """
+
+    structure: Structure
+    camera_from_world: Tensor
+    overall_camera_from_world: Tensor
+    centroid_world: Tensor
+    status: Status
+    similarity: float
+    visible: float
+    covariance: Tensor
+    expected_error_mm: tuple[float, float]
+    trace: tuple[StageResult, ...]
+    seconds: float
+
+    @property
+    def name(self) -> str:
+        """For people to read."""
+        return "+".join(map(str, self.structure))
+
+    @property
+    def rotation_deg(self) -> float:
+        """Angle by which the structure turned relative to the rest."""
+        return float(se3.rotation_angle_deg(self.overall_camera_from_world, self.camera_from_world))
+
+    @property
+    def translation_mm(self) -> Tensor:
+        """[3]: how its centroid moved relative to the rest, right, down and away in the image."""
+        change = self.camera_from_world - self.overall_camera_from_world
+        return change[:3, :3] @ self.centroid_world + change[:3, 3]
+
+    @property
+    def world_from_structure(self) -> Tensor:
+        """[4, 4]: from where the structure was in the CT to where it is in the CT's world now."""
+        return se3.inverse(self.overall_camera_from_world) @ self.camera_from_world
+
+
+_DEFAULT = StructuresConfig()
+
+
+def register_structures(
+    volume: Volume,
+    xray: XRay,
+    overall_pose: Any,
+    structures: Sequence[int | str | Sequence[int | str]],
+    config: StructuresConfig = _DEFAULT,
+) -> tuple[StructureResult, ...]:
+    """Find where each of several structures is, starting from the pose of the CT as a whole.
+
+    Each is compared as part of the whole picture: its own radiograph moves before that of everything else,
+    the other structures where they were found last. One view hardly shows depth; what it leaves open is
+    settled by `config.expected_motion_mm`.
+
+    Args:
+        volume: the CT with its label map.
+        xray: the X-ray with its camera.
+        overall_pose: camera_from_world [4, 4] of the CT as a whole, such as `register` finds; of everything
+            that is not among `structures`.
+        structures: labels or names; several in one tuple move as one.
+        config: the schedule and all else.
+
+    Returns:
+        One result per structure, in their order. Never raises for want of convergence: see `status`.
+
+    Raises:
+        InputError: an X-ray that is masked out entirely, or an overall pose that is not one rigid motion.
+        UsageError: no structures, one that is unknown, empty or named twice, a volume without labels, or a
+            backend that is not there.
+    """
+    overall = as_poses(overall_pose, "overall_pose").detach().cpu()
+    if len(overall) != 1:
+        raise InputError(f"overall_pose must be one pose [4, 4], not {len(overall)}")
+    groups = tuple((each,) if isinstance(each, int | str) else tuple(each) for each in structures)
+    _check_apart(volume, groups)
+    moving = tuple(
+        MovingStructure.of(volume, group, halo_mm=config.halo_mm, soft_tissue_hu=config.soft_tissue_hu)
+        for group in groups
+    )
+    fixed = FixedImage.of(xray, config.preprocess)
+    run = _Run(volume=volume, fixed=fixed, overall=overall[0], moving=moving, config=config)
+    for stage in config.stages:
+        run.take_turns(stage)
+    return tuple(run.conclude(index) for index in range(len(moving)))
+
+
+def _check_apart(volume: Volume, groups: tuple[Structure, ...]) -> None:
+    if not all(groups) or not groups:
+        raise UsageError("name at least one structure to register")
+    names = [name for group in groups for name in group]
+    labels = [next((k for k, v in volume.label_names.items() if v == name), name) for name in names]
+    twice = [str(name) for name, label in zip(names, labels, strict=True) if labels.count(label) > 1]
+    if twice:
+        raise UsageError(f"a structure can have one pose only, but these are named twice: {', '.join(twice)}")
+
+
+class _Run:
+    """Poses so far, and how they were found."""
+
+    def __init__(
+        self,
+        *,
+        volume: Volume,
+        fixed: FixedImage,
+        overall: Tensor,
+        moving: tuple[MovingStructure, ...],
+        config: StructuresConfig,
+    ) -> None:
+        self._volume, self._fixed, self._overall = volume, fixed, overall
+        self._moving, self._config = moving, config
+        self._visible = [each.visible(fixed, overall) for each in moving]
+        self._poses = [overall for _ in moving]
+        self._starts = [overall.new_zeros(0, 4, 4) for _ in moving]
+        self._traces: list[list[StageResult]] = [[] for _ in moving]
+
+    def take_turns(self, stage: Stage) -> None:
+        """One stage of every structure, those that attenuate most first."""
+        config, fixed = self._config, self._fixed.at(stage.pixels)
+        isocentre = torch.as_tensor(self._volume.isocentre_world, dtype=torch.float64)
+        pixel_mm = pixel_at_mm(fixed.camera, self._overall, isocentre)
+        render = RenderConfig(
+            method="trilinear", voxel_mm=stage.voxel_per_pixel * pixel_mm, backend=config.backend
+        )
+        scene = Scene(self._volume, self._moving, fixed, self._overall, self._poses, render)
+        first = stage is config.stages[0]
+        order = sorted(range(len(self._moving)), key=scene.contrast, reverse=True)
+        for turn in range(config.rounds if first else 1):
+            for index in order:
+                if self._visible[index] >= config.least_visible:
+                    self._take_turn(index, stage, scene, pixel_mm, search=first and turn == 0)
+
+    def _take_turn(self, index: int, stage: Stage, scene: Scene, pixel_mm: float, *, search: bool) -> None:
+        began = time.perf_counter()
+        margin_px = math.ceil(self._config.margin_mm / pixel_mm)
+        similarity = scene.similarity(index, margin_px, stage.similarity)
+        if similarity is None:
+            return
+        view = JointSimilarity(views=(similarity,), view_from_first=torch.eye(4, dtype=torch.float64)[None])
+        problem = LikelyMotion(image=view, prior=self._prior(index))
+        # A coarse stage that was led astray must not decide.
+        starts = torch.cat([self._overall[None], self._starts[index]])
+        if search and self._config.candidates:
+            starts = torch.cat([starts, self._search(index, view)])
+        solver = self._config.solver(stage, self._moving[index].length_mm)
+        solution = levenberg_marquardt(problem, starts, solver)
+        best = int(solution.cost.argsort()[0])  # NaN comes last, unlike with argmin
+        self._poses[index] = solution.x[best]
+        self._starts[index] = self._distinct(index, solution, pixel_mm / 2)[: stage.keep]
+        scene.move(index, self._poses[index])
+        self._traces[index].append(
+            StageResult(
+                name=f"{scene.camera.width} x {scene.camera.height} px",
+                problem=view,
+                solution=solution,
+                correlation=view.correlation(solution.x),
+                best=best,
+                seconds=time.perf_counter() - began,
+            )
+        )
+
+    def _search(self, index: int, view: JointSimilarity) -> Tensor:
+        """Poses around the overall one that correlate best [<= starts, 4, 4]."""
+        config = self._config
+        reach = np.repeat([np.deg2rad(config.rotation_deg), config.translation_mm], 3)
+        # Halton's sequence fills evenly whatever its length, and is the same every time.
+        tangents = (2 * qmc.Halton(6, scramble=False).random(config.candidates + 1)[1:] - 1) * reach
+        centroid = self._moving[index].centroid_world
+        poses = se3.perturb(self._overall, torch.from_numpy(tangents), centroid)
+        return poses[view.correlation(poses).argsort(descending=True)[: config.starts]]
+
+    def _distinct(self, index: int, solution: Solution, apart_mm: float) -> Tensor:
+        """Poses [K, 4, 4], lowest cost first, none within `apart_mm` of a better one."""
+        points = apply(solution.x, self._moving[index].points_world)
+        chosen: list[int] = []
+        for candidate in solution.cost.argsort().tolist():
+            distances = (points[candidate] - points[chosen]).square().sum(-1).mean(-1).sqrt()
+            if (distances > apart_mm).all():
+                chosen.append(candidate)
+        return solution.x[chosen]
+
+    def _prior(self, index: int) -> MotionPrior:
+        return MotionPrior(
+            overall=self._overall,
+            points_world=self._moving[index].points_world,
+            centroid_world=self._moving[index].centroid_world,
+            deviation_mm=self._config.expected_motion_mm,
+            share=self._config.expected_motion_share,
+        )
+
+    def conclude(self, index: int) -> StructureResult:
+        """What is known of one structure."""
+        each, pose, trace = self._moving[index], self._poses[index], self._traces[index]
+        similarity, status = math.nan, Status.DOUBTFUL
+        hessian = self._prior(index).linearize(pose[None]).hessian[0]
+        if trace:
+            last = trace[-1]
+            hessian, similarity = last.solution.hessian[last.best], last.similarity
+            status = last.solution.status[last.best]
+            if status is not Status.DIVERGED and not similarity >= self._config.doubtful_below:
+                status = Status.DOUBTFUL
+        # What the expected motion costs says what any cost means: half of `share` is one standard deviation.
+        covariance = self._config.expected_motion_share * torch.linalg.pinv(hessian, hermitian=True)
+        return StructureResult(
+            structure=each.structure,
+            camera_from_world=pose,
+            overall_camera_from_world=self._overall,
+            centroid_world=each.centroid_world,
+            status=status,
+            similarity=similarity,
+            visible=self._visible[index],
+            covariance=covariance,
+            expected_error_mm=_expected_error_mm(each, pose, covariance),
+            trace=tuple(trace),
+            seconds=sum(turn.seconds for turn in trace),
+        )
+
+
+def _expected_error_mm(each: MovingStructure, pose: Tensor, covariance: Tensor) -> tuple[float, float]:
+    jacobian = point_jacobian(pose, each.points_world, each.centroid_world)
+    variance = (jacobian @ covariance @ jacobian.mT).diagonal(dim1=-2, dim2=-1).mean(dim=0)
+    return math.sqrt(float(variance[:2].sum())), math.sqrt(float(variance[2]))

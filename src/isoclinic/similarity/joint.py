@@ -1,0 +1,236 @@
+"""Several X-rays of one patient, one pose; on demand, geometry that gives way within bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from ..geometry import Camera, se3, so3
+from ..rendering import intrinsics_jacobian
+from ..solver import Linearization
+from .image_similarity import ImageSimilarity
+from .refinement import IntrinsicsRefinement, ViewRefinement, refined_camera
+
+# Noise that the priors are weighed against: variance of a residual over the number of independent ones. At
+# the right pose simulated X-rays, noise, tools and all, cost about 0.02, half a variance of 0.04; 128 x 128
+# pixels hold some 1000 independent windows.
+_NOISE = 4e-5
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class JointSimilarity:
+    """The solver's problem: V X-rays against DRRs of one volume; the cost is the mean of theirs.
+
+    Every view counts alike, however many of its pixels are masked.
+
+    A point is [4 + R, 4]: the pose of the first camera, then R rows of refined values, each three numbers and
+    a zero. Two rows for every view after the first (`ViewRefinement.bounds`: a turn about the isocentre and a
+    shift, in that camera's axes, after the pose that follows from the first camera's), if these are refined;
+    then one row for every view (`IntrinsicsRefinement.bounds`), if these are.
+
+    The tangent [6 + 3 R] is that of `se3.perturb` for the first camera, then changes of the values. The same
+    motion of the patient in another camera's axes is the tangent turned by the rotation between the two:
+    A T(c) exp(x) T(-c) A^-1 = T(A c) exp(y) T(-A c), y being x with both halves turned by A's rotation.
+
+    Attributes:
+        views: similarity of every X-ray, all with one isocentre.
+        view_from_first: [V, 4, 4] float64, from the first camera's frame to each camera's.
+        refine_views: bounds for how the other views lie.
+        refine_intrinsics: bounds for the intrinsics.
+    """
+
+    views: tuple[ImageSimilarity, ...]
+    view_from_first: Tensor
+    refine_views: ViewRefinement = field(default_factory=ViewRefinement)
+    refine_intrinsics: IntrinsicsRefinement = field(default_factory=IntrinsicsRefinement)
+
+    @cached_property
+    def bounds(self) -> Tensor:
+        """Largest absolute refined values [R, 3]."""
+        rows = self.refine_views.bounds * (len(self.views) - 1) if self.refine_views.on else ()
+        rows += self.refine_intrinsics.bounds * len(self.views) if self.refine_intrinsics.on else ()
+        return torch.tensor(rows, dtype=torch.float64).reshape(-1, 3)
+
+    def start(self, x: Tensor) -> Tensor:
+        """Points [B, 4 + R, 4] from those of a problem that refines no more; new values begin at 0."""
+        missing = 4 + len(self.bounds) - x.shape[1]
+        return torch.cat([x, x.new_zeros(len(x), missing, 4)], dim=1)
+
+    def step_scale(self, length_mm: float) -> tuple[float, ...]:
+        """Change of each parameter that moves the image like a millimetre, `length_mm` from the isocentre."""
+        rows = [(1 / length_mm,) * 3, (1.0,) * 3]
+        if self.refine_views.on:
+            rows += rows * (len(self.views) - 1)
+        if self.refine_intrinsics.on:
+            rows += [(1 / view.projector.camera.sdd_mm, 1.0, 1.0) for view in self.views]
+        return tuple(scale for row in rows for scale in row)
+
+    def cameras_from_world(self, x: Tensor) -> Tensor:
+        """Poses of all cameras [b, V, 4, 4] at the points [b, 4 + R, 4]."""
+        poses = self.view_from_first @ x[:, None, :4]
+        if self.refine_views.on:
+            turn, shift = self._view_values(x).unbind(2)
+            rotation, centre = so3.exp(turn), _apply(poses[:, 1:], self._isocentre_world)
+            moved = centre + shift - (rotation @ centre[..., None])[..., 0]
+            poses = torch.cat([poses[:, :1], se3.rigid(rotation, moved) @ poses[:, 1:]], dim=1)
+        return poses
+
+    def cameras(self, x: Tensor, nominal: tuple[Camera, ...]) -> tuple[Camera, ...]:
+        """Cameras of one point [4 + R, 4]: the nominal ones, at whatever resolution, with its intrinsics."""
+        if not self.refine_intrinsics.on:
+            return nominal
+        values = self._intrinsics_values(x[None])[0]
+        return tuple(refined_camera(camera, row) for camera, row in zip(nominal, values, strict=True))
+
+    def linearize(self, x: Tensor, items: Tensor) -> Linearization:
+        """Cost, gradient and Gauss-Newton Hessian at the points [b, 4 + R, 4]; see `Problem.linearize`.
+
+        A value at its bound that the cost pushes against it is held: as if it were no parameter.
+        """
+        at = self.linearize_freely(x)
+        return self._held(x, at) if len(self.bounds) else at
+
+    def linearize_freely(self, x: Tensor) -> Linearization:
+        """The same with no value held."""
+        parts = [
+            _along(view.linearize_images(*rendered), chain)
+            for view, rendered, chain in zip(self.views, self._rendered(x), self._chains(x), strict=True)
+        ]
+        total = sum(parts[1:], start=parts[0])
+        mean = Linearization(*(part / len(parts) for part in (total.cost, total.gradient, total.hessian)))
+        return mean + self._prior(x) if len(self.bounds) else mean
+
+    def retract(self, x: Tensor, delta: Tensor) -> Tensor:
+        """Points [b, 4 + R, 4] moved along the tangent [b, 6 + 3 R], values no further than their bounds."""
+        first = se3.perturb(x[:, :4], delta[:, :6], self._isocentre_world)
+        values = x[:, 4:, :3] + delta[:, 6:].unflatten(1, self.bounds.shape)
+        values = torch.minimum(torch.maximum(values, -self.bounds), self.bounds)
+        return torch.cat([first, torch.cat([values, x[:, 4:, 3:]], dim=2)], dim=1)
+
+    def tile_gradients(self, x: Tensor, tile_px: int) -> Tensor:
+        """What tiles of the images contribute to the cost's gradient: [b, T, 6 + 3 R], float64.
+
+        See `ImageSimilarity.tile_gradients`. A prior is one more observation of its value: the last 3 R rows
+        hold what size of gradient is to be expected of each, one deviation from where it is least.
+        """
+        tiles = [
+            view.tile_images(*rendered, tile_px) @ chain / len(self.views)
+            for view, rendered, chain in zip(self.views, self._rendered(x), self._chains(x), strict=True)
+        ]
+        priors = x.new_zeros(3 * len(self.bounds), 6 + 3 * len(self.bounds))
+        priors[:, 6:] = (_NOISE * self._prior_curvature).sqrt().diag()
+        return torch.cat([*tiles, priors.expand(len(x), *priors.shape)], dim=1)
+
+    def images(self, x: Tensor) -> list[Tensor]:
+        """Line integrals [b, H, W] in every view."""
+        return [
+            torch.cat([view.projector.image(pose, camera) for pose, camera in placed])
+            for view, placed in zip(self.views, self._placed(x), strict=True)
+        ]
+
+    def correlation(self, x: Tensor) -> Tensor:
+        """Mean over views of their correlation [b]; see `ImageSimilarity.correlation`."""
+        pairs = zip(self.views, self.images(x), strict=True)
+        return torch.stack([view.correlate_images(image) for view, image in pairs]).mean(dim=0)
+
+    @property
+    def _isocentre_world(self) -> Tensor:
+        return self.views[0].projector.isocentre_world
+
+    def _view_values(self, x: Tensor) -> Tensor:
+        """[b, V - 1, 2, 3]."""
+        others = len(self.views) - 1
+        return x[:, 4 : 4 + 2 * others, :3].unflatten(1, (others, 2))
+
+    def _intrinsics_values(self, x: Tensor) -> Tensor:
+        """[b, V, 3]."""
+        return x[:, -len(self.views) :, :3]
+
+    def _placed(self, x: Tensor) -> Iterator[list[tuple[Tensor, Camera]]]:
+        """Of every view: poses [b', 4, 4] that one camera sees, in the order of the items."""
+        poses = self.cameras_from_world(x)
+        for index, view in enumerate(self.views):
+            camera = view.projector.camera
+            if self.refine_intrinsics.on:
+                values = self._intrinsics_values(x)[:, index]
+                pairs = zip(poses[:, index].split(1), values, strict=True)
+                yield [(pose, refined_camera(camera, value)) for pose, value in pairs]
+            else:
+                yield [(poses[:, index], camera)]
+
+    def _rendered(self, x: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Of every view: images and their derivatives along its pose and, if refined, intrinsics."""
+        for view, placed in zip(self.views, self._placed(x), strict=True):
+            parts = []
+            for pose, camera in placed:
+                image, jacobian = view.projector.image_and_jacobian(pose, camera)
+                if self.refine_intrinsics.on:
+                    centre = _apply(pose, self._isocentre_world)
+                    extra = intrinsics_jacobian(jacobian, camera, centre)
+                    jacobian = torch.cat([jacobian, extra], dim=1)
+                parts.append((image, jacobian))
+            images, jacobians = zip(*parts, strict=True)
+            yield (images[0], jacobians[0]) if len(parts) == 1 else (torch.cat(images), torch.cat(jacobians))
+
+    def _chains(self, x: Tensor) -> Tensor:
+        """Derivative [V, b, 6 or 9, 6 + 3 R] of every view's own parameters by the joint ones."""
+        count, own = len(self.views), 9 if self.refine_intrinsics.on else 6
+        chains = x.new_zeros(count, len(x), own, 6 + 3 * len(self.bounds))
+        rotation, identity = self.view_from_first[:, None, :3, :3], torch.eye(3, dtype=x.dtype)
+        chains[:, :, :3, :3] = rotation
+        chains[:, :, 3:6, 3:6] = rotation
+        if self.refine_views.on:
+            turn = self._view_values(x)[:, :, 0].transpose(0, 1)
+            chains[1:, :, :3, :3] = so3.exp(turn) @ rotation[1:]
+            for index in range(1, count):
+                chains[index, :, :3, 6 * index : 6 * index + 3] = _turning_by(turn[index - 1])
+                chains[index, :, 3:6, 6 * index + 3 : 6 * index + 6] = identity
+        if self.refine_intrinsics.on:
+            for index, first in enumerate(range(chains.shape[-1] - 3 * count, chains.shape[-1], 3)):
+                chains[index, :, 6:, first : first + 3] = identity
+        return chains
+
+    @property
+    def _prior_curvature(self) -> Tensor:
+        """[3 R]: of a Gaussian whose deviation is half the bound; 0 where nothing may change."""
+        deviation = self.bounds.flatten() / 2
+        return torch.where(deviation > 0, _NOISE / deviation.square(), 0.0)
+
+    def _prior(self, x: Tensor) -> Linearization:
+        values, curvature = x[:, 4:, :3].flatten(1), self._prior_curvature
+        slope = torch.cat([x.new_zeros(len(x), 6), curvature * values], dim=1)
+        diagonal = torch.cat([curvature.new_zeros(6), curvature]).expand_as(slope)
+        return Linearization(0.5 * (curvature * values.square()).sum(1), slope, diagonal.diag_embed())
+
+    def _held(self, x: Tensor, at: Linearization) -> Linearization:
+        values, slope = x[:, 4:, :3].flatten(1), at.gradient[:, 6:]
+        limit = self.bounds.flatten()
+        held = (values >= limit) & (slope <= 0) | (values <= -limit) & (slope >= 0)
+        free = torch.cat([held.new_ones(len(x), 6), ~held], dim=1)
+        hessian = at.hessian * (free[:, :, None] & free[:, None, :]) + (~free).diag_embed()
+        return replace(at, gradient=at.gradient * free, hessian=hessian)
+
+
+def _along(at: Linearization, chain: Tensor) -> Linearization:
+    """The same in parameters [Q] of which `chain` [b, P, Q] is the derivative of its own."""
+    gradient = (chain.mT @ at.gradient[..., None])[..., 0]
+    return Linearization(at.cost, gradient, chain.mT @ at.hessian @ chain)
+
+
+def _turning_by(rotation_vector: Tensor) -> Tensor:
+    """[..., 3, 3]: the turn [rad] that a change of a rotation vector [..., 3] adds to its rotation.
+
+    It is the left Jacobian of SO(3), which is also what turns velocity into translation in `se3.exp`.
+    """
+    axes = torch.eye(3, dtype=rotation_vector.dtype).expand(*rotation_vector.shape[:-1], 3, 3)
+    screws = torch.cat([rotation_vector[..., None, :].expand_as(axes), axes], dim=-1)
+    return se3.exp(screws)[..., :3, 3].mT
+
+
+def _apply(transforms: Tensor, point: Tensor) -> Tensor:
+    """[..., 3]: where [..., 4, 4] take a point [3]."""
+    return transforms[..., :3, :3] @ point + transforms[..., :3, 3]
