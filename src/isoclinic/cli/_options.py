@@ -42,7 +42,7 @@ class RegistrationOptions(RegistrationConfig):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StructuresOptions(StructuresConfig):
-    """`StructuresConfig` without what the registration of the whole CT says already; stages in a TOML file."""
+    """`StructuresConfig` without what the CT's registration says already; stages in a TOML file."""
 
     stages: Suppress[tuple[Stage, ...]] = StructuresConfig.stages
     preprocess: Suppress[PreprocessConfig] = dataclasses.field(default_factory=PreprocessConfig)

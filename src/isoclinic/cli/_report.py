@@ -57,8 +57,9 @@ def report_of(registered: Registered, warnings: Sequence[str], command: str) -> 
         command: that does it again.
     """
     result = registered.result
+    xrays = ", ".join(map(_name, registered.xrays))
     return Report(
-        title=f"{', '.join(_name(xray) for xray in registered.xrays)} in {registered.volume.path or 'the CT'}",
+        title=f"{xrays} in {registered.volume.path or 'the CT'}",
         status=result.status,
         reasons=result.confidence.doubts or (f"the solver stopped by {result.reason}",),
         views=[_view(registered, index) for index in range(len(registered.xrays))],
@@ -147,7 +148,9 @@ def _errors(result: RegistrationResult) -> list[ErrorRow]:
     confidence = result.confidence
     right_mm, down_mm, depth_mm = confidence.expected_error_by_axis_mm
     rows = [
-        ErrorRow(name="overall", value=confidence.expected_error_mm, note="at the bones in view, root mean square"),
+        ErrorRow(
+            name="overall", value=confidence.expected_error_mm, note="root mean square, at bones in view"
+        ),
         ErrorRow(name="right in the image", value=right_mm),
         ErrorRow(name="down in the image", value=down_mm),
         ErrorRow(name="depth", value=depth_mm, note="along the viewing direction of the first X-ray"),
@@ -168,7 +171,9 @@ def _geometry_rows(registered: Registered) -> Iterator[GeometryRow]:
     yield GeometryRow(name="CT", value=ct_text(volume), source=str(volume.path or ""))
     yield GeometryRow(name="start", value=result.initial.source)
     for xray, camera in zip(registered.xrays, result.cameras, strict=True):
-        yield GeometryRow(name="X-ray", value=f"{camera.width} x {camera.height} px", source=str(xray.path or ""))
+        yield GeometryRow(
+            name="X-ray", value=f"{camera.width} x {camera.height} px", source=str(xray.path or "")
+        )
         refined = geometry(replace(xray, camera=camera))
         for name, value in geometry(xray).items():
             source = xray.provenance.get(name, "")

@@ -121,9 +121,7 @@ def main(arguments: Sequence[str]) -> None:
         for job in jobs:
             bar.update(task, description=f"registering {job.view.name}")
             result = register(volume, job.xray, job.start, config)
-            errors_mm = [
-                _errors_mm(stage.course, job.camera_from_world, landmarks) for stage in result.trace
-            ]
+            errors_mm = [_errors_mm(stage.course, job.camera_from_world, landmarks) for stage in result.trace]
             ends = torch.stack([result.initial.camera_from_world, result.camera_from_world])
             initial_mm, final_mm = _errors_mm(ends, job.camera_from_world, landmarks)
             place = folder / job.view.name

@@ -63,8 +63,8 @@ class RegisterOptions:
         init: where to start: a pose file, a view ("ap", "pa", "left", "right": the way of the beam, or the
             side the detector is on), or "dicom" for the C-arm angles in the X-ray's header. By default
             "dicom" where there are angles, else "ap".
-        landmarks: start from landmarks instead: one file with points of the CT and of the X-ray, or two files,
-            CT first (isoclinic JSON, or .mrk.json and .fcsv of 3D Slicer). They are matched by name.
+        landmarks: start from landmarks instead: one file with points of the CT and of the X-ray, or two
+            files, CT first (isoclinic JSON, or .mrk.json and .fcsv of 3D Slicer). They are matched by name.
         views: how several X-rays lie relative to each other: a JSON file of "view_from_first" matrices, or a
             pose file for each. By default it follows from the C-arm angles in their headers.
         labels: label map of the CT, which --structures and --each-structure choose from.
@@ -180,8 +180,9 @@ def _structures(
         return ()
     names: list[tuple[int | str, ...]]
     if options.each_structure == (_ALL,):
-        labels = np.unique(volume.labels)
-        names = [(volume.label_names.get(int(label), int(label)),) for label in labels[labels > 0]]
+        assert volume.labels is not None
+        labels = np.unique(volume.labels).tolist()
+        names = [(volume.label_names.get(label, label),) for label in labels if label > 0]
     else:
         groups = (group.split("+") for group in options.each_structure)
         names = [tuple(int(name) if name.isdecimal() else name for name in group) for group in groups]
@@ -211,7 +212,7 @@ def _doubts(
     hidden = [each.name for each in structures if not each.trace]
     doubtful = [each.name for each in structures if each.trace and each.status is Status.DOUBTFUL]
     if hidden:
-        yield f"the X-ray hardly shows {', '.join(hidden)}: not registered, but left where the CT as a whole is"
+        yield f"the X-ray hardly shows {', '.join(hidden)}: left where the CT as a whole is"
     if doubtful:
         yield f"doubtful: {', '.join(doubtful)}; look at {options.output / REPORT} before using their poses"
 
@@ -282,7 +283,7 @@ def _table(options: RegisterOptions, registered: Registered) -> Table:
         table.add_row(
             "expected error",
             f"{confidence.expected_error_mm:.2f} mm",
-            f"at the bones in view: {right_mm:.2f} mm right, {down_mm:.2f} mm down, {depth_mm:.2f} mm in depth",
+            f"of bones in view: {right_mm:.2f} mm right, {down_mm:.2f} mm down, {depth_mm:.2f} mm in depth",
         )
     table.add_row("similarity", f"{result.similarity:.3f}", "local correlation; 1 is a perfect match")
     table.add_row("edges", f"{confidence.edges:.3f}", "the same of the gradients, at low resolution")

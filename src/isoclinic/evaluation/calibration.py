@@ -46,8 +46,8 @@ class Calibration:
         good: results better than 1 mm.
         flagged: how many of them are doubtful all the same.
         trusted: results that are not doubtful.
-        slope: of the line through the origin that fits true against expected errors of the trusted best; above
-            1 where errors are larger than expected. NaN where there is none.
+        slope: of the line through the origin that best fits true against expected errors of the trusted;
+            above 1 where errors are larger than expected. NaN where there is none.
         median_ratio: median of true over expected error of the trusted.
         within_twice: share of the trusted whose error is at most twice the expected.
     """
@@ -96,20 +96,20 @@ def _trusted(result: Assessed) -> bool:
 
 def _draw_expected(axes: Axes, results: Sequence[Assessed]) -> None:
     slope = calibration(results).slope
-    for doubted, style in ((False, {"color": "C0"}), (True, {"color": "C3", "marker": "x"})):
+    for doubted, name, colour, marker in ((False, "trusted", "C0", "o"), (True, "doubtful", "C3", "x")):
         chosen = [
             each
             for each in results
             if (each.status in _DOUBTED) is doubted and math.isfinite(each.expected_error_mm)
         ]
-        name = "doubtful" if doubted else "trusted"
         axes.scatter(
             [min(each.expected_error_mm, _EXPECTED_MM) for each in chosen],
             [_drawable(each.mtre_mm) for each in chosen],
             s=18,
             alpha=0.7,
             label=f"{name} ({len(chosen)})",
-            **style,
+            color=colour,
+            marker=marker,
         )
     axes.set_xscale("log")
     axes.set_yscale("log")

@@ -1,19 +1,34 @@
 """From a CT and an X-ray to a pose: where to start, where to search, coarse to fine, and the pose file."""
 
 from ..similarity import IntrinsicsRefinement, ViewRefinement
+from .confidence import ConfidenceConfig
 from .config import RegistrationConfig, Stage
 from .initialize import PRESETS, InitialPose, gantry_view, initial_pose, view
+from .landmarks import (
+    LandmarkPairs,
+    LandmarkPose,
+    pose_from_landmark_files,
+    pose_from_landmarks,
+    read_landmark_pairs,
+    read_pixel_points,
+    read_world_points,
+)
 from .pose_file import InputFile, PoseFile, read_initial_pose
 from .register import register, register_views
-from .result import RegistrationResult, StageResult
+from .result import Confidence, RegistrationResult, StageResult
 from .search import SearchConfig, SearchView, search
+from .structures import StructureResult, StructuresConfig, register_structures
 from .views import View, views_from_angles, views_from_file, views_from_poses
 
 __all__ = [
     "PRESETS",
+    "Confidence",
+    "ConfidenceConfig",
     "InitialPose",
     "InputFile",
     "IntrinsicsRefinement",
+    "LandmarkPairs",
+    "LandmarkPose",
     "PoseFile",
     "RegistrationConfig",
     "RegistrationResult",
@@ -21,12 +36,20 @@ __all__ = [
     "SearchView",
     "Stage",
     "StageResult",
+    "StructureResult",
+    "StructuresConfig",
     "View",
     "ViewRefinement",
     "gantry_view",
     "initial_pose",
+    "pose_from_landmark_files",
+    "pose_from_landmarks",
     "read_initial_pose",
+    "read_landmark_pairs",
+    "read_pixel_points",
+    "read_world_points",
     "register",
+    "register_structures",
     "register_views",
     "search",
     "view",

@@ -204,12 +204,9 @@ def _millimetres(units: Any, path: Path) -> float:
 
 def _read_fcsv(path: Path) -> Points:
     lines = _text(path).splitlines()
-    header = dict(
-        (part.strip() for part in line[1:].split("=", 1))
-        for line in lines
-        if line.startswith("#") and "=" in line
-    )
-    to_ras = np.array(_RAS_FROM[_slicer_system(header.get("CoordinateSystem"), path)])
+    entries = (line[1:].partition("=") for line in lines if line.startswith("#") and "=" in line)
+    header = {key.strip(): value.strip() for key, _, value in entries}
+    to_ras: NDArray[np.float64] = np.array(_RAS_FROM[_slicer_system(header.get("CoordinateSystem"), path)])
     columns = [column.strip() for column in header.get("columns", "").split(",")]
     missing = {"x", "y", "z", "label"} - set(columns)
     if missing:

@@ -14,8 +14,9 @@ from ..similarity import ImageSimilarity, IntrinsicsRefinement, JointSimilarity
 from ..solver import levenberg_marquardt
 from ..volumes import Volume
 from ._fixed import FixedImage
+from .confidence import assess
 from .config import RegistrationConfig, Stage
-from .result import StageResult
+from .result import Confidence, StageResult
 from .search import SearchConfig, SearchView, search
 
 
@@ -63,8 +64,30 @@ class Run:
             for image, view_from_first in zip(images, self.view_from_first, strict=True)
         ]
 
+    def assess(self, trace: list[StageResult]) -> Confidence:
+        """How far to rely on where the stages ended."""
+        config = self.config.confidence
+        check = self._problem(Stage(pixels=config.pixels, similarity=config.similarity), last=True)
+        return assess(trace, check, self.volume, self.config.structures, config)
+
     def _run_stage(self, stage: Stage, points: Tensor, *, last: bool) -> StageResult:
         began = time.perf_counter()
+        problem = self._problem(stage, last=last)
+        settings = replace(self.config.solver(stage), step_scale=problem.step_scale(self.config.length_mm))
+        solution = levenberg_marquardt(problem, problem.start(points), settings)
+        correlation = problem.correlation(solution.x)
+        cameras = [view.projector.camera for view in problem.views]
+        return StageResult(
+            name=" + ".join(f"{camera.width} x {camera.height} px" for camera in cameras),
+            problem=problem,
+            solution=solution,
+            correlation=correlation,
+            best=int(correlation.argmax()),
+            seconds=time.perf_counter() - began,
+        )
+
+    def _problem(self, stage: Stage, *, last: bool) -> JointSimilarity:
+        """The X-rays at a resolution; the last stage's problem refines the intrinsics too."""
         images = [fixed.at(stage.pixels) for fixed in self.fixed]
         views = [
             ImageSimilarity(
@@ -75,22 +98,11 @@ class Run:
             )
             for image, view_from_first in zip(images, self.view_from_first, strict=True)
         ]
-        problem = JointSimilarity(
+        return JointSimilarity(
             views=tuple(views),
             view_from_first=self.view_from_first,
             refine_views=self.config.refine_views,
             refine_intrinsics=self.config.refine_intrinsics if last else IntrinsicsRefinement(),
-        )
-        settings = replace(self.config.solver(stage), step_scale=problem.step_scale(self.config.length_mm))
-        solution = levenberg_marquardt(problem, problem.start(points), settings)
-        correlation = problem.correlation(solution.x)
-        return StageResult(
-            name=" + ".join(f"{image.camera.width} x {image.camera.height} px" for image in images),
-            problem=problem,
-            solution=solution,
-            correlation=correlation,
-            best=int(correlation.argmax()),
-            seconds=time.perf_counter() - began,
         )
 
     def _projector(self, camera: Camera, view_from_first: Tensor, voxel_per_pixel: float) -> Projector:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -12,8 +13,8 @@ from torch import Tensor
 from ..errors import UsageError
 from ..geometry import se3
 from ..similarity import JointSimilarity, SimilarityConfig, SimilarityTerm
-from ..volumes import Volume, target_points
-from .result import StageResult
+from ..volumes import Structures, Volume, target_points
+from .result import Confidence, StageResult
 
 # Thickness of tissue that shows that the CT covers a pixel, as a line integral: half a centimetre of water.
 _COVERED = 0.1
@@ -42,14 +43,14 @@ class ConfidenceConfig:
 
     pixels: int = 64
     window_px: int = 9
-    edges_below: float = 0.4
+    edges_below: float = 0.35
     rival_above: float = 0.9
     rival_mm: float = 10.0
     overlap_below: float = 0.25
     expected_error_above_mm: float = 4.0
     points: int = 200
     tile_px: int = 16
-    error_factor: float = 1.5
+    error_factor: float = 1.7
 
     def __post_init__(self) -> None:
         if self.pixels < 8 or self.points < 1 or self.tile_px < 1:
@@ -57,7 +58,9 @@ class ConfidenceConfig:
         if self.window_px < 3 or self.window_px % 2 == 0:
             raise UsageError(f"confidence's window_px must be odd and at least 3, not {self.window_px}")
         if not (self.expected_error_above_mm > 0 and self.rival_mm > 0 and self.error_factor > 0):
-            raise UsageError("confidence's expected_error_above_mm, rival_mm and error_factor must be positive")
+            raise UsageError(
+                "confidence's expected_error_above_mm, rival_mm and error_factor must be positive"
+            )
 
     @property
     def similarity(self) -> SimilarityConfig:
@@ -65,35 +68,12 @@ class ConfidenceConfig:
         return SimilarityConfig(terms=(SimilarityTerm(image="gradient", window_px=self.window_px),))
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Confidence:
-    """What is known about a result besides its pose.
-
-    Attributes:
-        covariance: [6, 6] float64 of the tangent (rotation [rad], translation [mm]) about the centre of the
-            CT, in the first camera's axes.
-        expected_error_mm: root mean square distance between where the points in view are and where the pose
-            puts them [mm], as the covariance says; it holds only if there is no doubt.
-        expected_error_by_axis_mm: the same along the first camera's x, y and z (depth) [mm].
-        expected_rotation_deg: root mean square angle [deg].
-        edges: local correlation of X-ray and DRR gradients; 1 is a perfect match.
-        rival: the same of the best other pose that was found, None if there was none.
-        overlap: share of the X-ray in use that the CT covers.
-        doubts: reasons why the result is doubtful, for people to read.
-    """
-
-    covariance: Tensor
-    expected_error_mm: float
-    expected_error_by_axis_mm: tuple[float, float, float]
-    expected_rotation_deg: float
-    edges: float
-    rival: float | None
-    overlap: float
-    doubts: tuple[str, ...]
-
-
 def assess(
-    trace: list[StageResult], check: JointSimilarity, volume: Volume, config: ConfidenceConfig
+    trace: list[StageResult],
+    check: JointSimilarity,
+    volume: Volume,
+    structures: Structures | None,
+    config: ConfidenceConfig,
 ) -> Confidence:
     """Look at a result from every side.
 
@@ -103,26 +83,27 @@ def assess(
 
     Args:
         trace: the stages that led to the result.
-        check: the X-rays as `config.pixels` and `config.similarity` say, with all refinements of the last stage.
+        check: the X-rays as `config.pixels` and `config.similarity` say, refining what the last stage does.
         volume: the CT.
+        structures: labels or names of those that were registered, None for all tissue.
         config: thresholds.
     """
     last = trace[-1]
     point = last.solution.x[last.best : last.best + 1]
     poses = check.cameras_from_world(point)[0]
-    points = _points_in_view(volume, last.problem, poses, config)
-    covariance = config.error_factor**2 * _covariance(last, config.tile_px)
-    by_axis_mm = _spread_mm(covariance, points, poses[0], volume)
+    points = target_points(volume, config.points, structures, generator=np.random.default_rng(0))
+    points = _in_view(points, last.problem, poses)
+    covariance = config.error_factor**2 * _covariance(last.problem, point, config.tile_px)
+    x_mm, y_mm, depth_mm = _spread_mm(covariance, points, poses[0], volume).tolist()
+    error_mm = math.hypot(x_mm, y_mm, depth_mm)
     edges = float(check.correlation(point)[0])
     rival = _rival(trace, check, points, poses[0], config)
     overlap = _overlap(check, point)
-    error_mm = float(by_axis_mm.norm())
-    x_mm, y_mm, depth_mm = by_axis_mm.tolist()
     return Confidence(
         covariance=covariance,
         expected_error_mm=error_mm,
         expected_error_by_axis_mm=(x_mm, y_mm, depth_mm),
-        expected_rotation_deg=float(covariance.diagonal()[:3].sum().sqrt().rad2deg()),
+        expected_rotation_deg=math.degrees(float(covariance.diagonal()[:3].sum().clamp(min=0).sqrt())),
         edges=edges,
         rival=rival,
         overlap=overlap,
@@ -130,28 +111,22 @@ def assess(
     )
 
 
-def _covariance(last: StageResult, tile_px: int) -> Tensor:
+def _covariance(problem: JointSimilarity, point: Tensor, tile_px: int) -> Tensor:
     """[6, 6]; what was refined besides the pose is accounted for, and left out."""
-    point = last.solution.x[last.best : last.best + 1]
-    at = last.problem.linearize(point, torch.zeros(1, dtype=torch.long))
-    inverse = torch.linalg.pinv(at.hessian[0], hermitian=True)
-    tiles = last.problem.tile_gradients(point, tile_px)[0]
-    scatter = tiles.mT @ tiles
-    return (inverse @ scatter @ inverse)[:6, :6]
+    # A value held at its bound is as uncertain as the others.
+    inverse = torch.linalg.pinv(problem.linearize_freely(point).hessian[0], hermitian=True)
+    tiles = problem.tile_gradients(point, tile_px)[0]
+    return (inverse @ tiles.mT @ tiles @ inverse)[:6, :6]
 
 
-def _points_in_view(
-    volume: Volume, problem: JointSimilarity, poses: Tensor, config: ConfidenceConfig
-) -> Tensor:
-    """[N, 3] in the world: where errors matter, as far as some X-ray shows it."""
-    structures = problem.views[0].projector.structures
-    points = target_points(volume, config.points, structures, generator=np.random.default_rng(0))
+def _in_view(points: Tensor, problem: JointSimilarity, poses: Tensor) -> Tensor:
+    """The points [N, 3] that some X-ray shows; all of them where it shows hardly any."""
     seen = torch.zeros(len(points), dtype=torch.bool)
     for view, pose in zip(problem.views, poses, strict=True):
         camera = view.projector.camera
         pixels = camera.project(points, pose)
-        last_pixel = pixels.new_tensor([camera.width - 0.5, camera.height - 0.5])
-        seen |= ((pixels > -0.5) & (pixels < last_pixel)).all(dim=1)
+        end = pixels.new_tensor([camera.width - 0.5, camera.height - 0.5])
+        seen |= ((pixels > -0.5) & (pixels < end)).all(dim=1)
     return points[seen] if int(seen.sum()) >= _FEW_POINTS else points
 
 
@@ -181,10 +156,9 @@ def _rival(
 
 
 def _overlap(check: JointSimilarity, point: Tensor) -> float:
-    covered = [
-        float((view.weight * (image[0] > _COVERED)).sum()) for view, image in zip(check.views, check.images(point))
-    ]
-    return sum(covered) / max(sum(float(view.weight.sum()) for view in check.views), 1e-6)
+    pairs = zip(check.views, check.images(point), strict=True)
+    covered = sum(float((view.weight * (image[0] > _COVERED)).sum()) for view, image in pairs)
+    return covered / max(sum(float(view.weight.sum()) for view in check.views), 1e-6)
 
 
 def _doubts(

@@ -9,6 +9,7 @@ from ..errors import UsageError
 from ..similarity import IntrinsicsRefinement, SimilarityConfig, SimilarityTerm, ViewRefinement
 from ..solver import LMConfig
 from ..volumes import PreprocessConfig
+from .confidence import ConfidenceConfig
 from .search import SearchConfig
 
 
@@ -66,11 +67,11 @@ class RegistrationConfig:
     Attributes:
         preprocess: from detector values to line integrals and weights.
         searches: multi-starts around the initial pose, of growing reach. A rough start, such as a standard
-            view, begins with the second; the next one runs only where the result so far is doubtful.
+            view, begins with the second; the next one runs only where the images do not match yet.
         stages: resolutions, coarse to fine.
         length_mm: size at which a rotation and a translation count alike: rotations are scaled by it [mm].
         max_step_mm: longest single step, in millimetres and rotations scaled by `length_mm`.
-        doubtful_below: final local correlation below which a result is doubtful.
+        confidence: when a result is doubtful, and how its error is expected.
         structures: labels or names of the CT's structures to register; all tissue when None.
         refine_views: how far X-rays after the first may lie from where their geometry puts them.
         refine_intrinsics: how far the intrinsics may be off; they are corrected in the last stage.
@@ -82,7 +83,7 @@ class RegistrationConfig:
     stages: tuple[Stage, ...] = _STAGES
     length_mm: float = 60.0
     max_step_mm: float = 40.0
-    doubtful_below: float = 0.6
+    confidence: ConfidenceConfig = field(default_factory=ConfidenceConfig)
     structures: tuple[int | str, ...] | None = None
     refine_views: ViewRefinement = field(default_factory=ViewRefinement)
     refine_intrinsics: IntrinsicsRefinement = field(default_factory=IntrinsicsRefinement)

@@ -10,14 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..geometry import Camera
 from ..solver import Status
 from ..volumes import GeometryWarning, Volume, XRay
 from ._fixed import FixedImage
 from ._run import Run
 from .config import RegistrationConfig
-from .initialize import InitialPose, initial_pose
-from .result import RegistrationResult, StageResult
+from .initialize import initial_pose
+from .result import Confidence, RegistrationResult, StageResult
+from .search import SearchConfig
 from .views import View, stacked_views
 
 _DEFAULT = RegistrationConfig()
@@ -78,50 +78,34 @@ def register_views(
         start=start.camera_from_world,
         config=config,
     )
-    result: list[StageResult] = []
-    for reach in config.searches[1 if start.rough else 0 :] or config.searches[-1:]:
-        attempt = run.register(reach)
-        if not result or attempt[-1].similarity > result[-1].similarity:
-            result = attempt
-        if result[-1].similarity >= config.doubtful_below:
-            break
-    cameras = tuple(view.xray.camera for view in views)
-    return _conclude(result, cameras, start, config, time.perf_counter() - began)
-
-
-def _conclude(
-    trace: list[StageResult],
-    cameras: tuple[Camera, ...],
-    start: InitialPose,
-    config: RegistrationConfig,
-    seconds: float,
-) -> RegistrationResult:
+    trace, confidence = _search(run, config.searches[1 if start.rough else 0 :] or config.searches[-1:])
     last = trace[-1]
-    problem, solution, best = last.problem, last.solution, last.best
-    point = solution.x[best]
-    similarity = last.similarity
-    status = solution.status[best]
-    if status is not Status.DIVERGED and not similarity >= config.doubtful_below:
-        status = Status.DOUBTFUL
+    problem, point, status = last.problem, last.solution.x[last.best], last.solution.status[last.best]
     if problem.refine_intrinsics.on:
         _warn_of_intrinsics(last)
-    # The cost is half the mean squared residual and the Hessian the mean of J^T J, so with N pixels that are
-    # worth a full one the covariance is 2 cost / N times the inverse Hessian.
-    weights = [view.weight for view in problem.views]
-    pixels = sum(float(weight.sum().square() / weight.square().sum().clamp(min=1e-6)) for weight in weights)
-    covariance = 2 * solution.cost[best] / pixels * torch.linalg.pinv(solution.hessian[best], hermitian=True)
     return RegistrationResult(
         camera_from_world=point[:4],
         cameras_from_world=problem.cameras_from_world(point[None])[0],
-        cameras=problem.cameras(point, cameras),
-        status=status,
-        reason=solution.reason[best],
-        similarity=similarity,
-        covariance=covariance[:6, :6],
+        cameras=problem.cameras(point, tuple(view.xray.camera for view in views)),
+        status=Status.DOUBTFUL if confidence.doubts and status is not Status.DIVERGED else status,
+        reason=last.solution.reason[last.best],
+        similarity=last.similarity,
+        confidence=confidence,
         initial=start,
         trace=tuple(trace),
-        seconds=seconds,
+        seconds=time.perf_counter() - began,
     )
+
+
+def _search(run: Run, searches: Sequence[SearchConfig]) -> tuple[list[StageResult], Confidence]:
+    """Stages and confidence of the first search that finds a match, else of the one that comes closest."""
+    attempts = []
+    for reach in searches:
+        trace = run.register(reach)
+        attempts.append((trace, run.assess(trace)))
+        if attempts[-1][1].edges >= run.config.confidence.edges_below:
+            break
+    return max(attempts, key=lambda attempt: attempt[1].edges)
 
 
 def _warn_of_intrinsics(last: StageResult) -> None:
@@ -144,7 +128,7 @@ def _warn_of_intrinsics(last: StageResult) -> None:
         f"intrinsics were refined, and hardly differ from the pose in what they do to the image: "
         f"{'; '.join(trades)}. Calibrate the C-arm, or add an X-ray from the side, where depth matters",
         GeometryWarning,
-        stacklevel=4,
+        stacklevel=3,
     )
 
 

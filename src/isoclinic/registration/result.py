@@ -21,7 +21,7 @@ class StageResult:
         problem: what was solved.
         solution: of all its starts [B]; its points are those of the problem, the first camera's pose first.
         correlation: local correlation of every start's result [B].
-        best: index of the start with the highest correlation.
+        best: index of the start that counts: the one with the highest correlation.
         seconds: wall time.
     """
 
@@ -49,6 +49,33 @@ class StageResult:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class Confidence:
+    """What is known about a result besides its pose.
+
+    Attributes:
+        covariance: [6, 6] float64 of the tangent (rotation [rad], translation [mm]) about the centre of the
+            CT, in the first camera's axes.
+        expected_error_mm: root mean square distance between where the points in view are and where the pose
+            puts them [mm], as the covariance says; it holds only if there is no doubt.
+        expected_error_by_axis_mm: the same along the first camera's x, y and z (depth) [mm].
+        expected_rotation_deg: root mean square angle [deg].
+        edges: local correlation of X-ray and DRR gradients; 1 is a perfect match.
+        rival: the same of the best other pose that was found, None if there was none.
+        overlap: share of the X-ray in use that the CT covers.
+        doubts: reasons why the result is doubtful, for people to read.
+    """
+
+    covariance: Tensor
+    expected_error_mm: float
+    expected_error_by_axis_mm: tuple[float, float, float]
+    expected_rotation_deg: float
+    edges: float
+    rival: float | None
+    overlap: float
+    doubts: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class RegistrationResult:
     """A registered pose.
 
@@ -59,8 +86,7 @@ class RegistrationResult:
         status: how far to rely on it; `doubtful` where the images do not match.
         reason: the rule that stopped the last stage.
         similarity: local correlation of X-rays and DRRs at the pose, in the last stage; 1 is a perfect match.
-        covariance: [6, 6] of the tangent (rotation [rad], translation [mm]) about the centre of the CT, in
-            the first camera's axes, from the curvature of the last stage, taking pixels for independent.
+        confidence: expected error, and reasons to doubt the result.
         initial: where it started.
         trace: the stages in the order they ran.
         seconds: wall time of everything but reading files.
@@ -72,7 +98,7 @@ class RegistrationResult:
     status: Status
     reason: Reason
     similarity: float
-    covariance: Tensor
+    confidence: Confidence
     initial: InitialPose
     trace: tuple[StageResult, ...]
     seconds: float

@@ -5,7 +5,7 @@ from .attenuation import AttenuationConfig, Material, mu_from_hu, split_material
 from .masks import MaskConfig, Masks, find_masks
 from .points import bone_points, target_points
 from .preprocess import PreprocessConfig, line_integrals
-from .volume import Volume
+from .volume import Structures, Volume
 from .xray import POLARITY_GUESSED, XRay, XRayOptions
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "Masks",
     "Material",
     "PreprocessConfig",
+    "Structures",
     "Volume",
     "XRay",
     "XRayOptions",
