@@ -42,7 +42,8 @@ def test_it_registers_every_view_and_leaves_its_pictures(phantom_demo, files, tm
     for view in VIEWS:
         folder = tmp_path / "demo" / view
         assert {path.name for path in folder.iterdir()} == {
-            *("xray.png", "xray.json", "pose.json", "overlay.png", "convergence.png")
+            *("xray.png", "xray.json", "pose.json", "transform.tfm"),
+            *("report.html", "overlay.png", "convergence.png"),
         }
         pose = PoseFile.read(folder / "pose.json")
         assert pose.volume == InputFile.of(files.ct)

@@ -12,7 +12,7 @@ from isoclinic import RegistrationConfig, Volume, XRay, register
 from isoclinic.cli import evaluate as command
 from isoclinic.registration import PoseFile, Stage
 
-TABLES = {"summary.csv", "summary.json", "summary.png", "measurements.csv"}
+TABLES = {"summary.csv", "summary.json", "summary.png", "calibration.png", "measurements.csv"}
 
 
 @pytest.fixture
@@ -165,7 +165,7 @@ def test_a_ct_for_every_group(evaluate, files, cases, tmp_path):
         ({"folder": "empty"}, [], 1, "empty holds no case"),
         ({"volume": ("no.nii.gz",)}, [], 1, "no.nii.gz cannot be read"),
         ({}, ["--inits", "16"], 2, "has no start '16'; there are 4, 8, none, ap"),
-        ({"output": "file"}, [], 1, "file: File exists"),
+        ({"output": "file"}, [], 2, "file is a file, but the result is a folder"),
     ],
 )
 def test_what_is_wrong_is_said_and_nothing_is_written(

@@ -18,7 +18,7 @@ from isoclinic.evaluation import mean_target_registration_error_mm
 from isoclinic.registration import PoseFile
 from isoclinic.solver import Status
 
-FILES = {"pose.json", "overlay.png", "convergence.png"}
+FILES = {"pose.json", "transform.tfm", "report.html", "overlay.png", "convergence.png"}
 # Points of the size of the phantom.
 POINTS = torch.from_numpy(np.random.default_rng(0).uniform(-60, 60, (30, 3)))
 
@@ -55,7 +55,7 @@ def test_from_two_files_to_a_pose(register, files, tmp_path):
     assert error_mm(pose.camera_from_world, files) < 1
     assert pose.status is Status.CONVERGED and pose.similarity > 0.8
     assert pose.covariance is not None and (pose.covariance.diagonal() > 0).all()
-    assert pose.expected_error_mm is None
+    assert pose.expected_error_mm is not None and 0.02 < pose.expected_error_mm < 2
     assert pose.isoclinic_version == version("isoclinic")
     assert (pose.volume.path, pose.volume.sha256) == (str(files.ct), sha256(files.ct))
     assert (pose.xray.path, pose.xray.sha256) == (str(files.xray), sha256(files.xray))
@@ -100,10 +100,13 @@ def test_structures_are_registered_by_name(register, files):
 
 
 def test_doubtful_is_a_warning_not_a_failure(register, tmp_path):
-    ran = register("--doubtful-below", "0.999")
+    ran = register("--confidence.edges-below", "1.1")
     assert ran.code == 0
-    assert PoseFile.read(tmp_path / "result" / "pose.json").status is Status.DOUBTFUL
-    assert "isoclinic: warning: the result is doubtful" in ran.err
+    pose = PoseFile.read(tmp_path / "result" / "pose.json")
+    assert pose.status is Status.DOUBTFUL and pose.expected_error_mm is None
+    assert "isoclinic: warning: the result is doubtful: X-ray and CT hardly match" in ran.err
+    assert "report.html before using the pose" in ran.err
+    assert "the result is doubtful" in (tmp_path / "result" / "report.html").read_text()
 
 
 @pytest.mark.filterwarnings("always::isoclinic.volumes.GeometryWarning")

@@ -11,10 +11,9 @@ import torch
 
 from isoclinic.errors import InputError, UsageError
 from isoclinic.evaluation import Case, Measurement, errors_of, find_cases, pose_errors
-from isoclinic.geometry import se3
-from isoclinic.registration import InitialPose, RegistrationResult
+from isoclinic.geometry import Camera, se3
+from isoclinic.registration import Confidence, InitialPose, RegistrationResult
 from isoclinic.solver import Reason, Status
-from isoclinic.volumes import Volume
 
 POSE = torch.tensor([[-1.0, 0, 0, 0], [0, 0, -1, 0], [0, -1, 0, 700], [0, 0, 0, 1]], dtype=torch.float64)
 LANDMARKS = [[10.0, 0, 5], [-20, 30, 1], [0, 0, 40]]
@@ -41,10 +40,21 @@ def write_case(folder: Path, **changes) -> Path:
 def result(pose: torch.Tensor, start: torch.Tensor) -> RegistrationResult:
     return RegistrationResult(
         camera_from_world=pose,
+        cameras_from_world=pose[None],
+        cameras=(Camera(width=64, height=64, fx=340, fy=340, cx=31.5, cy=31.5, sdd_mm=1020),),
         status=Status.CONVERGED,
         reason=Reason.SMALL_STEP,
         similarity=0.9,
-        covariance=torch.eye(6, dtype=torch.float64),
+        confidence=Confidence(
+            covariance=torch.eye(6, dtype=torch.float64),
+            expected_error_mm=0.4,
+            expected_error_by_axis_mm=(0.1, 0.1, 0.4),
+            expected_rotation_deg=0.1,
+            edges=0.95,
+            rival=None,
+            overlap=1.0,
+            doubts=(),
+        ),
         initial=InitialPose(camera_from_world=start, source="matrix", rough=False),
         trace=(),
         seconds=0.25,

@@ -67,7 +67,7 @@ def test_no_measurement_is_an_error(tmp_path: Path):
 def test_the_files_agree(tmp_path: Path):
     write_report(tmp_path, MEASURED)
     assert {path.name for path in tmp_path.iterdir()} == {
-        *("measurements.csv", "summary.csv", "summary.json", "summary.png")
+        *("measurements.csv", "summary.csv", "summary.json", "summary.png", "calibration.png")
     }
     document = json.loads((tmp_path / "summary.json").read_text(), parse_constant=pytest.fail)
     assert document == json.loads(json.dumps(summary_document(MEASURED)))
@@ -90,7 +90,8 @@ def test_the_files_agree(tmp_path: Path):
     assert [row["case"] for row in rows] == [each.case for each in MEASURED]
     assert [float(row["mtre_mm"]) for row in rows] == [each.mtre_mm for each in MEASURED]
     assert [float(rows[0][f"translation_mm_{axis}"]) for axis in ("x", "y", "depth")] == [-1.0, 0.5, 2.0]
-    assert imread(tmp_path / "summary.png").std() > 10
+    for picture in ("summary.png", "calibration.png"):
+        assert imread(tmp_path / picture).std() > 10
 
 
 def test_what_json_cannot_hold_is_null():

@@ -12,6 +12,7 @@ from isoclinic.errors import InputError, UsageError
 from isoclinic.evaluation import mean_target_registration_error_mm
 from isoclinic.geometry import se3
 from isoclinic.registration import (
+    ConfidenceConfig,
     RegistrationConfig,
     RegistrationResult,
     SearchConfig,
@@ -19,7 +20,6 @@ from isoclinic.registration import (
     _run,
     register,
 )
-from isoclinic.rendering import RenderConfig, render
 from isoclinic.solver import Status
 from isoclinic.volumes import MaskConfig, PreprocessConfig, Volume, XRay
 from phantoms import (
@@ -101,7 +101,7 @@ def test_same_input_gives_the_same_result():
     start = displaced(VOLUME, TRUTH, 30, seed=7)
     first, second = (register(VOLUME, XRAY, start, SMALL) for _ in range(2))
     assert torch.equal(first.camera_from_world, second.camera_from_world)
-    assert torch.equal(first.covariance, second.covariance)
+    assert torch.equal(first.confidence.covariance, second.confidence.covariance)
     assert (first.status, first.reason, first.similarity) == (second.status, second.reason, second.similarity)
 
 
@@ -173,7 +173,7 @@ def test_wider_search_only_where_the_result_is_doubtful(monkeypatch):
 
 
 def test_later_search_does_not_replace_a_better_result():
-    config = RegistrationConfig(searches=(WIDE, NO_SEARCH), doubtful_below=1.0)
+    config = RegistrationConfig(searches=(WIDE, NO_SEARCH), confidence=ConfidenceConfig(edges_below=1.1))
     result = register(VOLUME, XRAY, FAR, config)
     assert result.status is Status.DOUBTFUL, "nothing correlates by 1"
     assert error_mm(VOLUME, result.camera_from_world, TRUTH) < EXACT_MM
@@ -184,49 +184,11 @@ def test_xray_of_somebody_else_is_doubtful():
     xray = xray_of(other, true_pose(other), seed=0)
     result = register(VOLUME, xray, TRUTH, SMALL)
     assert result.status is Status.DOUBTFUL
-    assert result.similarity < SMALL.doubtful_below
-    trusting = register(VOLUME, xray, TRUTH, replace(SMALL, doubtful_below=-1.0))
+    assert result.confidence.edges < SMALL.confidence.edges_below
+    trusting = register(
+        VOLUME, xray, TRUTH, replace(SMALL, confidence=ConfidenceConfig(edges_below=-1.0, rival_above=9.0))
+    )
     assert trusting.status is trusting.reason.status is result.reason.status
-
-
-def _smooth_xray(seed: int) -> XRay:
-    """From the registration's own renderer: its errors are those of the noise alone."""
-    config = RenderConfig(voxel_mm="full", backend="cpu")
-    return detected(render(VOLUME, CAMERA, TRUTH, config)[0].numpy().astype(np.float64), seed)
-
-
-def test_covariance_predicts_the_scatter_over_noise():
-    """Standard deviations of 16 registrations that differ in nothing but the noise.
-
-    Of 16 samples a standard deviation has an uncertainty of 18 %. Neighbouring residuals share windows, which
-    the prediction ignores, and it takes the residuals of misfit for noise: hence the order of magnitude only.
-    """
-    results = [register(VOLUME, _smooth_xray(seed), TRUTH, FINE) for seed in range(16)]
-    tangents = torch.stack([se3.perturbation(TRUTH, r.camera_from_world, ISOCENTRE) for r in results])
-    predicted = torch.stack([r.covariance.diagonal().sqrt() for r in results]).mean(dim=0)
-    ratio = predicted / tangents.std(dim=0)
-    assert (ratio > 1 / 3).all() and (ratio < 3).all(), ratio
-    # Depth is what one view knows least.
-    assert predicted[5] > 3 * predicted[3:5].max()
-
-
-@pytest.mark.parametrize("config", [FINE, SMALL])
-def test_covariance_is_a_covariance(config):
-    covariance = register(VOLUME, XRAY, displaced(VOLUME, TRUTH, 5, seed=1), config).covariance
-    assert covariance.shape == (6, 6) and covariance.dtype == torch.float64
-    torch.testing.assert_close(covariance, covariance.T, rtol=1e-9, atol=0)
-    scale = covariance.diagonal().sqrt()
-    assert torch.linalg.eigvalsh(covariance / scale[:, None] / scale).min() > 0
-
-
-def test_covariance_falls_with_the_number_of_pixels():
-    """Four times the pixels of the same noise each: half the standard deviation, give or take the windows."""
-    camera = CAMERA.resize(height=256, width=256)
-    few = register(VOLUME, XRAY, TRUTH, FINE)
-    stage = Stage(pixels=256, similarity=FINE.stages[0].similarity)
-    many = register(VOLUME, xray_of(VOLUME, TRUTH, 0, camera), TRUTH, replace(FINE, stages=(stage,)))
-    ratio = (few.covariance.diagonal() / many.covariance.diagonal()).sqrt()
-    assert (ratio > 1.3).all() and (ratio < 3).all(), ratio
 
 
 def _labelled() -> Volume:

@@ -72,7 +72,10 @@ def test_one_view_is_register():
     start = displaced(VOLUME, TRUTH, 8, seed=1)
     one, joint = register(VOLUME, view.xray, start, FINE), register_views(VOLUME, [view], start, FINE)
     assert torch.equal(one.camera_from_world, joint.camera_from_world)
-    assert torch.equal(one.covariance, joint.covariance) and one.similarity == joint.similarity
+    assert (
+        torch.equal(one.confidence.covariance, joint.confidence.covariance)
+        and one.similarity == joint.similarity
+    )
     assert torch.equal(one.cameras_from_world[0], one.camera_from_world) and one.cameras == (CAMERA,)
 
 
@@ -83,7 +86,7 @@ def test_second_view_shows_depth():
     one, two = (register_views(VOLUME, chosen, start, FINE) for chosen in (views[:1], views))
     assert two.status is Status.CONVERGED
     assert _off(two.camera_from_world)[5].abs() < 0.3 * _off(one.camera_from_world)[5].abs()
-    assert two.covariance[5, 5] < 0.2 * one.covariance[5, 5]
+    assert two.confidence.covariance[5, 5] < 0.2 * one.confidence.covariance[5, 5]
     assert error_mm(VOLUME, two.camera_from_world, TRUTH) < 0.3
     assert two.cameras_from_world.shape == (2, 4, 4) and len(two.cameras) == 2
     assert torch.equal(two.cameras_from_world[0], two.camera_from_world)
@@ -162,7 +165,7 @@ def test_wrong_relative_geometry_is_corrected_within_bounds():
     assert off[1] < 0.4 * off[0]
     second = refined.cameras_from_world[1]
     assert error_mm(VOLUME, second, _turned(1.3)) < 0.5 * error_mm(VOLUME, second, wrong)
-    assert refined.camera_from_world.shape == (4, 4) and refined.covariance.shape == (6, 6)
+    assert refined.camera_from_world.shape == (4, 4) and refined.confidence.covariance.shape == (6, 6)
     assert all(stage.course.shape[1:] == (4, 4) for stage in refined.trace)
     tight = replace(FINE, refine_views=ViewRefinement(rotation_deg=0.5, translation_mm=0.5))
     bounded = register_views(VOLUME, views, start, tight).trace[-1]
@@ -209,5 +212,5 @@ def test_one_view_cannot_tell_focal_length_from_depth_and_says_so():
     # To first order depth grows with the focal length: 1 % of about 690 mm.
     told_mm = float(str(caught[0].message).split("goes with ")[1].split(" mm")[0])
     assert told_mm == pytest.approx(6.9, rel=0.3)
-    assert refined.covariance[5, 5] > 4 * trusting.covariance[5, 5]
+    assert refined.confidence.covariance[5, 5] > 4 * trusting.confidence.covariance[5, 5]
     assert np.isclose(abs(refined.cameras[0].sdd_mm / CAMERA.sdd_mm - 1), 0, atol=0.02 + 1e-9)

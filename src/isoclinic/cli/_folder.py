@@ -38,7 +38,11 @@ def new_folder(path: Path, *, overwrite: bool, known: frozenset[str]) -> Iterato
     except OSError as error:
         raise InputError(f"--output {path} cannot be written: {error.strerror}") from error
     try:
-        yield building
+        try:
+            yield building
+        except InputError as error:
+            # Of the file where people expect it, not where it is being built.
+            raise InputError(str(error).replace(str(building), str(path))) from error
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists():
             os.replace(path, replaced)

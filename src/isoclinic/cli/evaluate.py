@@ -16,6 +16,7 @@ from rich.table import Table
 from tyro.conf import Positional
 
 from .. import __version__
+from .._files import atomic
 from ..errors import UsageError
 from ..evaluation import Case, Measurement, find_cases, summaries, summary_document, write_report
 from ..evaluation.protocol import TRUTH_FILE, WITHOUT_POSE, XRAY_FILE
@@ -119,19 +120,21 @@ class _Job:
         with new_folder(self.folder, overwrite=True, known=frozenset({POSE, _MEASUREMENT})) as folder:
             pose_file(result, self.volume, image).write(folder / POSE)
             document = {"key": self.key, "measurement": asdict(measurement)}
-            (folder / _MEASUREMENT).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+            with atomic(folder / _MEASUREMENT) as temporary:
+                temporary.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
         return measurement
 
 
 def main(arguments: Sequence[str]) -> None:
     """Run the command."""
     options = parse_options(EvaluateOptions, "evaluate", arguments)
+    if options.output.exists() and not options.output.is_dir():
+        raise UsageError(f"--output {options.output} is a file, but the result is a folder")
     jobs = list(_jobs(options))
     measurements = {(job.case.name, job.init): job.done() for job in jobs}
     pending = [job for job in jobs if measurements[job.case.name, job.init] is None]
-    options.output.mkdir(parents=True, exist_ok=True)
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=progress()) as bar:
+    with Progress(*columns, console=progress(), transient=True) as bar:
         task = bar.add_task("registering", total=len(jobs), completed=len(jobs) - len(pending))
         for source, of_volume in groupby(pending, key=lambda job: job.volume):
             bar.update(task, description=f"reading {source.path}")
@@ -146,6 +149,7 @@ def main(arguments: Sequence[str]) -> None:
                 measurements[job.case.name, job.init] = job.run(volume, xray)
                 bar.advance(task)
     measured = [each for each in measurements.values() if each is not None]
+    options.output.mkdir(parents=True, exist_ok=True)
     write_report(options.output, measured)
     if options.json:
         print(json.dumps(summary_document(measured), indent=2))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -30,8 +29,8 @@ from ..registration import (
 )
 from ..solver import Status
 from ..viewer import write_report
-from ..volumes import POLARITY_GUESSED, GeometryWarning, Volume, XRay, XRayOptions
-from ._console import progress, recorded_warnings, results
+from ..volumes import POLARITY_GUESSED, Volume, XRay, XRayOptions
+from ._console import progress, recorded_warnings, results, warning_line
 from ._folder import new_folder
 from ._options import FLAT, RegistrationOptions, StructuresOptions, parse_options
 from ._report import Registered, ct_text, geometry, report_of, text
@@ -118,7 +117,8 @@ def main(arguments: Sequence[str]) -> None:
         write_structures(folder, structures, result.cameras[0], ct, images[0])
         write_pictures(folder, volume, xrays, result, options.registration)
         for warning in _doubts(options, xrays, result, structures):
-            warnings.warn(warning, GeometryWarning, stacklevel=1)
+            said.append(warning)
+            warning_line(warning)
         registered = Registered(
             volume=volume,
             xrays=xrays,

@@ -11,7 +11,7 @@ from tyro.conf import Positional
 
 from ..errors import UsageError
 from ..geometry import Camera
-from ..registration import PoseFile, initial_pose
+from ..registration import PRESETS, PoseFile, initial_pose
 from ..rendering import RenderConfig, render
 from ..volumes import Volume, XRay
 from ._console import progress, results
@@ -59,6 +59,8 @@ class RenderOptions:
 def main(arguments: Sequence[str]) -> None:
     """Run the command."""
     options = parse_options(RenderOptions, "render", arguments)
+    if options.pose not in PRESETS and not Path(options.pose).exists():
+        raise UsageError(f"--pose {options.pose!r} is neither a file nor one of {', '.join(PRESETS)}")
     for file in image_files(options.output):
         if file.exists() and not options.overwrite:
             raise UsageError(f"{file} exists already; choose another --output or add --overwrite")
@@ -82,9 +84,9 @@ def _camera(options: RenderOptions) -> Camera:
     width, height, sdd_mm = options.width, options.height, options.sdd_mm
     spacing_mm = options.pixel_spacing_mm
     if width is None and height is None and spacing_mm is None and sdd_mm is None:
-        if not Path(options.pose).exists():
+        if options.pose in PRESETS:
             raise UsageError(
-                f"--pose {options.pose} is not a file, so describe the detector with --width, --height, "
+                f"--pose {options.pose} is a view, so describe the detector with --width, --height, "
                 "--pixel-spacing-mm and --sdd-mm"
             )
         return PoseFile.read(options.pose).camera

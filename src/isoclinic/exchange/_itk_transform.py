@@ -16,6 +16,8 @@ from .posed_camera import rigid
 
 SUFFIXES = (".tfm", ".txt", ".h5", ".mat")
 _KIND = "an ITK transform"
+# Larger than any file of one transform [bytes].
+_ROOM = 1 << 16
 # Points this far from the origin [mm] tell the matrix from its images to rounding.
 _PROBE_MM = 1000.0
 
@@ -32,6 +34,8 @@ def write_transform(path: Path, matrix: Tensor) -> None:
     transform.SetMatrix(matrix[:3, :3].flatten().tolist())
     transform.SetTranslation(matrix[:3, 3].tolist())
     with atomic(path) as temporary:
+        # SimpleITK does not notice that a disk is full, or crashes; this does.
+        temporary.write_bytes(bytes(_ROOM))
         try:
             sitk.WriteTransform(transform, str(temporary))
         except RuntimeError as error:

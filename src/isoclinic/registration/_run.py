@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -14,7 +15,7 @@ from ..similarity import ImageSimilarity, IntrinsicsRefinement, JointSimilarity
 from ..solver import levenberg_marquardt
 from ..volumes import Volume
 from ._fixed import FixedImage
-from .confidence import assess
+from .confidence import Check, assess, ceiling
 from .config import RegistrationConfig, Stage
 from .result import Confidence, StageResult
 from .search import SearchConfig, SearchView, search
@@ -66,9 +67,15 @@ class Run:
 
     def assess(self, trace: list[StageResult]) -> Confidence:
         """How far to rely on where the stages ended."""
+        return assess(trace, self._check, self.volume, self.config.structures, self.config.confidence)
+
+    @cached_property
+    def _check(self) -> Check:
         config = self.config.confidence
-        check = self._problem(Stage(pixels=config.pixels, similarity=config.similarity), last=True)
-        return assess(trace, check, self.volume, self.config.structures, config)
+        problem = self._problem(Stage(pixels=config.pixels, similarity=config.similarity), last=True)
+        halves = [fixed.halves(config.pixels) for fixed in self.fixed]
+        pairs = zip(problem.views, halves, strict=True)
+        return Check(problem=problem, ceilings=tuple(ceiling(view, half) for view, half in pairs))
 
     def _run_stage(self, stage: Stage, points: Tensor, *, last: bool) -> StageResult:
         began = time.perf_counter()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -12,14 +12,18 @@ from torch import Tensor
 
 from ..errors import UsageError
 from ..geometry import se3
-from ..similarity import JointSimilarity, SimilarityConfig, SimilarityTerm
+from ..similarity import ImageSimilarity, JointSimilarity, SimilarityConfig, SimilarityTerm
 from ..volumes import Structures, Volume, target_points
 from .result import Confidence, StageResult
 
-# Thickness of tissue that shows that the CT covers a pixel, as a line integral: half a centimetre of water.
+# Line integral of half a centimetre of water: the CT covers a pixel.
 _COVERED = 0.1
+# Share of an X-ray's densest parts, whatever its tone: it shows tissue and not the open beam.
+_TISSUE = 0.05
 # Below this many points in view, the error is expected at all of them.
 _FEW_POINTS = 10
+# An X-ray noisier than this is no longer given the benefit of the doubt.
+_LEAST_CEILING = 0.3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,11 +34,11 @@ class ConfidenceConfig:
         pixels: longer side of the image on which a result is checked [px]: fine enough for edges, coarse
             enough to average out noise.
         window_px: side of the window for local standardisation in that check [px], odd.
-        edges_below: local correlation of the two images' gradients, in that check, below which a result is
-            doubtful.
+        edges_below: local correlation of the two images' gradients, in that check and as a share of what the
+            X-ray's noise allows, below which a result is doubtful.
         rival_above: share of that correlation which another pose, one that the search found too, may reach.
         rival_mm: distance from which a pose is another one, at the points where errors are expected [mm].
-        overlap_below: share of the X-ray in use that the CT must cover.
+        overlap_below: share of the tissue in the X-ray that the CT must cover.
         expected_error_above_mm: expected error above which a result is doubtful [mm].
         points: number of points, of bone where the CT shows any, at which errors are expected.
         tile_px: side of the squares of the last stage's image that err independently [px].
@@ -43,7 +47,7 @@ class ConfidenceConfig:
 
     pixels: int = 64
     window_px: int = 9
-    edges_below: float = 0.35
+    edges_below: float = 0.62
     rival_above: float = 0.9
     rival_mm: float = 10.0
     overlap_below: float = 0.25
@@ -68,9 +72,47 @@ class ConfidenceConfig:
         return SimilarityConfig(terms=(SimilarityTerm(image="gradient", window_px=self.window_px),))
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Check:
+    """What results are checked with.
+
+    Attributes:
+        problem: the X-rays as `ConfidenceConfig` says, refining what the last stage refined.
+        ceilings: correlation that each X-ray's noise allows at most; see `ceiling`.
+    """
+
+    problem: JointSimilarity
+    ceilings: tuple[float, ...]
+
+    def correlation(self, x: Tensor) -> Tensor:
+        """Mean over the X-rays [b] of how much of the correlation that is possible points [b, ...] reach."""
+        images = self.problem.images(x)
+        parts = zip(self.problem.views, images, self.ceilings, strict=True)
+        return torch.stack([view.correlate_images(image) / best for view, image, best in parts]).mean(dim=0)
+
+
+def ceiling(view: ImageSimilarity, halves: tuple[Tensor, Tensor] | None) -> float:
+    """Bound on the correlation of a noisy X-ray with its noise-free self, the root of its reliability.
+
+    Of two halves that correlate by r the whole has the reliability 2 r / (1 + r) (Spearman 1910, Brown 1910);
+    a correlation divided by its root is what it would be without noise (Spearman 1904). That is exact where
+    the noise is as strong relative to the signal everywhere, else too high, by Jensen's inequality; noise
+    that neighbouring pixels share goes unnoticed, too. Both err on the side of doubt.
+
+    Args:
+        view: the X-ray at the resolution that counts.
+        halves: its image twice with independent noise, where it has been averaged down.
+    """
+    if halves is None:
+        return 1.0
+    first, second = halves
+    half = float(replace(view, fixed=first).correlate_images(second[None])[0])
+    return max(math.sqrt(max(2 * half / (1 + half), 0.0)), _LEAST_CEILING)
+
+
 def assess(
     trace: list[StageResult],
-    check: JointSimilarity,
+    check: Check,
     volume: Volume,
     structures: Structures | None,
     config: ConfidenceConfig,
@@ -83,14 +125,14 @@ def assess(
 
     Args:
         trace: the stages that led to the result.
-        check: the X-rays as `config.pixels` and `config.similarity` say, refining what the last stage does.
+        check: of the same X-rays.
         volume: the CT.
         structures: labels or names of those that were registered, None for all tissue.
         config: thresholds.
     """
     last = trace[-1]
     point = last.solution.x[last.best : last.best + 1]
-    poses = check.cameras_from_world(point)[0]
+    poses = check.problem.cameras_from_world(point)[0]
     points = target_points(volume, config.points, structures, generator=np.random.default_rng(0))
     points = _in_view(points, last.problem, poses)
     covariance = config.error_factor**2 * _covariance(last.problem, point, config.tile_px)
@@ -98,7 +140,7 @@ def assess(
     error_mm = math.hypot(x_mm, y_mm, depth_mm)
     edges = float(check.correlation(point)[0])
     rival = _rival(trace, check, points, poses[0], config)
-    overlap = _overlap(check, point)
+    overlap = _overlap(check.problem, point)
     return Confidence(
         covariance=covariance,
         expected_error_mm=error_mm,
@@ -107,14 +149,17 @@ def assess(
         edges=edges,
         rival=rival,
         overlap=overlap,
-        doubts=tuple(_doubts(edges, rival, overlap, error_mm, config)),
+        doubts=tuple(reasons_to_doubt(edges, rival, overlap, error_mm, config)),
     )
 
 
 def _covariance(problem: JointSimilarity, point: Tensor, tile_px: int) -> Tensor:
     """[6, 6]; what was refined besides the pose is accounted for, and left out."""
     # A value held at its bound is as uncertain as the others.
-    inverse = torch.linalg.pinv(problem.linearize_freely(point).hessian[0], hermitian=True)
+    hessian = problem.linearize_freely(point).hessian[0]
+    if not hessian.isfinite().all():
+        return hessian.new_full((6, 6), math.inf)
+    inverse = torch.linalg.pinv(hessian, hermitian=True)
     tiles = problem.tile_gradients(point, tile_px)[0]
     return (inverse @ tiles.mT @ tiles @ inverse)[:6, :6]
 
@@ -140,7 +185,7 @@ def _spread_mm(covariance: Tensor, points: Tensor, pose: Tensor, volume: Volume)
 
 
 def _rival(
-    trace: list[StageResult], check: JointSimilarity, points: Tensor, pose: Tensor, config: ConfidenceConfig
+    trace: list[StageResult], check: Check, points: Tensor, pose: Tensor, config: ConfidenceConfig
 ) -> float | None:
     """Highest correlation of a pose elsewhere, among those that a stage started from several ended at."""
     several = [stage for stage in trace if len(stage.solution.x) > 1]
@@ -152,24 +197,29 @@ def _rival(
     elsewhere = (there - here).norm(dim=-1).mean(-1) > config.rival_mm
     if not elsewhere.any():
         return None
-    return float(check.correlation(check.start(found[elsewhere])).max())
+    return float(check.correlation(check.problem.start(found[elsewhere])).max())
 
 
-def _overlap(check: JointSimilarity, point: Tensor) -> float:
-    pairs = zip(check.views, check.images(point), strict=True)
-    covered = sum(float((view.weight * (image[0] > _COVERED)).sum()) for view, image in pairs)
-    return covered / max(sum(float(view.weight.sum()) for view in check.views), 1e-6)
+def _overlap(problem: JointSimilarity, point: Tensor) -> float:
+    tissue = covered = 0.0
+    for view, image in zip(problem.views, problem.images(point), strict=True):
+        seen = view.fixed[view.weight > 0]
+        shows = view.weight * (view.fixed > _TISSUE * seen.quantile(0.98))
+        tissue += float(shows.sum())
+        covered += float((shows * (image[0] > _COVERED)).sum())
+    return covered / max(tissue, 1e-6)
 
 
-def _doubts(
+def reasons_to_doubt(
     edges: float, rival: float | None, overlap: float, error_mm: float, config: ConfidenceConfig
 ) -> Iterator[str]:
+    """Why a result with these values of `Confidence` is doubtful, if it is."""
     # Comparisons are negated so that what is not a number counts as doubt.
     if not edges >= config.edges_below:
         yield f"X-ray and CT hardly match: their edges correlate by {edges:.2f}, below {config.edges_below:g}"
     if rival is not None and rival > config.rival_above * edges:
         yield f"another pose matches about as well: edges correlate by {rival:.2f} there, {edges:.2f} here"
     if not overlap >= config.overlap_below:
-        yield f"the CT covers only {overlap:.0%} of the X-ray"
+        yield f"the CT covers only {overlap:.0%} of what the X-ray shows"
     if not error_mm <= config.expected_error_above_mm:
         yield f"the expected error is {error_mm:.1f} mm, above {config.expected_error_above_mm:g} mm"

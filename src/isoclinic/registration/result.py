@@ -59,9 +59,10 @@ class Confidence:
             puts them [mm], as the covariance says; it holds only if there is no doubt.
         expected_error_by_axis_mm: the same along the first camera's x, y and z (depth) [mm].
         expected_rotation_deg: root mean square angle [deg].
-        edges: local correlation of X-ray and DRR gradients; 1 is a perfect match.
+        edges: local correlation of X-ray and DRR gradients, as a share of what the X-ray's noise allows; 1 is
+            a perfect match.
         rival: the same of the best other pose that was found, None if there was none.
-        overlap: share of the X-ray in use that the CT covers.
+        overlap: share of the tissue in the X-ray that the CT covers.
         doubts: reasons why the result is doubtful, for people to read.
     """
 

@@ -52,6 +52,7 @@ def decoding(path: Path, what: str = "") -> Iterator[None]:
         if isinstance(error, OSError) and error.strerror:  # from the system, not from a decoder
             raise InputError(f"{path} cannot be read: {error.strerror}") from error
         reason = " ".join(str(error).split()) or type(error).__name__
+        reason = reason.rpartition("ERROR: ")[2]  # ITK begins with places in its own code
         if len(reason) > _LONGEST_REASON:  # the cause comes last
             reason = f"... {reason[-_LONGEST_REASON:]}"
         raise InputError(f"{path} cannot be read{what}, it may be cut short or damaged: {reason}") from error

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from ..errors import UsageError
+
 Image = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
@@ -35,6 +37,9 @@ class MetalConfig:
         max_contrast_spread: interquartile range of the contrast along a bar, over its median.
         outline_ratio: slope along a closed outline, over the same quartile, that makes its inside metal.
         max_area: largest such inside, as a share of the image.
+
+    Raises:
+        UsageError: a `max_width_px` of less than 2 or more than the image.
     """
 
     edge_ratio: float = 1.6
@@ -45,6 +50,10 @@ class MetalConfig:
     max_contrast_spread: float = 0.4
     outline_ratio: float = 3.5
     max_area: float = 0.15
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.max_width_px <= 256:
+            raise UsageError(f"metal.max_width_px must lie between 2 and 256, not {self.max_width_px}")
 
 
 @dataclass(frozen=True, eq=False)

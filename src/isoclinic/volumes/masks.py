@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import ConvexHull
 
+from ..errors import UsageError
 from ._fog import find_fog
 from ._metal import MetalConfig, find_metal
 
@@ -38,6 +39,9 @@ class MaskConfig:
         min_plateau: smallest connected area of one extreme value that counts as saturated, as a share
             of the image.
         metal: what counts as metal.
+
+    Raises:
+        UsageError: a share outside 0 to 1.
     """
 
     find_collimation: bool = True
@@ -46,6 +50,11 @@ class MaskConfig:
     margin: float = 0.008
     min_plateau: float = 0.001
     metal: MetalConfig = field(default_factory=MetalConfig)
+
+    def __post_init__(self) -> None:
+        for name in ("margin", "min_plateau"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UsageError(f"masks.{name} must lie between 0 and 1, not {getattr(self, name)}")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

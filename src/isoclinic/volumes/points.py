@@ -44,8 +44,10 @@ def target_points(
         generator: draws.
 
     Raises:
-        UsageError: as for `Volume.structure_mask`, or structures without any voxel.
+        UsageError: as for `Volume.structure_mask`, structures without any voxel, or more than 100,000 points.
     """
+    if count > _SAMPLE:
+        raise UsageError(f"errors are expected at {_SAMPLE} points at most, not {count}")
     if structures is None:
         sample = generator.integers(volume.hu.size, size=_SAMPLE)
     else:

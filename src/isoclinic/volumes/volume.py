@@ -150,7 +150,7 @@ class Volume:
             UsageError: a volume without labels, or an unknown structure.
         """
         if self.labels is None:
-            raise UsageError("structures can be selected only where the volume has a label map")
+            raise UsageError("structures can be selected only where the volume has a label map (--labels)")
         wanted = np.zeros(np.iinfo(self.labels.dtype).max + 1, dtype=bool)
         wanted[[self._label(structure) for structure in structures]] = True
         return wanted[self.labels[slices]]

@@ -53,6 +53,9 @@ class XRayOptions:
         bin: average blocks of this many pixels in each direction.
         exclude: an image (PNG, TIFF, NIfTI or DICOM) of the stored X-ray's size that is not zero where the
             X-ray must not be used, such as on tools and implants.
+
+    Raises:
+        UsageError: a length that is not positive, an angle or point that is not finite, or `bin` below 1.
     """
 
     sdd_mm: float | None = None
@@ -75,6 +78,12 @@ class XRayOptions:
             value = getattr(self, name)
             if value is not None and not _all_positive(value):
                 raise UsageError(f"--{name.replace('_', '-')} must be positive, not {value}")
+        for name in ("principal_point_px", "primary_angle_deg", "secondary_angle_deg"):
+            value = getattr(self, name)
+            if value is not None and not np.isfinite(value).all():
+                raise UsageError(f"--{name.replace('_', '-')} must be finite, not {value}")
+        if self.bin < 1:
+            raise UsageError(f"--bin must be at least 1, not {self.bin}")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

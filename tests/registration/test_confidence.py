@@ -1,0 +1,244 @@
+"""Expected errors against measured ones, and every reason for doubt against what brings it about."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import gaussian_filter
+
+from isoclinic.errors import UsageError
+from isoclinic.geometry import se3
+from isoclinic.registration import ConfidenceConfig, RegistrationConfig, SearchConfig, Stage, register
+from isoclinic.registration._fixed import FixedImage
+from isoclinic.registration.confidence import ceiling, reasons_to_doubt
+from isoclinic.rendering import Projector, RenderConfig, render
+from isoclinic.similarity import ImageSimilarity
+from isoclinic.solver import Status
+from isoclinic.volumes import PreprocessConfig, Volume, XRay, target_points
+from phantoms import CAMERA, displaced, phantom, true_pose, xray_of
+
+VOLUME = phantom(0)
+TRUTH = true_pose(VOLUME)
+XRAY = xray_of(VOLUME, TRUTH, seed=0)
+ISOCENTRE = torch.from_numpy(VOLUME.isocentre_world)
+# Without the factor that was fitted to misfit on other images.
+PLAIN = ConfidenceConfig(error_factor=1.0)
+FINE = RegistrationConfig(
+    searches=(SearchConfig(candidates=0),), stages=(Stage(pixels=128),), confidence=PLAIN
+)
+SMALL = RegistrationConfig(searches=(SearchConfig(candidates=32, keep=6),))
+
+
+def noisy_xray(seed: int, correlation_px: float) -> XRay:
+    """Line integrals of the registration's own renderer, so that nothing but the noise is wrong."""
+    image = render(VOLUME, CAMERA, TRUTH, RenderConfig(voxel_mm="full", backend="cpu"))[0].numpy()
+    noise = np.random.default_rng(seed).normal(size=image.shape)
+    if correlation_px:
+        noise = gaussian_filter(noise, correlation_px)
+    pixels = image + 0.05 * noise / noise.std()
+    return XRay(pixels=pixels.astype(np.float32), camera=CAMERA, polarity="dark_air", pixel_scale="log")
+
+
+@pytest.mark.parametrize("correlation_px", [0.0, 1.5])
+def test_covariance_predicts_the_scatter_over_noise(correlation_px):
+    """Standard deviations of 20 registrations that differ in nothing but the noise, white or with grain.
+
+    Of 20 samples a standard deviation has an uncertainty of 16 %, that of 64 tiles, few of which decide about
+    some directions, about as much again. Grain reaches across the borders of tiles and windows.
+    """
+    results = [register(VOLUME, noisy_xray(seed, correlation_px), TRUTH, FINE) for seed in range(20)]
+    tangents = torch.stack([se3.perturbation(TRUTH, r.camera_from_world, ISOCENTRE) for r in results])
+    covariances = torch.stack([r.confidence.covariance for r in results])
+    # Scatter, not error: the registration renders coarser voxels, which biases depth in all of them alike.
+    ratio = covariances.diagonal(dim1=1, dim2=2).mean(0).sqrt() / tangents.std(dim=0)
+    assert (ratio > 0.6).all() and (ratio < 2).all(), ratio
+    # Depth is what one view knows least.
+    deviation = covariances.diagonal(dim1=1, dim2=2).mean(0).sqrt()
+    assert deviation[5] > 3 * deviation[3:5].max()
+
+
+@pytest.mark.parametrize("config", [FINE, SMALL])
+def test_covariance_is_a_covariance(config):
+    result = register(VOLUME, XRAY, displaced(VOLUME, TRUTH, 5, seed=1), config)
+    covariance = result.confidence.covariance
+    assert covariance.shape == (6, 6) and covariance.dtype == torch.float64
+    torch.testing.assert_close(covariance, covariance.T, rtol=1e-6, atol=1e-12)
+    scale = covariance.diagonal().sqrt()
+    assert torch.linalg.eigvalsh(covariance / scale[:, None] / scale).min() > 0
+
+
+def test_expected_errors_are_those_of_poses_drawn_from_the_covariance():
+    """20 000 poses, moved exactly: their spread has an uncertainty below 1 %, linearising adds nothing."""
+    result = register(VOLUME, XRAY, TRUTH, FINE)
+    confidence = result.confidence
+    points = target_points(VOLUME, PLAIN.points, generator=np.random.default_rng(0))
+    assert CAMERA.project(points, result.camera_from_world).min() > 0, "all in view"
+    draws = np.random.default_rng(1).multivariate_normal(np.zeros(6), confidence.covariance.numpy(), 20_000)
+    poses = se3.perturb(result.camera_from_world, torch.from_numpy(draws), ISOCENTRE)
+    here = points @ result.camera_from_world[:3, :3].T + result.camera_from_world[:3, 3]
+    off = points @ poses[:, :3, :3].mT + poses[:, None, :3, 3] - here
+    by_axis = off.square().mean(dim=(0, 1)).sqrt()
+    expected = torch.tensor(confidence.expected_error_by_axis_mm, dtype=torch.float64)
+    torch.testing.assert_close(expected, by_axis, rtol=0.02, atol=0)
+    assert confidence.expected_error_mm == pytest.approx(float(by_axis.norm()), rel=0.02)
+    angle = math.degrees(float(torch.from_numpy(draws)[:, :3].square().sum(1).mean().sqrt()))
+    assert confidence.expected_rotation_deg == pytest.approx(angle, rel=0.02)
+
+
+def test_the_factor_scales_every_expected_error():
+    plain = register(VOLUME, XRAY, TRUTH, FINE).confidence
+    scaled = register(
+        VOLUME, XRAY, TRUTH, replace(FINE, confidence=ConfidenceConfig(error_factor=3.0))
+    ).confidence
+    assert scaled.expected_error_mm == pytest.approx(3 * plain.expected_error_mm)
+    assert scaled.expected_rotation_deg == pytest.approx(3 * plain.expected_rotation_deg)
+    torch.testing.assert_close(scaled.covariance, 9 * plain.covariance)
+
+
+def checked(xray: XRay, pixels: int) -> tuple[ImageSimilarity, FixedImage]:
+    """The X-ray as it is checked."""
+    fixed = FixedImage.of(xray, PreprocessConfig())
+    small = fixed.at(pixels)
+    projector = Projector.of(VOLUME, small.camera, TRUTH[None], RenderConfig(voxel_mm="full", backend="cpu"))
+    similarity = ImageSimilarity(
+        projector=projector, fixed=small.image, weight=small.weight, config=PLAIN.similarity
+    )
+    return similarity, fixed
+
+
+LOG = {"camera": CAMERA, "polarity": "dark_air", "pixel_scale": "log"}
+
+
+def reached_and_ceiling(image: np.ndarray, noise: float) -> tuple[float, float]:
+    """Correlation of an image with itself and noise, and what is said about it from the latter alone."""
+    pixels = image + noise * np.random.default_rng(0).normal(size=image.shape)
+    noisy, fixed = checked(XRay(pixels=pixels.astype(np.float32), **LOG), 64)
+    clean, _ = checked(XRay(pixels=image.astype(np.float32), **LOG), 64)
+    return float(noisy.correlate_images(clean.fixed[None])[0]), ceiling(noisy, fixed.halves(64))
+
+
+@pytest.mark.parametrize("noise", [0.3, 1.0, 2.0])
+def test_the_ceiling_is_the_correlation_with_the_noise_free_image(noise):
+    """Where texture is the same everywhere. Some thousand pixels in windows of 81 know both to about 0.02."""
+    texture = gaussian_filter(np.random.default_rng(1).normal(size=(128, 128)), 3)
+    reached, allowed = reached_and_ceiling(texture / texture.std() + 5, noise)
+    assert reached < 0.97
+    assert allowed == pytest.approx(reached, abs=0.06)
+
+
+def test_the_ceiling_is_a_bound_where_parts_are_flat():
+    image = render(VOLUME, CAMERA, TRUTH, RenderConfig(voxel_mm="full", backend="cpu"))[0].numpy()
+    pairs = [reached_and_ceiling(image, noise) for noise in (0.02, 0.05, 0.2, 0.4)]
+    assert all(reached < allowed <= 1 for reached, allowed in pairs)
+    ceilings = [allowed for _, allowed in pairs]
+    assert ceilings == sorted(ceilings, reverse=True) and ceilings[-1] < 0.6
+
+
+def test_the_ceiling_of_an_image_that_is_not_averaged_is_not_known():
+    noisy, fixed = checked(noisy_xray(0, 0.0), 128)
+    assert fixed.halves(128) is None
+    assert ceiling(noisy, None) == 1.0
+
+
+def test_halves_average_to_the_whole():
+    fixed = FixedImage.of(XRAY, PreprocessConfig())
+    fixed = FixedImage(image=fixed.image, weight=torch.ones_like(fixed.weight), camera=fixed.camera)
+    first, second = fixed.halves(64)
+    torch.testing.assert_close((first + second) / 2, fixed.at(64).image)
+    assert (first != second).any()
+
+
+def test_noise_alone_is_no_reason_for_doubt():
+    """A noise that leaves but half the correlation; the pose is right all the same."""
+    pixels = noisy_xray(0, 0.0).pixels
+    grain = 0.3 * np.random.default_rng(1).normal(size=pixels.shape)
+    xray = replace(noisy_xray(0, 0.0), pixels=(pixels + grain).astype(np.float32))
+    result = register(VOLUME, xray, displaced(VOLUME, TRUTH, 5, seed=1), SMALL)
+    assert result.similarity < 0.6
+    assert result.confidence.edges > 0.75
+    assert result.status is not Status.DOUBTFUL
+
+
+def beads() -> Volume:
+    """A rod of water with a bead of bone every 30 mm, longer than the X-ray sees."""
+    shape = (40, 40, 240)
+    spacing = 2.5
+    x, y, z = (np.indices(shape).T - (np.array(shape) - 1) / 2).T * spacing
+    hu = np.full(shape, -1000, dtype=np.int16)
+    hu[np.hypot(x, y) < 40] = 0
+    hu[np.linalg.norm([x - 6, 1.4 * y, (z + 15) % 30 - 15], axis=0) < 11] = 800
+    affine = np.diag([spacing, spacing, spacing, 1.0])
+    affine[:3, 3] = -spacing * (np.array(shape) - 1) / 2
+    return Volume(hu=hu, world_from_voxel=affine)
+
+
+def test_anatomy_that_repeats_is_ambiguous():
+    volume = beads()
+    truth = true_pose(volume, (0.0, 0.0, 0.0, 0.0, 0.0, 0.0))
+    between = se3.perturb(
+        truth,
+        torch.tensor([0, 0, 0, 0, 15.0, 0], dtype=torch.float64),
+        torch.from_numpy(volume.isocentre_world),
+    )
+    result = register(volume, xray_of(volume, truth, seed=0), between, SMALL)
+    assert result.confidence.rival is not None
+    assert result.confidence.rival > 0.9 * result.confidence.edges
+    assert result.status is Status.DOUBTFUL
+    assert any("another pose matches about as well" in doubt for doubt in result.confidence.doubts)
+
+
+def test_a_ct_that_covers_little_of_the_xray():
+    """A sagittal slab; wherever it ends up, most of what the image shows is something else."""
+    slab = VOLUME.crop((30, 0, 0), (34, 64, 64))
+    result = register(slab, XRAY, TRUTH, RegistrationConfig(searches=(SearchConfig(candidates=0),)))
+    assert result.confidence.overlap < 0.25
+    assert any("covers only" in doubt for doubt in result.confidence.doubts)
+    assert register(VOLUME, XRAY, TRUTH, SMALL).confidence.overlap > 0.95, (
+        "air around the patient does not count"
+    )
+
+
+GOOD = {"edges": 0.9, "rival": 0.3, "overlap": 0.9, "error_mm": 0.3}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, []),
+        ({"rival": None}, []),
+        ({"edges": 0.61}, ["hardly match"]),
+        ({"edges": 0.62}, []),
+        ({"edges": math.nan}, ["hardly match"]),
+        ({"rival": 0.82}, ["another pose"]),
+        ({"rival": 0.80}, []),
+        ({"overlap": 0.24}, ["covers only 24%"]),
+        ({"overlap": 0.25}, []),
+        ({"error_mm": 4.1}, ["4.1 mm, above 4 mm"]),
+        ({"error_mm": 4.0}, []),
+        ({"error_mm": math.nan}, ["expected error"]),
+        ({"edges": 0.1, "rival": 0.4, "overlap": 0.0}, ["hardly match", "another pose", "covers only"]),
+    ],
+)
+def test_reasons(changes, said):
+    doubts = list(reasons_to_doubt(**(GOOD | changes), config=ConfidenceConfig()))
+    assert len(doubts) == len(said)
+    assert all(part in doubt for part, doubt in zip(said, doubts, strict=True))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"pixels": 7},
+        {"points": 0},
+        {"tile_px": 0},
+        {"window_px": 4},
+        {"error_factor": 0.0},
+        {"rival_mm": -1.0},
+        {"expected_error_above_mm": 0.0},
+    ],
+)
+def test_settings_that_make_no_sense(settings):
+    with pytest.raises(UsageError, match="confidence"):
+        ConfidenceConfig(**settings)
