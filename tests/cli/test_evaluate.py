@@ -72,6 +72,7 @@ def test_every_pose_and_the_table(evaluate, tmp_path):
         f"cases/phantom/{case}/{init}/pose.json" for case in ("00", "01") for init in ("4", "8", "ap")
     ]
     assert PoseFile.read(out / poses[0]).status is not None
+    assert "results worse than 5 mm are doubtful" in ran.out
     document = json.loads((out / "summary.json").read_text())
     by_init = {row["init"]: row for row in document["summaries"]}
     assert list(by_init) == ["4", "8", "ap"]

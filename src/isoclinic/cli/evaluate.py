@@ -18,7 +18,17 @@ from tyro.conf import Positional
 from .. import __version__
 from .._files import atomic
 from ..errors import UsageError
-from ..evaluation import Case, Measurement, find_cases, summaries, summary_document, write_report
+from ..evaluation import (
+    Calibration,
+    Case,
+    Measurement,
+    calibration,
+    find_cases,
+    summaries,
+    summary_document,
+    write_report,
+)
+from ..evaluation.calibration import FAILED_MM, GOOD_MM
 from ..evaluation.protocol import TRUTH_FILE, WITHOUT_POSE, XRAY_FILE
 from ..registration import InputFile, register
 from ..volumes import Volume, XRay, XRayOptions
@@ -155,7 +165,20 @@ def main(arguments: Sequence[str]) -> None:
         print(json.dumps(summary_document(measured), indent=2))
     else:
         results().print(_table(measured))
+        results().print(_calibration_text(calibration(measured)))
         results().print(f"every pose and the table are in {options.output}", markup=False, soft_wrap=True)
+
+
+def _calibration_text(each: Calibration) -> str:
+    caught = f"{each.caught} of {each.failures} results worse than {FAILED_MM:g} mm are doubtful"
+    flagged = f"{each.flagged} of {each.good} better than {GOOD_MM:g} mm are so for no reason"
+    text = f"{caught}, {flagged}."
+    if each.trusted:
+        text += (
+            f"\nOf the others, errors are {each.slope:.2f} times what is expected (slope; median "
+            f"{each.median_ratio:.2f} times), {each.within_twice:.0%} at most twice that."
+        )
+    return text
 
 
 def _jobs(options: EvaluateOptions) -> Iterator[_Job]:

@@ -135,7 +135,7 @@ def assess(
     poses = check.problem.cameras_from_world(point)[0]
     points = target_points(volume, config.points, structures, generator=np.random.default_rng(0))
     points = _in_view(points, last.problem, poses)
-    covariance = config.error_factor**2 * _covariance(last.problem, point, config.tile_px)
+    covariance = config.error_factor**2 * _covariance(last, config.tile_px)
     x_mm, y_mm, depth_mm = _spread_mm(covariance, points, poses[0], volume).tolist()
     error_mm = math.hypot(x_mm, y_mm, depth_mm)
     edges = float(check.correlation(point)[0])
@@ -153,10 +153,13 @@ def assess(
     )
 
 
-def _covariance(problem: JointSimilarity, point: Tensor, tile_px: int) -> Tensor:
+def _covariance(last: StageResult, tile_px: int) -> Tensor:
     """[6, 6]; what was refined besides the pose is accounted for, and left out."""
-    # A value held at its bound is as uncertain as the others.
-    hessian = problem.linearize_freely(point).hessian[0]
+    problem, point = last.problem, last.solution.x[last.best : last.best + 1]
+    hessian = last.solution.hessian[last.best]
+    if len(problem.bounds):
+        # A value held at its bound is as uncertain as the others.
+        hessian = problem.linearize_freely(point).hessian[0]
     if not hessian.isfinite().all():
         return hessian.new_full((6, 6), math.inf)
     inverse = torch.linalg.pinv(hessian, hermitian=True)
