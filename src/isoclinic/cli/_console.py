@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any, TextIO
 
 from rich.console import Console
+from rich.progress import Progress, ProgressColumn
 
 _WIDTH_IN_FILES = 120
 
@@ -21,6 +22,12 @@ def results() -> Console:
 def progress() -> Console:
     """The console for progress."""
     return Console(stderr=True, highlight=False)
+
+
+def progress_bar(*columns: ProgressColumn) -> Progress:
+    """A bar on the console for progress; none where nobody watches."""
+    console = progress()
+    return Progress(*columns, console=console, disable=not console.is_terminal)
 
 
 def error_line(message: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from torch import Tensor
 
@@ -22,7 +22,7 @@ from ..simulation import SimulationConfig, simulate_xray
 from ..solver import Status
 from ..viewer import write_overview, write_report
 from ..volumes import Volume, XRay, bone_points, line_integrals
-from ._console import progress, results
+from ._console import progress_bar, results
 from ._folder import new_folder
 from ._image_file import stand_in, write_image
 from ._options import parse_options
@@ -103,7 +103,7 @@ def main(arguments: Sequence[str]) -> None:
     columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
     with (
         new_folder(options.output, overwrite=options.overwrite, known=_FILES) as folder,
-        Progress(*columns, console=progress(), transient=True) as bar,
+        progress_bar(*columns) as bar,
     ):
         task = bar.add_task("reading the CT", total=2 + 2 * len(_VIEWS))
         volume, ct = Volume.read(path), InputFile.of(path)

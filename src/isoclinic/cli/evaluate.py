@@ -11,7 +11,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Annotated
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from tyro.conf import Positional
 
@@ -32,7 +32,7 @@ from ..evaluation.calibration import FAILED_MM, GOOD_MM
 from ..evaluation.protocol import TRUTH_FILE, WITHOUT_POSE, XRAY_FILE
 from ..registration import InputFile, register
 from ..volumes import Volume, XRay, XRayOptions
-from ._console import progress, results
+from ._console import progress_bar, results
 from ._folder import new_folder
 from ._options import FLAT, RegistrationOptions, parse_options
 from ._results import POSE, pose_file
@@ -144,7 +144,7 @@ def main(arguments: Sequence[str]) -> None:
     measurements = {(job.case.name, job.init): job.done() for job in jobs}
     pending = [job for job in jobs if measurements[job.case.name, job.init] is None]
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=progress(), transient=True) as bar:
+    with progress_bar(*columns) as bar:
         task = bar.add_task("registering", total=len(jobs), completed=len(jobs) - len(pending))
         for source, of_volume in groupby(pending, key=lambda job: job.volume):
             bar.update(task, description=f"reading {source.path}")

@@ -74,3 +74,9 @@ class FixedImage:
     def _averaged(self, weight: Tensor, factor: int) -> Tensor:
         total, norm = (avg_pool2d(each[None], factor)[0] for each in (self.image * weight, weight))
         return total / norm.clamp(min=1e-3)
+
+
+def pixel_at_mm(camera: Camera, camera_from_world: Tensor, point_world: Tensor) -> float:
+    """Side of a pixel at the depth of a world point [3] [mm]."""
+    depth = float(camera_from_world[2, :3] @ point_world + camera_from_world[2, 3])
+    return min(camera.pixel_spacing_mm) * min(max(depth / camera.sdd_mm, 0.1), 1.0)

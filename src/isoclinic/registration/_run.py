@@ -14,7 +14,7 @@ from ..rendering import Projector, RenderConfig
 from ..similarity import ImageSimilarity, IntrinsicsRefinement, JointSimilarity
 from ..solver import levenberg_marquardt
 from ..volumes import Volume
-from ._fixed import FixedImage
+from ._fixed import FixedImage, pixel_at_mm
 from .confidence import Check, assess, ceiling
 from .config import RegistrationConfig, Stage
 from .result import Confidence, StageResult
@@ -116,25 +116,23 @@ class Run:
         camera_from_world = view_from_first @ self.start
         render = RenderConfig(
             method="trilinear",
-            voxel_mm=voxel_per_pixel * self._pixel_at_isocentre_mm(camera, camera_from_world),
+            voxel_mm=voxel_per_pixel * pixel_at_mm(camera, camera_from_world, self._isocentre_world),
             structures=self.config.structures,
             backend=self.config.backend,
         )
         return Projector.of(self.volume, camera, camera_from_world[None], render)
 
-    def _pixel_at_isocentre_mm(self, camera: Camera, camera_from_world: Tensor) -> float:
-        isocentre = torch.as_tensor(self.volume.isocentre_world, dtype=torch.float64)
-        depth = float(camera_from_world[2, :3] @ isocentre + camera_from_world[2, 3])
-        return min(camera.pixel_spacing_mm) * min(max(depth / camera.sdd_mm, 0.1), 1.0)
+    @property
+    def _isocentre_world(self) -> Tensor:
+        return torch.as_tensor(self.volume.isocentre_world, dtype=torch.float64)
 
     def _distinct(self, result: StageResult, keep: int) -> Tensor:
         """Points the stage hands on [<= keep, ...], best first, none within half a pixel of a better one."""
         camera = result.problem.views[0].projector.camera
-        reach_mm = self._pixel_at_isocentre_mm(camera, self.start) / 2
+        reach_mm = pixel_at_mm(camera, self.start, self._isocentre_world) / 2
         poses = result.camera_from_world
-        centre = torch.as_tensor(self.volume.isocentre_world, dtype=torch.float64)
         # Where these four points come to lie tells any two poses apart.
-        probe = centre + self.config.length_mm * torch.eye(4, 3, dtype=torch.float64)
+        probe = self._isocentre_world + self.config.length_mm * torch.eye(4, 3, dtype=torch.float64)
         points = probe @ poses[:, :3, :3].mT + poses[:, None, :3, 3]
         chosen: list[int] = []
         for index in result.correlation.argsort(descending=True).tolist():

@@ -169,9 +169,3 @@ class Scene:
             config=config,
             background=others[window],
         )
-
-
-def pixel_at_mm(camera: Camera, camera_from_world: Tensor, point_world: Tensor) -> float:
-    """Side of a pixel at the depth of a world point [3] [mm]."""
-    depth = float(camera_from_world[2, :3] @ point_world + camera_from_world[2, 3])
-    return min(camera.pixel_spacing_mm) * min(max(depth / camera.sdd_mm, 0.1), 1.0)

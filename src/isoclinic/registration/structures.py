@@ -19,8 +19,8 @@ from ..rendering import RenderConfig
 from ..similarity import JointSimilarity, SimilarityConfig, SimilarityTerm
 from ..solver import LMConfig, Solution, Status, levenberg_marquardt
 from ..volumes import PreprocessConfig, Volume, XRay
-from ._fixed import FixedImage
-from ._structures_model import MovingStructure, Scene, Structure, pixel_at_mm
+from ._fixed import FixedImage, pixel_at_mm
+from ._structures_model import MovingStructure, Scene, Structure
 from ._structures_prior import LikelyMotion, MotionPrior, apply, point_jacobian
 from .config import Stage
 from .result import StageResult
