@@ -91,7 +91,7 @@ def test_source_isocentre_sets_the_magnification(run, files, tmp_path):
         (["--output", "drr.png", "--pose", "ap", "--width", "9"], 2, "give all four or none"),
         (["--output", "drr.png", "--pose", "front", *DETECTOR], 2, "'front' is neither a file nor one of"),
         (["--output", "drr.png", "--pose", "bare.json"], 1, "holds a JSON list"),
-        (["--output", "no/drr.png", "--pose", "ap", *DETECTOR], 1, "drr.json cannot be written"),
+        (["--output", "no/drr.png", "--pose", "ap", *DETECTOR], 1, "drr.png cannot be written"),
         (["--output", "old.png", "--pose", "ap", *DETECTOR], 2, "old.png exists already"),
         (["--output", "drr.png", "--pose", "ap", *DETECTOR, "--structures", "1"], 2, "has a label map"),
         (["--output", "drr.png", "--pose", "ap", *DETECTOR, "--voxel-mm", "-1"], 2, "voxel_mm must be"),

@@ -10,14 +10,21 @@ from scipy.ndimage import gaussian_filter
 
 from isoclinic.errors import UsageError
 from isoclinic.geometry import se3
-from isoclinic.registration import ConfidenceConfig, RegistrationConfig, SearchConfig, Stage, register
+from isoclinic.registration import (
+    ConfidenceConfig,
+    IntrinsicsRefinement,
+    RegistrationConfig,
+    SearchConfig,
+    Stage,
+    register,
+)
 from isoclinic.registration._fixed import FixedImage
 from isoclinic.registration.confidence import ceiling, reasons_to_doubt
 from isoclinic.rendering import Projector, RenderConfig, render
 from isoclinic.similarity import ImageSimilarity
 from isoclinic.solver import Status
-from isoclinic.volumes import PreprocessConfig, Volume, XRay, target_points
-from phantoms import CAMERA, displaced, phantom, true_pose, xray_of
+from isoclinic.volumes import GeometryWarning, PreprocessConfig, Volume, XRay, target_points
+from phantoms import CAMERA, displaced, error_mm, phantom, true_pose, xray_of
 
 VOLUME = phantom(0)
 TRUTH = true_pose(VOLUME)
@@ -187,6 +194,17 @@ def test_anatomy_that_repeats_is_ambiguous():
     assert result.confidence.rival > 0.9 * result.confidence.edges
     assert result.status is Status.DOUBTFUL
     assert any("another pose matches about as well" in doubt for doubt in result.confidence.doubts)
+
+
+def test_refined_intrinsics_are_no_rival():
+    """The search ran with the focal length as given, which put everything some 20 mm too near."""
+    wrong = XRAY.recalibrated(replace(CAMERA, fx=CAMERA.fx * 0.97, fy=CAMERA.fy * 0.97))
+    refine = replace(SMALL, refine_intrinsics=IntrinsicsRefinement(focal_percent=6.0))
+    with pytest.warns(GeometryWarning, match="focal length"):
+        result = register(VOLUME, wrong, TRUTH, refine)
+    searched = result.trace[0].camera_from_world[result.trace[0].best]
+    assert error_mm(VOLUME, searched, result.camera_from_world) > ConfidenceConfig().rival_mm
+    assert not any("another pose" in doubt for doubt in result.confidence.doubts)
 
 
 def test_a_ct_that_covers_little_of_the_xray():

@@ -42,6 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         error_line(f"{error.filename}: {error.strerror}" if error.filename else str(error))
         return 1
+    except MemoryError as error:
+        error_line(f"not enough memory: {error}")
+        return 1
     except KeyboardInterrupt:
         error_line("interrupted")
         return 130

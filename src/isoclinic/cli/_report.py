@@ -13,8 +13,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..geometry import se3
-from ..registration import LandmarkPairs, RegistrationConfig, RegistrationResult, StructureResult
+from ..registration import (
+    LandmarkPairs,
+    LandmarkPose,
+    RegistrationConfig,
+    RegistrationResult,
+    StructureResult,
+)
 from ..rendering import structure_outline
+from ..solver import Status
 from ..viewer import (
     ErrorRow,
     GeometryRow,
@@ -37,7 +44,8 @@ class Registered:
         result: of their registration.
         config: of their registration.
         structures: registered one by one in the first X-ray.
-        landmarks: that the registration started from, marked in the first X-ray.
+        landmarks: marked in the first X-ray.
+        landmark_pose: that the registration started from, fitted to them.
     """
 
     volume: Volume
@@ -46,6 +54,7 @@ class Registered:
     config: RegistrationConfig
     structures: Sequence[StructureResult] = ()
     landmarks: LandmarkPairs | None = None
+    landmark_pose: LandmarkPose | None = None
 
 
 def report_of(registered: Registered, warnings: Sequence[str], command: str) -> Report:
@@ -61,7 +70,7 @@ def report_of(registered: Registered, warnings: Sequence[str], command: str) -> 
     return Report(
         title=f"{xrays} in {registered.volume.path or 'the CT'}",
         status=result.status,
-        reasons=result.confidence.doubts or (f"the solver stopped by {result.reason}",),
+        reasons=result.confidence.doubts or _unsettled(result),
         views=[_view(registered, index) for index in range(len(registered.xrays))],
         errors=[*_errors(result), *_structure_errors(registered.structures)],
         geometry=list(_geometry_rows(registered)),
@@ -98,6 +107,10 @@ def ct_text(volume: Volume) -> str:
     nx, ny, nz = volume.shape
     spacing = " x ".join(f"{mm:.3g}" for mm in volume.spacing_mm)
     return f"{nx} x {ny} x {nz} voxels of {spacing} mm, {volume.orientation}"
+
+
+def _unsettled(result: RegistrationResult) -> tuple[str, ...]:
+    return () if result.status is Status.CONVERGED else (f"the solver stopped by {result.reason}",)
 
 
 def _view(registered: Registered, index: int) -> ReportView:

@@ -16,6 +16,7 @@ from tyro.conf import Positional
 from ..errors import UsageError
 from ..registration import (
     InputFile,
+    LandmarkPose,
     RegistrationResult,
     StructureResult,
     View,
@@ -104,13 +105,16 @@ def main(arguments: Sequence[str]) -> None:
     ):
         xrays = [XRay.read(path, options.xray_options) for path in options.xray]
         volume = Volume.read(options.volume, labels=options.labels)
-        views, init = _views(options, xrays), _init(options, xrays[0])
+        views = _views(options, xrays)
+        marked = pose_from_landmark_files(xrays[0], *options.landmarks) if options.landmarks else None
+        init = options.init if marked is None else marked.camera_from_world
         status.update("registering; the first time, this compiles the renderer")
         result = register_views(volume, views, init, options.registration)
         check_not_diverged(result)
-        if options.landmarks:
-            result = replace(result, initial=replace(result.initial, source=f"landmarks {_files(options)}"))
-        structures = _structures(options, volume, xrays[0], result)
+        if marked is not None:
+            source = f"{len(marked.names)} landmarks"
+            result = replace(result, initial=replace(result.initial, source=source))
+        structures = _structures(options, volume, xrays[0].recalibrated(result.cameras[0]), result)
         status.update("writing")
         ct, images = InputFile.of(options.volume), [InputFile.of(path) for path in options.xray]
         write_poses(folder, result, ct, images)
@@ -126,6 +130,7 @@ def main(arguments: Sequence[str]) -> None:
             config=options.registration,
             structures=structures,
             landmarks=read_landmark_pairs(*options.landmarks) if options.landmarks else None,
+            landmark_pose=marked,
         )
         command = shlex.join(["isoclinic", "register", *arguments])
         write_report(folder / REPORT, report_of(registered, said, command))
@@ -133,6 +138,8 @@ def main(arguments: Sequence[str]) -> None:
         print(json.dumps(_document(options, registered), indent=2))
         return
     results().print(_table(options, registered))
+    if marked is not None:
+        results().print(_landmarks_table(marked))
     if structures:
         results().print(_structures_table(structures))
 
@@ -161,16 +168,6 @@ def _views(options: RegisterOptions, xrays: Sequence[XRay]) -> Sequence[View]:
     if len(options.views) == 1:
         return views_from_file(xrays, options.views[0])
     return views_from_poses(xrays, options.views)
-
-
-def _init(options: RegisterOptions, xray: XRay) -> Any:
-    if not options.landmarks:
-        return options.init
-    return pose_from_landmark_files(xray, *options.landmarks).camera_from_world
-
-
-def _files(options: RegisterOptions) -> str:
-    return ", ".join(map(str, options.landmarks))
 
 
 def _structures(
@@ -247,6 +244,11 @@ def _document(options: RegisterOptions, registered: Registered) -> dict[str, Any
     }
     if len(registered.xrays) > 1:
         document["cameras_from_world"] = result.cameras_from_world.tolist()
+    if registered.landmark_pose is not None:
+        document["landmarks"] = {
+            name: {"residual_px": px, "residual_mm": mm}
+            for name, px, mm in _residuals(registered.landmark_pose)
+        }
     if registered.structures:
         document["structures"] = {
             each.name: {
@@ -263,6 +265,12 @@ def _document(options: RegisterOptions, registered: Registered) -> dict[str, Any
     return document
 
 
+def _start_option(options: RegisterOptions) -> str:
+    if options.landmarks:
+        return f"--landmarks {' '.join(map(str, options.landmarks))}"
+    return "--init" if options.init else "default"
+
+
 def _table(options: RegisterOptions, registered: Registered) -> Table:
     result, confidence = registered.result, registered.result.confidence
     table = Table("", "value")
@@ -274,7 +282,7 @@ def _table(options: RegisterOptions, registered: Registered) -> Table:
                 table.add_row(f"  {name}", text(value), xray.provenance.get(name, ""))
     table.add_row("CT", ct_text(registered.volume), str(options.volume))
     table.add_section()
-    table.add_row("start", result.initial.source, "--init" if options.init else "default")
+    table.add_row("start", result.initial.source, _start_option(options))
     table.add_row("status", str(result.status), f"stopped by {result.reason}")
     right_mm, down_mm, depth_mm = confidence.expected_error_by_axis_mm
     if confidence.doubts:
@@ -290,6 +298,21 @@ def _table(options: RegisterOptions, registered: Registered) -> Table:
     table.add_row("time", f"{result.seconds:.2f} s", "without reading and writing files")
     table.add_row("result", f"{POSE}, {TRANSFORM}, {REPORT}", str(options.output))
     return table
+
+
+def _landmarks_table(marked: LandmarkPose) -> Table:
+    table = Table("landmark", title="how far the start is off the landmarks", title_justify="left")
+    table.add_column("residual\n\\[px]", justify="right")
+    table.add_column("at its depth\n\\[mm]", justify="right")
+    for name, px, mm in _residuals(marked):
+        table.add_row(name, f"{px:.2f}", f"{mm:.2f}")
+    table.add_section()
+    table.add_row("root mean square", f"{marked.rms_px:.2f}", f"{marked.rms_mm:.2f}")
+    return table
+
+
+def _residuals(marked: LandmarkPose) -> Iterator[tuple[str, float, float]]:
+    yield from zip(marked.names, marked.residuals_px.tolist(), marked.residuals_mm.tolist(), strict=True)
 
 
 def _structures_table(structures: Sequence[StructureResult]) -> Table:

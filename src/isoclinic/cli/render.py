@@ -13,10 +13,12 @@ from ..errors import UsageError
 from ..geometry import Camera
 from ..registration import PRESETS, PoseFile, initial_pose
 from ..rendering import RenderConfig, render
-from ..volumes import Volume, XRay
+from ..volumes import Volume, XRay, XRayOptions
 from ._console import progress, results
 from ._image_file import image_files, stand_in, write_image
 from ._options import FLAT, parse_options
+
+_MOST_PIXELS = 32767  # along an axis of a NIfTI file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +83,12 @@ def main(arguments: Sequence[str]) -> None:
 
 def _camera(options: RenderOptions) -> Camera:
     """The detector described by the options, or by the pose file."""
+    # The checks of an X-ray's options of these names.
+    XRayOptions(
+        sdd_mm=options.sdd_mm,
+        source_isocentre_mm=options.source_isocentre_mm,
+        pixel_spacing_mm=options.pixel_spacing_mm,
+    )
     width, height, sdd_mm = options.width, options.height, options.sdd_mm
     spacing_mm = options.pixel_spacing_mm
     if width is None and height is None and spacing_mm is None and sdd_mm is None:
@@ -92,4 +100,7 @@ def _camera(options: RenderOptions) -> Camera:
         return PoseFile.read(options.pose).camera
     if width is None or height is None or spacing_mm is None or sdd_mm is None:
         raise UsageError("--width, --height, --pixel-spacing-mm and --sdd-mm: give all four or none")
+    for name, size in (("--width", width), ("--height", height)):
+        if not 1 <= size <= _MOST_PIXELS:
+            raise UsageError(f"{name} must lie between 1 and {_MOST_PIXELS}, not {size}")
     return Camera.from_pixel_spacing(width=width, height=height, pixel_spacing_mm=spacing_mm, sdd_mm=sdd_mm)

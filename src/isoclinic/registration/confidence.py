@@ -197,7 +197,9 @@ def _rival(
     found = several[-1].solution.x
     here = points @ pose[:3, :3].T + pose[:3, 3]
     there = points @ found[:, :3, :3].mT + found[:, None, :3, 3]
-    elsewhere = (there - here).norm(dim=-1).mean(-1) > config.rival_mm
+    # Later stages may have moved the result, as when they refine intrinsics: compare with where it was then.
+    own = there[(there - here).norm(dim=-1).mean(-1).argmin()]
+    elsewhere = (there - own).norm(dim=-1).mean(-1) > config.rival_mm
     if not elsewhere.any():
         return None
     return float(check.correlation(check.problem.start(found[elsewhere])).max())

@@ -1,0 +1,137 @@
+"""Every page of the documentation works as it stands, followed from top to bottom in a folder of its own.
+
+Commands and Python examples run on a phantom with a short schedule, and read the files that the page shows.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import isoclinic
+from isoclinic import XRay, registration
+from isoclinic.cli import _COMMANDS, evaluate, register
+from isoclinic.registration import (
+    PoseFile,
+    SearchConfig,
+    Stage,
+    read_landmark_pairs,
+    views_from_file,
+)
+
+from .page_files import write_page_files
+from .pages import PAGES, ROOT, anchors, blocks, links
+
+# Of formats that a page explains without a command that reads them.
+READERS: dict[str, Callable[[str], object]] = {
+    "pose.json": PoseFile.read,
+    "landmarks.json": read_landmark_pairs,
+    "views.json": lambda path: views_from_file([XRay.read("ap.dcm"), XRay.read("lateral.dcm")], path),
+}
+
+SCHEDULE = {"searches": (SearchConfig(candidates=0),), "stages": (Stage(pixels=32), Stage(pixels=64))}
+OF_STRUCTURES = {"stages": (Stage(pixels=32),), "candidates": 4, "starts": 1, "rounds": 1}
+REGISTRATIONS = (
+    ("register", SCHEDULE, (isoclinic, registration, evaluate)),
+    ("register_views", SCHEDULE, (registration, register)),
+    ("register_structures", OF_STRUCTURES, (registration, register)),
+)
+
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+
+
+@pytest.fixture(scope="module")
+def page_files(files, cases, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("page-files")
+    write_page_files(folder, files.ct, files.xray, cases)
+    return folder
+
+
+@pytest.fixture
+def user_folder(page_files, tmp_path, monkeypatch) -> Path:
+    """A fresh copy of the files, to work in; registrations there take a tenth of a second."""
+    shutil.copytree(page_files, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    for name, schedule, modules in REGISTRATIONS:
+        quick = with_schedule(getattr(registration, name), schedule)
+        for module in modules:
+            monkeypatch.setattr(module, name, quick)
+    return tmp_path
+
+
+def with_schedule(real: Callable, schedule: Mapping[str, Any]) -> Callable:
+    """The function with these settings in its configuration, which must be given and is its last argument."""
+
+    def quick(*arguments, config=None, **named):
+        *others, config = arguments if config is None else (*arguments, config)
+        return real(*others, config=replace(config, **schedule), **named)
+
+    return quick
+
+
+@pytest.mark.filterwarnings("always::isoclinic.volumes.GeometryWarning")
+@each_page
+def test_a_page_works_from_top_to_bottom(page, run, user_folder, capsys):
+    printed = ""
+    for block in blocks(page):
+        if block.name:
+            Path(block.name).write_text(block.text)
+            READERS.get(block.name, Path)(block.name)
+        elif block.language == "python":
+            exec(compile(block.text, page.name, "exec"), {})
+            printed += capsys.readouterr().out
+        for command in block.commands:
+            ran = run(*command)
+            assert ran.code == 0, f"isoclinic {shlex.join(command)}\n{ran.err}"
+            printed += ran.out + ran.err
+        for name in block.row_names:
+            assert name in printed, f"nothing has printed the row {name!r} that {page.name} shows"
+
+
+@each_page
+def test_every_file_that_a_page_shows_is_used(page):
+    """So that none can be wrong: by its reader, by a command, or beside an image of its name."""
+    shown = list(blocks(page))
+    for index, block in enumerate(shown):
+        if block.language in ("json", "toml"):
+            assert block.name, f"{page.name} shows a file without a name:\n{block.text}"
+            words = [word for later in shown[index:] for command in later.commands for word in command]
+            used = {word.partition(".")[0] for word in words}
+            assert block.name in READERS or block.name.partition(".")[0] in used, block.name
+
+
+def test_every_command_is_documented():
+    commands = [command[0] for page in PAGES for block in blocks(page) for command in block.commands]
+    assert set(commands) == set(_COMMANDS) - {"demo"}  # make demo
+
+
+def test_options_that_pages_mention_exist(run):
+    options = {
+        name for command in _COMMANDS for name in re.findall(r"--[a-z][\w.-]+", run(command, "--help").out)
+    }
+    groups = {name.partition(".")[0] for name in options}
+    for page in PAGES:
+        text = re.sub(r"`python [^`]*`", "", page.read_text(encoding="utf-8"))
+        mentioned = set(re.findall(r"(?<![\w-])--[a-z][\w.-]*\w", text))
+        assert mentioned <= options | groups, f"{page.name}: {sorted(mentioned - options - groups)}"
+
+
+@each_page
+def test_links_lead_somewhere(page):
+    for target, heading in links(page):
+        path = page.parent / target if target else page
+        assert path.exists(), f"{page.name}: {target}"
+        if heading:
+            assert heading in anchors(path), f"{page.name}: {target}#{heading}"
+
+
+def test_the_readme_lists_every_how_to():
+    listed = {target for target, _ in links(ROOT / "README.md")}
+    assert {str(page.relative_to(ROOT)) for page in PAGES if page.parent.name == "how-to"} <= listed
