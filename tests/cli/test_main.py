@@ -72,6 +72,7 @@ def pretend(monkeypatch, effect) -> None:
         (UsageError("no such view"), 2, "isoclinic: error: no such view"),
         (PermissionError(13, "Permission denied", "/x/y"), 1, "isoclinic: error: /x/y: Permission denied"),
         (OSError("disk on fire"), 1, "isoclinic: error: disk on fire"),
+        (MemoryError("1 TiB"), 1, "isoclinic: error: not enough memory: 1 TiB"),
         (KeyboardInterrupt(), 130, "isoclinic: error: interrupted"),
     ],
 )
