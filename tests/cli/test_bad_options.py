@@ -35,6 +35,8 @@ OPTIONS = {
     "register --volume ct.nii.gz INIT OUT": "give the X-ray, or several, before the options",
     "REGISTER INIT OUT --landmarks landmarks.json": "--landmarks and --init both say where to start",
     "REGISTER OUT --landmarks a b c": "--landmarks takes one file or two, CT first, not 3",
+    "register xray.dcm xray.dcm --volume ct.nii.gz INIT OUT --primary-angle-deg 9": "--views says how several",
+    "REGISTER INIT OUT LABELS --structures": "--structures needs at least one label or name",
     "REGISTER INIT OUT --each-structure bone": "from a label map; give it with --labels",
     "REGISTER INIT OUT LABELS --each-structure bone --structures bone": "--each-structure one by",
     "REGISTER INIT OUT LABELS --each-structure rib": "unknown structure 'rib'; known names: bone",
@@ -94,7 +96,7 @@ def test_options_and_combinations(desk, line):
     [
         ("REGISTER INIT OUT --bin 65", "bin factor must lie between 1 and 64, not 65"),
         ("REGISTER INIT OUT --crop-px 0 0 2 64", "xray.dcm is too narrow to register: 64 x 2 pixels"),
-        ("register xray.dcm xray.dcm --volume ct.nii.gz INIT OUT", "supply --primary-angle-deg and --sec"),
+        ("register xray.dcm xray.dcm --volume ct.nii.gz INIT OUT", "lacks primary_angle_deg and secondary"),
         (
             "register xray.dcm xray.dcm --volume ct.nii.gz INIT OUT --views a b c",
             "2 X-rays need as many pose",

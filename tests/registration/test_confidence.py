@@ -252,6 +252,8 @@ def test_reasons(changes, said):
         {"points": 0},
         {"tile_px": 0},
         {"window_px": 4},
+        {"window_px": 10**20 + 1},
+        {"tile_px": 10**20},
         {"error_factor": 0.0},
         {"rival_mm": -1.0},
         {"expected_error_above_mm": 0.0},

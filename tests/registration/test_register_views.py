@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from isoclinic.errors import InputError
 from isoclinic.geometry import se3
 from isoclinic.registration import (
     IntrinsicsRefinement,
@@ -214,3 +215,11 @@ def test_one_view_cannot_tell_focal_length_from_depth_and_says_so():
     assert told_mm == pytest.approx(6.9, rel=0.3)
     assert refined.confidence.covariance[5, 5] > 4 * trusting.confidence.covariance[5, 5]
     assert np.isclose(abs(refined.cameras[0].sdd_mm / CAMERA.sdd_mm - 1), 0, atol=0.02 + 1e-9)
+
+
+def test_a_second_camera_that_looks_away_is_refused():
+    away = torch.eye(4, dtype=torch.float64)
+    away[0, 3] = 900.0
+    (view,) = _views()
+    with pytest.raises(InputError, match=r"how .* lies relative to it\) does not see the CT"):
+        register_views(VOLUME, [view, View(xray=view.xray, view_from_first=away)], TRUTH, FINE)

@@ -160,6 +160,8 @@ class _Table:
     def _leaf(self, name: str, value: Any, hint: Any) -> Any:
         value = _tuples(value)
         if isinstance(value, str) and Path in (hint, *get_args(hint)):
+            if "\0" in value:
+                raise UsageError(f"{self._label(name)} is no path: it holds a NUL character")
             value = Path(value)
         try:
             return check_type(value, hint, collection_check_strategy=CollectionCheckStrategy.ALL_ITEMS)

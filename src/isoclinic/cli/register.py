@@ -105,6 +105,7 @@ def main(arguments: Sequence[str]) -> None:
     ):
         xrays = [XRay.read(path, options.xray_options) for path in options.xray]
         volume = Volume.read(options.volume, labels=options.labels)
+        names = _structure_names(options, volume)
         views = _views(options, xrays)
         marked = pose_from_landmark_files(xrays[0], *options.landmarks) if options.landmarks else None
         init = options.init if marked is None else marked.camera_from_world
@@ -114,7 +115,15 @@ def main(arguments: Sequence[str]) -> None:
         if marked is not None:
             source = f"{len(marked.names)} landmarks"
             result = replace(result, initial=replace(result.initial, source=source))
-        structures = _structures(options, volume, xrays[0].recalibrated(result.cameras[0]), result)
+        structures: tuple[StructureResult, ...] = ()
+        if names:
+            first = xrays[0].recalibrated(result.cameras[0])
+            config = replace(
+                options.moving,
+                preprocess=options.registration.preprocess,
+                backend=options.registration.backend,
+            )
+            structures = register_structures(volume, first, result.camera_from_world, names, config)
         status.update("writing")
         ct, images = InputFile.of(options.volume), [InputFile.of(path) for path in options.xray]
         write_poses(folder, result, ct, images)
@@ -154,6 +163,12 @@ def _check(options: RegisterOptions) -> None:
         raise UsageError("--landmarks and --init both say where to start; give one of them")
     if options.views and len(options.xray) == 1:
         raise UsageError("--views says how several X-rays lie to each other, but there is only one")
+    angles = options.xray_options.primary_angle_deg, options.xray_options.secondary_angle_deg
+    if len(options.xray) > 1 and angles != (None, None):
+        raise UsageError(
+            "--primary-angle-deg and --secondary-angle-deg would hold for all X-rays alike; --views says how "
+            "several lie"
+        )
     if options.each_structure and options.labels is None:
         raise UsageError("--each-structure chooses from a label map; give it with --labels")
     if options.each_structure and options.registration.structures is not None:
@@ -170,25 +185,17 @@ def _views(options: RegisterOptions, xrays: Sequence[XRay]) -> Sequence[View]:
     return views_from_poses(xrays, options.views)
 
 
-def _structures(
-    options: RegisterOptions, volume: Volume, xray: XRay, result: RegistrationResult
-) -> tuple[StructureResult, ...]:
-    if not options.each_structure:
-        return ()
-    names: list[tuple[int | str, ...]]
+def _structure_names(options: RegisterOptions, volume: Volume) -> list[tuple[int | str, ...]]:
+    """What --each-structure means, checked against the label map before anything is registered."""
     if options.each_structure == (_ALL,):
         assert volume.labels is not None
         labels = np.unique(volume.labels).tolist()
-        names = [(volume.label_names.get(label, label),) for label in labels if label > 0]
-    else:
-        groups = (group.split("+") for group in options.each_structure)
-        names = [tuple(int(name) if name.isdecimal() else name for name in group) for group in groups]
-    config = replace(
-        options.moving,
-        preprocess=options.registration.preprocess,
-        backend=options.registration.backend,
-    )
-    return register_structures(volume, xray, result.camera_from_world, names, config)
+        return [(volume.label_names.get(label, label),) for label in labels if label > 0]
+    groups = (group.split("+") for group in options.each_structure)
+    names = [tuple(int(name) if name.isdecimal() else name for name in group) for group in groups]
+    for group in names:
+        volume.structure_mask(group, slice(0, 1))
+    return names
 
 
 def _doubts(

@@ -24,6 +24,7 @@ _TISSUE = 0.05
 _FEW_POINTS = 10
 # An X-ray noisier than this is no longer given the benefit of the doubt.
 _LEAST_CEILING = 0.3
+_LARGEST_PX = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +60,8 @@ class ConfidenceConfig:
     def __post_init__(self) -> None:
         if self.pixels < 8 or self.points < 1 or self.tile_px < 1:
             raise UsageError("confidence needs pixels >= 8, points >= 1 and tile_px >= 1")
+        if max(self.window_px, self.tile_px) > _LARGEST_PX:
+            raise UsageError(f"confidence's window_px and tile_px must not be above {_LARGEST_PX}")
         if self.window_px < 3 or self.window_px % 2 == 0:
             raise UsageError(f"confidence's window_px must be odd and at least 3, not {self.window_px}")
         if not (self.expected_error_above_mm > 0 and self.rival_mm > 0 and self.error_factor > 0):

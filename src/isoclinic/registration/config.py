@@ -90,6 +90,8 @@ class RegistrationConfig:
     backend: Literal["auto", "cpu", "cuda", "reference"] = "auto"
 
     def __post_init__(self) -> None:
+        if self.structures == ():
+            raise UsageError("--structures needs at least one label or name; leave it out for all tissue")
         if not (self.stages and self.searches):
             raise UsageError("a registration needs at least one search and one stage")
         if not (self.length_mm > 0 and self.max_step_mm > 0):

@@ -80,7 +80,7 @@ def initial_pose(volume: Volume, xray: XRay, init: Any = None) -> InitialPose:
         if len(pose) != 1:
             raise InputError(f"init must be one pose [4, 4], not {len(pose)}")
     pose = pose.reshape(4, 4)
-    _check_sees(volume, xray, pose, source)
+    check_sees(volume, xray, pose, source)
     return InitialPose(camera_from_world=pose, source=source, rough=False)
 
 
@@ -114,8 +114,8 @@ def gantry_view(primary_angle_deg: float, secondary_angle_deg: float, source_iso
     return se3.rigid(torch.from_numpy(rotation), translation)
 
 
-def _check_sees(volume: Volume, xray: XRay, camera_from_world: Tensor, source: str) -> None:
-    """Some point of the CT must lie in the pyramid between source and image.
+def check_sees(volume: Volume, xray: XRay, camera_from_world: Tensor, source: str) -> None:
+    """Raise an InputError unless some point of the CT lies in the pyramid between source and image.
 
     Depth times pixel coordinates is affine in the point, so those points are the solutions of linear
     inequalities within the box of the CT.

@@ -15,7 +15,7 @@ from ..volumes import GeometryWarning, Volume, XRay
 from ._fixed import FixedImage
 from ._run import Run
 from .config import RegistrationConfig
-from .initialize import initial_pose
+from .initialize import check_sees, initial_pose
 from .result import Confidence, RegistrationResult, StageResult
 from .search import SearchConfig
 from .views import View, stacked_views
@@ -71,6 +71,8 @@ def register_views(
     began = time.perf_counter()
     view_from_first = stacked_views(views)
     start = initial_pose(volume, views[0].xray, init)
+    for view, pose in zip(views[1:], view_from_first[1:] @ start.camera_from_world, strict=True):
+        check_sees(volume, view.xray, pose, f"{start.source}, and how {view.xray.path} lies relative to it")
     run = Run(
         volume=volume,
         fixed=tuple(FixedImage.of(view.xray, config.preprocess) for view in views),

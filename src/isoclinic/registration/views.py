@@ -133,15 +133,15 @@ def _views(xrays: Sequence[XRay], matrices: Sequence[Tensor]) -> list[View]:
 
 def _camera_from_gantry(xray: XRay) -> Tensor:
     needed = {
-        "--primary-angle-deg": xray.primary_angle_deg,
-        "--secondary-angle-deg": xray.secondary_angle_deg,
-        "--source-isocentre-mm": xray.source_isocentre_mm,
+        "primary_angle_deg": xray.primary_angle_deg,
+        "secondary_angle_deg": xray.secondary_angle_deg,
+        "source_isocentre_mm (--source-isocentre-mm)": xray.source_isocentre_mm,
     }
-    missing = [option for option, value in needed.items() if value is None]
+    missing = [name for name, value in needed.items() if value is None]
     if missing:
         raise InputError(
-            f"{_name(xray)} does not say where its camera is: supply {' and '.join(missing)}, or give the "
-            "relative geometry of the X-ray in a file"
+            f"{_name(xray)} does not say where its camera is: it lacks {' and '.join(missing)}; supply it in "
+            "its header, or give the relative geometry of all X-rays in a file (--views)"
         )
     primary, secondary, distance = needed.values()
     assert primary is not None and secondary is not None and distance is not None
