@@ -35,7 +35,7 @@ OPTIONS = {
     "register --volume ct.nii.gz INIT OUT": "give the X-ray, or several, before the options",
     "REGISTER INIT OUT --landmarks landmarks.json": "--landmarks and --init both say where to start",
     "REGISTER OUT --landmarks a b c": "--landmarks takes one file or two, CT first, not 3",
-    "register xray.dcm xray.dcm --volume ct.nii.gz INIT OUT --primary-angle-deg 9": "--views says how several",
+    "register xray.dcm xray.dcm --volume ct.nii.gz INIT OUT --primary-angle-deg 9": "--views says how",
     "REGISTER INIT OUT LABELS --structures": "--structures needs at least one label or name",
     "REGISTER INIT OUT --each-structure bone": "from a label map; give it with --labels",
     "REGISTER INIT OUT LABELS --each-structure bone --structures bone": "--each-structure one by",
