@@ -249,7 +249,11 @@ def test_a_real_interrupt(desk):
     """Ctrl-C in a terminal sends SIGINT; here as soon as the result's folder is begun."""
     before = tree(desk.folder)
     arguments = command(f"REGISTER {ON_DISK} --init ap")
-    program = f"import sys; from {cli.__name__} import main; sys.exit(main())"
+    # A background process, such as a test run's, may have been started with SIGINT ignored.
+    program = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        f"from {cli.__name__} import main; sys.exit(main())"
+    )
     process = subprocess.Popen(
         [sys.executable, "-c", program, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
