@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from isoclinic.registration import (
     register,
 )
 from isoclinic.registration._fixed import FixedImage
-from isoclinic.registration.confidence import ceiling, reasons_to_doubt
+from isoclinic.registration.confidence import _rival, ceiling, reasons_to_doubt
 from isoclinic.rendering import Projector, RenderConfig, render
 from isoclinic.similarity import ImageSimilarity
 from isoclinic.solver import Status
@@ -262,3 +263,23 @@ def test_reasons(changes, said):
 def test_settings_that_make_no_sense(settings):
     with pytest.raises(UsageError, match="confidence"):
         ConfidenceConfig(**settings)
+
+
+def test_rivals_are_told_from_the_pose_that_became_the_result():
+    """Three ends of a stage; a later one moved the first 15 mm deeper, so that all are far from the result."""
+    shifts = torch.tensor([[0.0, 0, 0], [30, 0, 0], [0, 2, 0]], dtype=torch.float64)
+    ends = TRUTH.repeat(3, 1, 1)
+    ends[:, :3, 3] += shifts
+    stage = SimpleNamespace(solution=SimpleNamespace(x=ends))
+    check = SimpleNamespace(
+        problem=SimpleNamespace(start=lambda x: x),
+        correlation=lambda x: torch.where(x[:, 0, 3] > TRUTH[0, 3] + 10, 0.4, 0.97),
+    )
+    result = TRUTH.clone()
+    result[2, 3] += 15
+    points = target_points(VOLUME, 50, generator=np.random.default_rng(0))
+    assert _rival([stage], check, points, result, PLAIN) == pytest.approx(0.4)
+    alone = SimpleNamespace(solution=SimpleNamespace(x=ends[:1]))
+    assert _rival([alone], check, points, result, PLAIN) is None
+    together = SimpleNamespace(solution=SimpleNamespace(x=ends[::2]))
+    assert _rival([together], check, points, result, PLAIN) is None
