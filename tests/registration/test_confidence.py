@@ -266,7 +266,7 @@ def test_settings_that_make_no_sense(settings):
 
 
 def test_rivals_are_told_from_the_pose_that_became_the_result():
-    """Three ends of a stage; a later one moved the first 15 mm deeper, so that all are far from the result."""
+    """Three ends of a stage; a later one moved the first 15 mm deeper, so all are far from the result."""
     shifts = torch.tensor([[0.0, 0, 0], [30, 0, 0], [0, 2, 0]], dtype=torch.float64)
     ends = TRUTH.repeat(3, 1, 1)
     ends[:, :3, 3] += shifts
