@@ -68,7 +68,7 @@ def report_of(registered: Registered, warnings: Sequence[str], command: str) -> 
     result = registered.result
     xrays = ", ".join(map(_name, registered.xrays))
     return Report(
-        title=f"{xrays} in {registered.volume.path or 'the CT'}",
+        title=f"{xrays} in {registered.volume.path.name if registered.volume.path else 'the CT'}",
         status=result.status,
         reasons=result.confidence.doubts or _unsettled(result),
         views=[_view(registered, index) for index in range(len(registered.xrays))],

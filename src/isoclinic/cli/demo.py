@@ -131,7 +131,8 @@ def main(arguments: Sequence[str]) -> None:
             write_pictures(place, volume, [job.xray], result, config, errors_mm)
             registered = Registered(
                 volume=volume,
-                xrays=[job.xray],
+                # It was read where the result is being made.
+                xrays=[replace(job.xray, path=Path(image.path))],
                 result=result,
                 config=config,
                 landmarks=_true_landmarks(job, landmarks),
