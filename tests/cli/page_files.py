@@ -17,8 +17,7 @@ from skimage.io import imsave
 from torch import Tensor
 
 from isoclinic import Camera, Volume
-from isoclinic.geometry import se3
-from isoclinic.registration import gantry_view
+from isoclinic.geometry import gantry_view, se3
 from isoclinic.simulation import SimulationConfig, simulate_xray
 
 # The pages show landmarks, sidecars and view matrices that fit this geometry.

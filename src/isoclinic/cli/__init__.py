@@ -17,6 +17,7 @@ _COMMANDS = {
     "register": "find the pose that aligns a CT with an X-ray",
     "render": "draw the radiograph of a CT at a pose",
     "convert": "write a pose for another program, or read one back",
+    "simulate": "show what networks are trained on: simulated X-rays of a CT",
     "evaluate": "register X-rays whose poses are known and report the errors",
     "demo": "register simulated X-rays to a real chest CT",
 }

@@ -3,7 +3,7 @@
 from ..similarity import IntrinsicsRefinement, ViewRefinement
 from .confidence import ConfidenceConfig
 from .config import RegistrationConfig, Stage
-from .initialize import PRESETS, InitialPose, gantry_view, initial_pose, view
+from .initialize import PRESETS, InitialPose, initial_pose, view
 from .landmarks import (
     LandmarkPairs,
     LandmarkPose,
@@ -40,7 +40,6 @@ __all__ = [
     "StructuresConfig",
     "View",
     "ViewRefinement",
-    "gantry_view",
     "initial_pose",
     "pose_from_landmark_files",
     "pose_from_landmarks",

@@ -13,7 +13,7 @@ from scipy.optimize import linprog
 from torch import Tensor
 
 from ..errors import InputError, UsageError
-from ..geometry import as_poses, se3
+from ..geometry import as_poses, gantry_view, se3
 from ..volumes import Volume, XRay
 from .pose_file import read_initial_pose
 
@@ -93,25 +93,6 @@ def view(volume: Volume, xray: XRay, primary_angle_deg: float, secondary_angle_d
     distance_mm = xray.source_isocentre_mm or _ISOCENTRE_SHARE * xray.camera.sdd_mm
     to_isocentre = se3.rigid(torch.eye(3, dtype=torch.float64), -torch.from_numpy(volume.isocentre_world))
     return gantry_view(primary_angle_deg, secondary_angle_deg, distance_mm) @ to_isocentre
-
-
-def gantry_view(primary_angle_deg: float, secondary_angle_deg: float, source_isocentre_mm: float) -> Tensor:
-    """Pose [4, 4] of a C-arm turned to these angles: from the patient's axes (RAS) about the isocentre.
-
-    DICOM PS3.3 C.8.7.5.1.2: the detector is in front of the patient at 0/0, at the patient's left at a
-    primary angle of 90 and at the head at a secondary angle of 90 degrees. Up in the image is where a growing
-    secondary angle takes the detector: the patient's cranial direction, as far as the image shows it.
-    """
-    primary, secondary = np.deg2rad([primary_angle_deg, secondary_angle_deg])
-    to_detector = np.array(
-        [-np.sin(primary) * np.cos(secondary), np.cos(primary) * np.cos(secondary), np.sin(secondary)]
-    )
-    down = np.array(
-        [-np.sin(primary) * np.sin(secondary), np.cos(primary) * np.sin(secondary), -np.cos(secondary)]
-    )
-    rotation = np.stack([np.cross(down, to_detector), down, to_detector])
-    translation = torch.tensor([0.0, 0.0, source_isocentre_mm], dtype=torch.float64)
-    return se3.rigid(torch.from_numpy(rotation), translation)
 
 
 def check_sees(volume: Volume, xray: XRay, camera_from_world: Tensor, source: str) -> None:

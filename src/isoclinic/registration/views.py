@@ -12,9 +12,8 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError, UsageError
-from ..geometry import as_poses, se3
+from ..geometry import as_poses, gantry_view, se3
 from ..volumes import XRay
-from .initialize import gantry_view
 from .pose_file import read_initial_pose
 
 _KEY = "view_from_first"

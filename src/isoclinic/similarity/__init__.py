@@ -1,17 +1,24 @@
 """How alike an X-ray and a DRR are, as least squares that the solver can minimise."""
 
 from ._local_kernel import standardize
+from .canonical import CanonicalSimilarity, canonical_target
 from .image_similarity import ImageSimilarity, SimilarityConfig, SimilarityTerm
 from .joint import JointSimilarity
 from .refinement import IntrinsicsRefinement, ViewRefinement, refined_camera
+from .spherical import SphericalSimilarity, linearize_embedding, residual_and_slopes
 
 __all__ = [
+    "CanonicalSimilarity",
     "ImageSimilarity",
     "IntrinsicsRefinement",
     "JointSimilarity",
     "SimilarityConfig",
     "SimilarityTerm",
+    "SphericalSimilarity",
     "ViewRefinement",
+    "canonical_target",
+    "linearize_embedding",
     "refined_camera",
+    "residual_and_slopes",
     "standardize",
 ]

@@ -1,0 +1,149 @@
+"""`isoclinic simulate`: a picture of the X-rays that networks are trained on."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import torch
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+from tyro.conf import Positional
+
+from .._files import atomic
+from ..errors import UsageError
+from ..geometry import Camera
+from ..training import Batch, PoseConfig, RandomizationConfig, SimulationStream, StreamConfig
+from ..volumes import Volume, XRayOptions
+from ._console import progress, results
+from ._options import FLAT, parse_options
+
+Preset = Literal["isoclinic", "paper"]
+
+_DPI = 100
+_PANEL_INCH = 2.1
+_CAPTION_INCH = 0.48
+_TITLE_INCH = 0.3
+_CAPTION_CHARACTERS = 68
+_ROW_PAIRS = 3
+_WINDOW_PERCENT = (0.5, 99.5)
+_HIDDEN_COLOUR = (0.25, 0.05, 0.05)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimulateOptions:
+    """Show random X-rays of a CT as networks are trained on them, each beside its clean rendering.
+
+    Attributes:
+        volume: the CT: NIfTI, NRRD, MetaImage or a DICOM folder.
+        grid: PNG to write, a contact sheet. Each pair is a randomised X-ray (dark red where it does not show
+            the patient) and the rendering of a perturbed pose, both bright where dense.
+        pairs: number of pairs.
+        preset: how X-rays are randomised: a simulated acquisition, or the published transforms.
+        seed: of everything drawn.
+        width: columns of an image [px].
+        height: rows of an image [px].
+        pixel_spacing_mm: (row, column) spacing of the detector's pixels [mm].
+        sdd_mm: distance from the source to the detector [mm].
+        overwrite: replace the picture if there is one.
+        config: TOML file with any of these options; the command line wins.
+        poses: views and perturbations.
+    """
+
+    volume: Positional[Path]
+    grid: Path
+    pairs: int = 12
+    preset: Preset = "isoclinic"
+    seed: int = 0
+    width: int = 192
+    height: int = 192
+    pixel_spacing_mm: tuple[float, float] = (1.6, 1.6)
+    sdd_mm: float = 1020.0
+    overwrite: bool = False
+    config: Path | None = None
+    poses: Annotated[PoseConfig, FLAT] = field(default_factory=PoseConfig)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run the command."""
+    options = parse_options(SimulateOptions, "simulate", arguments)
+    if options.grid.suffix.lower() != ".png":
+        raise UsageError(f"--grid {options.grid} must end in .png")
+    if options.grid.exists() and not options.overwrite:
+        raise UsageError(f"{options.grid} exists already; choose another --grid or add --overwrite")
+    if options.pairs < 1 or min(options.width, options.height) < 8:
+        raise UsageError("--pairs must be at least 1, --width and --height at least 8")
+    # The checks of an X-ray's options of these names.
+    XRayOptions(sdd_mm=options.sdd_mm, pixel_spacing_mm=options.pixel_spacing_mm)
+    camera = Camera.from_pixel_spacing(
+        width=options.width,
+        height=options.height,
+        pixel_spacing_mm=options.pixel_spacing_mm,
+        sdd_mm=options.sdd_mm,
+    )
+    presets = {"isoclinic": RandomizationConfig.isoclinic, "paper": RandomizationConfig.paper}
+    stream_config = StreamConfig(
+        batch=options.pairs, poses=options.poses, randomization=presets[options.preset]()
+    )
+    with progress().status("reading"):
+        volume = Volume.read(options.volume)
+    with progress().status("rendering"):
+        batch = SimulationStream([volume], camera, stream_config, seed=options.seed).batch(0)
+    figure = _contact_sheet(batch, f"{options.volume.name}, preset {options.preset}, seed {options.seed}")
+    with atomic(options.grid) as temporary:
+        figure.savefig(temporary, format="png")
+    results().print(
+        f"{options.grid}: {options.pairs} pairs, preset {options.preset}, seed {options.seed}",
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+def _contact_sheet(batch: Batch, title: str) -> Figure:
+    assert batch.moving is not None
+    pairs, height, width = batch.fixed.shape
+    columns = min(_ROW_PAIRS, pairs)
+    rows = -(-pairs // columns)
+    panel_height = _PANEL_INCH * height / width
+    size = (2 * columns * _PANEL_INCH, rows * (panel_height + _CAPTION_INCH) + _TITLE_INCH)
+    figure = Figure(figsize=size, dpi=_DPI)
+    figure.suptitle(title, fontsize=10, y=1 - 0.2 * _TITLE_INCH / size[1])
+    for pair in range(pairs):
+        row, column = divmod(pair, columns)
+        bottom = (rows - 1 - row) * (panel_height + _CAPTION_INCH) / size[1]
+        shown = ((batch.fixed, batch.weight), (batch.moving, torch.ones_like(batch.moving)))
+        for side, (images, weights) in enumerate(shown):
+            left = (2 * column + side) / (2 * columns)
+            place = (left + 0.002, bottom, 1 / (2 * columns) - 0.004, panel_height / size[1])
+            _show(figure.add_axes(place), images[pair], weights[pair])
+        figure.text(
+            (2 * column + 1) / (2 * columns),
+            bottom + (panel_height + 0.05) / size[1],
+            _caption(batch, pair),
+            ha="center",
+            va="bottom",
+            fontsize=6.5,
+        )
+    return figure
+
+
+def _show(axes: Axes, image: Tensor, weight: Tensor) -> None:
+    """Grey between two percentiles of the pixels of some weight; the others in one colour."""
+    seen = weight.cpu().numpy() > 0
+    pixels = np.ma.masked_array(image.cpu().numpy(), ~seen)
+    low, high = np.percentile(pixels.compressed() if seen.any() else pixels.data, _WINDOW_PERCENT)
+    greys = colormaps["gray"].with_extremes(bad=_HIDDEN_COLOUR)
+    axes.imshow(pixels, cmap=greys, vmin=low, vmax=high, interpolation="nearest", aspect="auto")
+    axes.set_axis_off()
+
+
+def _caption(batch: Batch, pair: int) -> str:
+    offset_mm = float(batch.perturbation[pair, 3:].norm())
+    said = [f"no. {pair}, offset {offset_mm:.2g} mm", *batch.parameters.applied(pair)]
+    return "\n".join(textwrap.wrap(", ".join(said), _CAPTION_CHARACTERS))

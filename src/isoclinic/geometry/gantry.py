@@ -1,0 +1,28 @@
+"""Where a C-arm is when it is turned to its angles."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .se3 import rigid
+
+
+def gantry_view(primary_angle_deg: float, secondary_angle_deg: float, source_isocentre_mm: float) -> Tensor:
+    """Pose [4, 4] of a C-arm turned to these angles: from the patient's axes (RAS) about the isocentre.
+
+    DICOM PS3.3 C.8.7.5.1.2: the detector is in front of the patient at 0/0, at the patient's left at a
+    primary angle of 90 and at the head at a secondary angle of 90 degrees. Up in the image is where a growing
+    secondary angle takes the detector: the patient's cranial direction, as far as the image shows it.
+    """
+    primary, secondary = np.deg2rad([primary_angle_deg, secondary_angle_deg])
+    to_detector = np.array(
+        [-np.sin(primary) * np.cos(secondary), np.cos(primary) * np.cos(secondary), np.sin(secondary)]
+    )
+    down = np.array(
+        [-np.sin(primary) * np.sin(secondary), np.cos(primary) * np.sin(secondary), -np.cos(secondary)]
+    )
+    rotation = np.stack([np.cross(down, to_detector), down, to_detector])
+    translation = torch.tensor([0.0, 0.0, source_isocentre_mm], dtype=torch.float64)
+    return rigid(torch.from_numpy(rotation), translation)

@@ -1,0 +1,26 @@
+"""Networks that learn from renderings of a CT: pose regressor, spherical encoder, canonical image."""
+
+from ._blocks import BackboneConfig
+from .canonical import CanonicalConfig, CanonicalImage, CanonicalNetwork
+from .checkpoint import CameraRange, Checkpoint, TrainingRecord
+from .embedding import Embedding, Metric
+from .pose_regressor import PoseRegressor, PoseRegressorConfig
+from .pose_space import PoseSpace
+from .spherical_encoder import SphericalEncoder, SphericalEncoderConfig
+
+__all__ = [
+    "BackboneConfig",
+    "CameraRange",
+    "CanonicalConfig",
+    "CanonicalImage",
+    "CanonicalNetwork",
+    "Checkpoint",
+    "Embedding",
+    "Metric",
+    "PoseRegressor",
+    "PoseRegressorConfig",
+    "PoseSpace",
+    "SphericalEncoder",
+    "SphericalEncoderConfig",
+    "TrainingRecord",
+]

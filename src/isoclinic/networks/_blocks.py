@@ -1,0 +1,155 @@
+"""What the image-to-image networks share: a CNN pyramid, Transformer blocks at its top, a decoder."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import UsageError
+from ._optional import require
+
+# Of an image's intensities: below it an image counts as empty.
+_FLAT = 1e-6
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackboneConfig:
+    """A convolutional pyramid with Transformer blocks at its top and a light decoder.
+
+    Every activation is smooth (GELU), because losses and the solver differentiate the network by its input,
+    and normalisation is by groups, because they look at single images.
+
+    Attributes:
+        channels: of the levels; each after the first has half the resolution of the one before, the first
+            that of the image.
+        transformer_blocks: on the tokens of the coarsest level.
+        heads: attention heads of each block; divide the last of `channels`.
+        norm_groups: channel groups of the normalisation; divide all of `channels`.
+    """
+
+    channels: tuple[int, ...] = (16, 32, 64, 96)
+    transformer_blocks: int = 2
+    heads: int = 4
+    norm_groups: int = 8
+
+    def __post_init__(self) -> None:
+        if len(self.channels) < 2 or any(channels % self.norm_groups for channels in self.channels):
+            raise UsageError(f"channels {self.channels} must be two or more multiples of {self.norm_groups}")
+        if self.channels[-1] % self.heads or self.channels[-1] % 4:
+            raise UsageError(
+                f"{self.channels[-1]} channels must be a multiple of 4 and of {self.heads} heads"
+            )
+
+    @property
+    def stride(self) -> int:
+        """Pixels from one token to the next."""
+        return 2 ** (len(self.channels) - 1)
+
+
+class Backbone(nn.Module):
+    """Features [B, C, h, w] of images [B, H, W], at the level `output_level` of the pyramid.
+
+    Tokens know where in the field of view they are by sines and cosines of their position, which makes the
+    network independent of the number of pixels.
+    """
+
+    def __init__(self, config: BackboneConfig, output_level: int) -> None:
+        super().__init__()
+        blocks = require("monai.networks.blocks")
+        norm = ("group", {"num_groups": config.norm_groups})
+        channels = config.channels
+        self.stride = config.stride
+        self.output_channels = channels[output_level]
+        self.levels = nn.ModuleList(
+            blocks.ResidualUnit(2, below, here, strides=1 if level == 0 else 2, act="gelu", norm=norm)
+            for level, (below, here) in enumerate(zip((1, *channels), channels, strict=False))
+        )
+        self.transformer = nn.Sequential(
+            *(
+                blocks.TransformerBlock(channels[-1], 4 * channels[-1], config.heads)
+                for _ in range(config.transformer_blocks)
+            ),
+            nn.LayerNorm(channels[-1]),
+        )
+        for block in (self.transformer, *self.transformer):
+            for name, child in block.named_children():
+                if isinstance(child, nn.LayerNorm):
+                    setattr(block, name, _LayerNorm(channels[-1]))
+        ascending = range(len(channels) - 2, output_level - 1, -1)
+        self.enlarge = nn.ModuleList(
+            blocks.UpSample(2, channels[level + 1], channels[level], mode="nontrainable", align_corners=False)
+            for level in ascending
+        )
+        self.merge = nn.ModuleList(
+            blocks.Convolution(2, 2 * channels[level], channels[level], act="gelu", norm=norm)
+            for level in ascending
+        )
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Features [B, C, h, w] of images [B, H, W], float32 or float64.
+
+        Raises:
+            UsageError: sides that are no multiples of the stride.
+        """
+        if any(side % self.stride for side in image.shape[-2:]):
+            height, width = image.shape[-2:]
+            raise UsageError(
+                f"networks take images of sides in multiples of {self.stride} px, not {width} by {height}"
+            )
+        x = standardized(image)[:, None]
+        skips = []
+        for level in self.levels:
+            x = level(x)
+            skips.append(x)
+        x = x + self._transformed(x)
+        skips.pop()
+        for enlarge, merge in zip(self.enlarge, self.merge, strict=True):
+            x = merge(torch.cat([enlarge(x), skips.pop()], 1))
+        return x
+
+    def _transformed(self, x: Tensor) -> Tensor:
+        tokens = (x + position_code(x)).flatten(2).mT
+        return self.transformer(tokens).mT.unflatten(2, x.shape[-2:])
+
+
+class _LayerNorm(nn.LayerNorm):
+    """Layer normalisation in elementary operations.
+
+    The fused one drops the derivatives of its mean and deviation when a forward-mode derivative is
+    differentiated backwards (torch 2.13), as the step loss does: its gradients are silently wrong.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        centred = x - x.mean(-1, keepdim=True)
+        scale = (centred.square().mean(-1, keepdim=True) + self.eps).rsqrt()
+        return centred * scale * self.weight + self.bias
+
+
+def position_code(features: Tensor) -> Tensor:
+    """Sines and cosines [C, h, w] of where in the field of view each of features [B, C, h, w] is.
+
+    C / 4 frequencies from half a period to 16 across the image, along each axis (after Vaswani et al. 2017).
+    """
+    channels, height, width = features.shape[1:]
+    frequency = math.pi * torch.logspace(0, 5, channels // 4, base=2, device=features.device)
+    codes = []
+    for axis, side in enumerate((height, width)):
+        centres = (torch.arange(side, device=features.device) + 0.5) / side
+        phase = frequency[:, None] * centres
+        code = torch.cat([phase.sin(), phase.cos()])
+        codes.append((code[:, :, None] if axis == 0 else code[:, None]).expand(-1, height, width))
+    return torch.cat(codes).to(features.dtype)
+
+
+def standardized(image: Tensor) -> Tensor:
+    """Images [B, H, W] with mean 0 and deviation 1 each: line integrals come in any scale."""
+    centred = image - image.mean((-2, -1), keepdim=True)
+    return centred / (centred.square().mean((-2, -1), keepdim=True) + _FLAT).sqrt()
+
+
+def wide(x: Tensor) -> Tensor:
+    """At least float32: what comes out of a half-precision network is too coarse for geometry."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))

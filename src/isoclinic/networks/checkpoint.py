@@ -1,0 +1,278 @@
+"""Trained networks in one file: weights as safetensors, everything else as JSON in its header.
+
+Reading it runs no code: safetensors holds numbers only (https://github.com/huggingface/safetensors) and the
+networks are rebuilt from checked configurations.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+import torch
+from torch import Tensor
+from typeguard import CollectionCheckStrategy, TypeCheckError, check_type
+
+from .._files import atomic
+from ..errors import InputError, IsoclinicError
+from ..geometry import Camera
+from ._optional import require
+from .canonical import CanonicalConfig, CanonicalNetwork
+from .pose_regressor import PoseRegressor, PoseRegressorConfig
+from .pose_space import PoseSpace
+from .spherical_encoder import SphericalEncoder, SphericalEncoderConfig
+
+Network = PoseRegressor | SphericalEncoder | CanonicalNetwork
+Range = tuple[float, float]
+T = TypeVar("T")
+
+_FORMAT = "isoclinic.model"
+_VERSION = 1
+_KINDS: dict[str, tuple[type[Network], type[Any]]] = {
+    "pose_regressor": (PoseRegressor, PoseRegressorConfig),
+    "spherical_encoder": (SphericalEncoder, SphericalEncoderConfig),
+    "canonical": (CanonicalNetwork, CanonicalConfig),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CameraRange:
+    """Intrinsics that networks were trained with, in units that do not depend on the number of pixels.
+
+    Attributes:
+        focal_x: least and largest focal length over the image's width; negative where mirrored.
+        focal_y: the same over its height.
+        centre_x: least and largest position of the principal point, 0 at the left edge, 1 at the right one.
+        centre_y: the same from the top.
+    """
+
+    focal_x: Range
+    focal_y: Range
+    centre_x: Range
+    centre_y: Range
+
+    @classmethod
+    def of(cls, *cameras: Camera, tolerance: float) -> CameraRange:
+        """Range of these cameras, widened on both sides.
+
+        Args:
+            tolerance: share of a focal length, and of the image's side for the principal point.
+        """
+        ratios = [_ratios(camera) for camera in cameras]
+        ranges: dict[str, Range] = {}
+        for name in ratios[0]:
+            low, high = min(r[name] for r in ratios), max(r[name] for r in ratios)
+            focal = name.startswith("focal")
+            ranges[name] = (
+                low - tolerance * (abs(low) if focal else 1),
+                high + tolerance * (abs(high) if focal else 1),
+            )
+        return cls(**ranges)
+
+    def differences(self, camera: Camera) -> tuple[str, ...]:
+        """What of the camera lies outside, in words; empty where it fits."""
+        labels = {
+            "focal_x": "focal length over image width",
+            "focal_y": "focal length over image height",
+            "centre_x": "principal point from the left, as a share of the width,",
+            "centre_y": "principal point from the top, as a share of the height,",
+        }
+        return tuple(
+            f"{labels[name]} is {value:.4g}, trained for {low:.4g} to {high:.4g}"
+            for name, value in _ratios(camera).items()
+            for low, high in [getattr(self, name)]
+            if not low <= value <= high
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingRecord:
+    """What networks were trained on, and how it went.
+
+    Attributes:
+        volume_sha256: digest of the CT's file, as pose files have it; None for networks of any CT.
+        camera: intrinsics in training.
+        space: nominal view and isocentre that poses are predicted about.
+        rotation_deg: range of the rotation about the camera's x, y, z, either way [deg].
+        translation_mm: range of the isocentre along x, y, z, either way [mm].
+        curve: columns of the training curve by name, of equal length.
+    """
+
+    volume_sha256: str | None
+    camera: CameraRange
+    space: PoseSpace
+    rotation_deg: tuple[float, float, float]
+    translation_mm: tuple[float, float, float]
+    curve: dict[str, tuple[float, ...]]
+
+    def differences(self, camera: Camera, volume_sha256: str) -> tuple[str, ...]:
+        """How a CT and the camera of an X-ray differ from those in training; empty where they fit."""
+        differences = self.camera.differences(camera)
+        trained = self.volume_sha256
+        if trained is None or trained == volume_sha256:
+            return differences
+        return (f"the CT is another file (SHA-256 {volume_sha256[:12]}…, not {trained[:12]}…)", *differences)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Checkpoint:
+    """Networks trained together, and the record of that training.
+
+    Attributes:
+        networks: by kind: "pose_regressor", "spherical_encoder", "canonical", any of them.
+        record: of the training.
+        isoclinic_version: that trained them; this one when None.
+    """
+
+    networks: Mapping[str, Network]
+    record: TrainingRecord
+    isoclinic_version: str | None = None
+
+    def save(self, path: Path) -> None:
+        """Write the file; an existing one is replaced once the new one is complete.
+
+        Raises:
+            InputError: it cannot be written.
+            UsageError: safetensors is not installed.
+        """
+        tensors = {
+            f"{kind}.{name}": tensor.detach().cpu().contiguous()
+            for kind, network in self.networks.items()
+            for name, tensor in network.state_dict().items()
+        }
+        header = {
+            "format": _FORMAT,
+            "version": _VERSION,
+            "isoclinic_version": self.isoclinic_version or version("isoclinic"),
+            "networks": {kind: asdict(network.config) for kind, network in self.networks.items()},
+            "record": asdict(self.record),
+        }
+        content = require("safetensors.torch").save(tensors, metadata={_FORMAT: json.dumps(header)})
+        with atomic(path) as temporary:
+            temporary.write_bytes(content)
+
+    @classmethod
+    def load(cls, path: Path) -> Checkpoint:
+        """Networks, in evaluation mode on the CPU, and record of a file.
+
+        Raises:
+            InputError: the file is missing, damaged, something else, or does not fit this version.
+            UsageError: a package of the extra `isoclinic[train]` is not installed.
+        """
+        header, tensors = _read(path)
+        if header.get("version") != _VERSION:
+            raise InputError(
+                f"model {path} has version {header.get('version')!r} of the format, this program reads "
+                f"{_VERSION}; update isoclinic or train the model again"
+            )
+        configs = header.get("networks")
+        if not isinstance(configs, dict) or not set(configs) <= set(_KINDS):
+            raise InputError(f"model {path}: networks must be some of {', '.join(_KINDS)}")
+        written_by = header.get("isoclinic_version")
+        return cls(
+            networks={kind: _network(kind, config, tensors, path) for kind, config in configs.items()},
+            record=_restored(TrainingRecord, header.get("record"), f"model {path}: record"),
+            isoclinic_version=written_by if isinstance(written_by, str) else None,
+        )
+
+    def check_fit(self, camera: Camera, volume_sha256: str) -> None:
+        """Refuse a CT or detector geometry that the networks have not been trained for.
+
+        Raises:
+            InputError: they differ; the message says in what.
+        """
+        differences = self.record.differences(camera, volume_sha256)
+        if differences:
+            raise InputError(
+                f"the model does not fit: {'; '.join(differences)}. Train one for this CT and X-ray "
+                "(isoclinic train), or register without a model"
+            )
+
+
+def _ratios(camera: Camera) -> dict[str, float]:
+    return {
+        "focal_x": camera.fx / camera.width,
+        "focal_y": camera.fy / camera.height,
+        "centre_x": (camera.cx + 0.5) / camera.width,
+        "centre_y": (camera.cy + 0.5) / camera.height,
+    }
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Header and weights of a file."""
+    safetensors = require("safetensors")
+    foreign = f"{path} is not an isoclinic model: models are written by isoclinic train"
+    try:
+        with safetensors.safe_open(str(path), framework="pt") as stored:
+            text = (stored.metadata() or {}).get(_FORMAT)
+            tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+    except OSError as error:
+        raise InputError(f"model {path} cannot be read: {error.strerror or error}") from error
+    except safetensors.SafetensorError as error:
+        raise InputError(f"{path} is damaged or not an isoclinic model: {error}") from error
+    if text is None:
+        raise InputError(foreign)
+    try:
+        header = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError(f"{foreign} ({error})") from error
+    if not isinstance(header, dict) or header.get("format") != _FORMAT:
+        raise InputError(foreign)
+    return header, tensors
+
+
+def _network(kind: str, config: Any, tensors: dict[str, Tensor], path: Path) -> Network:
+    """Network of that kind and configuration with its weights."""
+    network_type, config_type = _KINDS[kind]
+    # Initial weights are drawn and replaced; whoever loads a model keeps the state of the generator.
+    with torch.random.fork_rng(devices=[]):
+        network = network_type(_restored(config_type, config, f"model {path}: {kind}"))
+    weights = {
+        name.removeprefix(f"{kind}."): value for name, value in tensors.items() if name.startswith(f"{kind}.")
+    }
+    shapes = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+    stored = {name: tuple(value.shape) for name, value in weights.items()}
+    wrong = sorted(name for name in shapes.keys() | stored.keys() if shapes.get(name) != stored.get(name))
+    if wrong:
+        name = wrong[0]
+        raise InputError(
+            f"model {path}: {len(wrong)} weights do not fit the {kind}, the first being {name}: "
+            f"{stored.get(name, 'missing')} in the file, {shapes.get(name, 'nothing')} in the network"
+        )
+    network.load_state_dict(weights)
+    return network.eval()
+
+
+def _restored(kind: type[T], value: Any, label: str) -> T:
+    """Dataclass from what `asdict` and JSON made of it, every field present and of its type."""
+    hints = get_type_hints(kind)
+    names = [field.name for field in fields(kind)]  # type: ignore[arg-type]
+    if not isinstance(value, dict) or set(value) != set(names):
+        raise InputError(f"{label} must have exactly the fields {', '.join(names)}")
+    settings = {}
+    for name in names:
+        hint, entry = hints[name], value[name]
+        if isinstance(hint, type) and is_dataclass(hint):
+            settings[name] = _restored(hint, entry, f"{label}.{name}")
+            continue
+        try:
+            settings[name] = check_type(
+                _tuples(entry), hint, collection_check_strategy=CollectionCheckStrategy.ALL_ITEMS
+            )
+        except TypeCheckError as error:
+            raise InputError(f"{label}.{name} is {entry!r}: {error}") from error
+    try:
+        return kind(**settings)
+    except IsoclinicError as error:
+        raise InputError(f"{label}: {error}") from error
+
+
+def _tuples(value: Any) -> Any:
+    """JSON's lists as tuples, at any depth."""
+    if isinstance(value, list):
+        return tuple(_tuples(entry) for entry in value)
+    return {key: _tuples(entry) for key, entry in value.items()} if isinstance(value, dict) else value

@@ -1,0 +1,63 @@
+"""The canonical residual: DRRs against what a network says the X-ray's DRR looks like.
+
+The network sees the X-ray only, once. The moving side is analytic, so that an iteration costs one rendering
+and no network pass.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..geometry import se3
+from ..networks import CanonicalConfig, CanonicalImage
+from ..rendering import Projector
+from ..solver import Linearization, RobustLoss, normal_equations
+from . import _local_kernel
+
+
+def canonical_target(image: Tensor, config: CanonicalConfig) -> Tensor:
+    """Line integrals [B, H, W] standardised within windows: what a canonical network learns to predict."""
+    return _standardized(image, image.new_zeros(len(image), 0, *image.shape[1:]), config)[0]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CanonicalSimilarity:
+    """The solver's problem: predictions for X-rays against standardised DRRs of one volume.
+
+    The residual of a pixel is its difference, its weight the precision the network predicts, normalised to
+    sum one. With weights that fit the errors this is the maximum likelihood pose.
+
+    Attributes:
+        projector: renders the moving images.
+        predicted: what the network made of the X-rays: of each item, or one for all.
+        config: of the network.
+        robust: loss applied to every residual.
+    """
+
+    projector: Projector
+    predicted: CanonicalImage
+    config: CanonicalConfig
+    robust: RobustLoss
+
+    def linearize(self, x: Tensor, items: Tensor) -> Linearization:
+        """Cost, gradient and Gauss-Newton Hessian at poses [b, 4, 4]; see `Problem.linearize`."""
+        image, jacobian = self.projector.image_and_jacobian(x)
+        moving, change = _standardized(image.cpu(), jacobian.cpu(), self.config)
+        chosen = torch.zeros_like(items) if len(self.predicted.target) == 1 else items
+        target, log_precision = (part.detach().cpu()[chosen].flatten(1) for part in self.predicted)
+        residual = moving.flatten(1) - target
+        return normal_equations(residual, change.flatten(2).mT, log_precision.softmax(-1), self.robust)
+
+    def retract(self, x: Tensor, delta: Tensor) -> Tensor:
+        """Poses [b, 4, 4] moved along the tangent [b, 6] of `se3.perturb`."""
+        return se3.perturb(x, delta, self.projector.isocentre_world)
+
+
+def _standardized(image: Tensor, jacobian: Tensor, config: CanonicalConfig) -> tuple[Tensor, Tensor]:
+    weight = image.new_ones(image.shape[1:])
+    return _local_kernel.standardize(
+        image, jacobian, weight, radius=config.window_px // 2, floor=config.floor
+    )

@@ -1,0 +1,162 @@
+"""What networks are trained to: distances, directions and steps that lead to the known pose.
+
+Fixed images are simulated X-rays, moving images clean DRRs; the poses of both are known. Chen & Kong (WACV
+2026) train an encoder so that the distance of embeddings on the sphere approximates the geodesic distance of
+the poses. The direction loss is the double-backward loss of ProST (Gao et al. 2020, MICCAI) and SOPI (Gao et
+al. 2023, IEEE TMI), here through the renderer's Jacobian: only the encoder is differentiated twice.
+Normalisations, floors and the step loss are ours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..networks import CanonicalImage, PoseSpace, SphericalEncoder
+from ..similarity import linearize_embedding
+from ..solver import L2, DampedStep
+
+# Gradients below this count as none, for want of a direction.
+_NO_GRADIENT = 1e-12
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValueLoss:
+    """Relative error of the network's distance D against the geodesic distance d of the poses.
+
+    mean of ((D - d) / (d + floor))^2, so that it teaches as much close to the truth as far from it.
+
+    Attributes:
+        floor_rad: distance of poses below which errors count absolutely [rad of SO(4)].
+    """
+
+    floor_rad: float = 0.02
+
+    def __call__(self, network_squared_distance: Tensor, squared_distance: Tensor) -> Tensor:
+        """Loss [] of squared distances [B] [rad^2] of embeddings and of poses (`PoseSpace`)."""
+        expected = squared_distance.to(network_squared_distance)
+        # D - d through the squares, whose derivatives exist at zero; equal distances cost exactly nothing.
+        margin = (1e-3 * self.floor_rad) ** 2
+        error = (network_squared_distance - expected) / (
+            (network_squared_distance + margin).sqrt() + (expected + margin).sqrt()
+        )
+        return (error / (expected.sqrt() + self.floor_rad)).square().mean()
+
+
+@dataclass(frozen=True, kw_only=True)
+class DirectionLoss:
+    """The network's gradient by the pose of the moving image points where the geodesic's does.
+
+    With g = J^T dD^2/dI and g* the gradient of d^2, both along `se3.perturb`, and hats for unit vectors:
+    mean of |g_r^ - g*_r^|^2 + |g_t^ - g*_t^|^2 over rotations r and translations t apart.
+
+    Attributes:
+        rotation_share: weight of the rotation part.
+        translation_share: weight of the translation part.
+    """
+
+    rotation_share: float = 1.0
+    translation_share: float = 1.0
+
+    def __call__(self, gradient: Tensor, expected: Tensor) -> Tensor:
+        """Loss [] of gradients [B, 6]; a part of `expected` that is zero has no direction and costs nothing.
+
+        Args:
+            gradient: `network_gradient`.
+            expected: `PoseSpace.squared_distance_gradient`.
+        """
+        expected = expected.to(gradient)
+        rotation = _angular(gradient[:, :3], expected[:, :3])
+        translation = _angular(gradient[:, 3:], expected[:, 3:])
+        return (self.rotation_share * rotation + self.translation_share * translation).mean()
+
+
+def network_gradient(squared_distance: Tensor, image: Tensor, jacobian: Tensor) -> Tensor:
+    """Gradient [B, 6] of network distances by the poses of their moving images, differentiable once more.
+
+    Args:
+        squared_distance: [B], of the embedding of `image` and another.
+        image: [B, H, W], which requires a gradient.
+        jacobian: [B, 6, H, W], of the image along `se3.perturb`.
+    """
+    (by_image,) = torch.autograd.grad(squared_distance.sum(), image, create_graph=True)
+    return torch.einsum("bphw,bhw->bp", jacobian, by_image)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepLoss:
+    """One damped Gauss-Newton step on the embeddings should lead all the way to the fixed pose.
+
+    mean of sqrt(1 + e^2) - 1 with e = |z - z*| / sqrt(|z*|^2 + floor^2), where z is the step and z* the known
+    relative pose, both (length omega, v) in millimetres: training does exactly what inference does.
+
+    Attributes:
+        damping: lambda of the step, times the diagonal of the Hessian.
+        length_mm: millimetres that count as one radian.
+        max_step_mm: longer steps are shortened: an ill-conditioned one would drown all others.
+        floor_mm: relative pose below which errors count absolutely.
+    """
+
+    damping: float = 1e-2
+    length_mm: float = 100.0
+    max_step_mm: float = 300.0
+    floor_mm: float = 1.0
+
+    def __call__(
+        self, encoder: SphericalEncoder, fixed: Tensor, moving: Tensor, jacobian: Tensor, tangent: Tensor
+    ) -> Tensor:
+        """Loss [] of a batch.
+
+        Args:
+            encoder: of both images.
+            fixed: [B, H, W], simulated X-rays.
+            moving: [B, H, W], DRRs.
+            jacobian: [B, 6, H, W], of the DRRs along `se3.perturb`.
+            tangent: [B, 6], `se3.perturbation` from the moving to the fixed pose.
+        """
+        at = linearize_embedding(encoder, encoder(fixed), moving, jacobian, L2())
+        scale = at.gradient.new_tensor([1 / self.length_mm] * 3 + [1.0] * 3)
+        descent = DampedStep(damping_matrix="diagonal", scale=scale, max_length=self.max_step_mm)
+        step = descent(at, torch.full_like(at.cost, self.damping)).delta / scale
+        expected = tangent.to(step) / scale
+        error = (step - expected).square().sum(-1) / (expected.square().sum(-1) + self.floor_mm**2)
+        return ((1 + error).sqrt() - 1).mean()
+
+
+def pose_loss(predicted: Tensor, truth: Tensor, space: PoseSpace) -> Tensor:
+    """Mean squared geodesic distance [] [rad^2] of poses [B, 4, 4] float64 in SO(4)."""
+    return space.squared_distance(predicted, truth).mean()
+
+
+@dataclass(frozen=True, kw_only=True)
+class CanonicalLoss:
+    """Regression of a standardised DRR together with the precision of every pixel of it.
+
+    mean of e^2 / 2 + nll_share (exp(s) e^2 - s) / 2 with e the error and s the log precision: the second
+    term is the negative log likelihood of a normal error with variance exp(-s) (Nix & Weigend 1994; Kendall &
+    Gal 2017, NeurIPS), least where that is the mean squared error. The first keeps hopeless pixels learning.
+
+    Attributes:
+        nll_share: weight of the likelihood.
+    """
+
+    nll_share: float = 0.5
+
+    def __call__(self, predicted: CanonicalImage, target: Tensor) -> Tensor:
+        """Loss [] of predictions for B images against `similarity.canonical_target` [B, H, W]."""
+        square = (predicted.target - target).square()
+        precision = predicted.log_precision
+        likelihood = precision.exp() * square - precision
+        return (square + self.nll_share * likelihood).mean() / 2
+
+
+def _angular(gradient: Tensor, expected: Tensor) -> Tensor:
+    """Squared distance [B] of the directions of vectors [B, 3]."""
+    known = expected.square().sum(-1) > _NO_GRADIENT**2
+    return known * (_direction(gradient) - _direction(expected)).square().sum(-1)
+
+
+def _direction(vector: Tensor) -> Tensor:
+    return vector * (vector.square().sum(-1, keepdim=True) + _NO_GRADIENT**2).rsqrt()

@@ -1,0 +1,110 @@
+"""Domain randomisation: parameters are drawn first, and then applied, so that either can be repeated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .acquisition import (
+    AcquisitionConfig,
+    AcquisitionParameters,
+    apply_acquisition,
+    draw_acquisition,
+)
+from .tone import ToneConfig, ToneParameters, apply_tone, draw_tone
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomizationConfig:
+    """How renderings become X-rays that differ; see the presets `paper` and `isoclinic`.
+
+    Attributes:
+        acquisition: what the X-ray unit does; None leaves the line integrals of all tissue as they are.
+        tone: what is done to the image then.
+    """
+
+    acquisition: AcquisitionConfig | None
+    tone: ToneConfig = field(default_factory=ToneConfig)
+
+    @classmethod
+    def paper(cls) -> RandomizationConfig:
+        """The published transforms and ranges, on plain line integrals."""
+        return cls(acquisition=None)
+
+    @classmethod
+    def isoclinic(cls) -> RandomizationConfig:
+        """A simulated acquisition; of the published transforms those that it does not cover, more rarely."""
+        return cls(
+            acquisition=AcquisitionConfig(),
+            tone=ToneConfig(
+                smoothing_probability=0.1,
+                noise_probability=0.0,
+                normalization_probability=0.25,
+                scaling_probability=0.25,
+                gamma_probability=0.25,
+                sine_probability=0.1,
+                erasing_probability=0.15,
+            ),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Parameters:
+    """What happens to each image of a batch: plain tensors with the batch first, and seeds.
+
+    Attributes:
+        acquisition: None for none.
+        tone: the rest.
+    """
+
+    acquisition: AcquisitionParameters | None
+    tone: ToneParameters
+
+    def to(self, device: torch.device) -> Parameters:
+        """The same on another device."""
+        acquisition = None if self.acquisition is None else _moved(self.acquisition, device)
+        return Parameters(acquisition=acquisition, tone=_moved(self.tone, device))
+
+    def applied(self, index: int) -> list[str]:
+        """Names and sizes of what happens to one image, for people to read."""
+        acquisition = [] if self.acquisition is None else self.acquisition.applied(index)
+        return acquisition + self.tone.applied(index)
+
+
+def draw(config: RandomizationConfig, generator: torch.Generator, batch: int) -> Parameters:
+    """Parameters for that many images, on the CPU."""
+    acquisition = config.acquisition
+    return Parameters(
+        acquisition=None if acquisition is None else draw_acquisition(acquisition, generator, batch),
+        tone=draw_tone(config.tone, generator, batch),
+    )
+
+
+def apply(materials: Tensor, parameters: Parameters) -> tuple[Tensor, Tensor]:
+    """Randomised images of line integrals; the same parameters give the same images on the same device.
+
+    Args:
+        materials: [B, 2, H, W], line integrals of soft tissue and bone.
+        parameters: of B images.
+
+    Returns:
+        (image [B, H, W], weight [B, H, W]): like line integrals, bright where dense; 0 where a collimator or
+        the detector's end hides the patient, else 1.
+    """
+    parameters = parameters.to(materials.device)
+    if parameters.acquisition is None:
+        image = materials.sum(dim=1)
+        weight = torch.ones_like(image)
+    else:
+        image, weight = apply_acquisition(materials, parameters.acquisition)
+    return apply_tone(image, parameters.tone), weight
+
+
+def _moved(parameters: Any, device: torch.device) -> Any:
+    values = {item.name: getattr(parameters, item.name) for item in fields(parameters)}
+    return type(parameters)(
+        **{name: value.to(device) if isinstance(value, Tensor) else value for name, value in values.items()}
+    )

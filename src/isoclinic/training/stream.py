@@ -1,0 +1,177 @@
+"""Endless training data from CTs: pairs of a randomised X-ray and a clean rendering, with both poses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import UsageError
+from ..geometry import Camera, gantry_view, se3
+from ..rendering import Projector, RenderConfig
+from ..rendering.render import Backend
+from ..volumes import Material, Volume
+from .poses import PoseConfig, draw_perturbations, draw_poses
+from .randomization import Parameters, RandomizationConfig, apply, draw
+
+Moving = Literal["none", "image", "jacobian"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamConfig:
+    """What a batch consists of.
+
+    Attributes:
+        batch: pairs in a batch.
+        copies: pairs that share their renderings and differ in the randomisation only; divides the batch.
+        moving: "none" for X-rays alone, "image" for a clean rendering beside each, "jacobian" for its
+            derivative by the pose, too.
+        voxel_mm: voxel size to render at, as in `RenderConfig`; "auto" is chosen for the middle of the poses.
+        backend: of the renderer.
+        poses: views and perturbations.
+        randomization: of the X-rays.
+
+    Raises:
+        UsageError: no pairs, copies that do not divide them, or another kind of moving image.
+    """
+
+    batch: int = 8
+    copies: int = 1
+    moving: Moving = "image"
+    voxel_mm: Literal["auto", "full"] | float = "auto"
+    backend: Backend = "auto"
+    poses: PoseConfig = field(default_factory=PoseConfig)
+    randomization: RandomizationConfig = field(default_factory=RandomizationConfig.isoclinic)
+
+    def __post_init__(self) -> None:
+        if self.copies < 1 or self.batch < 1 or self.batch % self.copies:
+            raise UsageError(f"copies ({self.copies}) must divide the batch ({self.batch}), both at least 1")
+        if self.moving not in get_args(Moving):
+            raise UsageError(f"moving must be one of {', '.join(get_args(Moving))}, not {self.moving!r}")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Batch:
+    """B pairs of one CT. Images are on the device they were rendered on, poses on the CPU.
+
+    Attributes:
+        index: of the batch in its stream.
+        volume_index: of the CT among the stream's.
+        fixed: randomised X-ray [B, H, W], like line integrals, bright where dense.
+        weight: [B, H, W], 0 where a collimator or the detector's end hides the patient, else 1.
+        fixed_camera_from_world: [B, 4, 4], float64.
+        moving: clean line integrals [B, H, W]; None where the stream makes none.
+        jacobian: [B, H, W, 6], derivative of `moving` by the tangent of `se3.perturb`; None where the stream
+            makes none.
+        moving_camera_from_world: [B, 4, 4], float64; the fixed pose perturbed.
+        perturbation: [B, 6], float64, the tangent that took the fixed pose to the moving one.
+        parameters: of the randomisation.
+    """
+
+    index: int
+    volume_index: int
+    fixed: Tensor
+    weight: Tensor
+    fixed_camera_from_world: Tensor
+    moving: Tensor | None
+    jacobian: Tensor | None
+    moving_camera_from_world: Tensor
+    perturbation: Tensor
+    parameters: Parameters
+
+
+class SimulationStream:
+    """Batch i depends on the seed and i alone: to resume, go on with the next index.
+
+    Args:
+        volumes: the CTs; every batch is of one of them, drawn at random.
+        camera: of all images.
+        config: what a batch consists of.
+        seed: of everything that is drawn.
+
+    Raises:
+        UsageError: no CTs, or a renderer that is not there.
+    """
+
+    def __init__(self, volumes: Sequence[Volume], camera: Camera, config: StreamConfig, *, seed: int) -> None:
+        if not volumes:
+            raise UsageError("a simulation stream needs at least one CT")
+        if seed < 0:
+            raise UsageError(f"seed must not be negative, not {seed}")
+        self.camera = camera
+        self.config = config
+        self.seed = seed
+        self._projectors = [
+            {material: self._projector(volume, material) for material in ("soft_tissue", "bone", "all")}
+            for volume in volumes
+        ]
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Batches 0, 1, 2 and so on, without end."""
+        return self.batches()
+
+    def batches(self, start: int = 0, step: int = 1) -> Iterator[Batch]:
+        """Batches start, start + step, and so on, without end.
+
+        Args:
+            start: first index: the number of batches done, to resume; the rank, in one of several processes.
+            step: the number of processes.
+        """
+        return map(self.batch, count(start, step))
+
+    def batch(self, index: int) -> Batch:
+        """Batch number `index` of the stream, at least 0."""
+        generator = self._generator(index)
+        volume_index = int(torch.randint(len(self._projectors), (), generator=generator))
+        projectors = self._projectors[volume_index]
+        config, isocentre = self.config, projectors["all"].isocentre_world
+        pairs = config.batch // config.copies
+        fixed_pose = draw_poses(config.poses, isocentre, generator, pairs)
+        perturbation = draw_perturbations(config.poses, generator, pairs)
+        moving_pose = se3.perturb(fixed_pose, perturbation, isocentre)
+        parameters = draw(config.randomization, generator, config.batch)
+        materials = torch.stack(
+            [projectors[material].image(fixed_pose) for material in ("soft_tissue", "bone")], dim=1
+        )
+        fixed, weight = apply(self._copies(materials), parameters)
+        moving, jacobian = self._moving(projectors["all"], moving_pose)
+        return Batch(
+            index=index,
+            volume_index=volume_index,
+            fixed=fixed,
+            weight=weight,
+            fixed_camera_from_world=self._copies(fixed_pose),
+            moving=None if moving is None else self._copies(moving),
+            jacobian=None if jacobian is None else self._copies(jacobian).movedim(1, -1),
+            moving_camera_from_world=self._copies(moving_pose),
+            perturbation=self._copies(perturbation),
+            parameters=parameters,
+        )
+
+    def _moving(self, projector: Projector, pose: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        if self.config.moving == "jacobian":
+            return projector.image_and_jacobian(pose)
+        return (projector.image(pose) if self.config.moving == "image" else None), None
+
+    def _copies(self, of_pairs: Tensor) -> Tensor:
+        return of_pairs.repeat_interleave(self.config.copies, dim=0) if self.config.copies > 1 else of_pairs
+
+    def _generator(self, index: int) -> torch.Generator:
+        """Independent of those of other indices and seeds, however close."""
+        state = np.random.SeedSequence([self.seed, index]).generate_state(1, np.uint64)
+        return torch.Generator().manual_seed(int(state[0] >> 1))
+
+    def _projector(self, volume: Volume, material: Material) -> Projector:
+        config, poses = self.config, self.config.poses
+        middle = gantry_view(poses.primary_angle_deg, poses.secondary_angle_deg, poses.source_isocentre_mm)
+        isocentre = torch.as_tensor(volume.isocentre_world, dtype=torch.float64)
+        middle = middle @ se3.rigid(torch.eye(3, dtype=torch.float64), -isocentre)
+        rendering = RenderConfig(
+            method="trilinear", voxel_mm=config.voxel_mm, material=material, backend=config.backend
+        )
+        return Projector.of(volume, self.camera, middle[None], rendering)

@@ -1,0 +1,170 @@
+"""The published domain randomisation: smoothing, noise, tone and erasing of a finished image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..errors import UsageError
+from ._draws import (
+    Range,
+    check_probabilities,
+    check_range,
+    inside_boxes,
+    per_image,
+    random_boxes,
+    separable_filter,
+    sometimes,
+    uniform,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToneConfig:
+    """Ranges of the transforms, in the order in which they are applied; the defaults are the paper's.
+
+    Values are in units of the image's largest one. Each probability is that of one image to be transformed;
+    the paper gives the smoothing's only.
+
+    Attributes:
+        smoothing_probability: of averaging over a square window.
+        smoothing_px: sides of the windows to choose from [px], odd.
+        noise_probability: of Gaussian noise.
+        noise: magnitude parameter; its absolute value is the standard deviation.
+        normalization_probability: of stretching [lower, upper] to [0, 1].
+        normalization_lower: value that becomes 0.
+        normalization_upper: value that becomes 1.
+        scaling_probability: of multiplying by a factor.
+        scaling: the factor.
+        gamma_probability: of raising to a power; negative values become 0.
+        gamma: the power.
+        sine_probability: of a sin(b x + c).
+        sine_amplitude: a.
+        sine_frequency: b.
+        sine_phase: c [rad].
+        erasing_probability: of filling a box with the image's mean.
+        erasing_area: of the box, as a share of the image.
+        erasing_aspect: height over width of the box, as shares of the image's; raised where the box would not
+            fit.
+
+    Raises:
+        UsageError: a probability outside 0 to 1, a range turned round or of values that make no image.
+    """
+
+    smoothing_probability: float = 0.5
+    smoothing_px: tuple[int, ...] = (3, 5)
+    noise_probability: float = 0.5
+    noise: Range = (-0.15, 0.1)
+    normalization_probability: float = 0.5
+    normalization_lower: Range = (-0.04, 0.02)
+    normalization_upper: Range = (0.9, 1.05)
+    scaling_probability: float = 0.5
+    scaling: Range = (0.9, 1.05)
+    gamma_probability: float = 0.5
+    gamma: Range = (0.7, 1.3)
+    sine_probability: float = 0.5
+    sine_amplitude: Range = (0.8, 1.1)
+    sine_frequency: Range = (0.8, 1.1)
+    sine_phase: Range = (-0.5, 0.4)
+    erasing_probability: float = 0.5
+    erasing_area: Range = (0.02, 0.4)
+    erasing_aspect: Range = (0.3, 1.0)
+
+    def __post_init__(self) -> None:
+        check_probabilities(self)
+        check_range(self, "noise", "normalization_lower", "normalization_upper", "sine_phase")
+        check_range(self, "scaling", "gamma", "sine_amplitude", "sine_frequency", low=1e-6)
+        check_range(self, "erasing_area", "erasing_aspect", low=1e-6, high=1.0)
+        if self.normalization_lower[1] >= self.normalization_upper[0]:
+            raise UsageError("normalization_lower must lie below normalization_upper")
+        if not self.smoothing_px or any(side < 1 or side % 2 == 0 for side in self.smoothing_px):
+            raise UsageError(f"smoothing_px must be odd numbers of pixels, not {self.smoothing_px}")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ToneParameters:
+    """What happens to each image; in brackets the value that leaves it alone.
+
+    Attributes:
+        smoothing_px: [B], side of the window [px] (1).
+        noise: [B], standard deviation (0).
+        lower: [B], becomes 0 (0).
+        upper: [B], becomes 1 (1).
+        scaling: [B], factor (1).
+        gamma: [B], power (1).
+        sine: [B, 3], amplitude, frequency and phase (0, 0, 0).
+        erased: [B, 4], (top, left, bottom, right) in shares of the image (0, 0, 0, 0).
+        noise_seed: of the batch's noise.
+    """
+
+    smoothing_px: Tensor
+    noise: Tensor
+    lower: Tensor
+    upper: Tensor
+    scaling: Tensor
+    gamma: Tensor
+    sine: Tensor
+    erased: Tensor
+    noise_seed: int
+
+    def applied(self, index: int) -> list[str]:
+        """Names and sizes of what happens to one image, for people to read."""
+        top, left, bottom, right = self.erased[index].tolist()
+        said = {
+            f"smoothed {int(self.smoothing_px[index])} px": self.smoothing_px[index] > 1,
+            f"noise {self.noise[index]:.2f}": self.noise[index] > 0,
+            f"stretched {self.lower[index]:.2f}..{self.upper[index]:.2f}": self.lower[index] != 0,
+            f"x {self.scaling[index]:.2f}": self.scaling[index] != 1,
+            f"gamma {self.gamma[index]:.2f}": self.gamma[index] != 1,
+            "sine": self.sine[index, 0] != 0,
+            f"erased {(bottom - top) * (right - left):.0%}": bottom > top,
+        }
+        return [name for name, applied in said.items() if applied]
+
+
+def draw_tone(config: ToneConfig, generator: torch.Generator, batch: int) -> ToneParameters:
+    """Parameters for that many images, on the CPU."""
+
+    def often(probability: float, drawn: Tensor, neutral: float) -> Tensor:
+        return sometimes(probability, drawn, neutral, generator=generator)
+
+    def between(bounds: Range) -> Tensor:
+        return uniform(bounds, batch, generator=generator)
+
+    window = torch.randint(len(config.smoothing_px), (batch,), generator=generator)
+    limits = torch.stack([between(config.normalization_lower), between(config.normalization_upper) - 1], 1)
+    lower, above_one = often(config.normalization_probability, limits, 0.0).T
+    waves = (config.sine_amplitude, config.sine_frequency, config.sine_phase)
+    boxes = random_boxes(between(config.erasing_area), between(config.erasing_aspect), generator=generator)
+    return ToneParameters(
+        smoothing_px=often(config.smoothing_probability, torch.tensor(config.smoothing_px)[window], 1),
+        noise=often(config.noise_probability, between(config.noise).abs(), 0.0),
+        lower=lower,
+        upper=1 + above_one,
+        scaling=often(config.scaling_probability, between(config.scaling), 1.0),
+        gamma=often(config.gamma_probability, between(config.gamma), 1.0),
+        sine=often(config.sine_probability, torch.stack([between(bounds) for bounds in waves], 1), 0.0),
+        erased=often(config.erasing_probability, boxes, 0.0),
+        noise_seed=int(torch.randint(2**62, (), generator=generator)),
+    )
+
+
+def apply_tone(images: Tensor, parameters: ToneParameters) -> Tensor:
+    """Images [B, H, W] after the transforms; their largest value is the unit from first to last."""
+    p = parameters
+    peak = images.amax(dim=(1, 2), keepdim=True).clamp(min=torch.finfo(images.dtype).tiny)
+    x = images / peak
+    if (p.smoothing_px > 1).any():
+        x = separable_filter(x, (p.smoothing_px - 1) / 2, box=True)
+    if (p.noise > 0).any():
+        generator = torch.Generator(x.device).manual_seed(p.noise_seed)
+        x = x + per_image(p.noise) * torch.randn(x.shape, generator=generator, device=x.device)
+    x = (x - per_image(p.lower)) / per_image(p.upper - p.lower) * per_image(p.scaling)
+    gamma = per_image(p.gamma)
+    x = torch.where(gamma != 1, x.clamp(min=0) ** gamma, x)
+    amplitude, frequency, phase = map(per_image, p.sine.T)
+    x = torch.where(amplitude != 0, amplitude * torch.sin(frequency * x + phase), x)
+    erased = inside_boxes(p.erased, *x.shape[1:])
+    return torch.where(erased, x.mean(dim=(1, 2), keepdim=True), x) * peak

@@ -1,0 +1,61 @@
+"""`isoclinic simulate` draws a contact sheet of what networks are trained on."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from skimage.io import imread
+
+SMALL = ("--width", "24", "--height", "24", "--pixel-spacing-mm", "10", "10", "--source-isocentre-mm", "650")
+
+
+@pytest.mark.parametrize("preset", ["isoclinic", "paper"])
+def test_the_same_seed_draws_the_same_sheet(run, files, tmp_path, preset):
+    sheets = []
+    for name, seed in (("a.png", "1"), ("b.png", "1"), ("c.png", "2")):
+        options = ("--grid", tmp_path / name, "--preset", preset, "--seed", seed, "--pairs", "4", *SMALL)
+        ran = run("simulate", files.ct, *options)
+        assert (ran.code, ran.err) == (0, "")
+        assert ran.out.strip() == f"{tmp_path / name}: 4 pairs, preset {preset}, seed {seed}"
+        sheets.append(imread(tmp_path / name))
+    np.testing.assert_array_equal(sheets[0], sheets[1])
+    assert not np.array_equal(sheets[0], sheets[2])
+
+
+def test_more_pairs_make_more_rows(run, files, tmp_path):
+    heights = []
+    for pairs in ("1", "3", "4"):
+        grid = tmp_path / f"{pairs}.png"
+        assert run("simulate", files.ct, "--grid", grid, "--pairs", pairs, *SMALL).code == 0
+        heights.append(imread(grid).shape[0])
+    assert heights[0] == heights[1] < heights[2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--grid", "sheet.jpg"], 2, "sheet.jpg must end in .png"),
+        (["--grid", "old.png"], 2, "old.png exists already"),
+        (["--grid", "sheet.png", "--pairs", "0"], 2, "--pairs must be at least 1"),
+        (["--grid", "sheet.png", "--seed", "-1"], 2, "seed must not be negative"),
+        (["--grid", "sheet.png", "--sdd-mm", "-5"], 2, "sdd"),
+        (["--grid", "sheet.png", "--depth-reach-mm", "-5"], 2, "depth_reach_mm must be zero or a positive"),
+        (["--grid", "no/sheet.png"], 1, "sheet.png cannot be written"),
+    ],
+)
+def test_what_is_wrong_is_said_and_nothing_is_written(
+    run, files, tmp_path, monkeypatch, arguments, code, message
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "old.png").write_text("an old picture")
+    ran = run("simulate", files.ct, *arguments)
+    assert ran.code == code
+    assert message in ran.err
+    assert [path.name for path in tmp_path.iterdir()] == ["old.png"]
+
+
+def test_overwrite(run, files, tmp_path):
+    (tmp_path / "sheet.png").write_text("an old picture")
+    grid = ("--grid", tmp_path / "sheet.png", "--pairs", "1", *SMALL)
+    assert run("simulate", files.ct, *grid, "--overwrite").code == 0
+    assert imread(tmp_path / "sheet.png").ndim == 3

@@ -1,0 +1,23 @@
+import pytest
+import torch
+
+from isoclinic.errors import UsageError
+from isoclinic.networks import CanonicalConfig, CanonicalNetwork
+from tiny_networks import BACKBONE
+
+
+def test_every_pixel_gets_a_value_and_a_bounded_precision():
+    torch.manual_seed(0)
+    network = CanonicalNetwork(CanonicalConfig(backbone=BACKBONE, log_precision_range=2.0))
+    with torch.no_grad():
+        network.output.weight *= 1e3
+    predicted = network(torch.rand(2, 24, 40, generator=torch.Generator().manual_seed(1)))
+    assert predicted.target.shape == predicted.log_precision.shape == (2, 24, 40)
+    assert predicted.log_precision.abs().max() <= 2.0
+    assert predicted.log_precision.abs().max() > 1.9
+
+
+def test_settings_that_cannot_work_are_refused():
+    for settings in [{"window_px": 8}, {"window_px": 1}, {"floor": 0.0}, {"log_precision_range": -1.0}]:
+        with pytest.raises(UsageError):
+            CanonicalConfig(**settings)

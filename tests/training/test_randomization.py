@@ -1,0 +1,82 @@
+"""Drawing and applying are apart: pure, repeatable, and what is drawn can be stored."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import asdict
+
+import pytest
+import torch
+
+from isoclinic.training import (
+    AcquisitionParameters,
+    Parameters,
+    RandomizationConfig,
+    ToneConfig,
+    ToneParameters,
+    apply,
+    draw,
+)
+
+PRESETS = (RandomizationConfig.paper(), RandomizationConfig.isoclinic())
+each_preset = pytest.mark.parametrize("config", PRESETS, ids=("paper", "isoclinic"))
+
+
+@pytest.fixture
+def materials() -> torch.Tensor:
+    return 2 * torch.rand(16, 2, 24, 32, generator=torch.Generator().manual_seed(0))
+
+
+def drawn(config: RandomizationConfig, seed: int = 4) -> Parameters:
+    return draw(config, torch.Generator().manual_seed(seed), 16)
+
+
+@each_preset
+def test_apply_is_pure(materials, config):
+    parameters, before = drawn(config), materials.clone()
+    torch.manual_seed(1)
+    image, weight = apply(materials, parameters)
+    torch.manual_seed(2)
+    again = apply(materials, parameters)
+    assert torch.equal(image, again[0]) and torch.equal(weight, again[1])
+    assert torch.equal(materials, before)
+    assert image.shape == weight.shape == (16, 24, 32) and image.isfinite().all()
+
+
+@each_preset
+def test_draws_depend_on_the_generator_alone(materials, config):
+    same, other = apply(materials, drawn(config)), apply(materials, drawn(config, seed=5))
+    assert torch.equal(apply(materials, drawn(config))[0], same[0])
+    assert not torch.equal(same[0], other[0])
+
+
+@each_preset
+def test_parameters_can_be_stored(materials, config):
+    """As plain dictionaries of tensors and numbers."""
+    file = io.BytesIO()
+    parameters = drawn(config)
+    torch.save(asdict(parameters), file)
+    file.seek(0)
+    stored = torch.load(file, weights_only=True)
+    acquisition = stored["acquisition"]
+    restored = Parameters(
+        acquisition=None if acquisition is None else AcquisitionParameters(**acquisition),
+        tone=ToneParameters(**stored["tone"]),
+    )
+    assert torch.equal(apply(materials, restored)[0], apply(materials, parameters)[0])
+
+
+def test_the_paper_preset_is_its_transforms_on_all_tissue(materials):
+    assert RandomizationConfig.paper() == RandomizationConfig(acquisition=None, tone=ToneConfig())
+    off = {name: 0.0 for name in vars(ToneConfig()) if name.endswith("_probability")}
+    config = RandomizationConfig(acquisition=None, tone=ToneConfig(**off))
+    image, weight = apply(materials, drawn(config))
+    torch.testing.assert_close(image, materials.sum(dim=1))
+    assert (weight == 1).all()
+    assert drawn(config).applied(0) == []
+
+
+def test_people_can_read_what_is_applied():
+    said = [text for index in range(16) for text in drawn(RandomizationConfig.isoclinic()).applied(index)]
+    for words in ("soft x", "quanta", "field", "tool", "erased", "part of the view"):
+        assert any(words in text for text in said), words
