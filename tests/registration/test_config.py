@@ -29,7 +29,7 @@ def test_default_searches_reach_further_and_further():
 def test_solver_measures_steps_in_millimetres():
     """A rotation by one millimetre over `length_mm` counts like a translation by one millimetre."""
     config = RegistrationConfig(length_mm=80.0, max_step_mm=25.0)
-    solver = config.solver(Stage(pixels=64, max_steps=7))
+    solver = Stage(pixels=64, max_steps=7).solver(config.length_mm, config.max_step_mm)
     assert solver.max_steps == 7 and solver.max_step == 25.0
     assert [1.0 / scale for scale in solver.step_scale] == pytest.approx([80.0] * 3 + [1.0] * 3)
 

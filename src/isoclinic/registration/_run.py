@@ -80,7 +80,10 @@ class Run:
     def _run_stage(self, stage: Stage, points: Tensor, *, last: bool) -> StageResult:
         began = time.perf_counter()
         problem = self._problem(stage, last=last)
-        settings = replace(self.config.solver(stage), step_scale=problem.step_scale(self.config.length_mm))
+        settings = replace(
+            stage.solver(self.config.length_mm, self.config.max_step_mm),
+            step_scale=problem.step_scale(self.config.length_mm),
+        )
         solution = levenberg_marquardt(problem, problem.start(points), settings)
         correlation = problem.correlation(solution.x)
         cameras = [view.projector.camera for view in problem.views]

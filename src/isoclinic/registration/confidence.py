@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -89,7 +89,10 @@ class Check:
 
     def correlation(self, x: Tensor) -> Tensor:
         """Mean over the X-rays [b] of how much of the correlation that is possible points [b, ...] reach."""
-        images = self.problem.images(x)
+        return self.correlate_images(self.problem.images(x))
+
+    def correlate_images(self, images: Sequence[Tensor]) -> Tensor:
+        """The same of DRRs [b, H, W] in every view."""
         parts = zip(self.problem.views, images, self.ceilings, strict=True)
         return torch.stack([view.correlate_images(image) / best for view, image, best in parts]).mean(dim=0)
 
@@ -141,9 +144,10 @@ def assess(
     covariance = config.error_factor**2 * _covariance(last, config.tile_px)
     x_mm, y_mm, depth_mm = _spread_mm(covariance, points, poses[0], volume).tolist()
     error_mm = math.hypot(x_mm, y_mm, depth_mm)
-    edges = float(check.correlation(point)[0])
+    images = check.problem.images(point)
+    edges = float(check.correlate_images(images)[0])
     rival = _rival(trace, check, points, poses[0], config)
-    overlap = _overlap(check.problem, point)
+    overlap = _overlap(check.problem.views, images)
     return Confidence(
         covariance=covariance,
         expected_error_mm=error_mm,
@@ -208,9 +212,9 @@ def _rival(
     return float(check.correlation(check.problem.start(found[elsewhere])).max())
 
 
-def _overlap(problem: JointSimilarity, point: Tensor) -> float:
+def _overlap(views: Sequence[ImageSimilarity], images: Sequence[Tensor]) -> float:
     tissue = covered = 0.0
-    for view, image in zip(problem.views, problem.images(point), strict=True):
+    for view, image in zip(views, images, strict=True):
         seen = view.fixed[view.weight > 0]
         shows = view.weight * (view.fixed > _TISSUE * seen.quantile(0.98))
         tissue += float(shows.sum())

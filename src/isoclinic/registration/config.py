@@ -35,6 +35,22 @@ class Stage:
         if self.pixels < 8 or self.max_steps < 1 or self.keep < 1 or not self.voxel_per_pixel > 0:
             raise UsageError("a stage needs pixels >= 8, max_steps >= 1, keep >= 1 and voxel_per_pixel > 0")
 
+    def solver(self, length_mm: float, max_step_mm: float) -> LMConfig:
+        """Settings of the solver; its tolerances are in the units of `max_step_mm`.
+
+        Args:
+            length_mm: by which rotations are scaled [mm].
+            max_step_mm: longest single step, in millimetres and rotations so scaled.
+        """
+        return LMConfig(
+            max_steps=self.max_steps,
+            step_scale=(1 / length_mm,) * 3 + (1.0,) * 3,
+            max_step=max_step_mm,
+            step_tolerance=0.03,
+            decrease_tolerance=1e-4,
+            step_deviation_tolerance=0.0,
+        )
+
 
 def _local(window_px: int) -> SimilarityConfig:
     return SimilarityConfig(terms=(SimilarityTerm(window_px=window_px),))
@@ -96,14 +112,3 @@ class RegistrationConfig:
             raise UsageError("a registration needs at least one search and one stage")
         if not (self.length_mm > 0 and self.max_step_mm > 0):
             raise UsageError("length_mm and max_step_mm must be positive")
-
-    def solver(self, stage: Stage) -> LMConfig:
-        """Settings of the solver in one stage; its tolerances are in the units of `max_step_mm`."""
-        return LMConfig(
-            max_steps=stage.max_steps,
-            step_scale=(1 / self.length_mm,) * 3 + (1.0,) * 3,
-            max_step=self.max_step_mm,
-            step_tolerance=0.03,
-            decrease_tolerance=1e-4,
-            step_deviation_tolerance=0.0,
-        )

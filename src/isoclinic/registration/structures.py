@@ -17,7 +17,7 @@ from ..errors import InputError, UsageError
 from ..geometry import as_poses, se3
 from ..rendering import RenderConfig
 from ..similarity import JointSimilarity, SimilarityConfig, SimilarityTerm
-from ..solver import LMConfig, Solution, Status, levenberg_marquardt
+from ..solver import Solution, Status, levenberg_marquardt
 from ..volumes import PreprocessConfig, Volume, XRay
 from ._fixed import FixedImage, pixel_at_mm
 from ._structures_model import MovingStructure, Scene, Structure
@@ -87,17 +87,6 @@ class StructuresConfig:
         for name in ("candidates", "rotation_deg", "translation_mm", "margin_mm", "halo_mm"):
             if not getattr(self, name) >= 0:
                 raise UsageError(f"{name} must not be negative, not {getattr(self, name)}")
-
-    def solver(self, stage: Stage, length_mm: float) -> LMConfig:
-        """Settings of the solver in one stage; the structure's rotations are scaled by `length_mm`."""
-        return LMConfig(
-            max_steps=stage.max_steps,
-            step_scale=(1 / length_mm,) * 3 + (1.0,) * 3,
-            max_step=self.max_step_mm,
-            step_tolerance=0.03,
-            decrease_tolerance=1e-4,
-            step_deviation_tolerance=0.0,
-        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -261,7 +250,7 @@ class _Run:
         starts = torch.cat([self._overall[None], self._starts[index]])
         if search and self._config.candidates:
             starts = torch.cat([starts, self._search(index, view)])
-        solver = self._config.solver(stage, self._moving[index].length_mm)
+        solver = stage.solver(self._moving[index].length_mm, self._config.max_step_mm)
         solution = levenberg_marquardt(problem, starts, solver)
         best = int(solution.cost.argsort()[0])  # NaN comes last, unlike with argmin
         self._poses[index] = solution.x[best]
