@@ -7,7 +7,6 @@ from safetensors.torch import load_file, save_file
 
 from isoclinic.errors import InputError
 from isoclinic.networks import (
-    CameraRange,
     CanonicalConfig,
     CanonicalNetwork,
     Checkpoint,
@@ -25,7 +24,7 @@ def checkpoint() -> Checkpoint:
     torch.manual_seed(0)
     record = TrainingRecord(
         volume_sha256=CT,
-        camera=CameraRange.of(CAMERA, tolerance=0.02),
+        camera=CAMERA,
         space=space(),
         rotation_deg=(30.0, 45.0, 15.0),
         translation_mm=(60.0, 60.0, 150.0),
@@ -33,7 +32,7 @@ def checkpoint() -> Checkpoint:
     )
     networks = {
         "pose_regressor": PoseRegressor(PoseRegressorConfig(width=8)),
-        "spherical_encoder": encoder("dense", "euclidean"),
+        "dense_encoder": encoder("dense", "euclidean"),
         "canonical": CanonicalNetwork(CanonicalConfig(backbone=BACKBONE)),
     }
     return Checkpoint(networks=networks, record=record)
@@ -91,7 +90,10 @@ def test_a_fitting_ct_and_camera_pass_at_any_resolution(path):
     loaded = Checkpoint.load(path)
     loaded.check_fit(CAMERA, CT)
     loaded.check_fit(CAMERA.resize(height=512, width=512), CT)
-    loaded.check_fit(replace(CAMERA, fx=1.019 * CAMERA.fx, cx=CAMERA.cx + 0.6), CT)
+    # Half the width is left in view, which is as little as will do.
+    loaded.check_fit(CAMERA.crop(top=0, left=0, height=32, width=16), CT)
+    loaded.check_fit(replace(CAMERA, fx=1.9 * CAMERA.fx), CT)
+    loaded.check_fit(CAMERA.flip(left_right=True), CT)
 
 
 def test_networks_of_any_ct_fit_every_ct():
@@ -103,10 +105,9 @@ def test_networks_of_any_ct_fit_every_ct():
     ("camera", "ct", "words"),
     [
         (CAMERA, OTHER_CT, ["another file", "bbbbbbbbbbbb", "aaaaaaaaaaaa"]),
-        (replace(CAMERA, fx=1.03 * CAMERA.fx), CT, ["focal length over image width"]),
-        (replace(CAMERA, fy=0.97 * CAMERA.fy), CT, ["focal length over image height"]),
-        (CAMERA.flip(left_right=True), CT, ["focal length over image width"]),
-        (replace(CAMERA, cy=CAMERA.cy - 1), OTHER_CT, ["another file", "principal point from the top"]),
+        (replace(CAMERA, fx=2.2 * CAMERA.fx), CT, ["44% of the field of view"]),
+        (CAMERA.crop(top=8, left=8, height=16, width=16), CT, ["25% of the field of view", "9.1 x 9.1 deg"]),
+        (replace(CAMERA, cy=CAMERA.cy - 20), OTHER_CT, ["another file", "38% of the field of view"]),
     ],
 )
 def test_what_does_not_fit_is_said(path, camera, ct, words):
@@ -151,7 +152,7 @@ def _missing_field(header, tensors):
 
 
 def _wrong_type(header, tensors):
-    header["networks"]["spherical_encoder"]["backbone"]["heads"] = "two"
+    header["networks"]["dense_encoder"]["backbone"]["heads"] = "two"
 
 
 def _impossible(header, tensors):
@@ -159,7 +160,7 @@ def _impossible(header, tensors):
 
 
 def _other_size(header, tensors):
-    header["networks"]["spherical_encoder"]["elements"] = 4
+    header["networks"]["dense_encoder"]["elements"] = 4
 
 
 def _without_a_weight(header, tensors):

@@ -24,15 +24,23 @@ OFFSETS = torch.tensor([[0.03, -0.02, 0.04, 3.0, -2.0, 8.0], [-0.02, 0.03, -0.03
 SCHEDULE = LMConfig(max_steps=40, step_scale=(0.01,) * 3 + (1.0,) * 3, step_deviation_tolerance=0)
 
 
-def _fixed(network, render):
-    return network(render.image(true_pose(phantom(0))[None]).to(next(network.parameters()).dtype))
+def _xray(network, render):
+    return render.image(true_pose(phantom(0))[None]).to(next(network.parameters()).dtype)
+
+
+def _similarity(network, render, image=None, hidden=0.3):
+    """To an X-ray of which a corner is hidden."""
+    image = _xray(network, render) if image is None else image
+    weight = torch.ones_like(image)
+    weight[:, : int(hidden * image.shape[1]), : int(hidden * image.shape[2])] = 0
+    return SphericalSimilarity.of(render, network, image, weight)
 
 
 @pytest.mark.parametrize(("head", "metric"), VARIANTS)
 def test_slopes_are_those_of_finite_differences_in_the_image(head, metric):
     """The image moves along its Jacobian exactly, so that in float64 only the network is tested."""
     network, render = encoder(head, metric).double(), projector()
-    fixed = _fixed(network, render)
+    fixed = network(_xray(network, render))
     image, jacobian = (part.double() for part in render.image_and_jacobian(poses(OFFSETS)))
     residual, slopes = residual_and_slopes(network, fixed.select(torch.zeros(2).long()), image, jacobian)
     both = fixed.select(torch.zeros(2).long())
@@ -62,7 +70,7 @@ def test_the_gradient_is_that_of_the_distance_along_the_pose(head, metric):
         .kernel,
     )
     network = encoder(head, metric).double()
-    problem = SphericalSimilarity(projector=reference, encoder=network, fixed=_fixed(network, reference))
+    problem = _similarity(network, reference)
     with torch.no_grad():
         start = poses(OFFSETS[:1])
         at = problem.linearize(start, torch.tensor([0]))
@@ -80,7 +88,7 @@ def test_levenberg_marquardt_finds_the_truth_even_with_random_weights(head, metr
     """Without noise the truth is the minimum of any embedding's distance, and close by it is the only one."""
     network, render = encoder(head, metric, elements=6), projector()
     with torch.no_grad():
-        problem = SphericalSimilarity(projector=render, encoder=network, fixed=_fixed(network, render))
+        problem = _similarity(network, render, hidden=0)
         start = poses(OFFSETS / 2)
         found = levenberg_marquardt(problem, start, SCHEDULE)
     for pose, far in zip(found.x, start, strict=True):
@@ -93,8 +101,7 @@ def test_each_item_is_compared_with_its_own_image():
     network, render = encoder("dense"), projector()
     targets = poses(OFFSETS)
     with torch.no_grad():
-        fixed = network(render.image(targets))
-        problem = SphericalSimilarity(projector=render, encoder=network, fixed=fixed)
+        problem = _similarity(network, render, render.image(targets))
         at = problem.linearize(targets.flip(0), torch.tensor([1, 0]))
         crossed = problem.linearize(targets, torch.tensor([1, 0]))
     assert at.cost.max() < 1e-9
@@ -122,6 +129,7 @@ def test_levenberg_marquardt_finds_the_truth_from_its_canonical_image():
     problem = CanonicalSimilarity(
         projector=render,
         predicted=CanonicalImage(target, log_precision),
+        weight=torch.ones_like(target),
         config=CANONICAL,
         robust=L2(),
     )
@@ -136,7 +144,11 @@ def test_the_canonical_gradient_is_that_of_its_cost():
         canonical_target(render.image(true_pose(phantom(0))[None]), CANONICAL),
         torch.randn(1, 32, 32, generator=torch.Generator().manual_seed(0)),
     )
-    problem = CanonicalSimilarity(projector=render, predicted=predicted, config=CANONICAL, robust=L2())
+    weight = torch.ones_like(predicted.target)
+    weight[:, 20:] = 0
+    problem = CanonicalSimilarity(
+        projector=render, predicted=predicted, weight=weight, config=CANONICAL, robust=L2()
+    )
     items, start = torch.tensor([0]), poses(OFFSETS[:1])
     at = problem.linearize(start, items)
     for p, step in enumerate([4e-4] * 3 + [4e-2] * 3):
@@ -150,7 +162,7 @@ def test_the_canonical_gradient_is_that_of_its_cost():
 def test_retracting_is_perturbing_the_pose():
     network, render = encoder(), projector()
     with torch.no_grad():
-        problem = SphericalSimilarity(projector=render, encoder=network, fixed=_fixed(network, render))
+        problem = _similarity(network, render)
     expected = se3.perturb(true_pose(phantom(0))[None], OFFSETS[:1].double(), render.isocentre_world)
     moved = problem.retract(true_pose(phantom(0))[None], OFFSETS[:1].double())
     torch.testing.assert_close(moved, expected)

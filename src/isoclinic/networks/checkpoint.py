@@ -7,6 +7,7 @@ networks are rebuilt from checked configurations.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from importlib.metadata import version
@@ -27,66 +28,18 @@ from .pose_space import PoseSpace
 from .spherical_encoder import SphericalEncoder, SphericalEncoderConfig
 
 Network = PoseRegressor | SphericalEncoder | CanonicalNetwork
-Range = tuple[float, float]
 T = TypeVar("T")
 
 _FORMAT = "isoclinic.model"
 _VERSION = 1
+# Training hides about as much behind collimators.
+_LEAST_VIEW = 0.5
 _KINDS: dict[str, tuple[type[Network], type[Any]]] = {
     "pose_regressor": (PoseRegressor, PoseRegressorConfig),
-    "spherical_encoder": (SphericalEncoder, SphericalEncoderConfig),
+    "global_encoder": (SphericalEncoder, SphericalEncoderConfig),
+    "dense_encoder": (SphericalEncoder, SphericalEncoderConfig),
     "canonical": (CanonicalNetwork, CanonicalConfig),
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class CameraRange:
-    """Intrinsics that networks were trained with, in units that do not depend on the number of pixels.
-
-    Attributes:
-        focal_x: least and largest focal length over the image's width; negative where mirrored.
-        focal_y: the same over its height.
-        centre_x: least and largest position of the principal point, 0 at the left edge, 1 at the right one.
-        centre_y: the same from the top.
-    """
-
-    focal_x: Range
-    focal_y: Range
-    centre_x: Range
-    centre_y: Range
-
-    @classmethod
-    def of(cls, *cameras: Camera, tolerance: float) -> CameraRange:
-        """Range of these cameras, widened on both sides.
-
-        Args:
-            tolerance: share of a focal length, and of the image's side for the principal point.
-        """
-        ratios = [_ratios(camera) for camera in cameras]
-        ranges: dict[str, Range] = {}
-        for name in ratios[0]:
-            low, high = min(r[name] for r in ratios), max(r[name] for r in ratios)
-            focal = name.startswith("focal")
-            ranges[name] = (
-                low - tolerance * (abs(low) if focal else 1),
-                high + tolerance * (abs(high) if focal else 1),
-            )
-        return cls(**ranges)
-
-    def differences(self, camera: Camera) -> tuple[str, ...]:
-        """What of the camera lies outside, in words; empty where it fits."""
-        labels = {
-            "focal_x": "focal length over image width",
-            "focal_y": "focal length over image height",
-            "centre_x": "principal point from the left, as a share of the width,",
-            "centre_y": "principal point from the top, as a share of the height,",
-        }
-        return tuple(
-            f"{labels[name]} is {value:.4g}, trained for {low:.4g} to {high:.4g}"
-            for name, value in _ratios(camera).items()
-            for low, high in [getattr(self, name)]
-            if not low <= value <= high
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +48,7 @@ class TrainingRecord:
 
     Attributes:
         volume_sha256: digest of the CT's file, as pose files have it; None for networks of any CT.
-        camera: intrinsics in training.
+        camera: intrinsics in training: what the networks' images look like, whatever an X-ray's own are.
         space: nominal view and isocentre that poses are predicted about.
         rotation_deg: range of the rotation about the camera's x, y, z, either way [deg].
         translation_mm: range of the isocentre along x, y, z, either way [mm].
@@ -103,19 +56,29 @@ class TrainingRecord:
     """
 
     volume_sha256: str | None
-    camera: CameraRange
+    camera: Camera
     space: PoseSpace
     rotation_deg: tuple[float, float, float]
     translation_mm: tuple[float, float, float]
     curve: dict[str, tuple[float, ...]]
 
     def differences(self, camera: Camera, volume_sha256: str) -> tuple[str, ...]:
-        """How a CT and the camera of an X-ray differ from those in training; empty where they fit."""
-        differences = self.camera.differences(camera)
+        """How a CT and the camera of an X-ray differ from those in training; empty where they fit.
+
+        An X-ray of another focal length, pixel size or crop can be resampled to the camera in training, as
+        far as it shows what that one shows.
+        """
+        differences = []
         trained = self.volume_sha256
-        if trained is None or trained == volume_sha256:
-            return differences
-        return (f"the CT is another file (SHA-256 {volume_sha256[:12]}…, not {trained[:12]}…)", *differences)
+        if trained is not None and trained != volume_sha256:
+            differences.append(f"the CT is another file (SHA-256 {volume_sha256[:12]}…, not {trained[:12]}…)")
+        share = _share_in_view(self.camera, camera)
+        if share < _LEAST_VIEW:
+            differences.append(
+                f"the X-ray covers {share:.0%} of the field of view in training, less than {_LEAST_VIEW:.0%} "
+                f"({_field_of_view(camera)}; in training {_field_of_view(self.camera)})"
+            )
+        return tuple(differences)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -123,7 +86,7 @@ class Checkpoint:
     """Networks trained together, and the record of that training.
 
     Attributes:
-        networks: by kind: "pose_regressor", "spherical_encoder", "canonical", any of them.
+        networks: by kind: "pose_regressor", "global_encoder", "dense_encoder", "canonical", any of them.
         record: of the training.
         isoclinic_version: that trained them; this one when None.
     """
@@ -193,13 +156,23 @@ class Checkpoint:
             )
 
 
-def _ratios(camera: Camera) -> dict[str, float]:
-    return {
-        "focal_x": camera.fx / camera.width,
-        "focal_y": camera.fy / camera.height,
-        "centre_x": (camera.cx + 0.5) / camera.width,
-        "centre_y": (camera.cy + 0.5) / camera.height,
-    }
+def _share_in_view(trained: Camera, camera: Camera) -> float:
+    """Share of the rays in training that hit another camera's detector."""
+    u = torch.arange(trained.width, dtype=torch.float64)
+    v = torch.arange(trained.height, dtype=torch.float64)
+    across = camera.fx * (u - trained.cx) / trained.fx + camera.cx
+    down = camera.fy * (v - trained.cy) / trained.fy + camera.cy
+    columns = ((across > -0.5) & (across < camera.width - 0.5)).double().mean()
+    rows = ((down > -0.5) & (down < camera.height - 0.5)).double().mean()
+    return float(columns * rows)
+
+
+def _field_of_view(camera: Camera) -> str:
+    angles = (
+        math.degrees(2 * math.atan(side / (2 * abs(focal))))
+        for side, focal in ((camera.width, camera.fx), (camera.height, camera.fy))
+    )
+    return "{:.1f} x {:.1f} deg".format(*angles)
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..geometry import se3
-from ..networks import CanonicalConfig, CanonicalImage
+from ..networks import CanonicalConfig, CanonicalImage, CanonicalNetwork, masked
 from ..rendering import Projector
 from ..solver import Linearization, RobustLoss, normal_equations
 from . import _local_kernel
@@ -32,24 +32,45 @@ class CanonicalSimilarity:
 
     Attributes:
         projector: renders the moving images.
-        predicted: what the network made of the X-rays: of each item, or one for all.
+        predicted: what the network made of the masked X-rays: of each item, or one for all.
+        weight: [b, H, W], where the X-rays show the patient; of each item, or [1, H, W] for all.
         config: of the network.
         robust: loss applied to every residual.
     """
 
     projector: Projector
     predicted: CanonicalImage
+    weight: Tensor
     config: CanonicalConfig
     robust: RobustLoss
+
+    @classmethod
+    def of(
+        cls,
+        projector: Projector,
+        network: CanonicalNetwork,
+        image: Tensor,
+        weight: Tensor,
+        robust: RobustLoss,
+    ) -> CanonicalSimilarity:
+        """Similarity to X-rays [b, H, W] like line integrals, with weights [b, H, W]; see `masked`."""
+        with torch.no_grad():
+            predicted = network(masked(image, weight))
+        return cls(
+            projector=projector, predicted=predicted, weight=weight, config=network.config, robust=robust
+        )
 
     def linearize(self, x: Tensor, items: Tensor) -> Linearization:
         """Cost, gradient and Gauss-Newton Hessian at poses [b, 4, 4]; see `Problem.linearize`."""
         image, jacobian = self.projector.image_and_jacobian(x)
         moving, change = _standardized(image.cpu(), jacobian.cpu(), self.config)
         chosen = torch.zeros_like(items) if len(self.predicted.target) == 1 else items
-        target, log_precision = (part.detach().cpu()[chosen].flatten(1) for part in self.predicted)
+        target, log_precision, seen = (
+            part.detach().cpu()[chosen].flatten(1) for part in (*self.predicted, self.weight)
+        )
         residual = moving.flatten(1) - target
-        return normal_equations(residual, change.flatten(2).mT, log_precision.softmax(-1), self.robust)
+        precision = (log_precision + seen.log()).softmax(-1)
+        return normal_equations(residual, change.flatten(2).mT, precision, self.robust)
 
     def retract(self, x: Tensor, delta: Tensor) -> Tensor:
         """Poses [b, 4, 4] moved along the tangent [b, 6] of `se3.perturb`."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..geometry import se3
-from ..networks import Embedding
+from ..networks import Embedding, masked
 from ..rendering import Projector
 from ..solver import L2, Linearization, RobustLoss, normal_equations
 
@@ -77,19 +77,29 @@ class SphericalSimilarity:
     Attributes:
         projector: renders the moving images.
         encoder: embeds both.
-        fixed: embedding of the X-rays: one for each item, or one for all.
+        fixed: embedding of the masked X-rays: one for each item, or one for all.
+        weight: [b, H, W], where the X-rays show the patient; of each item, or [1, H, W] for all.
         robust: loss applied to every residual.
     """
 
     projector: Projector
     encoder: Encoder
     fixed: Embedding
+    weight: Tensor
     robust: RobustLoss = field(default_factory=L2)
+
+    @classmethod
+    def of(cls, projector: Projector, encoder: Encoder, image: Tensor, weight: Tensor) -> SphericalSimilarity:
+        """Similarity to X-rays [b, H, W] like line integrals, with weights [b, H, W]; see `masked`."""
+        with torch.no_grad():
+            fixed = encoder(masked(image, weight))
+        return cls(projector=projector, encoder=encoder, fixed=fixed, weight=weight)
 
     def linearize(self, x: Tensor, items: Tensor) -> Linearization:
         """Cost, gradient and Gauss-Newton Hessian at poses [b, 4, 4]; see `Problem.linearize`."""
-        fixed = self._fixed(items)
-        image, jacobian = (part.to(fixed.elements) for part in self.projector.image_and_jacobian(x))
+        fixed, weight = self._fixed(items)
+        image, jacobian = (part.to(weight) for part in self.projector.image_and_jacobian(x))
+        image, jacobian = masked(image, weight), masked(jacobian, weight[:, None])
         at = linearize_embedding(self.encoder, fixed, image, jacobian, self.robust)
         return Linearization(at.cost.to(x.device), at.gradient.to(x.device), at.hessian.to(x.device))
 
@@ -99,11 +109,11 @@ class SphericalSimilarity:
 
     def squared_distance(self, x: Tensor) -> Tensor:
         """Squared distance [b] [rad^2] of the DRRs at poses [b, 4, 4]: ranks starts without derivatives."""
-        fixed = self._fixed(torch.arange(len(x)))
-        moving = self.encoder(self.projector.image(x).to(fixed.elements))
+        fixed, weight = self._fixed(torch.arange(len(x)))
+        moving = self.encoder(masked(self.projector.image(x).to(weight), weight))
         return self.encoder.residual(moving, fixed).square().sum(-1) / 2
 
-    def _fixed(self, items: Tensor) -> Embedding:
-        shared = len(self.fixed.elements) == 1
-        items = torch.zeros_like(items) if shared else items
-        return self.fixed.select(items.to(self.fixed.elements.device))
+    def _fixed(self, items: Tensor) -> tuple[Embedding, Tensor]:
+        shared = len(self.weight) == 1
+        items = (torch.zeros_like(items) if shared else items).to(self.weight.device)
+        return self.fixed.select(items), self.weight[items]
