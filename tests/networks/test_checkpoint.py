@@ -28,7 +28,7 @@ def checkpoint() -> Checkpoint:
         space=space(),
         rotation_deg=(30.0, 45.0, 15.0),
         translation_mm=(60.0, 60.0, 150.0),
-        curve={"images": (0.0, 1000.0), "loss": (1.5, 0.25)},
+        curves={"dense_encoder": {"images": (0.0, 1000.0), "loss": (1.5, 0.25)}},
     )
     networks = {
         "pose_regressor": PoseRegressor(PoseRegressorConfig(width=8)),

@@ -1,12 +1,10 @@
-"""Trained networks in one file: weights as safetensors, everything else as JSON in its header.
+"""Trained networks in one file: weights, and everything else as plain values.
 
-Reading it runs no code: safetensors holds numbers only (https://github.com/huggingface/safetensors) and the
-networks are rebuilt from checked configurations.
+Reading it runs no code: the file holds numbers only and the networks are rebuilt from checked configurations.
 """
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass
@@ -18,14 +16,13 @@ import torch
 from torch import Tensor
 from typeguard import CollectionCheckStrategy, TypeCheckError, check_type
 
-from .._files import atomic
 from ..errors import InputError, IsoclinicError
 from ..geometry import Camera
-from ._optional import require
 from .canonical import CanonicalConfig, CanonicalNetwork
 from .pose_regressor import PoseRegressor, PoseRegressorConfig
 from .pose_space import PoseSpace
 from .spherical_encoder import SphericalEncoder, SphericalEncoderConfig
+from .tensor_file import read_tensors, write_tensors
 
 Network = PoseRegressor | SphericalEncoder | CanonicalNetwork
 T = TypeVar("T")
@@ -52,7 +49,7 @@ class TrainingRecord:
         space: nominal view and isocentre that poses are predicted about.
         rotation_deg: range of the rotation about the camera's x, y, z, either way [deg].
         translation_mm: range of the isocentre along x, y, z, either way [mm].
-        curve: columns of the training curve by name, of equal length.
+        curves: training curve of each network: columns by name, of equal length.
     """
 
     volume_sha256: str | None
@@ -60,7 +57,7 @@ class TrainingRecord:
     space: PoseSpace
     rotation_deg: tuple[float, float, float]
     translation_mm: tuple[float, float, float]
-    curve: dict[str, tuple[float, ...]]
+    curves: dict[str, dict[str, tuple[float, ...]]]
 
     def differences(self, camera: Camera, volume_sha256: str) -> tuple[str, ...]:
         """How a CT and the camera of an X-ray differ from those in training; empty where they fit.
@@ -103,7 +100,7 @@ class Checkpoint:
             UsageError: safetensors is not installed.
         """
         tensors = {
-            f"{kind}.{name}": tensor.detach().cpu().contiguous()
+            f"{kind}.{name}": tensor
             for kind, network in self.networks.items()
             for name, tensor in network.state_dict().items()
         }
@@ -114,9 +111,7 @@ class Checkpoint:
             "networks": {kind: asdict(network.config) for kind, network in self.networks.items()},
             "record": asdict(self.record),
         }
-        content = require("safetensors.torch").save(tensors, metadata={_FORMAT: json.dumps(header)})
-        with atomic(path) as temporary:
-            temporary.write_bytes(content)
+        write_tensors(path, tensors, header)
 
     @classmethod
     def load(cls, path: Path) -> Checkpoint:
@@ -126,7 +121,7 @@ class Checkpoint:
             InputError: the file is missing, damaged, something else, or does not fit this version.
             UsageError: a package of the extra `isoclinic[train]` is not installed.
         """
-        header, tensors = _read(path)
+        header, tensors = read_tensors(path, _FORMAT, "an isoclinic model")
         if header.get("version") != _VERSION:
             raise InputError(
                 f"model {path} has version {header.get('version')!r} of the format, this program reads "
@@ -173,29 +168,6 @@ def _field_of_view(camera: Camera) -> str:
         for side, focal in ((camera.width, camera.fx), (camera.height, camera.fy))
     )
     return "{:.1f} x {:.1f} deg".format(*angles)
-
-
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Header and weights of a file."""
-    safetensors = require("safetensors")
-    foreign = f"{path} is not an isoclinic model: models are written by isoclinic train"
-    try:
-        with safetensors.safe_open(str(path), framework="pt") as stored:
-            text = (stored.metadata() or {}).get(_FORMAT)
-            tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
-    except OSError as error:
-        raise InputError(f"model {path} cannot be read: {error.strerror or error}") from error
-    except safetensors.SafetensorError as error:
-        raise InputError(f"{path} is damaged or not an isoclinic model: {error}") from error
-    if text is None:
-        raise InputError(foreign)
-    try:
-        header = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise InputError(f"{foreign} ({error})") from error
-    if not isinstance(header, dict) or header.get("format") != _FORMAT:
-        raise InputError(foreign)
-    return header, tensors
 
 
 def _network(kind: str, config: Any, tensors: dict[str, Tensor], path: Path) -> Network:

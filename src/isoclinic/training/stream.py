@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Literal, get_args
 
@@ -19,7 +19,7 @@ from ..volumes import Material, Volume
 from .poses import PoseConfig, draw_perturbations, draw_poses
 from .randomization import Parameters, RandomizationConfig, apply, draw
 
-Moving = Literal["none", "image", "jacobian"]
+Moving = Literal["none", "same", "image", "jacobian"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +29,8 @@ class StreamConfig:
     Attributes:
         batch: pairs in a batch.
         copies: pairs that share their renderings and differ in the randomisation only; divides the batch.
-        moving: "none" for X-rays alone, "image" for a clean rendering beside each, "jacobian" for its
-            derivative by the pose, too.
+        moving: "none" for X-rays alone, "same" for a clean rendering of each, "image" for one of the
+            perturbed pose, "jacobian" for its derivative by the pose, too.
         voxel_mm: voxel size to render at, as in `RenderConfig`; "auto" is chosen for the middle of the poses.
         backend: of the renderer.
         poses: views and perturbations.
@@ -84,6 +84,14 @@ class Batch:
     perturbation: Tensor
     parameters: Parameters
 
+    def to(self, device: torch.device) -> Batch:
+        """The same with its images on another device."""
+        moving, jacobian = (
+            None if image is None else image.to(device) for image in (self.moving, self.jacobian)
+        )
+        fixed, weight = self.fixed.to(device), self.weight.to(device)
+        return replace(self, fixed=fixed, weight=weight, moving=moving, jacobian=jacobian)
+
 
 class SimulationStream:
     """Batch i depends on the seed and i alone: to resume, go on with the next index.
@@ -133,6 +141,8 @@ class SimulationStream:
         pairs = config.batch // config.copies
         fixed_pose = draw_poses(config.poses, isocentre, generator, pairs)
         perturbation = draw_perturbations(config.poses, generator, pairs)
+        if config.moving == "same":
+            perturbation = torch.zeros_like(perturbation)
         moving_pose = se3.perturb(fixed_pose, perturbation, isocentre)
         parameters = draw(config.randomization, generator, config.batch)
         materials = torch.stack(
@@ -153,10 +163,14 @@ class SimulationStream:
             parameters=parameters,
         )
 
+    def projector(self, volume_index: int) -> Projector:
+        """What renders the moving images of a CT."""
+        return self._projectors[volume_index]["all"]
+
     def _moving(self, projector: Projector, pose: Tensor) -> tuple[Tensor | None, Tensor | None]:
         if self.config.moving == "jacobian":
             return projector.image_and_jacobian(pose)
-        return (projector.image(pose) if self.config.moving == "image" else None), None
+        return (None if self.config.moving == "none" else projector.image(pose)), None
 
     def _copies(self, of_pairs: Tensor) -> Tensor:
         return of_pairs.repeat_interleave(self.config.copies, dim=0) if self.config.copies > 1 else of_pairs

@@ -1,0 +1,212 @@
+"""Everything about a training that can be chosen; presets are instances."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Literal, get_args
+
+from ..errors import UsageError
+from ..networks import (
+    CanonicalConfig,
+    PoseRegressorConfig,
+    SphericalEncoderConfig,
+)
+from ._draws import Range, check_range
+from .poses import PoseConfig
+from .randomization import RandomizationConfig
+from .schedule import OptimizerConfig
+
+NetworkKind = Literal["pose_regressor", "global_encoder", "dense_encoder", "canonical"]
+Precision = Literal["auto", "float32", "bfloat16"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhaseConfig:
+    """What the training of each network has.
+
+    Attributes:
+        share: of the training's minutes or X-rays, relative to the other networks'.
+        batch: X-rays in a batch, on each device.
+        copies: X-rays that share a rendering and differ in the randomisation only; divides the batch.
+        optimizer: of the weights.
+    """
+
+    share: float = 1.0
+    batch: int = 16
+    copies: int = 2
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+
+    def __post_init__(self) -> None:
+        if not self.share > 0 or self.batch < 1 or self.copies < 1 or self.batch % self.copies:
+            raise UsageError("a training needs a positive share, and copies that divide the batch")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegressorPhase(PhaseConfig):
+    """Training of the pose regressor.
+
+    Attributes:
+        network: architecture. The regressor's reach and length are those of the poses it is trained on.
+    """
+
+    batch: int = 32
+    copies: int = 4
+    optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(method="adam"))
+    network: PoseRegressorConfig = field(default_factory=PoseRegressorConfig)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderPhase(PhaseConfig):
+    """Training of a spherical encoder.
+
+    Attributes:
+        perturbation_mm: smallest and largest shift between the two images [mm]; see `PoseConfig`.
+        value: weight of `ValueLoss` between each X-ray and its moving image.
+        pairs: weight of `ValueLoss` between all images of a batch.
+        direction: weight of `DirectionLoss`.
+        step: weight of `StepLoss`; it makes a batch about five times as slow.
+        network: architecture.
+    """
+
+    batch: int = 8
+    perturbation_mm: Range = (1.0, 60.0)
+    value: float = 1.0
+    pairs: float = 0.0
+    direction: float = 1.0
+    step: float = 0.0
+    network: SphericalEncoderConfig = field(default_factory=SphericalEncoderConfig)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range(self, "perturbation_mm", low=1e-6)
+        weights = (self.value, self.pairs, self.direction, self.step)
+        if min(weights) < 0 or not any(weights):
+            raise UsageError("value, pairs, direction and step must not be negative, and one be positive")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CanonicalPhase(PhaseConfig):
+    """Training of the canonical network.
+
+    Attributes:
+        nll_share: see `CanonicalLoss`.
+        network: architecture, and what it predicts.
+    """
+
+    nll_share: float = 0.5
+    network: CanonicalConfig = field(default_factory=CanonicalConfig)
+
+
+def _global_phase() -> EncoderPhase:
+    return EncoderPhase(pairs=1.0, value=0.0, perturbation_mm=(1.0, 100.0))
+
+
+def _dense_phase() -> EncoderPhase:
+    return EncoderPhase(network=SphericalEncoderConfig(head="dense"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """What is trained, on what, and for how long; see the presets `fast` and `paper`.
+
+    Attributes:
+        minutes: of training, divided among the networks.
+        images: X-rays to train on, divided among the networks, instead of minutes.
+        networks: to train, in this order.
+        pixels: longer side of the images that networks see [px].
+        length_mm: characteristic length of the poses' distance in SO(4): twice as many millimetres count
+            about like one radian.
+        seed: of everything drawn.
+        precision: of the regressor's arithmetic: "auto" is bfloat16 on GPUs, and on processors with
+            instructions for it where images are large enough for it to be faster. Whatever is differentiated
+            twice is computed in float32.
+        checkpoint_minutes: time from one checkpoint to the next.
+        validations: of each network, evenly spread over its training.
+        validation_images: held-back X-rays to validate on.
+        poses: views, and how the CT may lie in them.
+        randomization: of the X-rays to train on; those to validate on have always a simulated acquisition.
+        pose_regressor: its training.
+        global_encoder: its training.
+        dense_encoder: its training.
+        canonical: its training.
+
+    Raises:
+        UsageError: no network, one twice or one that is none, or numbers that are too small.
+    """
+
+    minutes: float = 30.0
+    images: int | None = None
+    networks: tuple[NetworkKind, ...] = ("pose_regressor", "global_encoder", "dense_encoder")
+    pixels: int = 64
+    length_mm: float = 100.0
+    seed: int = 0
+    precision: Precision = "auto"
+    checkpoint_minutes: float = 2.0
+    validations: int = 8
+    validation_images: int = 16
+    poses: PoseConfig = field(default_factory=PoseConfig)
+    randomization: RandomizationConfig = field(default_factory=RandomizationConfig.isoclinic)
+    pose_regressor: RegressorPhase = field(default_factory=lambda: RegressorPhase(share=2.0))
+    global_encoder: EncoderPhase = field(default_factory=_global_phase)
+    dense_encoder: EncoderPhase = field(default_factory=_dense_phase)
+    canonical: CanonicalPhase = field(default_factory=CanonicalPhase)
+
+    def __post_init__(self) -> None:
+        known = get_args(NetworkKind)
+        if not self.networks or len(set(self.networks)) < len(self.networks):
+            raise UsageError("networks must name at least one network, and none twice")
+        for kind in self.networks:
+            if kind not in known:
+                raise UsageError(f"networks must be some of {', '.join(known)}, not {kind!r}")
+        if not self.minutes > 0 or (self.images is not None and self.images < 1):
+            raise UsageError("minutes and images must be positive")
+        if self.pixels < 16 or self.validation_images < 1 or self.validations < 1 or self.seed < 0:
+            raise UsageError(
+                "pixels must be at least 16, validations and validation_images at least 1, and seed not "
+                "negative"
+            )
+        if not (self.length_mm > 0 and self.checkpoint_minutes > 0):
+            raise UsageError("length_mm and checkpoint_minutes must be positive")
+        if self.precision not in get_args(Precision):
+            raise UsageError(f"precision must be one of {', '.join(get_args(Precision))}")
+
+    @classmethod
+    def fast(cls) -> TrainConfig:
+        """For a processor, in half an hour: the defaults."""
+        return cls()
+
+    @classmethod
+    def paper(cls) -> TrainConfig:
+        """For a GPU: batch sizes aside the published numbers of X-rays, optimisers, schedules and transforms.
+
+        500 000 X-rays for the regressor, Adam and a cosine; 200 000 for the similarity network, AdamW and
+        cycles; learning rate 1e-3 (Chen & Kong, WACV 2026, supplement). Architectures, resolution and losses
+        are ours, as is a second, global similarity network with as many X-rays.
+        """
+        cyclic = OptimizerConfig(method="adamw", schedule="cyclic")
+        dense = SphericalEncoderConfig.paper(head="dense")
+        fast = cls()
+        return cls(
+            images=900_000,
+            pixels=128,
+            randomization=RandomizationConfig.paper(),
+            pose_regressor=replace(fast.pose_regressor, share=5.0),
+            global_encoder=replace(
+                fast.global_encoder, share=2.0, optimizer=cyclic, network=SphericalEncoderConfig.paper()
+            ),
+            dense_encoder=replace(fast.dense_encoder, share=2.0, optimizer=cyclic, network=dense),
+        )
+
+    def phase(self, kind: NetworkKind) -> PhaseConfig:
+        """How a network is trained."""
+        phases: dict[NetworkKind, PhaseConfig] = {
+            "pose_regressor": self.pose_regressor,
+            "global_encoder": self.global_encoder,
+            "dense_encoder": self.dense_encoder,
+            "canonical": self.canonical,
+        }
+        return phases[kind]
+
+    def share(self, kind: NetworkKind) -> float:
+        """Of the whole training, that of one of `networks`."""
+        return self.phase(kind).share / sum(self.phase(each).share for each in self.networks)

@@ -1,0 +1,161 @@
+"""What a network is trained for: from a batch to the losses of one network.
+
+An objective holds its network and is a module itself, so that all that touches the weights, derivatives of
+derivatives included, happens within one forward pass: what distributed training wraps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ..networks import (
+    CanonicalNetwork,
+    Embedding,
+    PoseRegressor,
+    PoseSpace,
+    SphericalEncoder,
+    masked,
+)
+from ..similarity import canonical_target
+from .config import CanonicalPhase, EncoderPhase, PhaseConfig, RegressorPhase
+from .losses import CanonicalLoss, DirectionLoss, StepLoss, ValueLoss, network_gradient, pose_loss
+from .stream import Batch, Moving
+
+
+class Objective(nn.Module):
+    """Losses of a network on a batch.
+
+    Attributes:
+        network: what is trained.
+        spaces: of each CT's poses.
+    """
+
+    def __init__(self, network: nn.Module, spaces: Sequence[PoseSpace]) -> None:
+        super().__init__()
+        self.network = network
+        self.spaces = tuple(spaces)
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Weighted losses [] by name; their sum is minimised."""
+        raise NotImplementedError
+
+
+class PoseObjective(Objective):
+    """Squared distance of the predicted pose to the true one; `dtype` is that of the network's arithmetic."""
+
+    def __init__(self, network: PoseRegressor, spaces: Sequence[PoseSpace], dtype: torch.dtype) -> None:
+        super().__init__(network, spaces)
+        self._dtype = dtype
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """See `Objective.forward`."""
+        space = self.spaces[batch.volume_index]
+        image = masked(batch.fixed, batch.weight)
+        with torch.autocast(image.device.type, self._dtype, enabled=self._dtype is not torch.float32):
+            motion = self.network(image)
+        truth = batch.fixed_camera_from_world.to(motion.device)
+        return {"pose": pose_loss(space.pose(motion), truth, space)}
+
+
+class SphericalObjective(Objective):
+    """Distances of embeddings like those of poses; see `EncoderPhase`."""
+
+    def __init__(self, network: SphericalEncoder, spaces: Sequence[PoseSpace], phase: EncoderPhase) -> None:
+        super().__init__(network, spaces)
+        self._encoder = network
+        self._phase = phase
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """See `Objective.forward`."""
+        assert batch.moving is not None
+        phase, encoder, space = self._phase, self._encoder, self.spaces[batch.volume_index]
+        fixed, moving = masked(batch.fixed, batch.weight), masked(batch.moving, batch.weight)
+        poses = batch.moving_camera_from_world, batch.fixed_camera_from_world
+        losses: dict[str, Tensor] = {}
+        jacobian = None
+        if batch.jacobian is not None:
+            jacobian = masked(batch.jacobian.movedim(-1, 1), batch.weight[:, None])
+        if phase.value or phase.pairs or phase.direction:
+            moving = moving.requires_grad_(phase.direction > 0)
+            embedded = encoder(moving), encoder(fixed)
+            distance = encoder.squared_distance(*embedded)
+            if phase.value:
+                losses["value"] = phase.value * ValueLoss()(distance, space.squared_distance(*poses))
+            if phase.direction:
+                assert jacobian is not None
+                losses["direction"] = phase.direction * DirectionLoss()(
+                    network_gradient(distance, moving, jacobian), space.squared_distance_gradient(*poses)
+                )
+            if phase.pairs:
+                losses["pairs"] = phase.pairs * self._pairs(embedded, poses, space)
+        if phase.step:
+            assert jacobian is not None
+            # The moving pose is the fixed one moved along the perturbation about the isocentre's place there.
+            losses["step"] = phase.step * StepLoss()(
+                encoder, fixed, moving.detach(), jacobian, -batch.perturbation
+            )
+        return losses
+
+    def _pairs(
+        self, embedded: tuple[Embedding, Embedding], poses: tuple[Tensor, Tensor], space: PoseSpace
+    ) -> Tensor:
+        """`ValueLoss` of all images of the batch with all others, moving and fixed ones alike."""
+        moving, fixed = embedded
+        both = Embedding(
+            torch.cat([moving.elements, fixed.elements]),
+            torch.cat([moving.log_confidence, fixed.log_confidence]),
+        )
+        every = torch.cat(poses)
+        first, second = torch.triu_indices(len(every), len(every), 1)
+        distance = self._encoder.squared_distance(both.select(first), both.select(second))
+        return ValueLoss()(distance, space.squared_distance(every[first], every[second]))
+
+
+class CanonicalObjective(Objective):
+    """Prediction of the standardised DRR; the moving image is that of the X-ray's own pose."""
+
+    def __init__(self, network: CanonicalNetwork, spaces: Sequence[PoseSpace], phase: CanonicalPhase) -> None:
+        super().__init__(network, spaces)
+        self._config = network.config
+        self._loss = CanonicalLoss(nll_share=phase.nll_share)
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """See `Objective.forward`."""
+        assert batch.moving is not None
+        target = canonical_target(batch.moving.cpu(), self._config).to(batch.fixed)
+        predicted = self.network(masked(batch.fixed, batch.weight))
+        return {"canonical": self._loss(predicted, target)}
+
+
+def moving_for(phase: PhaseConfig) -> Moving:
+    """What batches must have beside the X-rays."""
+    match phase:
+        case EncoderPhase():
+            return "jacobian" if phase.direction or phase.step else "image"
+        case CanonicalPhase():
+            return "same"
+    return "none"
+
+
+def objective(
+    network: nn.Module, phase: PhaseConfig, spaces: Sequence[PoseSpace], dtype: torch.dtype
+) -> Objective:
+    """The objective of a network and its training.
+
+    Args:
+        network: to be trained.
+        phase: how.
+        spaces: of each CT's poses.
+        dtype: of what is not differentiated twice.
+    """
+    match network, phase:
+        case PoseRegressor(), RegressorPhase():
+            return PoseObjective(network, spaces, dtype)
+        case SphericalEncoder(), EncoderPhase():
+            return SphericalObjective(network, spaces, phase)
+        case CanonicalNetwork(), CanonicalPhase():
+            return CanonicalObjective(network, spaces, phase)
+    raise TypeError(f"no objective for {type(network).__name__} and {type(phase).__name__}")

@@ -1,0 +1,141 @@
+"""The training of one network: its weights, optimiser, stream and curve, batch after batch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from ..networks import CanonicalNetwork, Network, PoseRegressor, PoseSpace, SphericalEncoder
+from . import distributed
+from .config import CanonicalPhase, EncoderPhase, NetworkKind, PhaseConfig, RegressorPhase
+from .objectives import objective
+from .stream import Batch, SimulationStream
+from .validation import Validation, quartiles
+
+# Of the loss that is reported: an average over about as many batches.
+_SMOOTHING = 50
+
+COLUMNS = ("images", "minutes", "loss", "mtre_25_mm", "mtre_50_mm", "mtre_75_mm")
+
+
+@dataclass(kw_only=True)
+class Course:
+    """How far the training of a network has come.
+
+    Attributes:
+        batches: done, on every process.
+        seconds: spent on them.
+        progress: share of the training that is done, 0 to 1.
+        losses: recent average of each loss.
+        curve: what validations found, by `COLUMNS`.
+    """
+
+    batches: int = 0
+    seconds: float = 0.0
+    progress: float = 0.0
+    losses: dict[str, float] = field(default_factory=dict)
+    curve: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in COLUMNS})
+
+
+class Phase:
+    """One network in training.
+
+    Args:
+        kind: of the network.
+        network: freshly made.
+        config: of its training.
+        stream: of X-rays, with the moving images that the objective needs.
+        spaces: of each CT's poses.
+        dtype: of what is not differentiated twice.
+        device: where the network is.
+    """
+
+    def __init__(
+        self,
+        kind: NetworkKind,
+        network: Network,
+        config: PhaseConfig,
+        stream: SimulationStream,
+        spaces: Sequence[PoseSpace],
+        *,
+        dtype: torch.dtype,
+        device: torch.device,
+    ) -> None:
+        self.kind: NetworkKind = kind
+        self.network = network.to(device)
+        self.config = config
+        self.course = Course()
+        self.optimizer = config.optimizer.optimizer(network.parameters())
+        self._stream = stream
+        self._objective: nn.Module = objective(network, config, spaces, dtype)
+        if distributed.processes() > 1:
+            self._objective = DistributedDataParallel(self._objective)
+        self._batches: Iterator[Batch] | None = None
+
+    @property
+    def images(self) -> int:
+        """X-rays seen so far, by all processes."""
+        return self.course.batches * self.config.batch * distributed.processes()
+
+    def advance(self, *, images: int | None, seconds: float) -> None:
+        """Train on one batch.
+
+        Args:
+            images: X-rays that the whole training of this network takes; None where time decides.
+            seconds: that it takes otherwise.
+        """
+        course = self.course
+        if self._batches is None:
+            rank, processes = distributed.rank(), distributed.processes()
+            self._batches = self._stream.batches(course.batches * processes + rank, processes)
+        began = time.perf_counter()
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.config.optimizer.rate(course.progress)
+        losses = self._objective(next(self._batches).to(self._device))
+        self.optimizer.zero_grad()
+        torch.stack(list(losses.values())).sum().backward()
+        nn.utils.clip_grad_norm_(self.network.parameters(), self.config.optimizer.clip_norm)
+        self.optimizer.step()
+        course.batches += 1
+        for name, loss in losses.items():
+            value, count = float(loss.detach()), min(course.batches, _SMOOTHING)
+            course.losses[name] = course.losses.get(name, value) * (1 - 1 / count) + value / count
+        course.seconds += time.perf_counter() - began
+        done = course.seconds / seconds if images is None else self.images / images
+        # Every process takes the first one's clock.
+        course.progress = min(distributed.of_first(done), 1.0)
+
+    def validate(self, validation: Validation) -> None:
+        """Extend the curve."""
+        course = self.course
+        values = (
+            float(self.images),
+            course.seconds / 60,
+            sum(course.losses.values()),
+            *quartiles(validation.mtre_mm(self.network)),
+        )
+        for name, value in zip(COLUMNS, values, strict=True):
+            course.curve[name].append(value)
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.network.parameters()).device
+
+
+def network_of(config: PhaseConfig, *, seed: int) -> Network:
+    """A network with random weights; the state of the global random generator stays as it is."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        match config:
+            case RegressorPhase():
+                return PoseRegressor(config.network)
+            case EncoderPhase():
+                return SphericalEncoder(config.network)
+            case CanonicalPhase():
+                return CanonicalNetwork(config.network)
+    raise TypeError(f"no network for {type(config).__name__}")

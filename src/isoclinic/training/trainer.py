@@ -1,0 +1,304 @@
+"""Networks trained one after the other on simulated X-rays, from one state on disk to the next."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import torch
+
+from ..errors import UsageError
+from ..geometry import Camera, gantry_view, se3
+from ..networks import Checkpoint, PoseSpace, TrainingRecord
+from ..volumes import Volume
+from . import distributed
+from .config import CanonicalPhase, EncoderPhase, NetworkKind, PhaseConfig, RegressorPhase, TrainConfig
+from .objectives import moving_for
+from .phase import Phase, network_of
+from .poses import PoseConfig
+from .randomization import RandomizationConfig
+from .state import load_state, save_state
+from .stream import SimulationStream, StreamConfig
+from .validation import Validation
+
+MODEL_FILE, STATE_FILE = "model.safetensors", "state.safetensors"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Subject:
+    """The CT that networks are trained for, and what X-rays of it are like.
+
+    Attributes:
+        volume: the CT.
+        sha256: digest of its file.
+        camera: of the X-rays, at any resolution.
+    """
+
+    volume: Volume
+    sha256: str
+    camera: Camera
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """Where a training is, after every batch.
+
+    Attributes:
+        phase: what is trained now, with its course.
+        index: of that network among all.
+        images_per_s: X-rays a second, all processes together.
+        seconds_left: of the whole training.
+        validated: whether the curve has just become longer.
+    """
+
+    phase: Phase
+    index: int
+    images_per_s: float
+    seconds_left: float
+    validated: bool
+
+
+class Trainer:
+    """Trains networks for a CT.
+
+    Batches, weights and validations depend on the configuration and its seed alone, however often a training
+    is interrupted; only where minutes set its length, learning rates follow the clock.
+
+    Args:
+        subject: the CT and its X-rays.
+        config: what is trained and how.
+        device: to train on.
+
+    Raises:
+        UsageError: images that do not suit the networks, or a device that is not there.
+    """
+
+    def __init__(self, subject: Subject, config: TrainConfig, device: torch.device) -> None:
+        _check_device(device)
+        self.config = config
+        self._subject = subject
+        self._device = device
+        self._camera = _resized(subject.camera, config)
+        self._space = _space(subject.volume, config)
+        self.phases = [self._phase(kind) for kind in config.networks]
+
+    def run(
+        self,
+        folder: Path,
+        on_batch: Callable[[Progress], None] = lambda progress: None,
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> bool:
+        """Train, and write the model and the state to the folder every few minutes and at the end.
+
+        Args:
+            folder: for `model.safetensors` and `state.safetensors`.
+            on_batch: told after every batch.
+            should_stop: asked after every batch; when it says so, all is saved and training ends.
+
+        Returns:
+            Whether the training is complete.
+
+        Raises:
+            InputError: the folder cannot be written to.
+        """
+        saved = time.perf_counter()
+        for progress in self._progress():
+            on_batch(progress)
+            stop = distributed.any_of(should_stop())
+            due = time.perf_counter() - saved > 60 * self.config.checkpoint_minutes
+            if stop or distributed.any_of(due) or progress.phase.course.progress == 1:
+                self.save(folder)
+                saved = time.perf_counter()
+            if stop:
+                break
+        return all(phase.course.progress == 1 for phase in self.phases)
+
+    def resume(self, folder: Path) -> None:
+        """Go on from the state in a folder.
+
+        Raises:
+            InputError: there is none, or it is of another training.
+        """
+        load_state(folder / STATE_FILE, self.phases, self._settings)
+
+    def save(self, folder: Path) -> None:
+        """Write the model and the state to the folder.
+
+        Raises:
+            InputError: they cannot be written.
+        """
+        if distributed.rank() == 0:
+            save_state(folder / STATE_FILE, self.phases, self._settings)
+            self.checkpoint().save(folder / MODEL_FILE)
+
+    def checkpoint(self) -> Checkpoint:
+        """The networks as they are now: those that have been trained at all."""
+        poses = self.config.poses
+        begun = [phase for phase in self.phases if phase.course.batches]
+        record = TrainingRecord(
+            volume_sha256=self._subject.sha256,
+            camera=self._camera,
+            space=self._space,
+            rotation_deg=_turns_deg(poses),
+            translation_mm=_shifts_mm(poses),
+            curves={
+                phase.kind: {name: tuple(values) for name, values in phase.course.curve.items()}
+                for phase in begun
+            },
+        )
+        return Checkpoint(networks={phase.kind: phase.network for phase in begun}, record=record)
+
+    def _progress(self) -> Iterator[Progress]:
+        for index, phase in enumerate(self.phases):
+            course, validation = phase.course, None
+            share = self.config.share(phase.kind)
+            images = None if self.config.images is None else max(1, round(share * self.config.images))
+            while course.progress < 1:
+                validation = validation or self._validation()
+                phase.network.train()
+                phase.advance(images=images, seconds=60 * self.config.minutes * share)
+                due = len(phase.course.curve["images"]) < int(course.progress * self.config.validations)
+                if due:
+                    phase.validate(validation)
+                yield Progress(
+                    phase=phase,
+                    index=index,
+                    images_per_s=phase.images / course.seconds,
+                    seconds_left=self._seconds_left(),
+                    validated=due,
+                )
+
+    def _seconds_left(self) -> float:
+        """Minutes are kept to; where X-rays are counted, networks not begun yet take as long as the last."""
+        total, pace = 0.0, 0.0
+        for phase in self.phases:
+            share, course = self.config.share(phase.kind), phase.course
+            if course.progress > 0:
+                pace = course.seconds / (course.progress * share)
+            if self.config.images is None:
+                pace = 60 * self.config.minutes
+            total += pace * share * (1 - course.progress)
+        return total
+
+    def _phase(self, kind: NetworkKind) -> Phase:
+        config = self._fitted(self.config.phase(kind))
+        return Phase(
+            kind,
+            network_of(config, seed=self.config.seed),
+            config,
+            self._stream(config),
+            [self._space],
+            dtype=_dtype(self.config, self._device),
+            device=self._device,
+        )
+
+    def _fitted(self, phase: PhaseConfig) -> PhaseConfig:
+        """The phase with what its network must share with the poses."""
+        if not isinstance(phase, RegressorPhase):
+            return phase
+        poses = self.config.poses
+        # Angles are turns one after the other, and the network's a single rotation vector; smooth bounds need
+        # room besides.
+        x_deg, y_deg, z_deg = (_ROOM * reach + _MARGIN_DEG for reach in _turns_deg(poses))
+        x_mm, y_mm, z_mm = (_ROOM * reach + _MARGIN_MM for reach in _shifts_mm(poses))
+        network = replace(
+            phase.network,
+            length_mm=self.config.length_mm,
+            rotation_deg=(x_deg, y_deg, z_deg),
+            translation_mm=(x_mm, y_mm, z_mm),
+        )
+        return replace(phase, network=network)
+
+    def _stream(self, phase: PhaseConfig) -> SimulationStream:
+        poses = self.config.poses
+        if isinstance(phase, EncoderPhase):
+            poses = replace(poses, perturbation_mm=phase.perturbation_mm)
+        config = StreamConfig(
+            batch=phase.batch,
+            copies=phase.copies,
+            moving=moving_for(phase),
+            poses=poses,
+            randomization=self.config.randomization,
+            backend="cuda" if self._device.type == "cuda" else "cpu",
+        )
+        return SimulationStream([self._subject.volume], self._camera, config, seed=self.config.seed)
+
+    def _validation(self) -> Validation:
+        stream = SimulationStream(
+            [self._subject.volume],
+            self._camera,
+            StreamConfig(
+                batch=self.config.validation_images,
+                moving="none",
+                poses=self.config.poses,
+                randomization=RandomizationConfig.isoclinic(),
+                backend="cuda" if self._device.type == "cuda" else "cpu",
+            ),
+            # Batches are independent of those of every other seed.
+            seed=self.config.seed + 1,
+        )
+        batch = stream.batch(0).to(self._device)
+        return Validation.of(
+            self._subject.volume, stream.projector(0), batch, self._space, seed=self.config.seed
+        )
+
+    @property
+    def _settings(self) -> dict[str, object]:
+        """What must be the same for a training to be gone on with; its length may change."""
+        settings = asdict(self.config)
+        for name in ("minutes", "images", "checkpoint_minutes"):
+            del settings[name]
+        processes = distributed.processes()
+        return settings | {
+            "ct_sha256": self._subject.sha256,
+            "camera": asdict(self._camera),
+            "processes": processes,
+        }
+
+
+# Beyond the poses that are trained on, for the network's smooth bounds.
+_ROOM, _MARGIN_DEG, _MARGIN_MM = 1.3, 5.0, 10.0
+
+
+def _turns_deg(poses: PoseConfig) -> tuple[float, float, float]:
+    """Reach of the rotation about the camera's x, y and z."""
+    return poses.secondary_reach_deg, poses.primary_reach_deg, poses.in_plane_reach_deg
+
+
+def _shifts_mm(poses: PoseConfig) -> tuple[float, float, float]:
+    """Reach of the isocentre along the camera's x, y and z."""
+    return poses.lateral_reach_mm, poses.lateral_reach_mm, poses.depth_reach_mm
+
+
+def _check_device(device: torch.device) -> None:
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UsageError("--device cuda: torch finds no GPU here; use --device cpu or auto")
+
+
+def _dtype(config: TrainConfig, device: torch.device) -> torch.dtype:
+    if config.precision == "auto":
+        return torch.bfloat16 if device.type == "cuda" else torch.float32
+    return torch.bfloat16 if config.precision == "bfloat16" else torch.float32
+
+
+def _resized(camera: Camera, config: TrainConfig) -> Camera:
+    """The camera with its longer side of so many pixels, both sides multiples of the networks' strides."""
+    strides = [
+        phase.network.backbone.stride
+        for phase in map(config.phase, config.networks)
+        if isinstance(phase, EncoderPhase | CanonicalPhase)
+    ]
+    stride = max(strides, default=1)
+    scale = config.pixels / max(camera.width, camera.height)
+    height, width = (max(1, round(scale * side / stride)) * stride for side in (camera.height, camera.width))
+    return camera.resize(height=height, width=width)
+
+
+def _space(volume: Volume, config: TrainConfig) -> PoseSpace:
+    poses = config.poses
+    isocentre = torch.as_tensor(volume.isocentre_world, dtype=torch.float64)
+    view = gantry_view(poses.primary_angle_deg, poses.secondary_angle_deg, poses.source_isocentre_mm)
+    nominal = view @ se3.rigid(torch.eye(3, dtype=torch.float64), -isocentre)
+    return PoseSpace.about(nominal, isocentre, config.length_mm)
