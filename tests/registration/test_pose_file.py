@@ -38,6 +38,7 @@ def full_pose_file(**changes: Any) -> PoseFile:
         "camera": CAMERA,
         "volume": InputFile(path="ct.nii.gz", sha256="0" * 64),
         "xray": InputFile(path="röntgen.dcm", sha256="f" * 64),
+        "model": InputFile(path="model.safetensors", sha256="a" * 64),
         "status": Status.DOUBTFUL,
         "similarity": 0.93,
         "covariance": torch.diag(torch.arange(1.0, 7.0, dtype=torch.float64)) / 3,
@@ -78,6 +79,7 @@ def assert_same(a: PoseFile, b: PoseFile) -> None:
         "camera",
         "volume",
         "xray",
+        "model",
         "status",
         "similarity",
         "expected_error_mm",
@@ -108,6 +110,7 @@ pose_files = st.builds(
     camera=cameras,
     volume=st.none() | input_files,
     xray=st.none() | input_files,
+    model=st.none() | input_files,
     status=st.none() | st.sampled_from(Status),
     similarity=st.none() | finite,
     covariance=st.none() | hnp.arrays(np.float64, (6, 6), elements=finite).map(torch.from_numpy),
@@ -138,6 +141,9 @@ def test_the_file_is_plain_json_with_the_documented_entries(written: Path):
         **{"sdd_mm": 1020.0, "pixel_spacing_mm": [pytest.approx(0.8), pytest.approx(1.2)]},
     }
     assert document["inputs"]["xray"] == {"path": "röntgen.dcm", "sha256": "f" * 64}
+    assert document["inputs"]["model"] == {"path": "model.safetensors", "sha256": "a" * 64}
+    full_pose_file(model=None).write(written)
+    assert set(json.loads(written.read_text(encoding="utf-8"))["inputs"]) == {"volume", "xray"}
     assert document["status"] == "doubtful"
     guide = Path(__file__).parents[2] / "docs" / "conventions.md"
     example = json.loads(guide.read_text(encoding="utf-8").split("```json")[1].split("```")[0])
@@ -171,7 +177,9 @@ def test_lps_is_converted(written: Path):
 def test_optional_entries_may_be_missing_or_null(written: Path, key: str, value: Any):
     edit(written, {key: value})
     read = PoseFile.read(written)
-    assert all(getattr(read, name) is None for name in (["volume", "xray"] if key == "inputs" else [key]))
+    assert all(
+        getattr(read, name) is None for name in (["volume", "xray", "model"] if key == "inputs" else [key])
+    )
 
 
 @pytest.mark.parametrize(

@@ -14,12 +14,14 @@ from torch import Tensor
 
 from ..geometry import se3
 from ..registration import (
+    InputFile,
     LandmarkPairs,
     LandmarkPose,
     RegistrationConfig,
     RegistrationResult,
     StructureResult,
 )
+from ..registration.initialize import MODEL
 from ..rendering import structure_outline
 from ..solver import Status
 from ..viewer import (
@@ -43,6 +45,7 @@ class Registered:
         xrays: the X-rays, the first one's camera being the reference.
         result: of their registration.
         config: of their registration.
+        model: whose networks could take part.
         structures: registered one by one in the first X-ray.
         landmarks: marked in the first X-ray.
         landmark_pose: that the registration started from, fitted to them.
@@ -52,6 +55,7 @@ class Registered:
     xrays: Sequence[XRay]
     result: RegistrationResult
     config: RegistrationConfig
+    model: InputFile | None = None
     structures: Sequence[StructureResult] = ()
     landmarks: LandmarkPairs | None = None
     landmark_pose: LandmarkPose | None = None
@@ -107,6 +111,24 @@ def ct_text(volume: Volume) -> str:
     nx, ny, nz = volume.shape
     spacing = " x ".join(f"{mm:.3g}" for mm in volume.spacing_mm)
     return f"{nx} x {ny} x {nz} voxels of {spacing} mm, {volume.orientation}"
+
+
+def model_parts(result: RegistrationResult) -> list[str]:
+    """What a model contributed: the start, networks that refined it."""
+    first = result.attempts[0]
+    return [*(["start"] if first.start == MODEL else []), *first.learned]
+
+
+def fallback_text(result: RegistrationResult) -> tuple[str, str] | None:
+    """How searches ended that were made because the model led to no match, and why; None without any."""
+    first, *searches = result.attempts
+    if not (model_parts(result) and searches):
+        return None
+    best = max(result.attempts, key=lambda attempt: attempt.edges)
+    reason = f"the model's result hardly matched: edges {first.edges:.2f}"
+    if best is first:
+        return f"{len(searches)} searches found nothing better", reason
+    return f"found by a search around {', '.join([best.start, *best.learned])}", reason
 
 
 def _unsettled(result: RegistrationResult) -> tuple[str, ...]:
@@ -183,6 +205,12 @@ def _geometry_rows(registered: Registered) -> Iterator[GeometryRow]:
     volume, result = registered.volume, registered.result
     yield GeometryRow(name="CT", value=ct_text(volume), source=str(volume.path or ""))
     yield GeometryRow(name="start", value=result.initial.source)
+    if registered.model is not None:
+        parts = ", ".join(model_parts(result)) or "took no part"
+        yield GeometryRow(name="model", value=parts, source=registered.model.path)
+        fallback = fallback_text(result)
+        if fallback is not None:
+            yield GeometryRow(name="fallback", value=fallback[0], source=fallback[1])
     for xray, camera in zip(registered.xrays, result.cameras, strict=True):
         yield GeometryRow(
             name="X-ray", value=f"{camera.width} x {camera.height} px", source=str(xray.path or "")

@@ -45,7 +45,13 @@ def check_not_diverged(result: RegistrationResult) -> None:
         )
 
 
-def pose_file(result: RegistrationResult, volume: InputFile, xray: InputFile, index: int = 0) -> PoseFile:
+def pose_file(
+    result: RegistrationResult,
+    volume: InputFile,
+    xray: InputFile,
+    index: int = 0,
+    model: InputFile | None = None,
+) -> PoseFile:
     """The pose of one X-ray with all that is known about it.
 
     A doubtful result has no expected error: what its covariance says holds near the right pose only.
@@ -56,6 +62,7 @@ def pose_file(result: RegistrationResult, volume: InputFile, xray: InputFile, in
         camera=result.cameras[index],
         volume=volume,
         xray=xray,
+        model=model,
         status=result.status,
         similarity=result.similarity,
         # It belongs to the first camera's axes.
@@ -66,11 +73,15 @@ def pose_file(result: RegistrationResult, volume: InputFile, xray: InputFile, in
 
 
 def write_poses(
-    folder: Path, result: RegistrationResult, volume: InputFile, xrays: Sequence[InputFile]
+    folder: Path,
+    result: RegistrationResult,
+    volume: InputFile,
+    xrays: Sequence[InputFile],
+    model: InputFile | None = None,
 ) -> None:
     """The pose of every X-ray, and the first one's as a transform for 3D Slicer."""
     for index, xray in enumerate(xrays):
-        pose_file(result, volume, xray, index).write(folder / numbered(POSE, index))
+        pose_file(result, volume, xray, index, model).write(folder / numbered(POSE, index))
     write_slicer_transform(folder / TRANSFORM, result.camera_from_world)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from itertools import groupby
@@ -30,10 +30,12 @@ from ..evaluation import (
 )
 from ..evaluation.calibration import FAILED_MM, GOOD_MM
 from ..evaluation.protocol import TRUTH_FILE, WITHOUT_POSE, XRAY_FILE
-from ..registration import InputFile, register
+from ..networks import Checkpoint
+from ..registration import InputFile, RegistrationResult, register
 from ..volumes import Volume, XRay, XRayOptions
 from ._console import progress_bar, results
 from ._folder import new_folder
+from ._model import check_model, model_file, read_model
 from ._options import FLAT, RegistrationOptions, parse_options
 from ._results import POSE, pose_file
 
@@ -52,10 +54,13 @@ class EvaluateOptions:
         folder: cases, at any depth.
         volume: the CT of all cases, or GROUP=CT for each group; a group is the name of the folder that its
             cases lie in.
+        model: networks that isoclinic train made for the CT, or GROUP=MODEL for each group: model files, or
+            the folders they are in.
         output: folder for the table (summary.csv, .json and .png), all measurements (measurements.csv), and
             every pose (cases/CASE/START/pose.json).
         inits: where to start: names of `inits` in truth.json, views ("ap", "pa", "left", "right"), or "none"
-            for no initial pose. By default all that truth.json names, else "none".
+            for no initial pose: with a model, the pose that it predicts. By default all that truth.json
+            names, else "none".
         overwrite: replace what the output folder holds of other settings or other files.
         json: print the table as JSON.
         config: TOML file with any of these options; the command line wins.
@@ -66,6 +71,7 @@ class EvaluateOptions:
     folder: Positional[Path]
     volume: tuple[str, ...]
     output: Path
+    model: tuple[str, ...] = ()
     inits: tuple[str, ...] | None = None
     overwrite: bool = False
     json: bool = False
@@ -81,6 +87,7 @@ class _Job:
     case: Case
     init: str
     volume: InputFile
+    model: InputFile | None
     options: EvaluateOptions
 
     @property
@@ -95,6 +102,7 @@ class _Job:
             "init": self.init,
             "inputs": [
                 self.volume.sha256,
+                *([] if self.model is None else [self.model.sha256]),
                 *(InputFile.of(self.case.folder / name).sha256 for name in (XRAY_FILE, TRUTH_FILE)),
             ],
             "xray_options": asdict(self.options.xray_options),
@@ -122,14 +130,22 @@ class _Job:
             )
         return None
 
-    def run(self, volume: Volume, xray: XRay) -> Measurement:
+    def register(self, volume: Volume, xray: XRay, model: Checkpoint | None) -> RegistrationResult:
+        """Register."""
+        return register(volume, xray, self.case.init(self.init), self.options.registration, model=model)
+
+    def run(self, volume: Volume, xray: XRay, model: Checkpoint | None) -> Measurement:
         """Register, measure and write both."""
-        result = register(volume, xray, self.case.init(self.init), self.options.registration)
+        result = self.register(volume, xray, model)
         measurement = Measurement.of(self.case, self.init, result, sdd_mm=xray.camera.sdd_mm)
         image = InputFile.of(self.case.folder / XRAY_FILE)
         with new_folder(self.folder, overwrite=True, known=frozenset({POSE, _MEASUREMENT})) as folder:
-            pose_file(result, self.volume, image).write(folder / POSE)
-            document = {"key": self.key, "measurement": asdict(measurement)}
+            pose_file(result, self.volume, image, model=self.model).write(folder / POSE)
+            document = {
+                "key": self.key,
+                "measurement": asdict(measurement),
+                "attempts": [asdict(attempt) for attempt in result.attempts],
+            }
             with atomic(folder / _MEASUREMENT) as temporary:
                 temporary.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
         return measurement
@@ -146,17 +162,20 @@ def main(arguments: Sequence[str]) -> None:
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with progress_bar(*columns) as bar:
         task = bar.add_task("registering", total=len(jobs), completed=len(jobs) - len(pending))
-        for source, of_volume in groupby(pending, key=lambda job: job.volume):
+        for (source, learned), of_volume in groupby(pending, key=lambda job: (job.volume, job.model)):
             bar.update(task, description=f"reading {source.path}")
             volume = Volume.read(source.path)
+            model = None if learned is None else read_model(learned)
             for index, job in enumerate(of_volume):
                 xray = XRay.read(job.case.folder / XRAY_FILE, options.xray_options)
+                if model is not None and learned is not None:
+                    check_model(model, learned, source, xray)
                 if index == 0:
                     # Compiles, and prepares the volume, which is no part of the run time.
                     bar.update(task, description="preparing")
-                    register(volume, xray, job.case.init(job.init), options.registration)
+                    job.register(volume, xray, model)
                 bar.update(task, description=f"{job.case.name}, start {job.init}")
-                measurements[job.case.name, job.init] = job.run(volume, xray)
+                measurements[job.case.name, job.init] = job.run(volume, xray, model)
                 bar.advance(task)
     measured = [each for each in measurements.values() if each is not None]
     options.output.mkdir(parents=True, exist_ok=True)
@@ -184,33 +203,37 @@ def _calibration_text(each: Calibration) -> str:
 def _jobs(options: EvaluateOptions) -> Iterator[_Job]:
     """All registrations, those of one volume together; every name in the options is checked."""
     cases = find_cases(options.folder)
-    volumes = _volumes(options, {case.group for case in cases})
-    for source in dict.fromkeys(volumes.values()):
-        mine = [case for case in cases if volumes[case.group] == source]
+    groups = sorted({case.group for case in cases})
+    volumes = _by_group("--volume", "CT", options.volume, groups, InputFile.of)
+    models = _by_group("--model", "model", options.model, groups, model_file) if options.model else {}
+    for source in dict.fromkeys((volumes[group], models.get(group)) for group in groups):
+        mine = [case for case in cases if (volumes[case.group], models.get(case.group)) == source]
         inits = options.inits or tuple(dict.fromkeys(init for case in mine for init in case.inits))
         for init in inits or (WITHOUT_POSE,):
             for case in mine:
                 case.init(init)
-                yield _Job(case=case, init=init, volume=source, options=options)
+                yield _Job(case=case, init=init, volume=source[0], model=source[1], options=options)
 
 
-def _volumes(options: EvaluateOptions, groups: set[str]) -> dict[str, InputFile]:
-    """The CT of every group."""
+def _by_group(
+    option: str, what: str, items: Sequence[str], groups: Sequence[str], describe: Callable[[str], InputFile]
+) -> dict[str, InputFile]:
+    """The file of every group, from an option that takes FILE or GROUP=FILE."""
     of_all: InputFile | None = None
     of_group: dict[str, InputFile] = {}
-    for item in options.volume:
+    for item in items:
         group, equals, path = item.partition("=")
         if not equals or Path(item).exists():
-            of_all = InputFile.of(item)
+            of_all = describe(item)
         elif group not in groups:
-            raise UsageError(f"--volume {item}: no such group; there are {', '.join(sorted(groups))}")
+            raise UsageError(f"{option} {item}: no such group; there are {', '.join(groups)}")
         else:
-            of_group[group] = InputFile.of(path)
-    volumes = {group: of_group.get(group, of_all) for group in sorted(groups)}
-    for group, volume in volumes.items():
-        if volume is None:
-            raise UsageError(f"no CT for the cases in {group!r}: add {group}=CT to --volume")
-    return {group: volume for group, volume in volumes.items() if volume is not None}
+            of_group[group] = describe(path)
+    files = {group: of_group.get(group, of_all) for group in groups}
+    for group, file in files.items():
+        if file is None:
+            raise UsageError(f"no {what} for the cases in {group!r}: add {group}={what.upper()} to {option}")
+    return {group: file for group, file in files.items() if file is not None}
 
 
 def _table(measurements: Sequence[Measurement]) -> Table:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,13 +28,15 @@ from ..registration import (
     views_from_file,
     views_from_poses,
 )
+from ..registration.initialize import MODEL
 from ..solver import Status
 from ..viewer import write_report
 from ..volumes import POLARITY_GUESSED, Volume, XRay, XRayOptions
 from ._console import progress, recorded_warnings, results, warning_line
 from ._folder import new_folder
+from ._model import check_model, model_file, read_model
 from ._options import FLAT, RegistrationOptions, StructuresOptions, parse_options
-from ._report import Registered, ct_text, geometry, report_of, text
+from ._report import Registered, ct_text, fallback_text, geometry, model_parts, report_of, text
 from ._results import (
     POSE,
     REPORT,
@@ -62,7 +64,10 @@ class RegisterOptions:
             at all.
         init: where to start: a pose file, a view ("ap", "pa", "left", "right": the way of the beam, or the
             side the detector is on), or "dicom" for the C-arm angles in the X-ray's header. By default
-            "dicom" where there are angles, else "ap".
+            "dicom" where there are angles, else "ap"; with --model, it is "model", the pose that the model
+            predicts.
+        model: networks that isoclinic train made for this CT: a model file, or the folder it is in. What they
+            lead to is tried first; --learned says which of them.
         landmarks: start from landmarks instead: one file with points of the CT and of the X-ray, or two
             files, CT first (isoclinic JSON, or .mrk.json and .fcsv of 3D Slicer). They are matched by name.
         views: how several X-rays lie relative to each other: a JSON file of "view_from_first" matrices, or a
@@ -82,6 +87,7 @@ class RegisterOptions:
     volume: Path
     output: Path
     init: str | None = None
+    model: Path | None = None
     landmarks: tuple[Path, ...] = ()
     views: tuple[Path, ...] = ()
     labels: Path | None = None
@@ -105,12 +111,18 @@ def main(arguments: Sequence[str]) -> None:
     ):
         xrays = [XRay.read(path, options.xray_options) for path in options.xray]
         volume = Volume.read(options.volume, labels=options.labels)
+        ct, images = InputFile.of(options.volume), [InputFile.of(path) for path in options.xray]
+        learned = None if options.model is None else model_file(options.model)
+        model = None
+        if learned is not None:
+            model = read_model(learned)
+            check_model(model, learned, ct, xrays[0])
         names = _structure_names(options, volume)
         views = _views(options, xrays)
         marked = pose_from_landmark_files(xrays[0], *options.landmarks) if options.landmarks else None
         init = options.init if marked is None else marked.camera_from_world
         status.update("registering; the first time, this compiles the renderer")
-        result = register_views(volume, views, init, options.registration)
+        result = register_views(volume, views, init, options.registration, model=model)
         check_not_diverged(result)
         if marked is not None:
             source = f"{len(marked.names)} landmarks"
@@ -125,8 +137,7 @@ def main(arguments: Sequence[str]) -> None:
             )
             structures = register_structures(volume, first, result.camera_from_world, names, config)
         status.update("writing")
-        ct, images = InputFile.of(options.volume), [InputFile.of(path) for path in options.xray]
-        write_poses(folder, result, ct, images)
+        write_poses(folder, result, ct, images, learned)
         write_structures(folder, structures, result.cameras[0], ct, images[0])
         write_pictures(folder, volume, xrays, result, options.registration)
         for warning in _doubts(options, xrays, result, structures):
@@ -137,6 +148,7 @@ def main(arguments: Sequence[str]) -> None:
             xrays=xrays,
             result=result,
             config=options.registration,
+            model=learned,
             structures=structures,
             landmarks=read_landmark_pairs(*options.landmarks) if options.landmarks else None,
             landmark_pose=marked,
@@ -244,6 +256,7 @@ def _document(options: RegisterOptions, registered: Registered) -> dict[str, Any
             "source": result.initial.source,
             "camera_from_world": result.initial.camera_from_world.tolist(),
         },
+        "attempts": [asdict(attempt) for attempt in result.attempts],
         "xray": {
             name: {"value": value, "source": xray.provenance.get(name)}
             for name, value in geometry(xray).items()
@@ -251,6 +264,13 @@ def _document(options: RegisterOptions, registered: Registered) -> dict[str, Any
     }
     if len(registered.xrays) > 1:
         document["cameras_from_world"] = result.cameras_from_world.tolist()
+    if registered.model is not None:
+        fallback = fallback_text(result)
+        document["model"] = {
+            **asdict(registered.model),
+            "contributed": model_parts(result),
+            "fallback": None if fallback is None else fallback[0],
+        }
     if registered.landmark_pose is not None:
         document["landmarks"] = {
             name: {"residual_px": px, "residual_mm": mm}
@@ -272,10 +292,12 @@ def _document(options: RegisterOptions, registered: Registered) -> dict[str, Any
     return document
 
 
-def _start_option(options: RegisterOptions) -> str:
+def _start_option(options: RegisterOptions, result: RegistrationResult) -> str:
     if options.landmarks:
         return f"--landmarks {' '.join(map(str, options.landmarks))}"
-    return "--init" if options.init else "default"
+    if options.init:
+        return "--init"
+    return "--model" if result.initial.source == MODEL else "default"
 
 
 def _table(options: RegisterOptions, registered: Registered) -> Table:
@@ -289,7 +311,12 @@ def _table(options: RegisterOptions, registered: Registered) -> Table:
                 table.add_row(f"  {name}", text(value), xray.provenance.get(name, ""))
     table.add_row("CT", ct_text(registered.volume), str(options.volume))
     table.add_section()
-    table.add_row("start", result.initial.source, _start_option(options))
+    table.add_row("start", result.initial.source, _start_option(options, result))
+    if registered.model is not None:
+        table.add_row("model", ", ".join(model_parts(result)) or "took no part", registered.model.path)
+        fallback = fallback_text(result)
+        if fallback is not None:
+            table.add_row("fallback", *fallback)
     table.add_row("status", str(result.status), f"stopped by {result.reason}")
     right_mm, down_mm, depth_mm = confidence.expected_error_by_axis_mm
     if confidence.doubts:

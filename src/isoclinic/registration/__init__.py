@@ -2,7 +2,7 @@
 
 from ..similarity import IntrinsicsRefinement, ViewRefinement
 from .confidence import ConfidenceConfig
-from .config import RegistrationConfig, Stage
+from .config import LearnedConfig, RegistrationConfig, Stage
 from .initialize import PRESETS, InitialPose, initial_pose, view
 from .landmarks import (
     LandmarkPairs,
@@ -15,20 +15,23 @@ from .landmarks import (
 )
 from .pose_file import InputFile, PoseFile, read_initial_pose
 from .register import register, register_views
-from .result import Confidence, RegistrationResult, StageResult
+from .result import Attempt, Confidence, ImageStageResult, RegistrationResult, StageResult
 from .search import SearchConfig, SearchView, search
 from .structures import StructureResult, StructuresConfig, register_structures
 from .views import View, views_from_angles, views_from_file, views_from_poses
 
 __all__ = [
     "PRESETS",
+    "Attempt",
     "Confidence",
     "ConfidenceConfig",
+    "ImageStageResult",
     "InitialPose",
     "InputFile",
     "IntrinsicsRefinement",
     "LandmarkPairs",
     "LandmarkPose",
+    "LearnedConfig",
     "PoseFile",
     "RegistrationConfig",
     "RegistrationResult",

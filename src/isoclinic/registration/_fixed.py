@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -48,12 +49,22 @@ class FixedImage:
     def at(self, pixels: int) -> FixedImage:
         """Averaged down by the whole factor that brings the longer side closest to `pixels`."""
         factor = self._factor(pixels)
-        weight = avg_pool2d(self.weight[None], factor)[0]
-        # A pixel that is partly masked mixes anatomy with what the mask hides nearby.
-        whole = torch.where(weight > 0.99, weight, torch.zeros_like(weight))
         return FixedImage(
-            image=self._averaged(self.weight, factor), weight=whole, camera=self.camera.bin(factor)
+            image=self._averaged(self.weight, factor),
+            weight=_whole(avg_pool2d(self.weight[None], factor)[0]),
+            camera=self.camera.bin(factor),
         )
+
+    def through(self, camera: Camera) -> FixedImage:
+        """The X-ray as another camera at the same source sees it; weight 0 where the X-ray does not reach.
+
+        Each pixel averages the X-ray, interpolated between its pixels, over that pixel's area.
+        """
+        own = self.camera
+        rows = _averaging(camera.height, camera.fy, camera.cy, own.height, own.fy, own.cy)
+        columns = _averaging(camera.width, camera.fx, camera.cx, own.width, own.fx, own.cx)
+        total, norm = (rows @ each @ columns.mT for each in (self.image * self.weight, self.weight))
+        return FixedImage(image=total / norm.clamp(min=1e-3), weight=_whole(norm), camera=camera)
 
     def halves(self, pixels: int) -> tuple[Tensor, Tensor] | None:
         """The image of `at` twice, each from every other pixel like the fields of a chessboard.
@@ -74,6 +85,28 @@ class FixedImage:
     def _averaged(self, weight: Tensor, factor: int) -> Tensor:
         total, norm = (avg_pool2d(each[None], factor)[0] for each in (self.image * weight, weight))
         return total / norm.clamp(min=1e-3)
+
+
+def _whole(weight: Tensor) -> Tensor:
+    """Weights of averaged pixels; one that is partly masked mixes anatomy with what the mask hides nearby."""
+    return torch.where(weight > 0.99, weight, torch.zeros_like(weight))
+
+
+def _averaging(
+    size: int, focal: float, centre: float, own_size: int, own_focal: float, own_centre: float
+) -> Tensor:
+    """[size, own_size], float32: makes a camera's pixels along one axis out of another camera's.
+
+    The other camera's pixels are interpolated linearly, at least once each, and averaged.
+    """
+    per_pixel = own_focal / focal
+    samples = max(1, math.ceil(abs(per_pixel) - 1e-6))
+    place = (torch.arange(size * samples, dtype=torch.float64) + 0.5) / samples - 0.5
+    own_place = own_centre + per_pixel * (place - centre)
+    inside = (own_place > -0.5 - 1e-6) & (own_place < own_size - 0.5 + 1e-6)
+    distance = own_place.clamp(0, own_size - 1)[:, None] - torch.arange(own_size)
+    share = inside[:, None] * (1 - distance.abs()).clamp(min=0)
+    return share.unflatten(0, (size, samples)).mean(1).float()
 
 
 def pixel_at_mm(camera: Camera, camera_from_world: Tensor, point_world: Tensor) -> float:

@@ -1,4 +1,4 @@
-"""One registration from one start: search, then stages, coarse to fine."""
+"""One attempt at a registration: search around a start, then stages, coarse to fine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..volumes import Volume
 from ._fixed import FixedImage, pixel_at_mm
 from .confidence import Check, assess, ceiling
 from .config import RegistrationConfig, Stage
-from .result import Confidence, StageResult
+from .result import Confidence, ImageStageResult
 from .search import SearchConfig, SearchView, search
 
 
@@ -39,13 +39,17 @@ class Run:
     start: Tensor
     config: RegistrationConfig
 
-    def register(self, search_config: SearchConfig) -> list[StageResult]:
-        """All stages, from a search around the start."""
+    def searched(self, search_config: SearchConfig) -> Tensor:
+        """The start, and what a search around it finds [B, 4, 4]."""
         points = self.start[None]
         if search_config.candidates:
             found, _ = search(self._search_views(search_config), self.start, search_config)
             points = torch.cat([points, found])
-        results: list[StageResult] = []
+        return points
+
+    def register(self, points: Tensor) -> list[ImageStageResult]:
+        """All stages, from poses [B, 4, 4]."""
+        results: list[ImageStageResult] = []
         for stage in self.config.stages:
             result = self._run_stage(stage, points, last=stage is self.config.stages[-1])
             results.append(result)
@@ -65,7 +69,7 @@ class Run:
             for image, view_from_first in zip(images, self.view_from_first, strict=True)
         ]
 
-    def assess(self, trace: list[StageResult]) -> Confidence:
+    def assess(self, trace: list[ImageStageResult]) -> Confidence:
         """How far to rely on where the stages ended."""
         return assess(trace, self._check, self.volume, self.config.structures, self.config.confidence)
 
@@ -77,7 +81,7 @@ class Run:
         pairs = zip(problem.views, halves, strict=True)
         return Check(problem=problem, ceilings=tuple(ceiling(view, half) for view, half in pairs))
 
-    def _run_stage(self, stage: Stage, points: Tensor, *, last: bool) -> StageResult:
+    def _run_stage(self, stage: Stage, points: Tensor, *, last: bool) -> ImageStageResult:
         began = time.perf_counter()
         problem = self._problem(stage, last=last)
         settings = replace(
@@ -87,7 +91,7 @@ class Run:
         solution = levenberg_marquardt(problem, problem.start(points), settings)
         correlation = problem.correlation(solution.x)
         cameras = [view.projector.camera for view in problem.views]
-        return StageResult(
+        return ImageStageResult(
             name=" + ".join(f"{camera.width} x {camera.height} px" for camera in cameras),
             problem=problem,
             solution=solution,
@@ -129,7 +133,7 @@ class Run:
     def _isocentre_world(self) -> Tensor:
         return torch.as_tensor(self.volume.isocentre_world, dtype=torch.float64)
 
-    def _distinct(self, result: StageResult, keep: int) -> Tensor:
+    def _distinct(self, result: ImageStageResult, keep: int) -> Tensor:
         """Points the stage hands on [<= keep, ...], best first, none within half a pixel of a better one."""
         camera = result.problem.views[0].projector.camera
         reach_mm = pixel_at_mm(camera, self.start, self._isocentre_world) / 2

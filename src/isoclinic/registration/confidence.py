@@ -14,7 +14,7 @@ from ..errors import UsageError
 from ..geometry import se3
 from ..similarity import ImageSimilarity, JointSimilarity, SimilarityConfig, SimilarityTerm
 from ..volumes import Structures, Volume, target_points
-from .result import Confidence, StageResult
+from .result import Confidence, ImageStageResult
 
 # Line integral of half a centimetre of water: the CT covers a pixel.
 _COVERED = 0.1
@@ -117,7 +117,7 @@ def ceiling(view: ImageSimilarity, halves: tuple[Tensor, Tensor] | None) -> floa
 
 
 def assess(
-    trace: list[StageResult],
+    trace: Sequence[ImageStageResult],
     check: Check,
     volume: Volume,
     structures: Structures | None,
@@ -130,7 +130,7 @@ def assess(
     does not take neighbouring pixels, which err alike, for independent.
 
     Args:
-        trace: the stages that led to the result.
+        trace: the stages that led to the result, those of networks aside.
         check: of the same X-rays.
         volume: the CT.
         structures: labels or names of those that were registered, None for all tissue.
@@ -160,7 +160,7 @@ def assess(
     )
 
 
-def _covariance(last: StageResult, tile_px: int) -> Tensor:
+def _covariance(last: ImageStageResult, tile_px: int) -> Tensor:
     """[6, 6]; what was refined besides the pose is accounted for, and left out."""
     problem, point = last.problem, last.solution.x[last.best : last.best + 1]
     hessian = last.solution.hessian[last.best]
@@ -195,7 +195,7 @@ def _spread_mm(covariance: Tensor, points: Tensor, pose: Tensor, volume: Volume)
 
 
 def _rival(
-    trace: list[StageResult], check: Check, points: Tensor, pose: Tensor, config: ConfidenceConfig
+    trace: Sequence[ImageStageResult], check: Check, points: Tensor, pose: Tensor, config: ConfidenceConfig
 ) -> float | None:
     """Highest correlation of a pose elsewhere, among those that a stage started from several ended at."""
     several = [stage for stage in trace if len(stage.solution.x) > 1]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from ..errors import UsageError
@@ -42,14 +42,56 @@ class Stage:
             length_mm: by which rotations are scaled [mm].
             max_step_mm: longest single step, in millimetres and rotations so scaled.
         """
-        return LMConfig(
-            max_steps=self.max_steps,
-            step_scale=(1 / length_mm,) * 3 + (1.0,) * 3,
-            max_step=max_step_mm,
-            step_tolerance=0.03,
-            decrease_tolerance=1e-4,
-            step_deviation_tolerance=0.0,
-        )
+        return _solver(self.max_steps, length_mm, max_step_mm)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearnedConfig:
+    """What a registration uses of a model; each part takes effect where the model has its network.
+
+    The networks see the first X-ray only, in the camera they were trained for, and all tissue of the CT.
+
+    Attributes:
+        initialize: start from the pose that the regressor predicts, where no other start is given.
+        coarse: refine the start by the global encoder.
+        fine: refine it by the dense encoder.
+        canonical: refine it by the canonical network, after the encoders.
+        max_steps: Levenberg-Marquardt steps of each refinement.
+        step_tolerance_mm: step so short that it ends a refinement, in millimetres and rotations scaled by
+            `length_mm`; the stages that follow are finer.
+        robust_scale: difference from the canonical image, whose variance is one, from which a pixel pulls
+            less (Huber): tools, and what the network got wrong.
+        fall_back: search, as without a model, where what the model leads to does not match the X-ray.
+    """
+
+    initialize: bool = True
+    coarse: bool = True
+    fine: bool = True
+    canonical: bool = False
+    max_steps: int = 15
+    step_tolerance_mm: float = 0.3
+    robust_scale: float = 0.5
+    fall_back: bool = True
+
+    def __post_init__(self) -> None:
+        if self.max_steps < 1 or not (self.step_tolerance_mm > 0 and self.robust_scale > 0):
+            raise UsageError("learned stages need max_steps >= 1, step_tolerance_mm > 0 and robust_scale > 0")
+
+    def solver(self, length_mm: float, max_step_mm: float) -> LMConfig:
+        """Settings of the solver; see `Stage.solver`."""
+        settings = _solver(self.max_steps, length_mm, max_step_mm)
+        return replace(settings, step_tolerance=self.step_tolerance_mm)
+
+
+def _solver(max_steps: int, length_mm: float, max_step_mm: float) -> LMConfig:
+    return LMConfig(
+        max_steps=max_steps,
+        step_scale=(1 / length_mm,) * 3 + (1.0,) * 3,
+        max_step=max_step_mm,
+        step_tolerance=0.03,
+        decrease_tolerance=1e-4,
+        step_deviation_tolerance=0.0,
+    )
 
 
 def _local(window_px: int) -> SimilarityConfig:
@@ -84,6 +126,7 @@ class RegistrationConfig:
         preprocess: from detector values to line integrals and weights.
         searches: multi-starts around the initial pose, of growing reach. A rough start, such as a standard
             view, begins with the second; the next one runs only where the images do not match yet.
+        learned: what is used of a model, if there is one.
         stages: resolutions, coarse to fine.
         length_mm: size at which a rotation and a translation count alike: rotations are scaled by it [mm].
         max_step_mm: longest single step, in millimetres and rotations scaled by `length_mm`.
@@ -96,6 +139,7 @@ class RegistrationConfig:
 
     preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
     searches: tuple[SearchConfig, ...] = _SEARCHES
+    learned: LearnedConfig = field(default_factory=LearnedConfig)
     stages: tuple[Stage, ...] = _STAGES
     length_mm: float = 60.0
     max_step_mm: float = 40.0

@@ -20,6 +20,9 @@ from .pose_file import read_initial_pose
 # (primary, secondary) C-arm angles in DICOM's sense [deg]: where the detector is, seen from the patient.
 PRESETS = {"ap": (180.0, 0.0), "pa": (0.0, 0.0), "left": (90.0, 0.0), "right": (-90.0, 0.0)}
 
+# What `register` takes to mean the pose that a model predicts.
+MODEL = "model"
+
 # Of C-arms and angiography units, where the file does not say: the isocentre lies at about two thirds of the
 # way (source-detector 1000-1200 mm, source-isocentre 700-800 mm).
 _ISOCENTRE_SHARE = 0.67

@@ -70,6 +70,7 @@ class PoseFile:
         camera: of the X-ray as it was registered.
         volume: the CT.
         xray: the X-ray.
+        model: whose networks took part; an entry of the file only where there is one.
         status: how far the pose can be relied on.
         similarity: final value of the similarity; 1 is a perfect match.
         covariance: [6, 6] float64 of the tangent (rotation [rad], translation [mm]) about the isocentre.
@@ -81,6 +82,7 @@ class PoseFile:
     camera: Camera
     volume: InputFile | None = None
     xray: InputFile | None = None
+    model: InputFile | None = None
     status: Status | None = None
     similarity: float | None = None
     covariance: Tensor | None = None
@@ -93,6 +95,9 @@ class PoseFile:
         Raises:
             InputError: the pose is not one rigid transform, or the file cannot be written.
         """
+        inputs = {"volume": _input_entry(self.volume), "xray": _input_entry(self.xray)}
+        if self.model is not None:
+            inputs["model"] = _input_entry(self.model)
         document = {
             "format": _FORMAT,
             "version": _VERSION,
@@ -100,7 +105,7 @@ class PoseFile:
             "world": "RAS",
             "units": "mm",
             "intrinsics": _intrinsics(self.camera),
-            "inputs": {"volume": _input_entry(self.volume), "xray": _input_entry(self.xray)},
+            "inputs": inputs,
             "status": self.status,
             "similarity": _finite_or_none(self.similarity),
             "covariance": _finite_matrix_or_none(self.covariance),
@@ -136,6 +141,7 @@ class PoseFile:
             camera=_camera(entries),
             volume=_input_file(inputs, "volume"),
             xray=_input_file(inputs, "xray"),
+            model=_input_file(inputs, "model"),
             status=_status(entries),
             similarity=entries.number_or_none("similarity"),
             covariance=_covariance(entries),

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ..errors import UsageError
+from ..networks import Checkpoint
 from ..solver import Status
 from ..volumes import GeometryWarning, Volume, XRay
 from ._fixed import FixedImage
+from ._learned import Learned
 from ._run import Run
 from .config import RegistrationConfig
-from .initialize import check_sees, initial_pose
-from .result import Confidence, RegistrationResult, StageResult
+from .initialize import MODEL, InitialPose, check_sees, initial_pose
+from .result import Attempt, Confidence, ImageStageResult, RegistrationResult, StageResult
 from .search import SearchConfig
 from .views import View, stacked_views
 
@@ -24,7 +28,12 @@ _DEFAULT = RegistrationConfig()
 
 
 def register(
-    volume: Volume, xray: XRay, init: Any = None, config: RegistrationConfig = _DEFAULT
+    volume: Volume,
+    xray: XRay,
+    init: Any = None,
+    config: RegistrationConfig = _DEFAULT,
+    *,
+    model: Checkpoint | None = None,
 ) -> RegistrationResult:
     """Find the pose at which the CT shows what the X-ray shows.
 
@@ -34,21 +43,30 @@ def register(
     Args:
         volume: the CT.
         xray: the X-ray with its camera.
-        init: where to start; see `initial_pose`.
+        init: where to start; see `initial_pose`. With a model also "model", for the pose that its regressor
+            predicts; None means that, too, where the model has one.
         config: the schedule and all else.
+        model: networks, in evaluation mode, trained for this CT and an X-ray like this one; see
+            `Checkpoint.check_fit`. What they lead to is tried first, without any search.
 
     Raises:
         InputError: an X-ray that is masked out entirely, or an initial pose that cannot be used.
-        UsageError: an `init` that means nothing, an unknown structure, a backend that is not there.
+        UsageError: an `init` that means nothing, an unknown structure, a backend that is not there, a model
+            no part of which is to be used.
 
     Warns:
         GeometryWarning: intrinsics were refined, with what that costs in certainty of the pose.
     """
-    return register_views(volume, [View(xray=xray)], init, config)
+    return register_views(volume, [View(xray=xray)], init, config, model=model)
 
 
 def register_views(
-    volume: Volume, views: Sequence[View], init: Any = None, config: RegistrationConfig = _DEFAULT
+    volume: Volume,
+    views: Sequence[View],
+    init: Any = None,
+    config: RegistrationConfig = _DEFAULT,
+    *,
+    model: Checkpoint | None = None,
 ) -> RegistrationResult:
     """Find the one pose at which the CT shows what several X-rays show.
 
@@ -58,8 +76,9 @@ def register_views(
         volume: the CT.
         views: X-rays of the patient, at rest between them, and how their cameras lie relative to the first
             one's; see `views_from_angles`, `views_from_file` and `views_from_poses`.
-        init: where to start the first one; see `initial_pose`.
+        init: where to start the first one; see `register`.
         config: the schedule and all else.
+        model: as for `register`; its networks see the first X-ray only.
 
     Raises:
         InputError: as for `register`.
@@ -70,18 +89,33 @@ def register_views(
     """
     began = time.perf_counter()
     view_from_first = stacked_views(views)
-    start = initial_pose(volume, views[0].xray, init)
-    for view, pose in zip(views[1:], view_from_first[1:] @ start.camera_from_world, strict=True):
-        check_sees(volume, view.xray, pose, f"{start.source}, and how {view.xray.path} lies relative to it")
+    from_model = isinstance(init, str) and init == MODEL
+    start = usual = initial_pose(volume, views[0].xray, None if from_model else init)
+    for view, pose in zip(views[1:], view_from_first[1:] @ usual.camera_from_world, strict=True):
+        check_sees(volume, view.xray, pose, f"{usual.source}, and how {view.xray.path} lies relative to it")
+    fixed = tuple(FixedImage.of(view.xray, config.preprocess) for view in views)
+    learned = None if model is None else Learned.of(model, volume, fixed[0], config)
+    if learned is not None and (from_model or init is None):
+        start = learned.start() or usual
+    if from_model and start is usual:
+        raise UsageError(
+            "init 'model' is the pose that a model's regressor predicts: give a model that has one "
+            "(--model), and leave --learned.initialize on"
+        )
     run = Run(
         volume=volume,
-        fixed=tuple(FixedImage.of(view.xray, config.preprocess) for view in views),
+        fixed=fixed,
         view_from_first=view_from_first,
         start=start.camera_from_world,
         config=config,
     )
-    trace, confidence = _search(run, config.searches[1 if start.rough else 0 :] or config.searches[-1:])
-    last = trace[-1]
+    outcomes: list[_Outcome] = []
+    for outcome in _outcomes(run, start, usual, learned):
+        outcomes.append(outcome)
+        if outcome.confidence.edges >= config.confidence.edges_below:
+            break
+    best = max(outcomes, key=lambda outcome: outcome.confidence.edges)
+    last, confidence = best.last, best.confidence
     problem, point, status = last.problem, last.solution.x[last.best], last.solution.status[last.best]
     if problem.refine_intrinsics.on:
         _warn_of_intrinsics(last)
@@ -94,23 +128,87 @@ def register_views(
         similarity=last.similarity,
         confidence=confidence,
         initial=start,
-        trace=tuple(trace),
+        attempts=tuple(outcome.attempt for outcome in outcomes),
+        trace=best.trace,
         seconds=time.perf_counter() - began,
     )
 
 
-def _search(run: Run, searches: Sequence[SearchConfig]) -> tuple[list[StageResult], Confidence]:
-    """Stages and confidence of the first search that finds a match, else of the one that comes closest."""
-    attempts = []
-    for reach in searches:
-        trace = run.register(reach)
-        attempts.append((trace, run.assess(trace)))
-        if attempts[-1][1].edges >= run.config.confidence.edges_below:
-            break
-    return max(attempts, key=lambda attempt: attempt[1].edges)
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Outcome:
+    """Where an attempt ended.
+
+    Attributes:
+        attempt: what it was.
+        trace: its stages, those of networks first.
+        last: the last one, from which the result is.
+        confidence: in that result.
+    """
+
+    attempt: Attempt
+    trace: tuple[StageResult, ...]
+    last: ImageStageResult
+    confidence: Confidence
 
 
-def _warn_of_intrinsics(last: StageResult) -> None:
+def _outcomes(
+    run: Run, start: InitialPose, usual: InitialPose, learned: Learned | None
+) -> Iterator[_Outcome]:
+    """Ways to a pose, each to be tried where those before found no match.
+
+    Args:
+        run: from `start`.
+        start: where to begin.
+        usual: where to begin without a model.
+        learned: what a model contributes.
+    """
+    searches = run.config.searches
+    if learned is not None:
+        refined = learned.refine(start.camera_from_world[None])
+        ends = [stage.camera_from_world[stage.best] for stage in refined]
+        if ends or start is not usual:
+            way = start.source, learned.names
+            # A network that leads astray must not decide: its start goes along.
+            yield _outcome(run, torch.stack([run.start, *ends]), *way, refined)
+            if not run.config.learned.fall_back:
+                return
+            around = replace(run, start=ends[-1]) if ends else run
+            yield _search(around, searches[0], *way, refined)
+            if start is not usual:
+                for reach in searches[1:2]:
+                    yield _search(run, reach, start.source)
+    run = replace(run, start=usual.camera_from_world)
+    for reach in searches[1 if usual.rough else 0 :] or searches[-1:]:
+        yield _search(run, reach, usual.source)
+
+
+def _search(
+    run: Run,
+    reach: SearchConfig,
+    start: str,
+    learned: tuple[str, ...] = (),
+    refined: Sequence[StageResult] = (),
+) -> _Outcome:
+    """Where all stages lead to from a search around the start of a run; see `Attempt` for the names."""
+    return _outcome(run, run.searched(reach), start, learned, refined, reach.candidates)
+
+
+def _outcome(
+    run: Run,
+    points: Tensor,
+    start: str,
+    learned: tuple[str, ...],
+    refined: Sequence[StageResult],
+    candidates: int = 0,
+) -> _Outcome:
+    """Where all stages lead to from poses [B, 4, 4]."""
+    stages = run.register(points)
+    confidence = run.assess(stages)
+    attempt = Attempt(start=start, learned=learned, candidates=candidates, edges=confidence.edges)
+    return _Outcome(attempt=attempt, trace=(*refined, *stages), last=stages[-1], confidence=confidence)
+
+
+def _warn_of_intrinsics(last: ImageStageResult) -> None:
     """Say how much pose goes with how much of the first camera's intrinsics."""
     problem, point = last.problem, last.solution.x[last.best]
     hessian = problem.linearize_freely(point[None]).hessian[0]

@@ -18,24 +18,15 @@ class StageResult:
 
     Attributes:
         name: for people to read.
-        problem: what was solved.
-        solution: of all its starts [B]; its points are those of the problem, the first camera's pose first.
-        correlation: local correlation of every start's result [B].
-        best: index of the start that counts: the one with the highest correlation.
+        solution: of all its starts [B]; its points begin with the first camera's pose.
+        best: index of the start that counts.
         seconds: wall time.
     """
 
     name: str
-    problem: JointSimilarity
     solution: Solution
-    correlation: Tensor
     best: int
     seconds: float
-
-    @property
-    def similarity(self) -> float:
-        """Highest of the correlations."""
-        return float(self.correlation[self.best])
 
     @property
     def camera_from_world(self) -> Tensor:
@@ -46,6 +37,24 @@ class StageResult:
     def course(self) -> Tensor:
         """How the first camera's pose moved from the best start: [T, 4, 4], its beginning first."""
         return self.solution.trace.x[: int(self.solution.steps[self.best]) + 1, self.best, :4]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ImageStageResult(StageResult):
+    """What a stage did that compares X-rays and DRRs as they are; the start with the best correlation counts.
+
+    Attributes:
+        problem: what was solved.
+        correlation: local correlation of every start's result [B].
+    """
+
+    problem: JointSimilarity
+    correlation: Tensor
+
+    @property
+    def similarity(self) -> float:
+        """Correlation of the start that counts."""
+        return float(self.correlation[self.best])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -76,6 +85,23 @@ class Confidence:
     doubts: tuple[str, ...]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """One way from a start to a pose.
+
+    Attributes:
+        start: where it started, for people to read.
+        learned: networks that refined the start, by their names.
+        candidates: poses around it that a search looked at; 0 without a search.
+        edges: of where it ended, as in `Confidence`.
+    """
+
+    start: str
+    learned: tuple[str, ...]
+    candidates: int
+    edges: float
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RegistrationResult:
     """A registered pose.
@@ -89,7 +115,8 @@ class RegistrationResult:
         similarity: local correlation of X-rays and DRRs at the pose, in the last stage; 1 is a perfect match.
         confidence: expected error, and reasons to doubt the result.
         initial: where it started.
-        trace: the stages in the order they ran.
+        attempts: in the order they were made, until one matched; the result is that with the best edges.
+        trace: the stages that led to the result, in the order they ran.
         seconds: wall time of everything but reading files.
     """
 
@@ -101,5 +128,6 @@ class RegistrationResult:
     similarity: float
     confidence: Confidence
     initial: InitialPose
+    attempts: tuple[Attempt, ...]
     trace: tuple[StageResult, ...]
     seconds: float

@@ -23,7 +23,7 @@ from ._fixed import FixedImage, pixel_at_mm
 from ._structures_model import MovingStructure, Scene, Structure
 from ._structures_prior import LikelyMotion, MotionPrior, apply, point_jacobian
 from .config import Stage
-from .result import StageResult
+from .result import ImageStageResult
 
 _FIRST = SimilarityConfig(terms=(SimilarityTerm(window_px=9),))
 _SECOND = SimilarityConfig(terms=(SimilarityTerm(window_px=9), SimilarityTerm(image="gradient", window_px=9)))
@@ -120,7 +120,7 @@ class StructureResult:
     visible: float
     covariance: Tensor
     expected_error_mm: tuple[float, float]
-    trace: tuple[StageResult, ...]
+    trace: tuple[ImageStageResult, ...]
     seconds: float
 
     @property
@@ -220,7 +220,7 @@ class _Run:
         self._visible = [each.visible(fixed, overall) for each in moving]
         self._poses = [overall for _ in moving]
         self._starts = [overall.new_zeros(0, 4, 4) for _ in moving]
-        self._traces: list[list[StageResult]] = [[] for _ in moving]
+        self._traces: list[list[ImageStageResult]] = [[] for _ in moving]
 
     def take_turns(self, stage: Stage) -> None:
         """One stage of every structure, those that attenuate most first."""
@@ -257,7 +257,7 @@ class _Run:
         self._starts[index] = self._distinct(index, solution, pixel_mm / 2)[: stage.keep]
         scene.move(index, self._poses[index])
         self._traces[index].append(
-            StageResult(
+            ImageStageResult(
                 name=f"{scene.camera.width} x {scene.camera.height} px",
                 problem=view,
                 solution=solution,

@@ -1,0 +1,120 @@
+"""What a model's networks make of an X-ray: a start, and refinements of starts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from ..errors import UsageError
+from ..networks import CanonicalNetwork, Checkpoint, Network, PoseRegressor, SphericalEncoder, masked
+from ..rendering import Projector, RenderConfig
+from ..similarity import CanonicalSimilarity, SphericalSimilarity
+from ..solver import Huber, Problem, levenberg_marquardt
+from ..volumes import Volume
+from ._fixed import FixedImage
+from .config import RegistrationConfig
+from .initialize import MODEL, InitialPose
+from .result import StageResult
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Learned:
+    """The networks that take part, and the one X-ray they see.
+
+    Attributes:
+        model: the networks, in evaluation mode, and the record of their training.
+        volume: the CT.
+        fixed: the X-ray in the camera of the training.
+        config: of the registration.
+    """
+
+    model: Checkpoint
+    volume: Volume
+    fixed: FixedImage
+    config: RegistrationConfig
+
+    @classmethod
+    def of(cls, model: Checkpoint, volume: Volume, fixed: FixedImage, config: RegistrationConfig) -> Learned:
+        """Of an X-ray in its own camera.
+
+        Raises:
+            UsageError: a model none of whose networks is to be used.
+        """
+        learned = cls(model=model, volume=volume, fixed=fixed.through(model.record.camera), config=config)
+        if not (learned._regressor or learned._refining):
+            held = ", ".join(model.networks) or "no network"
+            raise UsageError(
+                f"no part of the model is used: it holds {held}; choose parts by --learned.initialize, "
+                "--learned.coarse, --learned.fine and --learned.canonical, or leave out the model"
+            )
+        return learned
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the networks that refine a start, in their order, for people to read."""
+        return tuple(kind.replace("_", " ") for kind in self._refining)
+
+    @torch.no_grad()
+    def start(self) -> InitialPose | None:
+        """The pose that the regressor predicts; None where it is not to be used."""
+        if self._regressor is None:
+            return None
+        (motion,) = self._regressor.to(self._device)(masked(*self._images))
+        pose = self.model.record.space.pose(motion).cpu()
+        return InitialPose(camera_from_world=pose, source=MODEL, rough=True)
+
+    @torch.no_grad()
+    def refine(self, points: Tensor) -> list[StageResult]:
+        """One stage for each network, from poses [B, 4, 4]; the result with the lowest cost counts."""
+        results: list[StageResult] = []
+        if not self._refining:
+            return results
+        rendering = RenderConfig(method="trilinear", backend=self.config.backend)
+        projector = Projector.of(self.volume, self.fixed.camera, points, rendering)
+        settings = self.config.learned.solver(self.config.length_mm, self.config.max_step_mm)
+        for name, (kind, network) in zip(self.names, self._refining.items(), strict=True):
+            began = time.perf_counter()
+            solution = levenberg_marquardt(self._problem(kind, network, projector), points, settings)
+            results.append(
+                StageResult(
+                    name=f"{name}, {self.fixed.camera.width} x {self.fixed.camera.height} px",
+                    solution=solution,
+                    best=int(solution.cost.argsort()[0]),  # NaN comes last, unlike with argmin
+                    seconds=time.perf_counter() - began,
+                )
+            )
+            points = solution.x
+        return results
+
+    def _problem(self, kind: str, network: Network, projector: Projector) -> Problem:
+        network.to(self._device)
+        if kind == "canonical":
+            robust = Huber(scale=self.config.learned.robust_scale)
+            return CanonicalSimilarity.of(projector, cast(CanonicalNetwork, network), *self._images, robust)
+        return SphericalSimilarity.of(projector, cast(SphericalEncoder, network), *self._images)
+
+    @property
+    def _regressor(self) -> PoseRegressor | None:
+        regressor = self.model.networks.get("pose_regressor") if self.config.learned.initialize else None
+        return cast(PoseRegressor | None, regressor)
+
+    @cached_property
+    def _refining(self) -> Mapping[str, Network]:
+        parts, networks = self.config.learned, self.model.networks
+        on = {"global_encoder": parts.coarse, "dense_encoder": parts.fine, "canonical": parts.canonical}
+        return {kind: networks[kind] for kind in on if on[kind] and kind in networks}
+
+    @property
+    def _device(self) -> torch.device:
+        return torch.device("cuda" if self.config.backend == "cuda" else "cpu")
+
+    @cached_property
+    def _images(self) -> tuple[Tensor, Tensor]:
+        """Image and weight [1, H, W], where the networks are."""
+        return self.fixed.image[None].to(self._device), self.fixed.weight[None].to(self._device)
