@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from .._optional import require
 from ..errors import UsageError
-from ._optional import require
 
 # Of an image's intensities: below it an image counts as empty.
 _FLAT = 1e-6

@@ -14,10 +14,10 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from .._optional import require
 from ..errors import UsageError
 from ..geometry import se3, so3, so4
 from ._blocks import standardized
-from ._optional import require
 
 Head = Literal["so4", "quaternion", "matrix"]
 Triple = tuple[float, float, float]

@@ -13,8 +13,8 @@ from typing import Any
 from torch import Tensor
 
 from .._files import atomic
+from .._optional import require
 from ..errors import InputError
-from ._optional import require
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: dict[str, Any]) -> None:

@@ -1,0 +1,73 @@
+"""What every data set gives: X-rays of patients with a CT, and where the patient truly was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+from ..volumes import Volume, XRay
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Sample:
+    """An X-ray with its CT and its true pose.
+
+    Attributes:
+        name: of the X-ray, unique in its data set: "subject/x-ray".
+        subject: whose CT it belongs to.
+        volume: the CT; samples that follow each other share that of their subject.
+        xray: with intrinsics of exactly these pixels.
+        camera_from_world: the true pose [4, 4], float64; world RAS mm.
+        landmark_names: N names.
+        landmarks_world: their points [N, 3] in the CT, float64, RAS mm. Not every one need be in the image.
+    """
+
+    name: str
+    subject: str
+    volume: Volume
+    xray: XRay
+    camera_from_world: Tensor
+    landmark_names: tuple[str, ...]
+    landmarks_world: Tensor
+
+
+class Dataset(Protocol):
+    """Samples by name. Opening one reads names only, and a sample is read when it is asked for."""
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """Names of the patients or specimens."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of all samples, subject by subject."""
+
+    def __len__(self) -> int:
+        """How many samples there are."""
+
+    def __getitem__(self, name: str) -> Sample:
+        """The sample of that name.
+
+        Raises:
+            UsageError: there is none.
+            InputError: what is stored of it is incomplete or damaged.
+        """
+
+    def samples(self, subject: str) -> Iterator[Sample]:
+        """The samples of a subject, one at a time.
+
+        Raises:
+            UsageError: there is no such subject; the message lists those there are.
+            InputError: as for a single sample.
+        """
+
+    def volume(self, subject: str) -> Volume:
+        """The CT of a subject.
+
+        Raises:
+            UsageError: there is no such subject.
+            InputError: as for a sample.
+        """
