@@ -40,7 +40,8 @@ from isoclinic.registration import (
     register,
 )
 
-_CLASSICAL, _FULL, _INITIAL = "classical, multi-start", "full pipeline", "initialisation"
+_CLASSICAL, _DEFAULT, _FULL = "classical, multi-start", "default pipeline", "full pipeline"
+_INITIAL = "initialisation"
 _PERCENTS = (25, 50, 75, 95)
 _BOUNDS_MM = (1, 2, 5, 10)
 
@@ -87,7 +88,7 @@ class Method:
     @property
     def whole(self) -> bool:
         """Whether its stages belong together."""
-        return self.name in (_CLASSICAL, _FULL)
+        return self.name in (_CLASSICAL, _DEFAULT, _FULL)
 
     @property
     def last(self) -> str:
@@ -120,7 +121,9 @@ def methods(main: Checkpoint, euclidean: Checkpoint | None, others: Checkpoint |
     """All pipelines that are compared, for one CT."""
     single = RegistrationConfig(searches=(SearchConfig(candidates=0),))
     yield Method(name=_CLASSICAL, model=None, config=RegistrationConfig())
-    yield Method(name=_FULL, model=main, config=RegistrationConfig())
+    yield Method(name=_DEFAULT, model=main, config=RegistrationConfig())
+    every = RegistrationConfig(learned=LearnedConfig(coarse=True, fine=True))
+    yield Method(name=_FULL, model=main, config=every)
     regressor = {"pose_regressor": main.networks["pose_regressor"]}
     yield Method(name=_INITIAL, model=model_of(main, regressor), config=_learned(single))
     twins = {
@@ -146,7 +149,7 @@ def methods(main: Checkpoint, euclidean: Checkpoint | None, others: Checkpoint |
 
 def _learned(single: RegistrationConfig) -> RegistrationConfig:
     """Every network that there is, one start, and nothing else where it fails."""
-    return replace(single, learned=LearnedConfig(canonical=True, fall_back=False))
+    return replace(single, learned=LearnedConfig(coarse=True, fine=True, canonical=True, fall_back=False))
 
 
 def measure(config: Config, rows: Rows[Row], console: Console) -> None:

@@ -90,12 +90,14 @@ class Row:
 def pipelines(model: Checkpoint) -> dict[str, tuple[RegistrationConfig, Checkpoint | None]]:
     """What is compared, by name."""
     no_search = (SearchConfig(candidates=0),)
-    learned = RegistrationConfig(searches=no_search, learned=LearnedConfig(fall_back=False))
+    learned = RegistrationConfig(
+        searches=no_search, learned=LearnedConfig(coarse=True, fine=True, fall_back=False)
+    )
     return {
         "classical": (RegistrationConfig(searches=no_search), None),
         "multi-start": (RegistrationConfig(), None),
         "learned": (learned, model),
-        "full": (RegistrationConfig(), model),
+        "full": (RegistrationConfig(learned=LearnedConfig(coarse=True, fine=True)), model),
     }
 
 

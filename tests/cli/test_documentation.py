@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import isoclinic
 from isoclinic import XRay, registration
-from isoclinic.cli import _COMMANDS, evaluate, register
+from isoclinic.cli import _COMMANDS, evaluate, register, train
 from isoclinic.registration import (
     PoseFile,
     SearchConfig,
@@ -25,6 +26,8 @@ from isoclinic.registration import (
     read_landmark_pairs,
     views_from_file,
 )
+from isoclinic.training import Subject, TrainConfig, Trainer
+from tiny_training import CONFIG as TINY
 
 from .page_files import write_page_files
 from .pages import PAGES, ROOT, anchors, blocks, links
@@ -63,7 +66,13 @@ def user_folder(page_files, tmp_path, monkeypatch) -> Path:
         quick = with_schedule(getattr(registration, name), schedule)
         for module in modules:
             monkeypatch.setattr(module, name, quick)
+    monkeypatch.setattr(train, "Trainer", quick_trainer)
     return tmp_path
+
+
+def quick_trainer(subject: Subject, config: TrainConfig, device: torch.device) -> Trainer:
+    """A trainer of tiny networks, on a few X-rays."""
+    return Trainer(subject, replace(TINY, images=16, networks=config.networks), device)
 
 
 def with_schedule(real: Callable, schedule: Mapping[str, Any]) -> Callable:
@@ -118,7 +127,7 @@ def test_options_that_pages_mention_exist(run):
     }
     groups = {name.partition(".")[0] for name in options}
     for page in PAGES:
-        text = re.sub(r"`python [^`]*`", "", page.read_text(encoding="utf-8"))
+        text = re.sub(r"`(python|torchrun) [^`]*`", "", page.read_text(encoding="utf-8"))
         mentioned = set(re.findall(r"(?<![\w-])--[a-z][\w.-]*\w", text))
         assert mentioned <= options | groups, f"{page.name}: {sorted(mentioned - options - groups)}"
 

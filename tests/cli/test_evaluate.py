@@ -37,7 +37,7 @@ class Registrations:
         self.stop_after: int | None = None
         self._result = result
 
-    def register(self, volume, xray, init, config):
+    def register(self, volume, xray, init, config, *, model):
         if self.stop_after is not None and len(self.inits) >= self.stop_after:
             raise KeyboardInterrupt
         self.inits.append(init)

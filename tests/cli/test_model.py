@@ -23,10 +23,10 @@ from .conftest import CAMERA, Files, off, true_pose
 from .desk import Desk, lay_out
 
 SMALL_CAMERA = CAMERA.bin(2)
-NETWORKS = ("pose_regressor", "global_encoder", "dense_encoder")
+NETWORKS = ("pose_regressor", "coarse_encoder", "fine_encoder")
 # Seen from the patient's left, it is out of reach.
 WRONG = torch.tensor([0.0, 1.4, 0.0, 40.0, 40.0, 0.0], dtype=torch.float64)
-SHORT = ("--learned.max-steps", "2")
+SHORT = ("--learned.coarse", "--learned.fine", "--learned.max-steps", "2")
 
 
 def save_model(
@@ -40,8 +40,8 @@ def save_model(
     torch.manual_seed(0)
     made: dict[str, Any] = {
         "pose_regressor": PoseRegressor(PoseRegressorConfig(width=8)),
-        "global_encoder": encoder("global"),
-        "dense_encoder": encoder("dense"),
+        "coarse_encoder": encoder("global"),
+        "fine_encoder": encoder("dense"),
     }
     record = TrainingRecord(
         volume_sha256=InputFile.of(ct).sha256,
@@ -84,7 +84,7 @@ def test_a_model_needs_no_initial_pose(register, files, models, tmp_path):
     assert document["model"] == {
         "path": str(file),
         "sha256": InputFile.of(file).sha256,
-        "contributed": ["start", "global encoder", "dense encoder"],
+        "contributed": ["start", "coarse encoder", "fine encoder"],
         "fallback": None,
     }
     (attempt,) = document["attempts"]
@@ -94,8 +94,8 @@ def test_a_model_needs_no_initial_pose(register, files, models, tmp_path):
     off_mm = (pose.camera_from_world - files.camera_from_world)[:3, 3].norm()
     assert off_mm < 1
     report = (tmp_path / "result" / "report.html").read_text()
-    assert "start, global encoder, dense encoder" in report, "in the table of inputs"
-    assert "dense encoder, 32 x 32 px" in report, "in the course of the optimisation"
+    assert "start, coarse encoder, fine encoder" in report, "in the table of inputs"
+    assert "fine encoder, 32 x 32 px" in report, "in the course of the optimisation"
 
 
 def test_people_read_what_the_model_did(register, models):
@@ -103,7 +103,7 @@ def test_people_read_what_the_model_did(register, models):
     assert ran.code == 0, ran.err
     rows = {line.split("│")[1].strip(): line for line in ran.out.splitlines() if "│" in line}
     assert "model" in rows["start"] and "--model" in rows["start"]
-    assert "start, global encoder, dense encoder" in rows["model"]
+    assert "start, coarse encoder, fine encoder" in rows["model"]
     assert "found by a search around preset ap" in rows["fallback"]
     assert "hardly matched: edges" in rows["fallback"]
 
@@ -134,7 +134,7 @@ def test_what_is_said_about_searches():
 def test_a_start_that_is_given_wins(register, files):
     document = json.loads(register("wrong.safetensors", "--json", "--init", files.init).out)
     assert document["initial"]["source"].startswith("file ")
-    assert document["model"]["contributed"] == ["global encoder", "dense encoder"]
+    assert document["model"]["contributed"] == ["coarse encoder", "fine encoder"]
     assert document["model"]["fallback"] is None
 
 
@@ -236,8 +236,8 @@ def test_another_ct_is_named(desk):
 
 def test_a_start_that_needs_a_model(desk):
     desk.refuses("REGISTER OUT --init model", 2, "init 'model'", "give a model that has one (--model)")
-    off = "--learned.no-initialize --learned.no-coarse --learned.no-fine"
-    desk.refuses(f"REGISTER OUT --model good.safetensors {off}", 2, "it holds pose_regressor, global_encoder")
+    off = "--learned.no-initialize"
+    desk.refuses(f"REGISTER OUT --model good.safetensors {off}", 2, "it holds pose_regressor, coarse_encoder")
 
 
 @pytest.mark.parametrize("package", ["monai", "safetensors"])

@@ -28,11 +28,11 @@ def checkpoint() -> Checkpoint:
         space=space(),
         rotation_deg=(30.0, 45.0, 15.0),
         translation_mm=(60.0, 60.0, 150.0),
-        curves={"dense_encoder": {"images": (0.0, 1000.0), "loss": (1.5, 0.25)}},
+        curves={"fine_encoder": {"images": (0.0, 1000.0), "loss": (1.5, 0.25)}},
     )
     networks = {
         "pose_regressor": PoseRegressor(PoseRegressorConfig(width=8)),
-        "dense_encoder": encoder("dense", "euclidean"),
+        "fine_encoder": encoder("dense", "euclidean"),
         "canonical": CanonicalNetwork(CanonicalConfig(backbone=BACKBONE)),
     }
     return Checkpoint(networks=networks, record=record)
@@ -152,7 +152,7 @@ def _missing_field(header, tensors):
 
 
 def _wrong_type(header, tensors):
-    header["networks"]["dense_encoder"]["backbone"]["heads"] = "two"
+    header["networks"]["fine_encoder"]["backbone"]["heads"] = "two"
 
 
 def _impossible(header, tensors):
@@ -160,7 +160,7 @@ def _impossible(header, tensors):
 
 
 def _other_size(header, tensors):
-    header["networks"]["dense_encoder"]["elements"] = 4
+    header["networks"]["fine_encoder"]["elements"] = 4
 
 
 def _without_a_weight(header, tensors):

@@ -93,8 +93,8 @@ def noise_free(camera: Camera = CAMERA) -> Tensor:
 def encoders() -> dict[str, nn.Module]:
     """Random weights: without noise and near by, they lead to the truth all the same."""
     return {
-        "global_encoder": encoder("global", elements=6).eval(),
-        "dense_encoder": encoder("dense", elements=6).eval(),
+        "coarse_encoder": encoder("global", elements=6).eval(),
+        "fine_encoder": encoder("dense", elements=6).eval(),
     }
 
 
@@ -102,7 +102,7 @@ def clean_learned(networks: Mapping[str, Any], **settings: Any) -> Learned:
     """Of an X-ray without noise, tone or masks."""
     image = noise_free(small_camera())
     fixed = FixedImage(image=image, weight=torch.ones_like(image), camera=small_camera())
-    config = RegistrationConfig(learned=LearnedConfig(max_steps=40, step_tolerance_mm=0.03, **settings))
+    config = RegistrationConfig(learned=all_on(max_steps=40, step_tolerance_mm=0.03, **settings))
     return Learned.of(model(networks), VOLUME, fixed, config)
 
 
@@ -149,7 +149,7 @@ def test_networks_see_the_masked_xray_in_the_camera_of_their_training(camera):
     assert torch.corrcoef(torch.stack([image[0][shown], expected[shown]]))[0, 1] > 0.97
 
 
-@pytest.mark.parametrize("kind", ["global_encoder", "dense_encoder"])
+@pytest.mark.parametrize("kind", ["coarse_encoder", "fine_encoder"])
 def test_an_encoder_refines_the_start(kind):
     (stage,) = clean_learned({kind: encoders()[kind]}).refine(NEAR[None])
     assert stage.name == f"{kind.replace('_', ' ')}, 32 x 32 px"
@@ -174,11 +174,22 @@ def test_stages_hand_on_their_results_and_the_lowest_cost_counts():
     assert first.best == first.solution.cost.argmin() == 1
 
 
+def all_on(**settings) -> LearnedConfig:
+    """Both encoders, which are off by default."""
+    return LearnedConfig(**{"coarse": True, "fine": True, **settings})
+
+
+def test_by_default_the_model_only_gives_the_start():
+    networks = {**encoders(), "canonical": Canonical(), "pose_regressor": Oracle(NEAR)}
+    (attempt,) = register(VOLUME, XRAY, None, FAST, model=model(networks)).attempts
+    assert (attempt.start, attempt.learned, attempt.candidates) == ("model", (), 0)
+
+
 ON_OFF = [
-    ({}, ["global encoder", "dense encoder"]),
-    ({"coarse": False}, ["dense encoder"]),
-    ({"fine": False}, ["global encoder"]),
-    ({"canonical": True}, ["global encoder", "dense encoder", "canonical"]),
+    ({}, ["coarse encoder", "fine encoder"]),
+    ({"coarse": False}, ["fine encoder"]),
+    ({"fine": False}, ["coarse encoder"]),
+    ({"canonical": True}, ["coarse encoder", "fine encoder", "canonical"]),
     ({"canonical": True, "coarse": False, "fine": False}, ["canonical"]),
     ({"coarse": False, "fine": False}, []),
 ]
@@ -187,7 +198,7 @@ ON_OFF = [
 @pytest.mark.parametrize(("settings", "names"), ON_OFF)
 def test_stages_are_switched_on_and_off(settings, names):
     networks = {**encoders(), "canonical": Canonical(), "pose_regressor": Oracle(NEAR)}
-    config = replace(FAST, learned=LearnedConfig(**settings, max_steps=2, fall_back=False))
+    config = replace(FAST, learned=all_on(**settings, max_steps=2, fall_back=False))
     result = register(VOLUME, XRAY, None, config, model=model(networks))
     traced = [stage.name for stage in result.trace]
     assert traced == [f"{name}, 32 x 32 px" for name in names] + ["32 x 32 px", "64 x 64 px"]
@@ -247,7 +258,7 @@ def test_at_last_it_is_searched_where_it_would_have_been_without_a_model():
 
 def test_the_fallback_can_be_switched_off(monkeypatch):
     without_search(monkeypatch)
-    config = replace(FAST, learned=LearnedConfig(fall_back=False))
+    config = replace(FAST, learned=all_on(fall_back=False))
     result = register(VOLUME, XRAY, None, config, model=regressor(FAR))
     assert result.status is Status.DOUBTFUL and len(result.attempts) == 1
 
@@ -256,7 +267,7 @@ def test_a_network_that_leads_astray_does_not_decide(monkeypatch):
     """The start goes along."""
     refine = Learned.refine
     monkeypatch.setattr(Learned, "refine", lambda self, points: refine(self, FAR[None]))
-    config = replace(FAST, learned=LearnedConfig(max_steps=1, fall_back=False))
+    config = replace(FAST, learned=all_on(max_steps=1, fall_back=False))
     result = register(VOLUME, XRAY, None, config, model=model({"pose_regressor": Oracle(NEAR), **encoders()}))
     assert error_mm(VOLUME, result.trace[1].camera_from_world[0], TRUTH) > 60
     assert error_mm(VOLUME, result.camera_from_world, TRUTH) < 1.5
@@ -272,7 +283,7 @@ def test_a_start_that_sees_nothing_of_the_ct_is_survived():
 @pytest.mark.parametrize("init", [NEAR, FAR])
 def test_a_start_that_is_given_wins(init):
     chosen = model({"pose_regressor": Oracle(OPPOSITE), **encoders()})
-    result = register(VOLUME, XRAY, init, replace(FAST, learned=LearnedConfig(max_steps=1)), model=chosen)
+    result = register(VOLUME, XRAY, init, replace(FAST, learned=all_on(max_steps=1)), model=chosen)
     assert torch.equal(result.initial.camera_from_world, init)
     assert error_mm(VOLUME, result.camera_from_world, TRUTH) < 1.5
     assert {attempt.start for attempt in result.attempts} == {"matrix"}
@@ -282,7 +293,7 @@ def test_a_start_that_is_given_wins(init):
 
 
 def test_where_nothing_is_learned_about_a_given_start_it_is_as_without_a_model():
-    config = replace(FAST, learned=LearnedConfig(initialize=False, max_steps=1))
+    config = replace(FAST, learned=all_on(initialize=False, max_steps=1))
     with_regressor = register(VOLUME, XRAY, NEAR, FAST, model=regressor(FAR))
     assert same(with_regressor, register(VOLUME, XRAY, NEAR, FAST))
     encoders_only = register(
@@ -296,12 +307,12 @@ def test_several_views():
     pose = se3.perturb(TRUTH, torch.tensor([0.1, 1.3, 0.05, 6, -5, 12], dtype=torch.float64), ISOCENTRE)
     other = View(xray=xray_of(VOLUME, pose, seed=1), view_from_first=pose @ se3.inverse(TRUTH))
     chosen = model({"pose_regressor": Oracle(NEAR), **encoders()})
-    config = replace(FAST, learned=LearnedConfig(max_steps=2))
+    config = replace(FAST, learned=all_on(max_steps=2))
     result = register_views(VOLUME, [View(xray=XRAY), other], None, config, model=chosen)
     assert len(chosen.networks["pose_regressor"].seen) == 1
     assert [stage.name for stage in result.trace][:3] == [
-        "global encoder, 32 x 32 px",
-        "dense encoder, 32 x 32 px",
+        "coarse encoder, 32 x 32 px",
+        "fine encoder, 32 x 32 px",
         "32 x 32 px + 32 x 32 px",
     ]
     assert len(result.attempts) == 1 and result.initial.source == "model"
@@ -313,10 +324,8 @@ def test_structures_are_rendered_for_the_stages_not_for_the_networks():
     volume = VOLUME.with_labels((VOLUME.hu > 250).astype(np.uint8), {1: "bone"})
     image = noise_free(small_camera())
     fixed = FixedImage(image=image, weight=torch.ones_like(image), camera=small_camera())
-    config = RegistrationConfig(
-        structures=("bone",), learned=LearnedConfig(max_steps=40, step_tolerance_mm=0.03)
-    )
-    chosen = {"dense_encoder": encoders()["dense_encoder"]}
+    config = RegistrationConfig(structures=("bone",), learned=all_on(max_steps=40, step_tolerance_mm=0.03))
+    chosen = {"fine_encoder": encoders()["fine_encoder"]}
     (stage,) = Learned.of(model(chosen), volume, fixed, config).refine(NEAR[None])
     assert error_mm(VOLUME, stage.camera_from_world[0], TRUTH) < 0.3
 
@@ -342,7 +351,7 @@ def test_attempts_without_a_model_are_its_searches():
     ],
 )
 def test_models_that_are_of_no_use(networks, settings, init, words):
-    config = replace(FAST, learned=LearnedConfig(**settings))
+    config = replace(FAST, learned=all_on(**settings))
     with pytest.raises(UsageError, match=words):
         register(VOLUME, XRAY, init, config, model=model(networks))
 

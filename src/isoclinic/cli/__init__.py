@@ -1,4 +1,4 @@
-"""The command line: `isoclinic register | render | evaluate | demo`."""
+"""The command line: `isoclinic register | render | train | evaluate | demo`."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ _COMMANDS = {
     "render": "draw the radiograph of a CT at a pose",
     "convert": "write a pose for another program, or read one back",
     "simulate": "show what networks are trained on: simulated X-rays of a CT",
+    "train": "train networks for the registration of one CT",
     "evaluate": "register X-rays whose poses are known and report the errors",
     "demo": "register simulated X-rays to a real chest CT",
 }

@@ -29,7 +29,7 @@ def new_folder(path: Path, *, overwrite: bool, known: frozenset[str]) -> Iterato
         InputError: the place cannot be written to.
     """
     path = path.absolute()
-    _check_replaceable(path, overwrite=overwrite, known=known)
+    check_replaceable(path, overwrite=overwrite, known=known)
     # On the same file system, and before any work is done.
     parent = next(folder for folder in path.parents if folder.exists())
     building, replaced = (parent / f".{path.name}.{os.getpid()}.{what}" for what in ("new", "old"))
@@ -54,11 +54,24 @@ def new_folder(path: Path, *, overwrite: bool, known: frozenset[str]) -> Iterato
             shutil.rmtree(leftover, ignore_errors=True)
 
 
-def _check_replaceable(path: Path, *, overwrite: bool, known: frozenset[str]) -> None:
+def check_replaceable(
+    path: Path, *, overwrite: bool, known: frozenset[str], remedy: str = "add --overwrite"
+) -> None:
+    """Refuse a place that holds anything but an older result, or one that is not to be replaced.
+
+    Args:
+        path: of the result.
+        overwrite: replace an older result.
+        known: as for `new_folder`.
+        remedy: options that allow to.
+
+    Raises:
+        UsageError: the place is refused.
+    """
     if not path.exists():
         return
     if not overwrite:
-        raise UsageError(f"--output {path} exists already; choose another place or add --overwrite")
+        raise UsageError(f"--output {path} exists already; choose another place or {remedy}")
     if not path.is_dir():
         raise UsageError(f"--output {path} is a file, but the result is a folder; choose another place")
     files = (file for file in path.rglob("*") if file.is_file())

@@ -49,7 +49,12 @@ class StructuresOptions(StructuresConfig):
     backend: Suppress[Literal["auto", "cpu", "cuda", "reference"]] = StructuresConfig.backend
 
 
-def parse_options(kind: type[OptionsT], command: str, arguments: Sequence[str]) -> OptionsT:
+def parse_options(
+    kind: type[OptionsT],
+    command: str,
+    arguments: Sequence[str],
+    presets: Mapping[str, Mapping[str, Any]] | None = None,
+) -> OptionsT:
     """Options from their defaults, the file given by `--config`, and the command line, later ones winning.
 
     Keys of the file are the options' names; those with dots lie in tables, those with numbers in arrays of
@@ -65,16 +70,21 @@ def parse_options(kind: type[OptionsT], command: str, arguments: Sequence[str]) 
         kind: dataclass of the command's options.
         command: its name.
         arguments: of the command line.
+        presets: by the value of the option `preset`, other defaults of some fields.
 
     Raises:
         InputError: the file cannot be read or is not TOML.
         UsageError: a key of the file that is no option, or a value that does not suit it.
         SystemExit: options on the command line that do not exist or cannot be read (code 2), or help (0).
     """
-    default = kind(**dict.fromkeys(_required(kind), tyro.MISSING))
+    default: Any = kind(**dict.fromkeys(_required(kind), tyro.MISSING))
     file = _value_of("--config", arguments)
+    values = {} if file is None else _read_toml(file)
+    if presets is not None:
+        preset = _value_of("--preset", arguments) or values.get("preset", default.preset)
+        default = dataclasses.replace(default, **presets.get(str(preset), {}))
     if file is not None:
-        default = _Table(_read_toml(file), file).applied_to(default)
+        default = _Table(values, file).applied_to(default)
     return tyro.cli(
         kind,
         prog=f"isoclinic {command}",
@@ -128,7 +138,8 @@ class _Table:
         flat = [name for name, hint in hints.items() if FLAT in getattr(hint, "__metadata__", ())]
         changes: dict[str, Any] = {}
         for group in flat:
-            of_group = {field.name for field in dataclasses.fields(getattr(default, group))}
+            # Options of the command itself take the place of those of a group.
+            of_group = {field.name for field in dataclasses.fields(getattr(default, group))} - hints.keys()
             mine = {name: self._values.pop(name) for name in of_group & self._values.keys()}
             if mine:
                 changes[group] = _Table(mine, self._file, self._path).applied_to(getattr(default, group))
@@ -143,6 +154,10 @@ class _Table:
             if not isinstance(value, dict):
                 raise UsageError(f"{self._label(name)} must be a table")
             return _Table(value, self._file, f"{self._path}{name}.").applied_to(getattr(default, name))
+        optional = [each for each in get_args(hint) if dataclasses.is_dataclass(each)]
+        if isinstance(value, dict) and optional and isinstance(optional[0], type):
+            before = getattr(default, name) or optional[0]()
+            return _Table(value, self._file, f"{self._path}{name}.").applied_to(before)
         if get_origin(hint) is tuple and dataclasses.is_dataclass(get_args(hint)[0]):
             if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
                 raise UsageError(f"{self._label(name)} must be an array of tables, [[{self._path}{name}]]")

@@ -18,10 +18,10 @@ from tyro.conf import Positional
 
 from .._files import atomic
 from ..errors import UsageError
-from ..geometry import Camera
 from ..training import Batch, PoseConfig, RandomizationConfig, SimulationStream, StreamConfig
-from ..volumes import Volume, XRayOptions
+from ..volumes import Volume
 from ._console import progress, results
+from ._detector import DetectorOptions
 from ._options import FLAT, parse_options
 
 Preset = Literal["isoclinic", "paper"]
@@ -47,12 +47,9 @@ class SimulateOptions:
         pairs: number of pairs.
         preset: how X-rays are randomised: a simulated acquisition, or the published transforms.
         seed: of everything drawn.
-        width: columns of an image [px].
-        height: rows of an image [px].
-        pixel_spacing_mm: (row, column) spacing of the detector's pixels [mm].
-        sdd_mm: distance from the source to the detector [mm].
         overwrite: replace the picture if there is one.
         config: TOML file with any of these options; the command line wins.
+        detector: of the X-rays.
         poses: views and perturbations.
     """
 
@@ -61,12 +58,9 @@ class SimulateOptions:
     pairs: int = 12
     preset: Preset = "isoclinic"
     seed: int = 0
-    width: int = 192
-    height: int = 192
-    pixel_spacing_mm: tuple[float, float] = (1.6, 1.6)
-    sdd_mm: float = 1020.0
     overwrite: bool = False
     config: Path | None = None
+    detector: Annotated[DetectorOptions, FLAT] = field(default_factory=DetectorOptions)
     poses: Annotated[PoseConfig, FLAT] = field(default_factory=PoseConfig)
 
 
@@ -77,16 +71,8 @@ def main(arguments: Sequence[str]) -> None:
         raise UsageError(f"--grid {options.grid} must end in .png")
     if options.grid.exists() and not options.overwrite:
         raise UsageError(f"{options.grid} exists already; choose another --grid or add --overwrite")
-    if options.pairs < 1 or min(options.width, options.height) < 8:
-        raise UsageError("--pairs must be at least 1, --width and --height at least 8")
-    # The checks of an X-ray's options of these names.
-    XRayOptions(sdd_mm=options.sdd_mm, pixel_spacing_mm=options.pixel_spacing_mm)
-    camera = Camera.from_pixel_spacing(
-        width=options.width,
-        height=options.height,
-        pixel_spacing_mm=options.pixel_spacing_mm,
-        sdd_mm=options.sdd_mm,
-    )
+    if options.pairs < 1:
+        raise UsageError("--pairs must be at least 1")
     presets = {"isoclinic": RandomizationConfig.isoclinic, "paper": RandomizationConfig.paper}
     stream_config = StreamConfig(
         batch=options.pairs, poses=options.poses, randomization=presets[options.preset]()
@@ -94,7 +80,7 @@ def main(arguments: Sequence[str]) -> None:
     with progress().status("reading"):
         volume = Volume.read(options.volume)
     with progress().status("rendering"):
-        batch = SimulationStream([volume], camera, stream_config, seed=options.seed).batch(0)
+        batch = SimulationStream([volume], options.detector.camera, stream_config, seed=options.seed).batch(0)
     figure = _contact_sheet(batch, f"{options.volume.name}, preset {options.preset}, seed {options.seed}")
     with atomic(options.grid) as temporary:
         figure.savefig(temporary, format="png")

@@ -33,8 +33,8 @@ _VERSION = 1
 _LEAST_VIEW = 0.5
 _KINDS: dict[str, tuple[type[Network], type[Any]]] = {
     "pose_regressor": (PoseRegressor, PoseRegressorConfig),
-    "global_encoder": (SphericalEncoder, SphericalEncoderConfig),
-    "dense_encoder": (SphericalEncoder, SphericalEncoderConfig),
+    "coarse_encoder": (SphericalEncoder, SphericalEncoderConfig),
+    "fine_encoder": (SphericalEncoder, SphericalEncoderConfig),
     "canonical": (CanonicalNetwork, CanonicalConfig),
 }
 
@@ -83,7 +83,7 @@ class Checkpoint:
     """Networks trained together, and the record of that training.
 
     Attributes:
-        networks: by kind: "pose_regressor", "global_encoder", "dense_encoder", "canonical", any of them.
+        networks: by kind: "pose_regressor", "coarse_encoder", "fine_encoder", "canonical", any of them.
         record: of the training.
         isoclinic_version: that trained them; this one when None.
     """

@@ -107,7 +107,7 @@ class Learned:
     @cached_property
     def _refining(self) -> Mapping[str, Network]:
         parts, networks = self.config.learned, self.model.networks
-        on = {"global_encoder": parts.coarse, "dense_encoder": parts.fine, "canonical": parts.canonical}
+        on = {"coarse_encoder": parts.coarse, "fine_encoder": parts.fine, "canonical": parts.canonical}
         return {kind: networks[kind] for kind in on if on[kind] and kind in networks}
 
     @property

@@ -53,8 +53,9 @@ class LearnedConfig:
 
     Attributes:
         initialize: start from the pose that the regressor predicts, where no other start is given.
-        coarse: refine the start by the global encoder.
-        fine: refine it by the dense encoder.
+        coarse: refine the start by the coarse encoder. Like the next two off, because the classical stages
+            and the search get as far in less time where they were compared (docs/method.md).
+        fine: refine it by the fine encoder.
         canonical: refine it by the canonical network, after the encoders.
         max_steps: Levenberg-Marquardt steps of each refinement.
         step_tolerance_mm: step so short that it ends a refinement, in millimetres and rotations scaled by
@@ -65,8 +66,8 @@ class LearnedConfig:
     """
 
     initialize: bool = True
-    coarse: bool = True
-    fine: bool = True
+    coarse: bool = False
+    fine: bool = False
     canonical: bool = False
     max_steps: int = 15
     step_tolerance_mm: float = 0.3

@@ -17,10 +17,16 @@ from torch import distributed
 
 @contextmanager
 def process_group(device: torch.device) -> Iterator[None]:
-    """Join the processes that torchrun started, if it did, for the duration of a block."""
+    """Join the processes that torchrun started, if it did, for the duration of a block.
+
+    Args:
+        device: of this process; see `local_device`.
+    """
     if "TORCHELASTIC_RUN_ID" not in os.environ or distributed.is_initialized():
         yield
         return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
     distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         yield

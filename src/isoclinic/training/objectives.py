@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from ..geometry import se3
 from ..networks import (
     CanonicalNetwork,
     Embedding,
@@ -93,10 +94,9 @@ class SphericalObjective(Objective):
                 losses["pairs"] = phase.pairs * self._pairs(embedded, poses, space)
         if phase.step:
             assert jacobian is not None
-            # The moving pose is the fixed one moved along the perturbation about the isocentre's place there.
-            losses["step"] = phase.step * StepLoss()(
-                encoder, fixed, moving.detach(), jacobian, -batch.perturbation
-            )
+            # Not the perturbation backwards: that one turned about where the isocentre was before it.
+            way = se3.perturbation(*poses, space.isocentre)
+            losses["step"] = phase.step * StepLoss()(encoder, fixed, moving.detach(), jacobian, way)
         return losses
 
     def _pairs(

@@ -29,7 +29,7 @@ class Course:
 
     Attributes:
         batches: done, on every process.
-        seconds: spent on them.
+        seconds: spent on them and on validating.
         progress: share of the training that is done, 0 to 1.
         losses: recent average of each loss.
         curve: what validations found, by `COLUMNS`.
@@ -40,6 +40,19 @@ class Course:
     progress: float = 0.0
     losses: dict[str, float] = field(default_factory=dict)
     curve: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in COLUMNS})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Length:
+    """Of the training of one network.
+
+    Attributes:
+        images: X-rays, on all processes together; None where time decides.
+        seconds: otherwise.
+    """
+
+    images: int | None
+    seconds: float
 
 
 class Phase:
@@ -74,7 +87,9 @@ class Phase:
         self._stream = stream
         self._objective: nn.Module = objective(network, config, spaces, dtype)
         if distributed.processes() > 1:
-            self._objective = DistributedDataParallel(self._objective)
+            # MONAI's Transformer blocks have weights for a cross-attention that nothing uses.
+            unused = not isinstance(network, PoseRegressor)
+            self._objective = DistributedDataParallel(self._objective, find_unused_parameters=unused)
         self._batches: Iterator[Batch] | None = None
 
     @property
@@ -82,13 +97,21 @@ class Phase:
         """X-rays seen so far, by all processes."""
         return self.course.batches * self.config.batch * distributed.processes()
 
-    def advance(self, *, images: int | None, seconds: float) -> None:
-        """Train on one batch.
+    @property
+    def learning_rate(self) -> float:
+        """Of the last batch."""
+        rate: float = self.optimizer.param_groups[0]["lr"]
+        return rate
 
-        Args:
-            images: X-rays that the whole training of this network takes; None where time decides.
-            seconds: that it takes otherwise.
-        """
+    def measure(self, length: Length) -> None:
+        """Set the share that is done of a training of this length."""
+        images, course = length.images, self.course
+        done = course.seconds / length.seconds if images is None else self.images / images
+        # Every process takes the first one's clock.
+        course.progress = min(distributed.of_first(done), 1.0)
+
+    def advance(self, length: Length) -> None:
+        """Train on one batch of a training of this length."""
         course = self.course
         if self._batches is None:
             rank, processes = distributed.rank(), distributed.processes()
@@ -106,19 +129,14 @@ class Phase:
             value, count = float(loss.detach()), min(course.batches, _SMOOTHING)
             course.losses[name] = course.losses.get(name, value) * (1 - 1 / count) + value / count
         course.seconds += time.perf_counter() - began
-        done = course.seconds / seconds if images is None else self.images / images
-        # Every process takes the first one's clock.
-        course.progress = min(distributed.of_first(done), 1.0)
+        self.measure(length)
 
     def validate(self, validation: Validation) -> None:
-        """Extend the curve."""
-        course = self.course
-        values = (
-            float(self.images),
-            course.seconds / 60,
-            sum(course.losses.values()),
-            *quartiles(validation.mtre_mm(self.network)),
-        )
+        """Extend the curve; its time is a part of the training's."""
+        course, began = self.course, time.perf_counter()
+        errors_mm = quartiles(validation.mtre_mm(self.network))
+        course.seconds += time.perf_counter() - began
+        values = float(self.images), course.seconds / 60, sum(course.losses.values()), *errors_mm
         for name, value in zip(COLUMNS, values, strict=True):
             course.curve[name].append(value)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from .._optional import require
 from ..errors import UsageError
 from ..geometry import Camera, gantry_view, se3
 from ..networks import Checkpoint, PoseSpace, TrainingRecord
@@ -16,7 +17,7 @@ from ..volumes import Volume
 from . import distributed
 from .config import CanonicalPhase, EncoderPhase, NetworkKind, PhaseConfig, RegressorPhase, TrainConfig
 from .objectives import moving_for
-from .phase import Phase, network_of
+from .phase import Length, Phase, network_of
 from .poses import PoseConfig
 from .randomization import RandomizationConfig
 from .state import load_state, save_state
@@ -72,11 +73,13 @@ class Trainer:
         device: to train on.
 
     Raises:
-        UsageError: images that do not suit the networks, or a device that is not there.
+        UsageError: images that do not suit the networks, a device that is not there, or a package of the
+            extra `isoclinic[train]` that is not installed.
     """
 
     def __init__(self, subject: Subject, config: TrainConfig, device: torch.device) -> None:
-        _check_device(device)
+        check_device(device)
+        require("safetensors")
         self.config = config
         self._subject = subject
         self._device = device
@@ -116,12 +119,14 @@ class Trainer:
         return all(phase.course.progress == 1 for phase in self.phases)
 
     def resume(self, folder: Path) -> None:
-        """Go on from the state in a folder.
+        """Go on from the state in a folder, maybe to another length.
 
         Raises:
             InputError: there is none, or it is of another training.
         """
         load_state(folder / STATE_FILE, self.phases, self._settings)
+        for phase in self.phases:
+            phase.measure(self._length(phase.kind))
 
     def save(self, folder: Path) -> None:
         """Write the model and the state to the folder.
@@ -153,13 +158,13 @@ class Trainer:
     def _progress(self) -> Iterator[Progress]:
         for index, phase in enumerate(self.phases):
             course, validation = phase.course, None
-            share = self.config.share(phase.kind)
-            images = None if self.config.images is None else max(1, round(share * self.config.images))
+            length = self._length(phase.kind)
             while course.progress < 1:
                 validation = validation or self._validation()
                 phase.network.train()
-                phase.advance(images=images, seconds=60 * self.config.minutes * share)
-                due = len(phase.course.curve["images"]) < int(course.progress * self.config.validations)
+                before = int(course.progress * self.config.validations)
+                phase.advance(length)
+                due = course.batches == 1 or int(course.progress * self.config.validations) > before
                 if due:
                     phase.validate(validation)
                 yield Progress(
@@ -169,6 +174,13 @@ class Trainer:
                     seconds_left=self._seconds_left(),
                     validated=due,
                 )
+
+    def _length(self, kind: NetworkKind) -> Length:
+        share, images = self.config.share(kind), self.config.images
+        return Length(
+            images=None if images is None else max(1, round(share * images)),
+            seconds=60 * self.config.minutes * share,
+        )
 
     def _seconds_left(self) -> float:
         """Minutes are kept to; where X-rays are counted, networks not begun yet take as long as the last."""
@@ -190,7 +202,7 @@ class Trainer:
             config,
             self._stream(config),
             [self._space],
-            dtype=_dtype(self.config, self._device),
+            dtype=_dtype(self.config, self._camera, self._device),
             device=self._device,
         )
 
@@ -258,6 +270,10 @@ class Trainer:
         }
 
 
+# Of smaller images the last stage of a ResNet-18 sees a single pixel, and oneDNN's bfloat16 gradient of a
+# strided convolution of that is what happened to be in memory (torch 2.13).
+_BFLOAT16_PIXELS = 32
+
 # Beyond the poses that are trained on, for the network's smooth bounds.
 _ROOM, _MARGIN_DEG, _MARGIN_MM = 1.3, 5.0, 10.0
 
@@ -272,15 +288,23 @@ def _shifts_mm(poses: PoseConfig) -> tuple[float, float, float]:
     return poses.lateral_reach_mm, poses.lateral_reach_mm, poses.depth_reach_mm
 
 
-def _check_device(device: torch.device) -> None:
+def check_device(device: torch.device) -> None:
+    """Raises UsageError for a GPU that is not there."""
     if device.type == "cuda" and not torch.cuda.is_available():
         raise UsageError("--device cuda: torch finds no GPU here; use --device cpu or auto")
 
 
-def _dtype(config: TrainConfig, device: torch.device) -> torch.dtype:
-    if config.precision == "auto":
-        return torch.bfloat16 if device.type == "cuda" else torch.float32
-    return torch.bfloat16 if config.precision == "bfloat16" else torch.float32
+def _dtype(config: TrainConfig, camera: Camera, device: torch.device) -> torch.dtype:
+    fast = device.type == "cuda" or _bfloat16_processor()
+    wanted = config.precision == "bfloat16" or (config.precision == "auto" and fast)
+    possible = device.type == "cuda" or min(camera.height, camera.width) >= _BFLOAT16_PIXELS
+    return torch.bfloat16 if wanted and possible else torch.float32
+
+
+def _bfloat16_processor() -> bool:
+    """Whether the processor has instructions for it; older versions of torch do not tell."""
+    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
 def _resized(camera: Camera, config: TrainConfig) -> Camera:

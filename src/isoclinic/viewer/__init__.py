@@ -1,10 +1,11 @@
-"""Pictures of a registration: did it find the right pose, and how did it get there."""
+"""Pictures of a registration: did it find the right pose, and how did it get there; and of a training."""
 
 from .comparison import write_comparison
 from .convergence import ConvergenceStage, convergence_figure, write_convergence
 from .overlay import checkerboard, edge_overlay, write_overlay, write_overview
 from .report import write_report
 from .report_data import ErrorRow, GeometryRow, Report, ReportLandmarks, ReportView, mask_contours
+from .training import training_figure, write_training_curves
 
 __all__ = [
     "ConvergenceStage",
@@ -17,9 +18,11 @@ __all__ = [
     "convergence_figure",
     "edge_overlay",
     "mask_contours",
+    "training_figure",
     "write_comparison",
     "write_convergence",
     "write_overlay",
     "write_overview",
     "write_report",
+    "write_training_curves",
 ]

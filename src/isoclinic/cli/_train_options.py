@@ -1,0 +1,195 @@
+"""Options of `isoclinic train`: those of a training, most of its networks' details in a TOML file only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from tyro.conf import Positional, Suppress
+
+from ..errors import UsageError
+from ..geometry import Camera
+from ..networks import CanonicalConfig, PoseRegressorConfig, SphericalEncoderConfig
+from ..training import (
+    CanonicalPhase,
+    EncoderPhase,
+    OptimizerConfig,
+    PoseConfig,
+    RandomizationConfig,
+    RegressorPhase,
+    TrainConfig,
+)
+from ..volumes import XRay, XRayOptions
+from ._detector import DetectorOptions
+from ._options import FLAT
+
+Preset = Literal["fast", "paper"]
+Device = Literal["auto", "cpu", "cuda"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Geometry(XRayOptions):
+    """`XRayOptions` without what says nothing about the detector."""
+
+    source_isocentre_mm: Suppress[float | None] = XRayOptions.source_isocentre_mm
+    primary_angle_deg: Suppress[float | None] = XRayOptions.primary_angle_deg
+    secondary_angle_deg: Suppress[float | None] = XRayOptions.secondary_angle_deg
+    frame: Suppress[int | None] = XRayOptions.frame
+    polarity: Suppress[Literal["auto", "bright_air", "dark_air"]] = XRayOptions.polarity
+    pixel_scale: Suppress[Literal["auto", "linear", "log"]] = XRayOptions.pixel_scale
+    exclude: Suppress[Path | None] = XRayOptions.exclude
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Poses(PoseConfig):
+    """`PoseConfig` without perturbations, which each network has its own of."""
+
+    perturbation_mm: Suppress[tuple[float, float]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Regressor(RegressorPhase):
+    """`RegressorPhase` whose details are set in a TOML file only."""
+
+    optimizer: Suppress[OptimizerConfig]
+    network: Suppress[PoseRegressorConfig]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Encoder(EncoderPhase):
+    """`EncoderPhase` whose details are set in a TOML file only."""
+
+    optimizer: Suppress[OptimizerConfig]
+    network: Suppress[SphericalEncoderConfig]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Canonical(CanonicalPhase):
+    """`CanonicalPhase` whose details are set in a TOML file only."""
+
+    optimizer: Suppress[OptimizerConfig]
+    network: Suppress[CanonicalConfig]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingOptions(TrainConfig):
+    """`TrainConfig` whose length is the command's own, and whose details are set in a TOML file only.
+
+    Attributes:
+        poses: views, and how the CT may lie in them.
+        pose_regressor: its training.
+        coarse_encoder: its training.
+        fine_encoder: its training.
+        canonical: its training.
+    """
+
+    minutes: Suppress[float]
+    images: Suppress[int | None]
+    randomization: Suppress[RandomizationConfig]
+    poses: _Poses
+    pose_regressor: _Regressor
+    coarse_encoder: _Encoder
+    fine_encoder: _Encoder
+    canonical: _Canonical
+
+    @classmethod
+    def of(cls, config: TrainConfig) -> TrainingOptions:
+        """The same training as options."""
+        parts: dict[str, Any] = {
+            "poses": _Poses,
+            "pose_regressor": _Regressor,
+            "coarse_encoder": _Encoder,
+            "fine_encoder": _Encoder,
+            "canonical": _Canonical,
+        }
+        parts = {name: kind(**vars(getattr(config, name))) for name, kind in parts.items()}
+        return cls(**vars(config) | parts)
+
+
+PRESETS: dict[str, dict[str, TrainingOptions]] = {
+    "fast": {"training": TrainingOptions.of(TrainConfig.fast())},
+    "paper": {"training": TrainingOptions.of(TrainConfig.paper())},
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions:
+    """Train networks on simulated X-rays of a CT, which register X-rays of this patient without a start.
+
+    Ctrl-C stops after the batch at hand and keeps what has been learned; --resume goes on from there exactly.
+
+    Attributes:
+        volume: the CT: NIfTI, NRRD, MetaImage or a DICOM folder.
+        output: folder for the networks (model.safetensors), their curves (training.png, training.csv) and
+            what it takes to go on (state.safetensors), written every few minutes.
+        minutes: time to train for, validations included; by default what the preset says.
+        images: simulated X-rays to train on, instead of minutes.
+        preset: where all further options start from: "fast" suits half an hour on a processor, "paper" is the
+            published training and needs a GPU.
+        device: to train on; "auto" is a GPU where there is one.
+        xray: an X-ray like those to be registered, for the geometry of the detector.
+        width: columns of the detector, without an X-ray [px].
+        height: rows of the detector, without an X-ray [px].
+        resume: go on with the training that the output folder holds; all other options must be as they were,
+            but for its length.
+        overwrite: replace an older training.
+        tensorboard: write the curves for TensorBoard, too, into the output folder.
+        config: TOML file with any of these options; the command line wins.
+        xray_options: how to read the X-ray; without one, its geometry.
+        training: what is trained and how.
+    """
+
+    volume: Positional[Path]
+    output: Path
+    minutes: float | None = None
+    images: int | None = None
+    preset: Preset = "fast"
+    device: Device = "auto"
+    xray: Path | None = None
+    width: int = DetectorOptions.width
+    height: int = DetectorOptions.height
+    resume: bool = False
+    overwrite: bool = False
+    tensorboard: bool = False
+    config: Path | None = None
+    xray_options: Annotated[_Geometry, FLAT] = field(default_factory=_Geometry)
+    training: Annotated[TrainingOptions, FLAT] = field(default_factory=lambda: PRESETS["fast"]["training"])
+
+    def check(self) -> None:
+        """Raises UsageError for options that exclude or need each other."""
+        if self.minutes is not None and self.images is not None:
+            raise UsageError("--minutes and --images both say how long to train; give one of them")
+        if self.resume and self.overwrite:
+            raise UsageError("--resume goes on with a training that --overwrite would remove; choose")
+        of_file = replace(self.xray_options, sdd_mm=None, pixel_spacing_mm=None)
+        if self.xray is None and of_file != _Geometry():
+            raise UsageError("there is no X-ray whose reading options could change: add --xray")
+        size = self.width, self.height
+        if self.xray is not None and size != (DetectorOptions.width, DetectorOptions.height):
+            raise UsageError("--width and --height are those of --xray; leave them out, or the X-ray")
+
+    @property
+    def train_config(self) -> TrainConfig:
+        """What is trained and how long.
+
+        Raises:
+            UsageError: a length that is not positive.
+        """
+        if self.images is not None:
+            return replace(self.training, images=self.images)
+        if self.minutes is not None:
+            return replace(self.training, minutes=self.minutes, images=None)
+        return self.training
+
+    def camera(self) -> Camera:
+        """Geometry of the X-rays to train on.
+
+        Raises:
+            InputError, UsageError: the X-ray cannot be read, or numbers that are no geometry.
+        """
+        if self.xray is not None:
+            return XRay.read(self.xray, self.xray_options).camera
+        given = {name: getattr(self.xray_options, name) for name in ("sdd_mm", "pixel_spacing_mm")}
+        known = {name: value for name, value in given.items() if value is not None}
+        return DetectorOptions(width=self.width, height=self.height, **known).camera

@@ -1,0 +1,126 @@
+"""A training's state brings back everything, and is refused where it does not belong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from isoclinic import InputError
+from isoclinic.networks.tensor_file import read_tensors, write_tensors
+from isoclinic.training import MODEL_FILE, STATE_FILE, Phase
+from isoclinic.training.phase import Length, network_of
+from isoclinic.training.state import load_state, save_state
+from tiny_training import CPU, GLOBAL, REGRESSOR, space, stream
+
+SETTINGS = {"seed": 0, "poses": {"reach": (1.0, 2.0)}, "networks": ("pose_regressor",)}
+LENGTH = Length(images=12, seconds=0.0)
+
+
+def phases(seed: int = 0) -> list[Phase]:
+    """The first is trained, the second has not begun."""
+    return [
+        Phase(
+            kind,
+            network_of(config, seed=seed),
+            config,
+            stream(config),
+            [space()],
+            dtype=torch.float32,
+            device=CPU,
+        )
+        for kind, config in (("pose_regressor", REGRESSOR), ("coarse_encoder", GLOBAL))
+    ]
+
+
+@pytest.fixture(scope="module")
+def trained() -> list[Phase]:
+    made = phases()
+    for _ in range(2):
+        made[0].advance(LENGTH)
+    made[0].course.curve["images"].append(8.0)
+    return made
+
+
+@pytest.fixture
+def path(trained, tmp_path) -> Path:
+    save_state(tmp_path / STATE_FILE, trained, SETTINGS)
+    return tmp_path / STATE_FILE
+
+
+def test_what_follows_is_the_same(trained, path):
+    """Weights, running means, both of Adam's moments and its count: the next step is bitwise the same."""
+    loaded = phases(seed=1)
+    load_state(path, loaded, SETTINGS)
+    assert [each.course for each in loaded] == [each.course for each in trained]
+    original = phases()
+    load_state(path, original, SETTINGS)
+    for each in (loaded[0], original[0]):
+        each.advance(LENGTH)
+    again = phases()
+    for _ in range(3):
+        again[0].advance(LENGTH)
+    for name, value in again[0].network.state_dict().items():
+        assert torch.equal(loaded[0].network.state_dict()[name], value), name
+        assert torch.equal(original[0].network.state_dict()[name], value), name
+    untouched = phases()[1].network.state_dict()
+    assert all(torch.equal(value, untouched[name]) for name, value in loaded[1].network.state_dict().items())
+    assert loaded[1].optimizer.state_dict()["state"] == {}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"seed": 1}, "seed was 0, now 1"),
+        ({"poses": {"reach": (1.0, 3.0)}}, r"poses\.reach was \[1\.0, 2\.0\], now \[1\.0, 3\.0\]"),
+        ({"ct": "b"}, "ct was None, now b"),
+        ({"networks": ("canonical",)}, r"networks was \['pose_regressor'\], now \['canonical'\]"),
+    ],
+)
+def test_other_settings_are_named(path, change, message):
+    with pytest.raises(InputError, match=rf"is of another training: {message}\. Resume with the same"):
+        load_state(path, phases(), SETTINGS | change)
+
+
+def test_several_differences_are_all_named(path):
+    with pytest.raises(InputError, match=r"poses was .*; seed was 0, now 1\."):
+        load_state(path, phases(), SETTINGS | {"poses": {}, "seed": 1} | {"poses": None})
+
+
+def damage(path: Path, **header) -> None:
+    before, tensors = read_tensors(path, "isoclinic.training", "it")
+    write_tensors(path, tensors, before | header)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda path: path.unlink(), "cannot be read: No such file"),
+        (
+            lambda path: path.write_bytes(path.read_bytes()[:1000]),
+            "is damaged or not the state of a training",
+        ),
+        (lambda path: path.write_text(json.dumps({})), "is damaged or not the state of a training"),
+        (lambda path: damage(path, format=MODEL_FILE), "is not the state of a training"),
+        (lambda path: damage(path, version=9), "has version 9, this program reads 1"),
+    ],
+)
+def test_files_that_are_no_state(path, spoil, message):
+    spoil(path)
+    with pytest.raises(InputError, match=message):
+        load_state(path, phases(), SETTINGS)
+
+
+def test_networks_that_have_changed(path):
+    header, tensors = read_tensors(path, "isoclinic.training", "it")
+    del tensors["pose_regressor.network.network.conv1.weight"]
+    write_tensors(path, tensors, header)
+    with pytest.raises(InputError, match="does not fit this version of the networks"):
+        load_state(path, phases(), SETTINGS)
+
+
+def test_a_place_that_cannot_be_written_to(trained, tmp_path):
+    with pytest.raises(InputError, match="cannot be written"):
+        save_state(tmp_path / "no" / STATE_FILE, trained, SETTINGS)

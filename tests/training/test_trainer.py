@@ -1,0 +1,227 @@
+"""Networks learn; an interrupted training is the one that was not; and what is wrong is said."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+
+import pytest
+import torch
+
+from isoclinic import InputError, UsageError
+from isoclinic.networks import Checkpoint, PoseRegressor
+from isoclinic.training import (
+    MODEL_FILE,
+    STATE_FILE,
+    OptimizerConfig,
+    Progress,
+    RandomizationConfig,
+    ToneConfig,
+    Trainer,
+)
+from isoclinic.training.phase import COLUMNS
+from tiny_training import CANONICAL, CONFIG, CPU, POSES, REGRESSOR, subject, trainer, weights
+
+UNCHANGED = RandomizationConfig(
+    acquisition=None,
+    tone=ToneConfig(**{name: 0.0 for name in vars(ToneConfig()) if name.endswith("_probability")}),
+)
+
+
+class Watched(list):
+    """What a training told: (network, batches, validated)."""
+
+    def __call__(self, now: Progress) -> None:
+        assert now.images_per_s > 0 and now.seconds_left >= 0
+        self.append((now.phase.kind, now.phase.course.batches, now.validated))
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> tuple[Trainer, Path, Watched]:
+    """Four batches of each of two networks, without a break."""
+    made, folder, watched = trainer(), tmp_path_factory.mktemp("whole"), Watched()
+    assert made.run(folder, watched)
+    return made, folder, watched
+
+
+def without_time(made: Trainer) -> dict[str, dict[str, list[float]]]:
+    return {
+        phase.kind: {name: values for name, values in phase.course.curve.items() if name != "minutes"}
+        for phase in made.phases
+    }
+
+
+def test_networks_are_trained_one_after_the_other(whole):
+    made, _, watched = whole
+    assert watched == [
+        (kind, batch, batch in (1, 4)) for kind in ("pose_regressor", "canonical") for batch in range(1, 5)
+    ]
+    before = weights(trainer())
+    changed = {name for name, value in weights(made).items() if not torch.equal(value, before[name])}
+    assert {name.partition(".")[0] for name in changed} == {"pose_regressor", "canonical"}
+
+
+def test_the_curves(whole):
+    made, _, _ = whole
+    for phase in made.phases:
+        assert tuple(phase.course.curve) == COLUMNS
+        assert phase.course.curve["images"] == [4.0, 16.0]
+        minutes, low, median, high = (
+            phase.course.curve[name] for name in ("minutes", "mtre_25_mm", "mtre_50_mm", "mtre_75_mm")
+        )
+        assert 0 < minutes[0] < minutes[1] == pytest.approx(phase.course.seconds / 60)
+        assert all(0 < a <= b <= c for a, b, c in zip(low, median, high, strict=True))
+        assert all(math.isfinite(loss) for loss in phase.course.curve["loss"])
+
+
+def test_the_model_is_what_was_trained(whole):
+    made, folder, _ = whole
+    model = Checkpoint.load(folder / MODEL_FILE)
+    assert list(model.networks) == ["pose_regressor", "canonical"]
+    stored = {
+        f"{kind}.{name}": value
+        for kind, network in model.networks.items()
+        for name, value in network.state_dict().items()
+    }
+    assert all(torch.equal(stored[name], value) for name, value in weights(made).items())
+    record = model.record
+    assert (record.volume_sha256, record.camera.width, record.camera.height) == ("a" * 64, 16, 16)
+    assert record.camera.fx == pytest.approx(subject().camera.fx / 8)
+    assert record.rotation_deg == (30.0, 45.0, 15.0) and record.translation_mm == (10.0, 10.0, 30.0)
+    assert record.curves["pose_regressor"]["images"] == (4.0, 16.0)
+    network = model.networks["pose_regressor"]
+    assert isinstance(network, PoseRegressor)
+    for reach, bound in (
+        (record.rotation_deg, network.config.rotation_deg),
+        (record.translation_mm, network.config.translation_mm),
+    ):
+        assert all(inner < outer for inner, outer in zip(reach, bound, strict=True))
+    assert network.config.length_mm == record.space.length_mm == CONFIG.length_mm
+
+
+@pytest.mark.parametrize("batches", [1, 4, 6])
+def test_an_interruption_changes_nothing(whole, tmp_path, batches):
+    """Bitwise, whether a network is begun, half done or complete."""
+    counted = count(1)
+    assert not trainer().run(tmp_path, should_stop=lambda: next(counted) >= batches)
+    begun = set(Checkpoint.load(tmp_path / MODEL_FILE).networks)
+    assert begun == {"pose_regressor"} | ({"canonical"} if batches > 4 else set())
+    resumed, watched = trainer(), Watched()
+    resumed.resume(tmp_path)
+    assert resumed.run(tmp_path, watched)
+    assert len(watched) == 8 - batches
+    expected = weights(whole[0])
+    assert all(torch.equal(value, expected[name]) for name, value in weights(resumed).items())
+    assert without_time(resumed) == without_time(whole[0])
+    assert [phase.course.losses for phase in resumed.phases] == [
+        phase.course.losses for phase in whole[0].phases
+    ]
+
+
+def test_a_complete_training_can_be_made_longer(whole):
+    _, folder, _ = whole
+    same, longer, shorter = trainer(), trainer(images=64), trainer(images=8)
+    for each, progress in ((same, 1.0), (longer, 0.5), (shorter, 1.0)):
+        each.resume(folder)
+        assert [phase.course.progress for phase in each.phases] == [progress, progress]
+    assert same.run(folder, lambda now: pytest.fail("nothing is left to do"))
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"pixels": 24}, {"networks": ("pose_regressor",)}])
+def test_another_training_is_not_gone_on_with(whole, change):
+    with pytest.raises(InputError, match=rf"{STATE_FILE} is of another training: .*{next(iter(change))} was"):
+        trainer(**change).resume(whole[1])
+
+
+def test_another_ct_is_not_gone_on_with(whole):
+    other = Trainer(replace(subject(), sha256="b" * 64), CONFIG, CPU)
+    with pytest.raises(InputError, match="ct_sha256 was aaaa"):
+        other.resume(whole[1])
+
+
+def test_seeds_differ(tmp_path):
+    one = trainer(images=8, networks=("pose_regressor",))
+    other = trainer(images=8, networks=("pose_regressor",), seed=1)
+    for each in (one, other):
+        each.run(tmp_path)
+    for name, value in weights(one).items():
+        if value.ndim > 1:
+            assert not torch.equal(value, weights(other)[name]), name
+
+
+def test_the_state_of_the_global_generator_is_left_alone(tmp_path):
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    trainer(images=4, networks=("pose_regressor",)).run(tmp_path)
+    assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.parametrize(
+    ("network", "images", "fall"), [("pose_regressor", 800, 3.0), ("canonical", 320, 1.5)]
+)
+def test_a_network_learns(tmp_path, network, images, fall):
+    """Of shifts across the image alone, seen without noise, little is left to guess."""
+    poses = replace(POSES, primary_reach_deg=0.0, secondary_reach_deg=0.0, in_plane_reach_deg=0.0)
+    schedule = OptimizerConfig(learning_rate=3e-3)
+    made = trainer(
+        networks=(network,),
+        images=images,
+        poses=replace(poses, depth_reach_mm=0.0, lateral_reach_mm=20.0),
+        randomization=UNCHANGED,
+        pose_regressor=replace(REGRESSOR, batch=16, copies=1, optimizer=schedule),
+        canonical=replace(CANONICAL, copies=1, optimizer=schedule),
+    )
+    losses: list[float] = []
+    made.run(tmp_path, lambda now: losses.append(sum(now.phase.course.losses.values())))
+    # Each is an average over the last 50 batches.
+    assert losses[-1] < max(losses) / fall
+
+
+def test_checkpoints_are_written_when_they_are_due(tmp_path, monkeypatch):
+    made, saved = trainer(images=16, networks=("pose_regressor",), checkpoint_minutes=1e-9), []
+    monkeypatch.setattr(made, "save", lambda folder: saved.append(made.phases[0].course.batches))
+    made.run(tmp_path)
+    assert saved == [1, 2, 3, 4]
+    made, saved = trainer(images=16, networks=("pose_regressor",)), []
+    monkeypatch.setattr(made, "save", lambda folder: saved.append(made.phases[0].course.batches))
+    made.run(tmp_path)
+    assert saved == [4]
+
+
+def test_minutes_end_a_training(tmp_path):
+    made = trainer(minutes=1e-4, images=None, networks=("pose_regressor",), validations=1)
+    lengths = Watched()
+    assert made.run(tmp_path, lengths)
+    assert made.phases[0].course.seconds >= 60 * 1e-4
+    assert len(lengths) == made.phases[0].course.batches
+
+
+def test_precision():
+    """Tiny images make oneDNN's bfloat16 gradients of strided convolutions arbitrary."""
+    for pixels, precision, expected in (
+        (16, "bfloat16", torch.float32),
+        (32, "bfloat16", torch.bfloat16),
+        (32, "float32", torch.float32),
+    ):
+        made = trainer(networks=("pose_regressor",), pixels=pixels, precision=precision)
+        (phase,) = made.phases
+        assert phase._objective._dtype is expected
+        phase.advance(made._length("pose_regressor"))
+        assert all(
+            parameter.dtype is torch.float32 and parameter.grad.isfinite().all()
+            for parameter in phase.network.parameters()
+        )
+
+
+def test_a_folder_that_cannot_be_written_to(tmp_path):
+    with pytest.raises(InputError, match="cannot be written"):
+        trainer(images=4, networks=("pose_regressor",)).run(tmp_path / "no")
+
+
+def test_a_gpu_that_is_not_there(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UsageError, match="torch finds no GPU"):
+        Trainer(subject(), CONFIG, torch.device("cuda"))
