@@ -51,9 +51,9 @@ def desk(run, files: Files, cases: Path, tmp_path: Path, monkeypatch) -> Desk:
 def registered(monkeypatch, results: dict) -> None:
     """The registration itself is done once only."""
 
-    def register_once(volume, views, init, config):
+    def register_once(volume, views, init, config, *, model):
         if not results:
-            results[0] = register_views(volume, views, init, config)
+            results[0] = register_views(volume, views, init, config, model=model)
         return results[0]
 
     monkeypatch.setattr(register_command, "register_views", register_once)

@@ -56,6 +56,7 @@ def result(pose: torch.Tensor, start: torch.Tensor) -> RegistrationResult:
             doubts=(),
         ),
         initial=InitialPose(camera_from_world=start, source="matrix", rough=False),
+        attempts=(),
         trace=(),
         seconds=0.25,
     )
