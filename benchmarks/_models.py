@@ -1,21 +1,30 @@
-"""Models and CTs of the validation cases by the name of their group, and a table that grows on disk."""
+"""Validation cases' CTs and models by the name of their group, starts, and a table that grows on disk."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping, Sequence
+import math
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
+import numpy as np
+import torch
 from _scene import chest_ct
+from rich.console import Console
+from torch import Tensor
 
 from isoclinic import Volume
-from isoclinic.errors import UsageError
-from isoclinic.networks import Checkpoint, Network
+from isoclinic.errors import InputError, UsageError
+from isoclinic.evaluation import Case
+from isoclinic.geometry import se3
+from isoclinic.networks import Checkpoint
 from isoclinic.training import MODEL_FILE
 
 Row = TypeVar("Row")
+SettingsT = TypeVar("SettingsT", bound="Settings")
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
@@ -37,9 +46,26 @@ def read_models(assignments: Sequence[str]) -> dict[str, Checkpoint]:
     return models
 
 
-def model_of(record_of: Checkpoint, networks: Mapping[str, Network]) -> Checkpoint:
-    """Networks of several trainings on one CT in one model."""
-    return Checkpoint(networks=networks, record=record_of.record)
+def displaced(case: Case, volume: Volume, size_mm: float, generator: np.random.Generator) -> Tensor:
+    """The true pose [4, 4], shifted and turned by a third as many degrees about random axes."""
+    axes = generator.normal(size=(2, 3))
+    turn, shift = axes / np.linalg.norm(axes, axis=1, keepdims=True)
+    tangent = torch.from_numpy(np.concatenate([turn * math.radians(size_mm / 3), shift * size_mm]))
+    return se3.perturb(case.camera_from_world, tangent, torch.from_numpy(volume.isocentre_world))
+
+
+class Settings(Protocol):
+    """Of a benchmark whose rows lie in a folder."""
+
+    @property
+    def output(self) -> Path:
+        """The folder."""
+        ...
+
+    @property
+    def threads(self) -> int:
+        """Of torch."""
+        ...
 
 
 class Rows(Generic[Row]):
@@ -71,3 +97,17 @@ class Rows(Generic[Row]):
     def _write(self, values: Mapping[str, Any]) -> None:
         with self._path.open("a", newline="", encoding="utf-8") as file:
             csv.DictWriter(file, self._names).writerow(values)
+
+
+def measured(
+    config: SettingsT, kind: type[Row], measure: Callable[[SettingsT, Rows[Row], Console], None]
+) -> tuple[list[Row], Console]:
+    """The rows of a benchmark, those that `measure` has added among them, and the console to show them on."""
+    torch.set_num_threads(config.threads)
+    console = Console(width=None if sys.stdout.isatty() else 140)
+    try:
+        rows = Rows(config.output / "results.csv", kind)
+        measure(config, rows, console)
+    except (InputError, UsageError, OSError) as error:
+        sys.exit(str(error))
+    return rows.all, console

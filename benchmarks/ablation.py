@@ -12,22 +12,19 @@ classical stages lead from there, from that single start and without any search.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 import tyro
-from _models import DATA, Rows, model_of, read_models, volumes_of
+from _models import DATA, Rows, measured, read_models, volumes_of
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 from torch import Tensor
 
 from isoclinic import XRay
-from isoclinic.errors import InputError, UsageError
 from isoclinic.evaluation import Case, find_cases, mean_target_registration_error_mm
 from isoclinic.evaluation.protocol import XRAY_FILE
 from isoclinic.networks import Checkpoint
@@ -125,26 +122,22 @@ def methods(main: Checkpoint, euclidean: Checkpoint | None, others: Checkpoint |
     every = RegistrationConfig(learned=LearnedConfig(coarse=True, fine=True))
     yield Method(name=_FULL, model=main, config=every)
     regressor = {"pose_regressor": main.networks["pose_regressor"]}
-    yield Method(name=_INITIAL, model=model_of(main, regressor), config=_learned(single))
-    twins = {
-        "global": (others, "coarse_encoder", "coarse_encoder"),
-        "coarse": (main, "coarse_encoder", "coarse_encoder"),
-        "coarse, Euclidean": (euclidean, "coarse_encoder", "coarse_encoder"),
-        "fine": (main, "fine_encoder", "fine_encoder"),
-        "fine, Euclidean": (euclidean, "fine_encoder", "fine_encoder"),
-        "canonical": (others, "canonical", "canonical"),
+    yield Method(name=_INITIAL, model=replace(main, networks=regressor), config=_learned(single))
+    encoders = ("coarse_encoder", "fine_encoder")
+    parts: dict[str, tuple[Checkpoint | None, tuple[str, ...]]] = {
+        "global": (others, ("coarse_encoder",)),
+        "coarse": (main, ("coarse_encoder",)),
+        "coarse, Euclidean": (euclidean, ("coarse_encoder",)),
+        "fine": (main, ("fine_encoder",)),
+        "fine, Euclidean": (euclidean, ("fine_encoder",)),
+        "canonical": (others, ("canonical",)),
+        "coarse + fine": (main, encoders),
+        "coarse + fine, Euclidean": (euclidean, encoders),
     }
-    for name, (source, kind, place) in twins.items():
+    for name, (source, kinds) in parts.items():
         if source is not None:
-            networks = regressor | {place: source.networks[kind]}
-            yield Method(name=name, model=model_of(main, networks), config=_learned(single))
-    pairs = {"coarse + fine": main, "coarse + fine, Euclidean": euclidean}
-    for name, source in pairs.items():
-        if source is not None:
-            networks = regressor | {
-                kind: source.networks[kind] for kind in ("coarse_encoder", "fine_encoder")
-            }
-            yield Method(name=name, model=model_of(main, networks), config=_learned(single))
+            networks = regressor | {kind: source.networks[kind] for kind in kinds}
+            yield Method(name=name, model=replace(main, networks=networks), config=_learned(single))
 
 
 def _learned(single: RegistrationConfig) -> RegistrationConfig:
@@ -199,7 +192,7 @@ def _rows(case: Case, init: str, method: Method, result: RegistrationResult) -> 
     yield row(method.last, result.camera_from_world, result.seconds)
 
 
-def table(measured: Sequence[Row]) -> Table:
+def table(rows: Sequence[Row]) -> Table:
     """Percentiles and success rates of every method, both CTs together and each."""
     result = Table("start", "method", "CT", title="mTRE [mm] and time")
     for percent in _PERCENTS:
@@ -207,9 +200,9 @@ def table(measured: Sequence[Row]) -> Table:
     for bound in _BOUNDS_MM:
         result.add_column(f"< {bound}", justify="right")
     result.add_column("time median\n\\[s]", justify="right")
-    for init in dict.fromkeys(row.init for row in measured):
-        for method in dict.fromkeys(row.method for row in measured):
-            of_method = [row for row in measured if (row.init, row.method) == (init, method)]
+    for init in dict.fromkeys(row.init for row in rows):
+        for method in dict.fromkeys(row.method for row in rows):
+            of_method = [row for row in rows if (row.init, row.method) == (init, method)]
             groups = list(dict.fromkeys(row.group for row in of_method))
             for group in ["both", *groups] if len(groups) > 1 else groups:
                 chosen = [row for row in of_method if group in ("both", row.group)]
@@ -229,14 +222,8 @@ def table(measured: Sequence[Row]) -> Table:
 def main() -> None:
     """Run it all and print it."""
     config = tyro.cli(Config, description=__doc__)
-    torch.set_num_threads(config.threads)
-    console = Console(width=None if sys.stdout.isatty() else 140)
-    try:
-        rows = Rows(config.output / "results.csv", Row)
-        measure(config, rows, console)
-    except (InputError, UsageError, OSError) as error:
-        sys.exit(str(error))
-    console.print(table(rows.all))
+    rows, console = measured(config, Row, measure)
+    console.print(table(rows))
 
 
 if __name__ == "__main__":

@@ -11,27 +11,22 @@ start.
 
 from __future__ import annotations
 
-import math
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 import tyro
-from _models import DATA, Rows, read_models, volumes_of
+from _models import DATA, Rows, displaced, measured, read_models, volumes_of
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 from torch import Tensor
 
-from isoclinic import Volume, XRay
-from isoclinic.errors import InputError, UsageError
+from isoclinic import XRay
 from isoclinic.evaluation import Case, find_cases, mean_target_registration_error_mm
 from isoclinic.evaluation.protocol import XRAY_FILE
-from isoclinic.geometry import se3
 from isoclinic.networks import Checkpoint
 from isoclinic.registration import LearnedConfig, RegistrationConfig, SearchConfig, register
 
@@ -115,7 +110,7 @@ def measure(config: Config, rows: Rows[Row], console: Console) -> None:
     done = {(row.method, row.case, row.start_mm, row.repeat) for row in rows.all}
     for case, start_mm, repeat, generator in track(jobs, description="registering", console=console):
         volume, xray = volumes[case.group], XRay.read(case.folder / XRAY_FILE)
-        start = _start(case, volume, start_mm, generator)
+        start = displaced(case, volume, start_mm, generator)
         for method, (settings, model) in pipelines(models[case.group]).items():
             if (method, case.name, start_mm, repeat) in done:
                 continue
@@ -134,27 +129,20 @@ def measure(config: Config, rows: Rows[Row], console: Console) -> None:
             )
 
 
-def _start(case: Case, volume: Volume, size_mm: float, generator: np.random.Generator) -> Tensor:
-    axes = generator.normal(size=(2, 3))
-    turn, shift = axes / np.linalg.norm(axes, axis=1, keepdims=True)
-    tangent = torch.from_numpy(np.concatenate([turn * math.radians(size_mm / 3), shift * size_mm]))
-    return se3.perturb(case.camera_from_world, tangent, torch.from_numpy(volume.isocentre_world))
-
-
 def _error_mm(case: Case, pose: Tensor) -> float:
     return float(mean_target_registration_error_mm(pose, case.camera_from_world, case.landmarks_world))
 
 
-def table(measured: Sequence[Row]) -> Table:
+def table(rows: Sequence[Row]) -> Table:
     """Success and time of every pipeline and length."""
     result = Table(
         "shift\n\\[mm]", "start's mTRE\nmedian \\[mm]", title=f"share below {_SUCCESS_MM:g} mm (time)"
     )
-    methods = list(dict.fromkeys(row.method for row in measured))
+    methods = list(dict.fromkeys(row.method for row in rows))
     for method in methods:
         result.add_column(method, justify="right")
-    for start_mm in dict.fromkeys(row.start_mm for row in measured):
-        of_start = [row for row in measured if row.start_mm == start_mm]
+    for start_mm in dict.fromkeys(row.start_mm for row in rows):
+        of_start = [row for row in rows if row.start_mm == start_mm]
         cells = []
         for method in methods:
             chosen = [row for row in of_start if row.method == method]
@@ -165,14 +153,14 @@ def table(measured: Sequence[Row]) -> Table:
     return result
 
 
-def figure(measured: Sequence[Row]) -> Figure:
+def figure(rows: Sequence[Row]) -> Figure:
     """Success against the median error of the starts."""
     drawing = Figure(figsize=(6.4, 4.2), layout="constrained")
     axes = drawing.add_subplot()
-    for method in dict.fromkeys(row.method for row in measured):
+    for method in dict.fromkeys(row.method for row in rows):
         points = []
-        for start_mm in dict.fromkeys(row.start_mm for row in measured):
-            chosen = [row for row in measured if (row.method, row.start_mm) == (method, start_mm)]
+        for start_mm in dict.fromkeys(row.start_mm for row in rows):
+            chosen = [row for row in rows if (row.method, row.start_mm) == (method, start_mm)]
             initial = np.median([row.initial_mtre_mm for row in chosen])
             points.append((initial, np.mean([row.mtre_mm < _SUCCESS_MM for row in chosen])))
         axes.plot(*np.array(points).T, "o-", color=_COLOURS[method], label=method, clip_on=False)
@@ -186,15 +174,9 @@ def figure(measured: Sequence[Row]) -> Figure:
 def main() -> None:
     """Run it all, draw and print it."""
     config = tyro.cli(Config, description=__doc__)
-    torch.set_num_threads(config.threads)
-    console = Console(width=None if sys.stdout.isatty() else 140)
-    try:
-        rows = Rows(config.output / "results.csv", Row)
-        measure(config, rows, console)
-    except (InputError, UsageError, OSError) as error:
-        sys.exit(str(error))
-    figure(rows.all).savefig(config.output / "capture_range.png", dpi=120)
-    console.print(table(rows.all))
+    rows, console = measured(config, Row, measure)
+    figure(rows).savefig(config.output / "capture_range.png", dpi=120)
+    console.print(table(rows))
 
 
 if __name__ == "__main__":

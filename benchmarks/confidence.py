@@ -23,12 +23,11 @@ from typing import Literal
 import numpy as np
 import torch
 import tyro
-from _scene import chest_ct
+from _models import DATA, displaced, volumes_of
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
-from torch import Tensor
 
 from isoclinic import Volume, XRay
 from isoclinic.errors import InputError
@@ -39,11 +38,9 @@ from isoclinic.evaluation import (
     find_cases,
     mean_target_registration_error_mm,
 )
-from isoclinic.geometry import se3
 from isoclinic.registration import ConfidenceConfig, RegistrationConfig, SearchConfig, register
 from isoclinic.registration.confidence import reasons_to_doubt
 
-_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 _ROWS_CSV, _FIGURE = "results.csv", "calibration.png"
 Pool = Literal["whole", "single", "cropped", "noisy", "stranger"]
 
@@ -67,8 +64,8 @@ class Config:
         threads: of torch; numba takes NUMBA_NUM_THREADS.
     """
 
-    folder: Path = _DATA / "xrays"
-    pelvis_ct: Path = _DATA / "abdomen_pelvis_3mm.nii.gz"
+    folder: Path = DATA / "xrays"
+    pelvis_ct: Path = DATA / "abdomen_pelvis_3mm.nii.gz"
     pools: tuple[Pool, ...] = ("whole", "single", "cropped", "noisy", "stranger")
     starts_mm: tuple[float, ...] = (15.0, 30.0, 60.0, 90.0)
     repeats: int = 1
@@ -119,10 +116,7 @@ class Row:
 def rows(config: Config, console: Console) -> Iterator[Row]:
     """All registrations."""
     cases = find_cases(config.folder)
-    volumes = {
-        group: Volume.read(chest_ct() if group == "chest" else config.pelvis_ct)
-        for group in dict.fromkeys(case.group for case in cases)
-    }
+    volumes = volumes_of((case.group for case in cases), config.pelvis_ct)
     jobs = [
         (seed, case, pool, start_mm)
         for seed, case in enumerate(cases)
@@ -144,7 +138,7 @@ def _row(
     generator: np.random.Generator,
 ) -> Row:
     volume, xray = volumes[case.group], XRay.read(case.folder / "xray.dcm")
-    start = _start(case, volume, start_mm, generator)
+    start = displaced(case, volume, start_mm, generator)
     single = RegistrationConfig(searches=(SearchConfig(candidates=0),))
     settings = single if pool in ("single", "noisy") else RegistrationConfig()
     if pool == "cropped":
@@ -173,13 +167,6 @@ def _row(
         overlap=confidence.overlap,
         status=str(result.status),
     )
-
-
-def _start(case: Case, volume: Volume, size_mm: float, generator: np.random.Generator) -> Tensor:
-    axes = generator.normal(size=(2, 3))
-    turn, shift = axes / np.linalg.norm(axes, axis=1, keepdims=True)
-    tangent = torch.from_numpy(np.concatenate([turn * math.radians(size_mm / 3), shift * size_mm]))
-    return se3.perturb(case.camera_from_world, tangent, torch.from_numpy(volume.isocentre_world))
 
 
 def _cropped(xray: XRay, share: float, generator: np.random.Generator) -> XRay:

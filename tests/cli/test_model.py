@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import shutil
 from pathlib import Path
@@ -17,6 +16,7 @@ from isoclinic.cli._report import fallback_text
 from isoclinic.geometry import se3
 from isoclinic.networks import Checkpoint, PoseRegressor, PoseRegressorConfig, PoseSpace, TrainingRecord
 from isoclinic.registration import Attempt, InputFile, PoseFile
+from missing_package import without
 from tiny_networks import encoder
 
 from .conftest import CAMERA, Files, off, true_pose
@@ -242,12 +242,5 @@ def test_a_start_that_needs_a_model(desk):
 
 @pytest.mark.parametrize("package", ["monai", "safetensors"])
 def test_packages_that_are_not_installed(desk, monkeypatch, package):
-    real = importlib.import_module
-
-    def import_module(name, *rest):
-        if name.partition(".")[0] == package:
-            raise ModuleNotFoundError(f"No module named {package!r}")
-        return real(name, *rest)
-
-    monkeypatch.setattr(importlib, "import_module", import_module)
+    without(monkeypatch, package)
     desk.refuses("REGISTER OUT --model good.safetensors", 2, package, "pip install 'isoclinic[train]'")

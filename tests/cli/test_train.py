@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib
 import io
 import signal
 from dataclasses import asdict, replace
@@ -23,6 +22,7 @@ from isoclinic.networks import Checkpoint
 from isoclinic.registration import InputFile
 from isoclinic.training import MODEL_FILE, STATE_FILE, TrainConfig
 from isoclinic.training.phase import COLUMNS
+from missing_package import without
 
 from .conftest import CAMERA
 from .desk import Desk, lay_out, tree
@@ -344,14 +344,7 @@ def test_what_is_no_ct(desk, ct, words):
     [("monai", "train", ""), ("safetensors", "train", ""), ("tensorboard", "tensorboard", "--tensorboard")],
 )
 def test_packages_that_are_not_installed(desk, monkeypatch, package, extra, option):
-    real = importlib.import_module
-
-    def import_module(name, *rest):
-        if name.partition(".")[0] == package:
-            raise ModuleNotFoundError(f"No module named {package!r}")
-        return real(name, *rest)
-
-    monkeypatch.setattr(importlib, "import_module", import_module)
+    without(monkeypatch, package)
     line = f"train ct.nii.gz OUT --config tiny.toml {option}"
     desk.refuses(line, 2, f"needs the package {package}", f"pip install 'isoclinic[{extra}]'")
 

@@ -1,4 +1,3 @@
-import importlib
 import subprocess
 import sys
 
@@ -14,17 +13,7 @@ from isoclinic.networks import (
     SphericalEncoder,
     SphericalEncoderConfig,
 )
-
-
-def missing(monkeypatch, package):
-    real = importlib.import_module
-
-    def import_module(name, *rest):
-        if name.partition(".")[0] == package:
-            raise ModuleNotFoundError(f"No module named {package!r}")
-        return real(name, *rest)
-
-    monkeypatch.setattr(importlib, "import_module", import_module)
+from missing_package import without
 
 
 @pytest.mark.parametrize(
@@ -36,13 +25,13 @@ def missing(monkeypatch, package):
     ],
 )
 def test_without_monai_the_extra_is_named(monkeypatch, make):
-    missing(monkeypatch, "monai")
+    without(monkeypatch, "monai")
     with pytest.raises(UsageError, match=r"monai.*isoclinic\[train\]"):
         make()
 
 
 def test_without_safetensors_the_extra_is_named(monkeypatch, tmp_path):
-    missing(monkeypatch, "safetensors")
+    without(monkeypatch, "safetensors")
     with pytest.raises(UsageError, match=r"safetensors.*isoclinic\[train\]"):
         Checkpoint.load(tmp_path / "model.safetensors")
 

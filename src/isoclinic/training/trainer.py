@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -13,6 +14,7 @@ from .._optional import require
 from ..errors import UsageError
 from ..geometry import Camera, gantry_view, se3
 from ..networks import Checkpoint, PoseSpace, TrainingRecord
+from ..rendering.render import Backend
 from ..volumes import Volume
 from . import distributed
 from .config import CanonicalPhase, EncoderPhase, NetworkKind, PhaseConfig, RegressorPhase, TrainConfig
@@ -157,16 +159,14 @@ class Trainer:
 
     def _progress(self) -> Iterator[Progress]:
         for index, phase in enumerate(self.phases):
-            course, validation = phase.course, None
-            length = self._length(phase.kind)
+            course, length = phase.course, self._length(phase.kind)
             while course.progress < 1:
-                validation = validation or self._validation()
                 phase.network.train()
                 before = int(course.progress * self.config.validations)
                 phase.advance(length)
                 due = course.batches == 1 or int(course.progress * self.config.validations) > before
                 if due:
-                    phase.validate(validation)
+                    phase.validate(self._validation)
                 yield Progress(
                     phase=phase,
                     index=index,
@@ -233,24 +233,26 @@ class Trainer:
             moving=moving_for(phase),
             poses=poses,
             randomization=self.config.randomization,
-            backend="cuda" if self._device.type == "cuda" else "cpu",
         )
-        return SimulationStream([self._subject.volume], self._camera, config, seed=self.config.seed)
+        return self._stream_of(config, self.config.seed)
 
+    def _stream_of(self, config: StreamConfig, seed: int) -> SimulationStream:
+        """A stream rendered where the networks are."""
+        backend: Backend = "cuda" if self._device.type == "cuda" else "cpu"
+        config = replace(config, backend=backend)
+        return SimulationStream([self._subject.volume], self._camera, config, seed=seed)
+
+    @cached_property
     def _validation(self) -> Validation:
-        stream = SimulationStream(
-            [self._subject.volume],
-            self._camera,
-            StreamConfig(
-                batch=self.config.validation_images,
-                moving="none",
-                poses=self.config.poses,
-                randomization=RandomizationConfig.isoclinic(),
-                backend="cuda" if self._device.type == "cuda" else "cpu",
-            ),
-            # Batches are independent of those of every other seed.
-            seed=self.config.seed + 1,
+        """The same for every network, made when first needed."""
+        config = StreamConfig(
+            batch=self.config.validation_images,
+            moving="none",
+            poses=self.config.poses,
+            randomization=RandomizationConfig.isoclinic(),
         )
+        # Batches are independent of those of every other seed.
+        stream = self._stream_of(config, self.config.seed + 1)
         batch = stream.batch(0).to(self._device)
         return Validation.of(
             self._subject.volume, stream.projector(0), batch, self._space, seed=self.config.seed
