@@ -19,6 +19,7 @@ from isoclinic.training import (
     Subject,
     TrainConfig,
     Trainer,
+    TrainingData,
 )
 from isoclinic.training.objectives import Objective, moving_for, objective
 from isoclinic.training.phase import network_of
@@ -46,12 +47,18 @@ CONFIG = TrainConfig(
 )
 
 
-def subject() -> Subject:
-    return Subject(volume=phantoms.phantom(0, (32, 32, 32)), sha256="a" * 64, camera=phantoms.CAMERA)
+def subject(seed: int = 0) -> Subject:
+    digest = f"{seed:064x}"
+    return Subject(volume=phantoms.phantom(seed, (32, 32, 32)), sha256=digest)
+
+
+def data() -> TrainingData:
+    """One patient."""
+    return TrainingData(subjects=(subject(),), camera=phantoms.CAMERA)
 
 
 def trainer(**changes) -> Trainer:
-    return Trainer(subject(), replace(CONFIG, **changes), CPU)
+    return Trainer(data(), replace(CONFIG, **changes), CPU)
 
 
 def weights(made: Trainer) -> dict[str, torch.Tensor]:
@@ -76,4 +83,4 @@ def space() -> PoseSpace:
 
 
 def objective_of(phase: PhaseConfig) -> Objective:
-    return objective(network_of(phase, seed=0), phase, [space()], torch.float32)
+    return objective(network_of(phase, seed=0), phase, space(), torch.float32)

@@ -26,7 +26,7 @@ from isoclinic.registration import (
     read_landmark_pairs,
     views_from_file,
 )
-from isoclinic.training import Subject, TrainConfig, Trainer
+from isoclinic.training import TrainConfig, Trainer, TrainingData
 from tiny_training import CONFIG as TINY
 
 from .page_files import write_page_files
@@ -70,9 +70,9 @@ def user_folder(page_files, tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
-def quick_trainer(subject: Subject, config: TrainConfig, device: torch.device) -> Trainer:
+def quick_trainer(data: TrainingData, config: TrainConfig, device: torch.device) -> Trainer:
     """A trainer of tiny networks, on a few X-rays."""
-    return Trainer(subject, replace(TINY, images=16, networks=config.networks), device)
+    return Trainer(data, replace(TINY, images=16, networks=config.networks), device)
 
 
 def with_schedule(real: Callable, schedule: Mapping[str, Any]) -> Callable:

@@ -7,11 +7,10 @@ from itertools import combinations
 
 import pytest
 import torch
-from torch import nn
 
 from isoclinic import RenderConfig, render
 from isoclinic.geometry import se3
-from isoclinic.networks import PoseSpace, masked
+from isoclinic.networks import masked
 from isoclinic.similarity import canonical_target
 from isoclinic.training import CanonicalLoss, DirectionLoss, EncoderPhase, StepLoss, ValueLoss
 from isoclinic.training.objectives import PoseObjective, moving_for, objective
@@ -115,7 +114,7 @@ def test_the_canonical_target_is_of_the_xrays_own_pose():
     batch, each = simulation.batch(0), objective_of(CANONICAL)
 
     def loss(pose):
-        target = canonical_target(simulation.projector(0).image(pose), each.network.config)
+        target = canonical_target(simulation.projector(batch.volume).image(pose), each.network.config)
         return CanonicalLoss(nll_share=CANONICAL.nll_share)(
             each.network(masked(batch.fixed, batch.weight)), target
         )
@@ -126,7 +125,7 @@ def test_the_canonical_target_is_of_the_xrays_own_pose():
     assert not torch.isclose(each(batch)["canonical"], loss(elsewhere), rtol=1e-3)
 
 
-class Knowing(nn.Module):
+class Knowing(torch.nn.Module):
     """Predicts a motion whatever it sees."""
 
     def __init__(self, motion):
@@ -138,15 +137,19 @@ class Knowing(nn.Module):
 
 
 def test_a_pose_is_compared_in_the_space_of_its_ct():
+    """About the isocentre of the anatomy in the batch, wherever that of the objective's space is."""
     batch = stream(REGRESSOR).batch(0)
     truth = batch.fixed_camera_from_world
-    other = PoseSpace.about(space().nominal_camera_from_world, (50.0, 0.0, 0.0), 100.0)
-    spaces = [space(), other]
+    elsewhere = space().about_isocentre(torch.tensor([50.0, -20.0, 10.0]))
     knowing = Knowing(space().motion(truth))
-    assert PoseObjective(knowing, spaces, torch.float32)(batch)["pose"] < 1e-12
-    elsewhere = PoseObjective(knowing, spaces, torch.float32)(replace(batch, volume_index=1))["pose"]
-    expected = other.squared_distance(other.pose(knowing.motion), truth).mean()
-    torch.testing.assert_close(elsewhere, expected)
+    for each in (space(), elsewhere):
+        assert PoseObjective(knowing, each, torch.float32)(batch)["pose"] < 1e-12
+    moved = batch.volume.world_from_voxel.copy()
+    moved[:3, 3] += 30.0
+    other = replace(batch, volume=replace(batch.volume, world_from_voxel=moved))
+    there = space().about_isocentre(other.isocentre_world)
+    expected = there.squared_distance(there.pose(knowing.motion), truth).mean()
+    torch.testing.assert_close(PoseObjective(knowing, space(), torch.float32)(other)["pose"], expected)
     assert expected > 1e-4
 
 
@@ -164,4 +167,4 @@ def test_batches_hold_what_is_needed():
 
 def test_a_network_and_a_training_that_do_not_go_together():
     with pytest.raises(TypeError, match="no objective for Linear"):
-        objective(nn.Linear(1, 1), REGRESSOR, [space()], torch.float32)
+        objective(torch.nn.Linear(1, 1), REGRESSOR, space(), torch.float32)

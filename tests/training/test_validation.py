@@ -15,7 +15,7 @@ from isoclinic.training import Validation
 from isoclinic.training import validation as module
 from isoclinic.training.phase import network_of
 from isoclinic.training.validation import quartiles
-from tiny_training import CANONICAL, DENSE, REGRESSOR, space, stream, subject
+from tiny_training import CANONICAL, DENSE, REGRESSOR, space, stream
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def validation() -> Validation:
 def of(seed: int, images: int = 3) -> Validation:
     simulation = stream(REGRESSOR, batch=images, copies=1)
     batch = simulation.batch(0)
-    return Validation.of(subject().volume, simulation.projector(0), batch, space(), seed=seed)
+    return Validation.of(simulation.projector(batch.volume), batch, space(), seed=seed)
 
 
 def regressor_that_says(motion: torch.Tensor) -> PoseRegressor:

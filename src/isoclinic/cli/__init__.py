@@ -19,6 +19,9 @@ _COMMANDS = {
     "convert": "write a pose for another program, or read one back",
     "simulate": "show what networks are trained on: simulated X-rays of a CT",
     "train": "train networks for the registration of one CT",
+    "pretrain": "train networks for the registration of any patient",
+    "adapt": "train networks of any patient on for one CT",
+    "dataset": "prepare a public data set",
     "evaluate": "register X-rays whose poses are known and report the errors",
     "demo": "register simulated X-rays to a real chest CT",
 }

@@ -8,11 +8,18 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, Suppress
 
+from ..anatomy import CohortConfig
 from ..errors import UsageError
 from ..geometry import Camera
-from ..networks import CanonicalConfig, PoseRegressorConfig, SphericalEncoderConfig
+from ..networks import (
+    CanonicalConfig,
+    CTConditionedRegressorConfig,
+    PoseRegressorConfig,
+    SphericalEncoderConfig,
+)
 from ..training import (
     CanonicalPhase,
+    CTRegressorPhase,
     EncoderPhase,
     OptimizerConfig,
     PoseConfig,
@@ -23,9 +30,9 @@ from ..training import (
 from ..volumes import XRay, XRayOptions
 from ._detector import DetectorOptions
 from ._options import FLAT
+from ._training import Device
 
 Preset = Literal["fast", "paper"]
-Device = Literal["auto", "cpu", "cuda"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +64,14 @@ class _Regressor(RegressorPhase):
 
 
 @dataclass(frozen=True, kw_only=True)
+class _CTRegressor(CTRegressorPhase):
+    """`CTRegressorPhase` whose details are set in a TOML file only."""
+
+    optimizer: Suppress[OptimizerConfig]
+    network: Suppress[CTConditionedRegressorConfig]
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Encoder(EncoderPhase):
     """`EncoderPhase` whose details are set in a TOML file only."""
 
@@ -79,6 +94,7 @@ class TrainingOptions(TrainConfig):
     Attributes:
         poses: views, and how the CT may lie in them.
         pose_regressor: its training.
+        ct_regressor: its training.
         coarse_encoder: its training.
         fine_encoder: its training.
         canonical: its training.
@@ -89,9 +105,11 @@ class TrainingOptions(TrainConfig):
     randomization: Suppress[RandomizationConfig]
     poses: _Poses
     pose_regressor: _Regressor
+    ct_regressor: _CTRegressor
     coarse_encoder: _Encoder
     fine_encoder: _Encoder
     canonical: _Canonical
+    cohort: Suppress[CohortConfig | None]
 
     @classmethod
     def of(cls, config: TrainConfig) -> TrainingOptions:
@@ -99,6 +117,7 @@ class TrainingOptions(TrainConfig):
         parts: dict[str, Any] = {
             "poses": _Poses,
             "pose_regressor": _Regressor,
+            "ct_regressor": _CTRegressor,
             "coarse_encoder": _Encoder,
             "fine_encoder": _Encoder,
             "canonical": _Canonical,
@@ -160,8 +179,6 @@ class TrainOptions:
         """Raises UsageError for options that exclude or need each other."""
         if self.minutes is not None and self.images is not None:
             raise UsageError("--minutes and --images both say how long to train; give one of them")
-        if self.resume and self.overwrite:
-            raise UsageError("--resume goes on with a training that --overwrite would remove; choose")
         of_file = replace(self.xray_options, sdd_mm=None, pixel_spacing_mm=None)
         if self.xray is None and of_file != _Geometry():
             raise UsageError("there is no X-ray whose reading options could change: add --xray")

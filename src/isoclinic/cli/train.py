@@ -2,217 +2,34 @@
 
 from __future__ import annotations
 
-import csv
 import shlex
-import signal
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
-from pathlib import Path
-from types import FrameType
-from typing import Any
+from collections.abc import Sequence
 
 import torch
-from rich.console import Console
-from rich.table import Table
 
-from .._files import atomic
-from .._optional import require
-from ..errors import InputError, IsoclinicError, UsageError
 from ..registration import InputFile
-from ..training import MODEL_FILE, STATE_FILE, Phase, Progress, Subject, Trainer, distributed
-from ..training.phase import COLUMNS
-from ..training.trainer import check_device
-from ..viewer import write_training_curves
+from ..training import Subject, Trainer, TrainingData
 from ..volumes import Volume
-from ._console import progress, results
-from ._dashboard import Dashboard, errors_text, name
-from ._folder import check_replaceable
+from . import _training
 from ._options import parse_options
 from ._train_options import PRESETS, TrainOptions
-
-_CURVES, _PICTURE, _TENSORBOARD = "training.csv", "training.png", "tensorboard"
-_FILES = (MODEL_FILE, STATE_FILE, _CURVES, _PICTURE)
-# Someone who ends the program while it writes may leave a file that was not complete yet.
-_KNOWN = frozenset({*_FILES, *(f".*.{file}" for file in _FILES), "events.out.tfevents.*"})
-
-
-class _Interrupted(IsoclinicError):
-    """Someone asked to stop."""
-
-    exit_code = 130
 
 
 def main(arguments: Sequence[str]) -> None:
     """Run the command."""
     options = parse_options(TrainOptions, "train", arguments, PRESETS)
     options.check()
-    device = _device(options)
-    with distributed.process_group(device), _folder(options):
-        console = progress()
-        console.quiet = not _first()
-        with console.status("reading"):
-            trainer = _trainer(options, device)
-        if not all(phase.course.progress == 1 for phase in trainer.phases):
-            _train(trainer, options, console)
-        elif _first():
-            results().print("this training is complete already", soft_wrap=True)
-        if _first():
-            results().print(_table(trainer.phases))
-            volume, output = shlex.quote(str(options.volume)), shlex.quote(str(options.output))
-            results().print(
-                "Register X-rays with it:\n"
-                f"isoclinic register XRAY --volume {volume} --model {output} --output RESULT",
-                markup=False,
-                soft_wrap=True,
-            )
 
+    def prepare(device: torch.device) -> Trainer:
+        config, camera = options.train_config, options.camera()
+        digest = InputFile.of(options.volume).sha256
+        subject = Subject(volume=Volume.read(options.volume), sha256=digest)
+        return Trainer(TrainingData(subjects=(subject,), camera=camera), config, device)
 
-def _device(options: TrainOptions) -> torch.device:
-    found = "cuda" if torch.cuda.is_available() else "cpu"
-    device = torch.device(found if options.device == "auto" else options.device)
-    check_device(device)
-    return distributed.local_device(device)
-
-
-def _first() -> bool:
-    """Whether this is the process that shows and writes."""
-    return distributed.rank() == 0
-
-
-@contextmanager
-def _folder(options: TrainOptions) -> Iterator[None]:
-    """See to it that the output folder is there; if nothing is written, it is gone again afterwards.
-
-    Raises:
-        UsageError: it holds something else, or a training that is not to be touched, or none to go on with.
-        InputError: it cannot be written to.
-    """
-    path = options.output
-    if not _first():
-        yield
-        return
-    check_replaceable(
-        path,
-        overwrite=options.overwrite or options.resume,
-        known=_KNOWN,
-        remedy="add --resume to go on with it, or --overwrite",
+    volume, output = shlex.quote(str(options.volume)), shlex.quote(str(options.output))
+    _training.run(
+        options,
+        prepare,
+        "Register X-rays with it:\n"
+        f"isoclinic register XRAY --volume {volume} --model {output} --output RESULT",
     )
-    if options.resume and not (path / STATE_FILE).exists():
-        raise UsageError(f"--output {path} holds no training to --resume: there is no {STATE_FILE}")
-    made = [folder for folder in (path, *path.parents) if not folder.exists()]
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"--output {path} cannot be written: {error.strerror}") from error
-    try:
-        yield
-    finally:
-        for folder in made:
-            with suppress(OSError):
-                folder.rmdir()
-
-
-def _trainer(options: TrainOptions, device: torch.device) -> Trainer:
-    """A trainer, and what it goes on from; an older training is removed once nothing else can be wrong."""
-    if options.tensorboard:
-        require("tensorboard", extra="tensorboard")
-    config = options.train_config
-    camera, digest = options.camera(), InputFile.of(options.volume).sha256
-    subject = Subject(volume=Volume.read(options.volume), sha256=digest, camera=camera)
-    trainer = Trainer(subject, config=config, device=device)
-    if options.resume:
-        trainer.resume(options.output)
-    elif _first():
-        for file in options.output.rglob("*"):
-            if file.is_file():
-                file.unlink()
-    return trainer
-
-
-def _train(trainer: Trainer, options: TrainOptions, console: Console) -> None:
-    """Train and write.
-
-    Raises:
-        _Interrupted: someone asked to stop; all is saved.
-        InputError: a file cannot be written.
-    """
-    with _stop_on_signals() as should_stop, _scalars(options) as write_scalars:
-        dashboard = Dashboard(console, trainer.phases, should_stop)
-
-        def on_batch(now: Progress) -> None:
-            dashboard.update(now)
-            write_scalars(now)
-            if now.validated and _first():
-                _write_curves(options.output, trainer.phases)
-
-        with dashboard.shown():
-            complete = trainer.run(options.output, on_batch, should_stop)
-    if not complete:
-        raise _Interrupted(
-            f"interrupted, and all is saved in {options.output}; the same command with --resume goes on"
-        )
-
-
-@contextmanager
-def _stop_on_signals() -> Iterator[Callable[[], bool]]:
-    """Whether Ctrl-C was pressed or the process was asked to end; the second time interrupts at once."""
-    asked = False
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        nonlocal asked
-        if asked:
-            raise KeyboardInterrupt
-        asked = True
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _write_curves(folder: Path, phases: Sequence[Phase]) -> None:
-    begun = [phase for phase in phases if phase.course.curve["images"]]
-    with atomic(folder / _CURVES) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(["network", *COLUMNS])
-        for phase in begun:
-            rows = zip(*(phase.course.curve[column] for column in COLUMNS), strict=True)
-            writer.writerows([phase.kind, *row] for row in rows)
-    write_training_curves(folder / _PICTURE, {phase.kind: phase.course.curve for phase in begun})
-
-
-@contextmanager
-def _scalars(options: TrainOptions) -> Iterator[Callable[[Progress], None]]:
-    """What writes the state after a batch for TensorBoard, against X-rays, if it is wanted."""
-    if not options.tensorboard or not _first():
-        yield lambda now: None
-        return
-    from torch.utils.tensorboard import SummaryWriter
-
-    board: Any = SummaryWriter(options.output / _TENSORBOARD)
-
-    def write(now: Progress) -> None:
-        phase, course = now.phase, now.phase.course
-        values = {f"loss/{part}": value for part, value in course.losses.items()}
-        values |= {"learning_rate": phase.learning_rate, "images_per_s": now.images_per_s}
-        if now.validated:
-            values |= {column: course.curve[column][-1] for column in COLUMNS if column.startswith("mtre")}
-        for label, value in values.items():
-            board.add_scalar(f"{phase.kind}/{label}", value, phase.images)
-
-    with closing(board):
-        yield write
-
-
-def _table(phases: Sequence[Phase]) -> Table:
-    table = Table("network")
-    for heading in ("X-rays", "minutes", "validation mTRE\nat the beginning", "\nat the end"):
-        table.add_column(heading, justify="right")
-    for phase in phases:
-        minutes = phase.course.seconds / 60
-        errors = (errors_text(phase, index) for index in (0, -1))
-        table.add_row(name(phase), f"{phase.images:,}", f"{minutes:.1f}", *errors)
-    table.caption = "Median, and in brackets the quartiles, of X-rays that were not trained on."
-    return table

@@ -26,3 +26,13 @@ def gantry_view(primary_angle_deg: float, secondary_angle_deg: float, source_iso
     rotation = np.stack([np.cross(down, to_detector), down, to_detector])
     translation = torch.tensor([0.0, 0.0, source_isocentre_mm], dtype=torch.float64)
     return rigid(torch.from_numpy(rotation), translation)
+
+
+def gantry_angles(camera_from_world: Tensor) -> tuple[float, float]:
+    """Primary and secondary angle [deg] of the C-arm whose `gantry_view` looks as a pose [4, 4] does.
+
+    Where the detector is at the head or the feet, every primary angle is the same view; it is 0 then.
+    """
+    x, y, z = camera_from_world[2, :3].tolist()
+    primary = np.rad2deg(np.arctan2(-x, y)) if np.hypot(x, y) > 1e-9 else 0.0
+    return float(primary), float(np.rad2deg(np.arctan2(z, np.hypot(x, y))))

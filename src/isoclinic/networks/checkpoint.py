@@ -19,12 +19,13 @@ from typeguard import CollectionCheckStrategy, TypeCheckError, check_type
 from ..errors import InputError, IsoclinicError
 from ..geometry import Camera
 from .canonical import CanonicalConfig, CanonicalNetwork
+from .ct_conditioned import CTConditionedRegressor, CTConditionedRegressorConfig
 from .pose_regressor import PoseRegressor, PoseRegressorConfig
 from .pose_space import PoseSpace
 from .spherical_encoder import SphericalEncoder, SphericalEncoderConfig
 from .tensor_file import read_tensors, write_tensors
 
-Network = PoseRegressor | SphericalEncoder | CanonicalNetwork
+Network = PoseRegressor | CTConditionedRegressor | SphericalEncoder | CanonicalNetwork
 T = TypeVar("T")
 
 _FORMAT = "isoclinic.model"
@@ -33,6 +34,7 @@ _VERSION = 1
 _LEAST_VIEW = 0.5
 _KINDS: dict[str, tuple[type[Network], type[Any]]] = {
     "pose_regressor": (PoseRegressor, PoseRegressorConfig),
+    "ct_regressor": (CTConditionedRegressor, CTConditionedRegressorConfig),
     "coarse_encoder": (SphericalEncoder, SphericalEncoderConfig),
     "fine_encoder": (SphericalEncoder, SphericalEncoderConfig),
     "canonical": (CanonicalNetwork, CanonicalConfig),
@@ -83,7 +85,8 @@ class Checkpoint:
     """Networks trained together, and the record of that training.
 
     Attributes:
-        networks: by kind: "pose_regressor", "coarse_encoder", "fine_encoder", "canonical", any of them.
+        networks: by kind, any of "pose_regressor", "ct_regressor", "coarse_encoder", "fine_encoder" and
+            "canonical".
         record: of the training.
         isoclinic_version: that trained them; this one when None.
     """

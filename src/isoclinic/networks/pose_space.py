@@ -54,6 +54,11 @@ class PoseSpace:
         rows = tuple(tuple(row) for row in pose.tolist())
         return cls(nominal_camera_from_world=rows, isocentre_world=(x, y, z), length_mm=length_mm)
 
+    def about_isocentre(self, isocentre_world: Tensor) -> PoseSpace:
+        """The same view of another CT, whose isocentre [3] [mm] lies where that of this one did."""
+        moved = se3.rigid(torch.eye(3, dtype=torch.float64), self.isocentre - isocentre_world.double())
+        return PoseSpace.about(self._nominal @ moved, isocentre_world, self.length_mm)
+
     @cached_property
     def _nominal(self) -> Tensor:
         return torch.tensor(self.nominal_camera_from_world, dtype=torch.float64)

@@ -12,7 +12,14 @@ import torch
 from torch import Tensor
 
 from ..errors import UsageError
-from ..networks import CanonicalNetwork, Checkpoint, Network, PoseRegressor, SphericalEncoder, masked
+from ..networks import (
+    CanonicalNetwork,
+    Checkpoint,
+    Network,
+    Regressor,
+    SphericalEncoder,
+    predicted_motion,
+)
 from ..rendering import Projector, RenderConfig
 from ..similarity import CanonicalSimilarity, SphericalSimilarity
 from ..solver import Huber, Problem, levenberg_marquardt
@@ -65,8 +72,10 @@ class Learned:
         """The pose that the regressor predicts; None where it is not to be used."""
         if self._regressor is None:
             return None
-        (motion,) = self._regressor.to(self._device)(masked(*self._images))
-        pose = self.model.record.space.pose(motion).cpu()
+        isocentre = torch.as_tensor(self.volume.isocentre_world, dtype=torch.float64)
+        space, network = self.model.record.space.about_isocentre(isocentre), self._regressor.to(self._device)
+        (motion,) = predicted_motion(network, *self._images, self.volume, space, self.fixed.camera)
+        pose = space.pose(motion).cpu()
         return InitialPose(camera_from_world=pose, source=MODEL, rough=True)
 
     @torch.no_grad()
@@ -100,9 +109,10 @@ class Learned:
         return SphericalSimilarity.of(projector, cast(SphericalEncoder, network), *self._images)
 
     @property
-    def _regressor(self) -> PoseRegressor | None:
-        regressor = self.model.networks.get("pose_regressor") if self.config.learned.initialize else None
-        return cast(PoseRegressor | None, regressor)
+    def _regressor(self) -> Regressor | None:
+        """That of this patient, or else that of any."""
+        networks = self.model.networks if self.config.learned.initialize else {}
+        return cast(Regressor | None, networks.get("pose_regressor", networks.get("ct_regressor")))
 
     @cached_property
     def _refining(self) -> Mapping[str, Network]:

@@ -1,8 +1,10 @@
 """Networks trained on simulated, domain-randomised X-rays of CTs, whose poses are known."""
 
 from .acquisition import AcquisitionConfig, AcquisitionParameters, apply_acquisition, draw_acquisition
+from .adaptation import adaptation
 from .config import (
     CanonicalPhase,
+    CTRegressorPhase,
     EncoderPhase,
     NetworkKind,
     PhaseConfig,
@@ -16,7 +18,7 @@ from .randomization import Parameters, RandomizationConfig, apply, draw
 from .schedule import OptimizerConfig
 from .stream import Batch, SimulationStream, StreamConfig
 from .tone import ToneConfig, ToneParameters, apply_tone, draw_tone
-from .trainer import MODEL_FILE, STATE_FILE, Progress, Subject, Trainer
+from .trainer import MODEL_FILE, STATE_FILE, Progress, Subject, Trainer, TrainingData
 from .validation import Validation
 
 __all__ = [
@@ -25,6 +27,7 @@ __all__ = [
     "AcquisitionConfig",
     "AcquisitionParameters",
     "Batch",
+    "CTRegressorPhase",
     "CanonicalLoss",
     "CanonicalPhase",
     "Course",
@@ -47,8 +50,10 @@ __all__ = [
     "ToneParameters",
     "TrainConfig",
     "Trainer",
+    "TrainingData",
     "Validation",
     "ValueLoss",
+    "adaptation",
     "apply",
     "apply_acquisition",
     "apply_tone",

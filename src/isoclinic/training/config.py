@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
+from ..anatomy import CohortConfig
 from ..errors import UsageError
 from ..networks import (
     CanonicalConfig,
+    CTConditionedRegressorConfig,
     PoseRegressorConfig,
     SphericalEncoderConfig,
 )
@@ -16,7 +18,7 @@ from .poses import PoseConfig
 from .randomization import RandomizationConfig
 from .schedule import OptimizerConfig
 
-NetworkKind = Literal["pose_regressor", "coarse_encoder", "fine_encoder", "canonical"]
+NetworkKind = Literal["pose_regressor", "ct_regressor", "coarse_encoder", "fine_encoder", "canonical"]
 Precision = Literal["auto", "float32", "bfloat16"]
 
 
@@ -53,6 +55,20 @@ class RegressorPhase(PhaseConfig):
     copies: int = 8
     optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(method="adam"))
     network: PoseRegressorConfig = field(default_factory=PoseRegressorConfig)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CTRegressorPhase(PhaseConfig):
+    """Training of a pose regressor that sees the CT, too, and so serves any.
+
+    Attributes:
+        network: architecture. Its reach, length and image size are those of the training.
+    """
+
+    batch: int = 32
+    copies: int = 2
+    optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(method="adam"))
+    network: CTConditionedRegressorConfig = field(default_factory=CTConditionedRegressorConfig)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,9 +147,12 @@ class TrainConfig:
         poses: views, and how the CT may lie in them.
         randomization: of the X-rays to train on; those to validate on have always a simulated acquisition.
         pose_regressor: its training.
+        ct_regressor: its training.
         coarse_encoder: its training.
         fine_encoder: its training.
         canonical: its training.
+        cohort: anatomies made from the CTs to train on in their place, for networks that are to know others;
+            None for the CTs themselves.
 
     Raises:
         UsageError: no network, one twice or one that is none, or numbers that are too small.
@@ -152,9 +171,11 @@ class TrainConfig:
     poses: PoseConfig = field(default_factory=PoseConfig)
     randomization: RandomizationConfig = field(default_factory=RandomizationConfig.isoclinic)
     pose_regressor: RegressorPhase = field(default_factory=_regressor_phase)
+    ct_regressor: CTRegressorPhase = field(default_factory=CTRegressorPhase)
     coarse_encoder: EncoderPhase = field(default_factory=_coarse_phase)
     fine_encoder: EncoderPhase = field(default_factory=_fine_phase)
     canonical: CanonicalPhase = field(default_factory=CanonicalPhase)
+    cohort: CohortConfig | None = None
 
     def __post_init__(self) -> None:
         known = get_args(NetworkKind)
@@ -200,10 +221,20 @@ class TrainConfig:
             fine_encoder=replace(fast.fine_encoder, share=2.0, optimizer=cyclic, network=fine),
         )
 
+    @classmethod
+    def any_patient(cls) -> TrainConfig:
+        """For a processor, in an hour: networks of any patient, from a cohort made of the CTs."""
+        return cls(
+            minutes=60.0,
+            networks=("ct_regressor", "coarse_encoder", "canonical"),
+            cohort=CohortConfig(),
+        )
+
     def phase(self, kind: NetworkKind) -> PhaseConfig:
         """How a network is trained."""
         phases: dict[NetworkKind, PhaseConfig] = {
             "pose_regressor": self.pose_regressor,
+            "ct_regressor": self.ct_regressor,
             "coarse_encoder": self.coarse_encoder,
             "fine_encoder": self.fine_encoder,
             "canonical": self.canonical,

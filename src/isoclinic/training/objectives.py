@@ -6,22 +6,23 @@ derivatives included, happens within one forward pass: what distributed training
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
 from ..geometry import se3
 from ..networks import (
     CanonicalNetwork,
+    CTConditionedRegressor,
     Embedding,
     PoseRegressor,
     PoseSpace,
+    Regressor,
     SphericalEncoder,
     masked,
+    predicted_motion,
 )
 from ..similarity import canonical_target
-from .config import CanonicalPhase, EncoderPhase, PhaseConfig, RegressorPhase
+from .config import CanonicalPhase, CTRegressorPhase, EncoderPhase, PhaseConfig, RegressorPhase
 from .losses import CanonicalLoss, DirectionLoss, StepLoss, ValueLoss, network_gradient, pose_loss
 from .stream import Batch, Moving
 
@@ -31,13 +32,13 @@ class Objective(nn.Module):
 
     Attributes:
         network: what is trained.
-        spaces: of each CT's poses.
+        space: of the poses of some CT; of another, about its isocentre.
     """
 
-    def __init__(self, network: nn.Module, spaces: Sequence[PoseSpace]) -> None:
+    def __init__(self, network: nn.Module, space: PoseSpace) -> None:
         super().__init__()
         self.network = network
-        self.spaces = tuple(spaces)
+        self.space = space
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Weighted losses [] by name; their sum is minimised."""
@@ -47,16 +48,17 @@ class Objective(nn.Module):
 class PoseObjective(Objective):
     """Squared distance of the predicted pose to the true one; `dtype` is that of the network's arithmetic."""
 
-    def __init__(self, network: PoseRegressor, spaces: Sequence[PoseSpace], dtype: torch.dtype) -> None:
-        super().__init__(network, spaces)
+    def __init__(self, network: Regressor, space: PoseSpace, dtype: torch.dtype) -> None:
+        super().__init__(network, space)
+        self._regressor = network
         self._dtype = dtype
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """See `Objective.forward`."""
-        space = self.spaces[batch.volume_index]
-        image = masked(batch.fixed, batch.weight)
+        space = self.space.about_isocentre(batch.isocentre_world)
+        image, weight = batch.fixed, batch.weight
         with torch.autocast(image.device.type, self._dtype, enabled=self._dtype is not torch.float32):
-            motion = self.network(image)
+            motion = predicted_motion(self._regressor, image, weight, batch.volume, space, batch.camera)
         truth = batch.fixed_camera_from_world.to(motion.device)
         return {"pose": pose_loss(space.pose(motion), truth, space)}
 
@@ -64,15 +66,15 @@ class PoseObjective(Objective):
 class SphericalObjective(Objective):
     """Distances of embeddings like those of poses; see `EncoderPhase`."""
 
-    def __init__(self, network: SphericalEncoder, spaces: Sequence[PoseSpace], phase: EncoderPhase) -> None:
-        super().__init__(network, spaces)
+    def __init__(self, network: SphericalEncoder, space: PoseSpace, phase: EncoderPhase) -> None:
+        super().__init__(network, space)
         self._encoder = network
         self._phase = phase
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """See `Objective.forward`."""
         assert batch.moving is not None
-        phase, encoder, space = self._phase, self._encoder, self.spaces[batch.volume_index]
+        phase, encoder, space = self._phase, self._encoder, self.space.about_isocentre(batch.isocentre_world)
         fixed, moving = masked(batch.fixed, batch.weight), masked(batch.moving, batch.weight)
         poses = batch.moving_camera_from_world, batch.fixed_camera_from_world
         losses: dict[str, Tensor] = {}
@@ -117,8 +119,8 @@ class SphericalObjective(Objective):
 class CanonicalObjective(Objective):
     """Prediction of the standardised DRR; the moving image is that of the X-ray's own pose."""
 
-    def __init__(self, network: CanonicalNetwork, spaces: Sequence[PoseSpace], phase: CanonicalPhase) -> None:
-        super().__init__(network, spaces)
+    def __init__(self, network: CanonicalNetwork, space: PoseSpace, phase: CanonicalPhase) -> None:
+        super().__init__(network, space)
         self._config = network.config
         self._loss = CanonicalLoss(nll_share=phase.nll_share)
 
@@ -140,22 +142,22 @@ def moving_for(phase: PhaseConfig) -> Moving:
     return "none"
 
 
-def objective(
-    network: nn.Module, phase: PhaseConfig, spaces: Sequence[PoseSpace], dtype: torch.dtype
-) -> Objective:
+def objective(network: nn.Module, phase: PhaseConfig, space: PoseSpace, dtype: torch.dtype) -> Objective:
     """The objective of a network and its training.
 
     Args:
         network: to be trained.
         phase: how.
-        spaces: of each CT's poses.
+        space: of the poses of some CT; of another, about its isocentre.
         dtype: of what is not differentiated twice.
     """
     match network, phase:
         case PoseRegressor(), RegressorPhase():
-            return PoseObjective(network, spaces, dtype)
+            return PoseObjective(network, space, dtype)
+        case CTConditionedRegressor(), CTRegressorPhase():
+            return PoseObjective(network, space, dtype)
         case SphericalEncoder(), EncoderPhase():
-            return SphericalObjective(network, spaces, phase)
+            return SphericalObjective(network, space, phase)
         case CanonicalNetwork(), CanonicalPhase():
-            return CanonicalObjective(network, spaces, phase)
+            return CanonicalObjective(network, space, phase)
     raise TypeError(f"no objective for {type(network).__name__} and {type(phase).__name__}")

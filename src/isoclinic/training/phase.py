@@ -10,9 +10,24 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from ..networks import CanonicalNetwork, Network, PoseRegressor, PoseSpace, SphericalEncoder
+from ..networks import (
+    CanonicalNetwork,
+    CTConditionedRegressor,
+    Network,
+    PoseRegressor,
+    PoseSpace,
+    Regressor,
+    SphericalEncoder,
+)
 from . import distributed
-from .config import CanonicalPhase, EncoderPhase, NetworkKind, PhaseConfig, RegressorPhase
+from .config import (
+    CanonicalPhase,
+    CTRegressorPhase,
+    EncoderPhase,
+    NetworkKind,
+    PhaseConfig,
+    RegressorPhase,
+)
 from .objectives import objective
 from .stream import Batch, SimulationStream
 from .validation import Validation, quartiles
@@ -63,7 +78,7 @@ class Phase:
         network: freshly made.
         config: of its training.
         stream: of X-rays, with the moving images that the objective needs.
-        spaces: of each CT's poses.
+        space: of the poses of some CT; of another, about its isocentre.
         dtype: of what is not differentiated twice.
         device: where the network is.
     """
@@ -74,7 +89,7 @@ class Phase:
         network: Network,
         config: PhaseConfig,
         stream: SimulationStream,
-        spaces: Sequence[PoseSpace],
+        space: PoseSpace,
         *,
         dtype: torch.dtype,
         device: torch.device,
@@ -85,10 +100,10 @@ class Phase:
         self.course = Course()
         self.optimizer = config.optimizer.optimizer(network.parameters())
         self._stream = stream
-        self._objective: nn.Module = objective(network, config, spaces, dtype)
+        self._objective: nn.Module = objective(network, config, space, dtype)
         if distributed.processes() > 1:
             # MONAI's Transformer blocks have weights for a cross-attention that nothing uses.
-            unused = not isinstance(network, PoseRegressor)
+            unused = not isinstance(network, Regressor)
             self._objective = DistributedDataParallel(self._objective, find_unused_parameters=unused)
         self._batches: Iterator[Batch] | None = None
 
@@ -131,10 +146,10 @@ class Phase:
         course.seconds += time.perf_counter() - began
         self.measure(length)
 
-    def validate(self, validation: Validation) -> None:
-        """Extend the curve; its time is a part of the training's."""
+    def validate(self, validations: Sequence[Validation]) -> None:
+        """Extend the curve by the errors on all of them; its time is a part of the training's."""
         course, began = self.course, time.perf_counter()
-        errors_mm = quartiles(validation.mtre_mm(self.network))
+        errors_mm = quartiles(torch.cat([each.mtre_mm(self.network) for each in validations]))
         course.seconds += time.perf_counter() - began
         values = float(self.images), course.seconds / 60, sum(course.losses.values()), *errors_mm
         for name, value in zip(COLUMNS, values, strict=True):
@@ -152,6 +167,8 @@ def network_of(config: PhaseConfig, *, seed: int) -> Network:
         match config:
             case RegressorPhase():
                 return PoseRegressor(config.network)
+            case CTRegressorPhase():
+                return CTConditionedRegressor(config.network)
             case EncoderPhase():
                 return SphericalEncoder(config.network)
             case CanonicalPhase():

@@ -1,4 +1,4 @@
-"""Endless training data from CTs: pairs of a randomised X-ray and a clean rendering, with both poses."""
+"""Endless training data: pairs of a randomised X-ray and a clean rendering of an anatomy, with both poses."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Literal, get_args
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ..anatomy import Cohort
 from ..errors import UsageError
 from ..geometry import Camera, gantry_view, se3
 from ..rendering import Projector, RenderConfig
@@ -57,11 +59,12 @@ class StreamConfig:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Batch:
-    """B pairs of one CT. Images are on the device they were rendered on, poses on the CPU.
+    """B pairs of one anatomy. Images are on the device they were rendered on, poses on the CPU.
 
     Attributes:
         index: of the batch in its stream.
-        volume_index: of the CT among the stream's.
+        volume: the anatomy.
+        camera: of the images.
         fixed: randomised X-ray [B, H, W], like line integrals, bright where dense.
         weight: [B, H, W], 0 where a collimator or the detector's end hides the patient, else 1.
         fixed_camera_from_world: [B, 4, 4], float64.
@@ -74,7 +77,8 @@ class Batch:
     """
 
     index: int
-    volume_index: int
+    volume: Volume
+    camera: Camera
     fixed: Tensor
     weight: Tensor
     fixed_camera_from_world: Tensor
@@ -83,6 +87,11 @@ class Batch:
     moving_camera_from_world: Tensor
     perturbation: Tensor
     parameters: Parameters
+
+    @property
+    def isocentre_world(self) -> Tensor:
+        """What poses turn about: the centre of the anatomy's grid [3] [mm], float64, on the CPU."""
+        return torch.as_tensor(self.volume.isocentre_world, dtype=torch.float64)
 
     def to(self, device: torch.device) -> Batch:
         """The same with its images on another device."""
@@ -97,7 +106,7 @@ class SimulationStream:
     """Batch i depends on the seed and i alone: to resume, go on with the next index.
 
     Args:
-        volumes: the CTs; every batch is of one of them, drawn at random.
+        anatomies: CTs, of which every batch takes one at random, or a cohort that says whom it takes.
         camera: of all images.
         config: what a batch consists of.
         seed: of everything that is drawn.
@@ -106,18 +115,19 @@ class SimulationStream:
         UsageError: no CTs, or a renderer that is not there.
     """
 
-    def __init__(self, volumes: Sequence[Volume], camera: Camera, config: StreamConfig, *, seed: int) -> None:
-        if not volumes:
+    def __init__(
+        self, anatomies: Sequence[Volume] | Cohort, camera: Camera, config: StreamConfig, *, seed: int
+    ) -> None:
+        if not isinstance(anatomies, Cohort) and not anatomies:
             raise UsageError("a simulation stream needs at least one CT")
         if seed < 0:
             raise UsageError(f"seed must not be negative, not {seed}")
         self.camera = camera
         self.config = config
         self.seed = seed
-        self._projectors = [
-            {material: self._projector(volume, material) for material in ("soft_tissue", "bone", "all")}
-            for volume in volumes
-        ]
+        self._anatomies = anatomies
+        # Of those anatomies that are still in use somewhere.
+        self._projectors: WeakKeyDictionary[Volume, dict[Material, Projector]] = WeakKeyDictionary()
 
     def __iter__(self) -> Iterator[Batch]:
         """Batches 0, 1, 2 and so on, without end."""
@@ -135,8 +145,8 @@ class SimulationStream:
     def batch(self, index: int) -> Batch:
         """Batch number `index` of the stream, at least 0."""
         generator = self._generator(index)
-        volume_index = int(torch.randint(len(self._projectors), (), generator=generator))
-        projectors = self._projectors[volume_index]
+        volume = self._anatomy(index, generator)
+        projectors = self._projectors_of(volume)
         config, isocentre = self.config, projectors["all"].isocentre_world
         pairs = config.batch // config.copies
         fixed_pose = draw_poses(config.poses, isocentre, generator, pairs)
@@ -152,7 +162,8 @@ class SimulationStream:
         moving, jacobian = self._moving(projectors["all"], moving_pose)
         return Batch(
             index=index,
-            volume_index=volume_index,
+            volume=volume,
+            camera=self.camera,
             fixed=fixed,
             weight=weight,
             fixed_camera_from_world=self._copies(fixed_pose),
@@ -163,9 +174,20 @@ class SimulationStream:
             parameters=parameters,
         )
 
-    def projector(self, volume_index: int) -> Projector:
-        """What renders the moving images of a CT."""
-        return self._projectors[volume_index]["all"]
+    def projector(self, volume: Volume) -> Projector:
+        """What renders the moving images of an anatomy."""
+        return self._projectors_of(volume)["all"]
+
+    def _anatomy(self, index: int, generator: torch.Generator) -> Volume:
+        if isinstance(self._anatomies, Cohort):
+            return self._anatomies.anatomy(index)
+        return self._anatomies[int(torch.randint(len(self._anatomies), (), generator=generator))]
+
+    def _projectors_of(self, volume: Volume) -> dict[Material, Projector]:
+        if volume not in self._projectors:
+            materials: tuple[Material, ...] = ("soft_tissue", "bone", "all")
+            self._projectors[volume] = {each: self._projector(volume, each) for each in materials}
+        return self._projectors[volume]
 
     def _moving(self, projector: Projector, pose: Tensor) -> tuple[Tensor | None, Tensor | None]:
         if self.config.moving == "jacobian":

@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
+import numpy as np
 import torch
 
 from .._optional import require
-from ..errors import UsageError
+from ..anatomy import Cohort
+from ..errors import InputError, UsageError
 from ..geometry import Camera, gantry_view, se3
-from ..networks import Checkpoint, PoseSpace, TrainingRecord
+from ..networks import BoundedPoseConfig, Checkpoint, PoseSpace, TrainingRecord
 from ..rendering.render import Backend
 from ..volumes import Volume
 from . import distributed
-from .config import CanonicalPhase, EncoderPhase, NetworkKind, PhaseConfig, RegressorPhase, TrainConfig
+from .config import (
+    CanonicalPhase,
+    CTRegressorPhase,
+    EncoderPhase,
+    NetworkKind,
+    PhaseConfig,
+    RegressorPhase,
+    TrainConfig,
+)
 from .objectives import moving_for
 from .phase import Length, Phase, network_of
 from .poses import PoseConfig
@@ -26,22 +37,47 @@ from .state import load_state, save_state
 from .stream import SimulationStream, StreamConfig
 from .validation import Validation
 
+RegressorConfigT = TypeVar("RegressorConfigT", bound=BoundedPoseConfig)
+
 MODEL_FILE, STATE_FILE = "model.safetensors", "state.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Subject:
-    """The CT that networks are trained for, and what X-rays of it are like.
+    """A CT.
 
     Attributes:
         volume: the CT.
         sha256: digest of its file.
-        camera: of the X-rays, at any resolution.
     """
 
     volume: Volume
     sha256: str
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TrainingData:
+    """The CTs of a training, and what X-rays of them are like.
+
+    Attributes:
+        subjects: to train on.
+        camera: of the X-rays, at any resolution.
+        held_out: to validate on; none of the training sees them. Where there are none, networks are validated
+            on other X-rays of the CTs they are trained on.
+        one_patient: whether the networks are for the one CT, and no others, that they are trained on.
+
+    Raises:
+        UsageError: no CT, or one patient who is several.
+    """
+
+    subjects: tuple[Subject, ...]
     camera: Camera
+    held_out: tuple[Subject, ...] = ()
+    one_patient: bool = True
+
+    def __post_init__(self) -> None:
+        if not self.subjects or (self.one_patient and len(self.subjects) > 1):
+            raise UsageError("a training needs CTs to train on, and one alone for networks of one patient")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,13 +100,13 @@ class Progress:
 
 
 class Trainer:
-    """Trains networks for a CT.
+    """Trains networks for a CT, or for any.
 
     Batches, weights and validations depend on the configuration and its seed alone, however often a training
     is interrupted; only where minutes set its length, learning rates follow the clock.
 
     Args:
-        subject: the CT and its X-rays.
+        data: the CTs and their X-rays.
         config: what is trained and how.
         device: to train on.
 
@@ -79,14 +115,14 @@ class Trainer:
             extra `isoclinic[train]` that is not installed.
     """
 
-    def __init__(self, subject: Subject, config: TrainConfig, device: torch.device) -> None:
+    def __init__(self, data: TrainingData, config: TrainConfig, device: torch.device) -> None:
         check_device(device)
         require("safetensors")
         self.config = config
-        self._subject = subject
+        self._data = data
         self._device = device
-        self._camera = _resized(subject.camera, config)
-        self._space = _space(subject.volume, config)
+        self._camera = _resized(data.camera, config)
+        self._space = _space(data.subjects[0].volume, config)
         self.phases = [self._phase(kind) for kind in config.networks]
 
     def run(
@@ -130,6 +166,29 @@ class Trainer:
         for phase in self.phases:
             phase.measure(self._length(phase.kind))
 
+    def start_from(self, model: Checkpoint) -> None:
+        """Give all networks the weights that those of a model have, before any training.
+
+        Raises:
+            InputError: it lacks one, or its networks are others or see other views.
+        """
+        differences = [
+            f"{what} is {mine}, the model's {its}"
+            for what, mine, its in (
+                ("the nominal view", self._space, model.record.space.about_isocentre(self._space.isocentre)),
+                ("the field of view", self._camera, model.record.camera),
+            )
+            if not _alike(mine, its)
+        ]
+        for phase in self.phases:
+            known = model.networks.get(phase.kind)
+            if known is None or known.config != phase.network.config:
+                differences.append(f"the {phase.kind} is another network, or the model has none")
+        if differences:
+            raise InputError(f"this training cannot start from the model: {'; '.join(differences)}")
+        for phase in self.phases:
+            phase.network.load_state_dict(model.networks[phase.kind].state_dict())
+
     def save(self, folder: Path) -> None:
         """Write the model and the state to the folder.
 
@@ -145,7 +204,7 @@ class Trainer:
         poses = self.config.poses
         begun = [phase for phase in self.phases if phase.course.batches]
         record = TrainingRecord(
-            volume_sha256=self._subject.sha256,
+            volume_sha256=self._data.subjects[0].sha256 if self._data.one_patient else None,
             camera=self._camera,
             space=self._space,
             rotation_deg=_turns_deg(poses),
@@ -166,7 +225,7 @@ class Trainer:
                 phase.advance(length)
                 due = course.batches == 1 or int(course.progress * self.config.validations) > before
                 if due:
-                    phase.validate(self._validation)
+                    phase.validate(self._validations)
                 yield Progress(
                     phase=phase,
                     index=index,
@@ -201,27 +260,33 @@ class Trainer:
             network_of(config, seed=self.config.seed),
             config,
             self._stream(config),
-            [self._space],
+            self._space,
             dtype=_dtype(self.config, self._camera, self._device),
             device=self._device,
         )
 
     def _fitted(self, phase: PhaseConfig) -> PhaseConfig:
         """The phase with what its network must share with the poses."""
-        if not isinstance(phase, RegressorPhase):
-            return phase
+        if isinstance(phase, RegressorPhase):
+            return replace(phase, network=self._reaching(phase.network))
+        if isinstance(phase, CTRegressorPhase):
+            network = replace(self._reaching(phase.network), image_px=self.config.pixels)
+            return replace(phase, network=network)
+        return phase
+
+    def _reaching(self, network: RegressorConfigT) -> RegressorConfigT:
+        """The regressor that reaches all poses of the training."""
         poses = self.config.poses
         # Angles are turns one after the other, and the network's a single rotation vector; smooth bounds need
         # room besides.
         x_deg, y_deg, z_deg = (_ROOM * reach + _MARGIN_DEG for reach in _turns_deg(poses))
         x_mm, y_mm, z_mm = (_ROOM * reach + _MARGIN_MM for reach in _shifts_mm(poses))
-        network = replace(
-            phase.network,
+        return replace(
+            network,
             length_mm=self.config.length_mm,
             rotation_deg=(x_deg, y_deg, z_deg),
             translation_mm=(x_mm, y_mm, z_mm),
         )
-        return replace(phase, network=network)
 
     def _stream(self, phase: PhaseConfig) -> SimulationStream:
         poses = self.config.poses
@@ -234,29 +299,35 @@ class Trainer:
             poses=poses,
             randomization=self.config.randomization,
         )
-        return self._stream_of(config, self.config.seed)
+        volumes, seed = [subject.volume for subject in self._data.subjects], self.config.seed
+        anatomies = volumes if self.config.cohort is None else Cohort(volumes, self.config.cohort, seed=seed)
+        return self._stream_of(anatomies, config, seed)
 
-    def _stream_of(self, config: StreamConfig, seed: int) -> SimulationStream:
+    def _stream_of(
+        self, anatomies: Sequence[Volume] | Cohort, config: StreamConfig, seed: int
+    ) -> SimulationStream:
         """A stream rendered where the networks are."""
         backend: Backend = "cuda" if self._device.type == "cuda" else "cpu"
-        config = replace(config, backend=backend)
-        return SimulationStream([self._subject.volume], self._camera, config, seed=seed)
+        return SimulationStream(anatomies, self._camera, replace(config, backend=backend), seed=seed)
 
     @cached_property
-    def _validation(self) -> Validation:
-        """The same for every network, made when first needed."""
+    def _validations(self) -> list[Validation]:
+        """The same for every network, made when first needed: about as many X-rays of every CT."""
+        subjects = self._data.held_out or self._data.subjects
         config = StreamConfig(
-            batch=self.config.validation_images,
+            batch=-(-self.config.validation_images // len(subjects)),
             moving="none",
             poses=self.config.poses,
             randomization=RandomizationConfig.isoclinic(),
         )
-        # Batches are independent of those of every other seed.
-        stream = self._stream_of(config, self.config.seed + 1)
-        batch = stream.batch(0).to(self._device)
-        return Validation.of(
-            self._subject.volume, stream.projector(0), batch, self._space, seed=self.config.seed
-        )
+        seed, validations = self.config.seed, []
+        for subject in subjects:
+            # Batches are independent of those of every other seed.
+            stream = self._stream_of([subject.volume], config, seed + 1)
+            batch = stream.batch(0).to(self._device)
+            space = self._space.about_isocentre(batch.isocentre_world)
+            validations.append(Validation.of(stream.projector(subject.volume), batch, space, seed=seed))
+        return validations
 
     @property
     def _settings(self) -> dict[str, object]:
@@ -266,7 +337,9 @@ class Trainer:
             del settings[name]
         processes = distributed.processes()
         return settings | {
-            "ct_sha256": self._subject.sha256,
+            "ct_sha256": [subject.sha256 for subject in self._data.subjects],
+            "held_out_sha256": [subject.sha256 for subject in self._data.held_out],
+            "one_patient": self._data.one_patient,
             "camera": asdict(self._camera),
             "processes": processes,
         }
@@ -320,6 +393,13 @@ def _resized(camera: Camera, config: TrainConfig) -> Camera:
     scale = config.pixels / max(camera.width, camera.height)
     height, width = (max(1, round(scale * side / stride)) * stride for side in (camera.height, camera.width))
     return camera.resize(height=height, width=width)
+
+
+def _alike(a: Camera | PoseSpace, b: Camera | PoseSpace) -> bool:
+    """Whether all numbers of two are the same but for rounding."""
+    return all(
+        np.allclose(getattr(a, each.name), getattr(b, each.name), rtol=1e-6, atol=1e-6) for each in fields(a)
+    )
 
 
 def _space(volume: Volume, config: TrainConfig) -> PoseSpace:

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from ..geometry import se3
-from ..networks import CanonicalNetwork, PoseRegressor, PoseSpace, SphericalEncoder, masked
+from ..networks import CanonicalNetwork, PoseSpace, Regressor, SphericalEncoder, predicted_motion
 from ..rendering import Projector
 from ..similarity import CanonicalSimilarity, SphericalSimilarity
 from ..solver import Huber, LMConfig, Problem, levenberg_marquardt
-from ..volumes import Volume, target_points
+from ..volumes import target_points
 from .stream import Batch
 
 _POINTS = 200
@@ -51,10 +51,8 @@ class Validation:
     projector: Projector
 
     @classmethod
-    def of(
-        cls, volume: Volume, projector: Projector, batch: Batch, space: PoseSpace, *, seed: int
-    ) -> Validation:
-        """Points and starts drawn by `seed`."""
+    def of(cls, projector: Projector, batch: Batch, space: PoseSpace, *, seed: int) -> Validation:
+        """Points and starts drawn by `seed`; the space is that of the batch's CT."""
         generator = torch.Generator().manual_seed(seed)
         poses = batch.fixed_camera_from_world
         turn, shift = torch.nn.functional.normalize(
@@ -63,7 +61,7 @@ class Validation:
         tangent = torch.cat([np.deg2rad(_START_DEG) * turn, _START_MM * shift], dim=1)
         return cls(
             batch=batch,
-            points_world=target_points(volume, _POINTS, None, generator=np.random.default_rng(seed)),
+            points_world=target_points(batch.volume, _POINTS, None, generator=np.random.default_rng(seed)),
             starts=se3.perturb(poses, tangent, space.isocentre),
             space=space,
             projector=projector,
@@ -75,8 +73,11 @@ class Validation:
         training = network.training
         network.eval()
         with torch.no_grad():
-            if isinstance(network, PoseRegressor):
-                found = self.space.pose(network(masked(batch.fixed, batch.weight)))
+            if isinstance(network, Regressor):
+                images = batch.fixed, batch.weight
+                found = self.space.pose(
+                    predicted_motion(network, *images, batch.volume, self.space, batch.camera)
+                )
             else:
                 found = levenberg_marquardt(self._problem(network), self.starts, _SOLVER).x
         network.train(training)

@@ -5,6 +5,7 @@ from .attenuation import AttenuationConfig, Material, mu_from_hu, split_material
 from .masks import MaskConfig, Masks, find_masks
 from .points import bone_points, target_points
 from .preprocess import PreprocessConfig, line_integrals
+from .readers import find_volumes
 from .volume import Structures, Volume
 from .xray import POLARITY_GUESSED, XRay, XRayOptions
 
@@ -22,6 +23,7 @@ __all__ = [
     "XRayOptions",
     "bone_points",
     "find_masks",
+    "find_volumes",
     "line_integrals",
     "mu_from_hu",
     "split_materials",

@@ -17,6 +17,7 @@ from ._nifti import read_nifti
 from ._warnings import GeometryWarning
 
 __all__ = [
+    "find_volumes",
     "read_grid",
     "read_label_names",
     "read_labels",
@@ -25,7 +26,34 @@ __all__ = [
 
 _NIFTI = (".nii", ".nii.gz")
 _ITK = (".nrrd", ".nhdr", ".mha", ".mhd")
+# How label maps are told from the CTs beside them.
+_LABELS = ("_label", "_labels", "_mask", "_seg")
 _IMAGES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
+
+
+def find_volumes(folder: Path) -> list[Path]:
+    """Paths of all CTs below a folder, sorted: image files that can hold one, and folders of DICOM files.
+
+    Files whose name ends in _label, _labels, _mask or _seg, before the suffix, are label maps and left out.
+
+    Raises:
+        InputError: it is no folder, or there is no CT in it.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not a folder of CTs")
+    found: set[Path] = set()
+    for path in folder.rglob("*"):
+        name = path.name.lower()
+        suffix = next((each for each in (*_NIFTI[::-1], *_ITK) if name.endswith(each)), None)
+        if suffix is not None and not name.removesuffix(suffix).endswith(_LABELS):
+            found.add(path)
+        elif name.endswith(".dcm"):
+            found.add(path.parent)
+    if not found:
+        raise InputError(
+            f"{folder} holds no CT: there is no NIfTI, NRRD, MetaImage or DICOM (.dcm) file in it"
+        )
+    return sorted(found)
 
 
 def read_grid(path: Path) -> Grid:

@@ -82,7 +82,7 @@ class Volume:
         if labels is None:
             return volume
         label_grid, label_affine = readers.read_labels(Path(labels))
-        _check_same_grid(volume, label_grid, label_affine, f"label map {labels}")
+        check_same_grid(volume, label_grid, label_affine, f"label map {labels}")
         return volume.with_labels(label_grid, readers.read_label_names(Path(labels)))
 
     @property
@@ -222,6 +222,11 @@ class Volume:
             else _reduce_blocks(self.labels, factors, _mode, self.labels.dtype),
         )
 
+    def coarsened(self, voxel_mm: float) -> Volume:
+        """`downsample` to voxels of about this size [mm]; what is as coarse already stays."""
+        i, j, k = np.clip(np.rint(voxel_mm / self.spacing_mm).astype(int), 1, self.shape).tolist()
+        return self.downsample((i, j, k))
+
     def _label(self, structure: int | str) -> int:
         if isinstance(structure, str):
             labels = [label for label, name in self.label_names.items() if name == structure]
@@ -235,7 +240,7 @@ class Volume:
         return structure
 
 
-def _check_same_grid(
+def check_same_grid(
     volume: Volume, labels: NDArray[np.generic], affine: NDArray[np.float64], source: str
 ) -> None:
     if labels.shape != volume.shape:
