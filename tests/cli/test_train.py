@@ -14,7 +14,7 @@ import torch
 from rich.console import Console
 
 from isoclinic._files import atomic
-from isoclinic.cli import train
+from isoclinic.cli import _training
 from isoclinic.cli._dashboard import Dashboard, sparkline
 from isoclinic.cli._options import parse_options
 from isoclinic.cli._train_options import PRESETS, TrainOptions
@@ -65,7 +65,7 @@ def no_drawing(monkeypatch):
         with atomic(path) as temporary:
             temporary.write_bytes(bytes(5000))
 
-    monkeypatch.setattr(train, "write_training_curves", write)
+    monkeypatch.setattr(_training, "write_training_curves", write)
 
 
 @pytest.fixture
@@ -182,14 +182,14 @@ def interrupt(monkeypatch):
     """Send signals when the first batch is done."""
 
     def arrange(*signals: int) -> None:
-        pending, write = list(signals), train._write_curves
+        pending, write = list(signals), _training._write_curves
 
         def write_curves(*arguments):
             while pending:
                 signal.raise_signal(pending.pop(0))
             write(*arguments)
 
-        monkeypatch.setattr(train, "_write_curves", write_curves)
+        monkeypatch.setattr(_training, "_write_curves", write_curves)
 
     return arrange
 
@@ -395,8 +395,8 @@ def test_the_dashboard(monkeypatch, make):
             photo.print(self._renderable())
             texts.append(photo.file.getvalue())
 
-    monkeypatch.setattr(train, "progress", lambda: terminal)
-    monkeypatch.setattr(train, "Dashboard", Photographed)
+    monkeypatch.setattr(_training, "progress", lambda: terminal)
+    monkeypatch.setattr(_training, "Dashboard", Photographed)
     ran, _ = make("model")
     assert ran.code == 0, ran.err
     assert ["finishing the batch" in text for text in texts] == [False, False, True]

@@ -59,3 +59,19 @@ def test_what_is_no_space_is_refused():
         )
     with pytest.raises(UsageError, match="length_mm"):
         PoseSpace.about(nominal(), space().isocentre, 0.0)
+
+
+def test_another_ct_in_the_same_place():
+    """Its isocentre lies where that of the first did, and motions mean the same about it."""
+    isocentre = torch.tensor([40.0, -15.0, 300.0]).double()
+    other = space().about_isocentre(isocentre)
+    moved = torch.eye(4).double()
+    moved[:3, 3] = space().isocentre - isocentre
+    there = poses(TANGENTS)
+    torch.testing.assert_close(other.isocentre, isocentre)
+    # Points of the first CT are those of the other, moved.
+    torch.testing.assert_close(other.motion(there @ moved), space().motion(there), atol=1e-10, rtol=0)
+    torch.testing.assert_close(other.pose(space().motion(there)), there @ moved, atol=1e-10, rtol=0)
+    torch.testing.assert_close(
+        other.about_isocentre(space().isocentre).motion(there), space().motion(there), atol=1e-10, rtol=0
+    )

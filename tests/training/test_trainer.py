@@ -7,11 +7,13 @@ from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from isoclinic import InputError, UsageError
-from isoclinic.networks import Checkpoint, PoseRegressor
+from isoclinic.anatomy import CohortConfig, SkeletonConfig
+from isoclinic.networks import Checkpoint, PoseRegressor, PoseRegressorConfig
 from isoclinic.training import (
     MODEL_FILE,
     STATE_FILE,
@@ -20,6 +22,8 @@ from isoclinic.training import (
     RandomizationConfig,
     ToneConfig,
     Trainer,
+    TrainingData,
+    adaptation,
 )
 from isoclinic.training.phase import COLUMNS
 from tiny_training import CANONICAL, CONFIG, CPU, POSES, REGRESSOR, data, subject, trainer, weights
@@ -225,3 +229,97 @@ def test_a_gpu_that_is_not_there(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(UsageError, match="torch finds no GPU"):
         Trainer(data(), CONFIG, torch.device("cuda"))
+
+
+def any_patient(**changes) -> Trainer:
+    """A trainer on two CTs, a third held out."""
+    some = TrainingData(
+        subjects=(subject(0), subject(1)), camera=data().camera, held_out=(subject(2),), one_patient=False
+    )
+    skeleton = SkeletonConfig(voxels=12, voxel_mm=25.0)
+    cohort = CohortConfig(present=2, batches=1, skeletons=0.5, voxel_mm=3.0, skeleton=skeleton)
+    return Trainer(some, replace(CONFIG, networks=("canonical",), cohort=cohort, **changes), CPU)
+
+
+def test_networks_of_any_patient(tmp_path):
+    """Bitwise the same when interrupted: the cohort is where it would have been."""
+    whole, watched = any_patient(), Watched()
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    assert whole.run(tmp_path / "a", watched)
+    assert len(watched) == 8
+    record = whole.checkpoint().record
+    assert record.volume_sha256 is None
+    counted = count(1)
+    assert not any_patient().run(tmp_path / "b", should_stop=lambda: next(counted) >= 3)
+    resumed = any_patient()
+    resumed.resume(tmp_path / "b")
+    assert resumed.run(tmp_path / "b")
+    expected = weights(whole)
+    assert all(torch.equal(value, expected[name]) for name, value in weights(resumed).items())
+    assert without_time(resumed) == without_time(whole)
+    with pytest.raises(InputError, match="one_patient was False"):
+        trainer(networks=("canonical",)).resume(tmp_path / "b")
+
+
+def test_held_out_cts_are_validated_on(tmp_path):
+    for made, expected in ((any_patient(), [2]), (any_patient(validation_images=4), [2]), (trainer(), [0])):
+        batches = [each.batch for each in made._validations]
+        assert [len(batch.fixed) for batch in batches] == [made.config.validation_images]
+        for seed, batch in zip(expected, batches, strict=True):
+            assert np.array_equal(batch.volume.hu, subject(seed).volume.hu)
+
+
+def test_several_cts_are_validated_on_alike():
+    some = TrainingData(subjects=(subject(0), subject(1)), camera=data().camera, one_patient=False)
+    made = Trainer(some, replace(CONFIG, validation_images=3), CPU)
+    for each, of in zip(made._validations, some.subjects, strict=True):
+        assert len(each.batch.fixed) == 2
+        np.testing.assert_allclose(each.space.isocentre_world, of.volume.isocentre_world)
+
+
+def test_a_training_starts_from_a_model(whole):
+    model = Checkpoint.load(whole[1] / MODEL_FILE)
+    other = Trainer(TrainingData(subjects=(subject(1),), camera=data().camera), CONFIG, CPU)
+    other.start_from(model)
+    expected = weights(whole[0])
+    assert all(torch.equal(value, expected[name]) for name, value in weights(other).items())
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"poses": replace(POSES, source_isocentre_mm=600.0)}, "the nominal view is"),
+        ({"pixels": 24}, "the field of view is"),
+        ({"pose_regressor": replace(REGRESSOR, network=PoseRegressorConfig(width=16))}, "pose_regressor is"),
+        (
+            {"networks": ("canonical", "fine_encoder")},
+            "fine_encoder is another network, or the",
+        ),
+    ],
+)
+def test_a_training_of_other_networks_does_not(whole, change, said):
+    made = trainer(**change)
+    before = weights(made)
+    with pytest.raises(InputError, match=rf"cannot start from the model: .*{said}"):
+        made.start_from(Checkpoint.load(whole[1] / MODEL_FILE))
+    assert all(torch.equal(value, before[name]) for name, value in weights(made).items())
+
+
+def test_an_adaptation_is_of_the_models_networks_and_views(whole):
+    model = Checkpoint.load(whole[1] / MODEL_FILE)
+    config = adaptation(model, minutes=2.0, learning_rate=1e-4)
+    assert config.minutes == 2.0 and config.networks == CONFIG.networks
+    assert config.pose_regressor.optimizer.learning_rate == 1e-4
+    for name, value in vars(POSES).items():
+        if name != "perturbation_mm" and not isinstance(value, str):
+            # Angles come back from a matrix, to rounding; 180 and -180 degrees are one angle.
+            turns = 360.0 if name == "primary_angle_deg" else math.inf
+            assert math.remainder(getattr(config.poses, name) - value, turns) == pytest.approx(0, abs=1e-6)
+    Trainer(data(), config, CPU).start_from(model)
+
+
+@pytest.mark.parametrize("subjects", [(), (0, 1)])
+def test_nobody_or_several_are_not_one_patient(subjects):
+    with pytest.raises(UsageError, match="one alone for networks of one patient"):
+        TrainingData(subjects=tuple(map(subject, subjects)), camera=data().camera)

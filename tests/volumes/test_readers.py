@@ -11,7 +11,7 @@ import SimpleITK as sitk
 from scipy.spatial.transform import Rotation
 
 from isoclinic.errors import InputError
-from isoclinic.volumes import GeometryWarning, Volume
+from isoclinic.volumes import GeometryWarning, Volume, find_volumes
 
 TURN = Rotation.from_euler("xyz", [10, -20, 30], degrees=True).as_matrix()
 MARKED = (4, 1, 3)
@@ -303,3 +303,29 @@ class TestHounsfieldWarning:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             Volume.read(path)
+
+
+class TestFindVolumes:
+    def test_images_and_dicom_folders_at_any_depth(self, tmp_path: Path) -> None:
+        names = ("a.nii.gz", "B.NII", "deep/c.nrrd", "deep/er/d.mha", "series/1.dcm", "series/2.DCM")
+        others = (
+            "a_seg.nii.gz",
+            "b_labels.nii",
+            "c_label.nrrd",
+            "d_mask.mha",
+            "notes.txt",
+            "a.json",
+            "x.png",
+        )
+        for name in (*names, *others):
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).touch()
+        found = find_volumes(tmp_path)
+        assert found == sorted(tmp_path / name for name in (*names[:4], "series"))
+
+    def test_nothing_to_find(self, tmp_path: Path) -> None:
+        (tmp_path / "a_seg.nii.gz").touch()
+        with pytest.raises(InputError, match="holds no CT"):
+            find_volumes(tmp_path)
+        with pytest.raises(InputError, match="is not a folder"):
+            find_volumes(tmp_path / "a_seg.nii.gz")

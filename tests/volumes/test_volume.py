@@ -177,6 +177,16 @@ class TestDownsample:
         np.testing.assert_allclose(volume.downsample((3, 2, 2)).isocentre_world, volume.isocentre_world)
         np.testing.assert_allclose(volume.downsample((3, 2, 2)).spacing_mm, [2.1, 1.8, 5.0])
 
+    @pytest.mark.parametrize(
+        ("voxel_mm", "factors"), [(0.1, (1, 1, 1)), (1.4, (2, 2, 1)), (2.6, (4, 3, 1)), (1e6, None)]
+    )
+    def test_voxels_of_about_a_size(self, voxel_mm, factors):
+        """The nearest whole factor of each axis, 0.7 x 0.9 x 2.5 mm; never more than there are voxels."""
+        volume = make_volume()
+        coarse, expected = volume.coarsened(voxel_mm), volume.downsample(factors or volume.shape)
+        np.testing.assert_array_equal(coarse.hu, expected.hu)
+        np.testing.assert_array_equal(coarse.world_from_voxel, expected.world_from_voxel)
+
     def test_without_labels(self) -> None:
         assert make_volume(labels=None).downsample((2, 2, 2)).labels is None
 

@@ -1,0 +1,48 @@
+"""The C-arm's angles: DICOM's own examples, and back again."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from isoclinic.geometry import gantry_angles, gantry_view, se3
+
+# Where the detector is, seen from the patient (RAS), by primary and secondary angle: DICOM PS3.3 C.8.7.5.1.2.
+DETECTORS = {
+    (0.0, 0.0): (0.0, 1.0, 0.0),
+    (180.0, 0.0): (0.0, -1.0, 0.0),
+    (90.0, 0.0): (-1.0, 0.0, 0.0),
+    (-90.0, 0.0): (1.0, 0.0, 0.0),
+    (0.0, 90.0): (0.0, 0.0, 1.0),
+    (0.0, -90.0): (0.0, 0.0, -1.0),
+    (45.0, 0.0): (-math.sqrt(0.5), math.sqrt(0.5), 0.0),
+}
+
+
+@pytest.mark.parametrize("angles", DETECTORS)
+def test_where_the_detector_is(angles):
+    view = gantry_view(*angles, 700.0)
+    np.testing.assert_allclose(view[2, :3], DETECTORS[angles], atol=1e-12)
+    np.testing.assert_allclose(view[:3, 3], (0.0, 0.0, 700.0))
+    np.testing.assert_allclose(view[:3, :3] @ view[:3, :3].T, np.eye(3), atol=1e-12)
+    assert torch.linalg.det(view[:3, :3]).item() == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("primary", [-179.0, -90.0, -30.0, 0.0, 1e-6, 45.0, 135.0, 180.0])
+@pytest.mark.parametrize("secondary", [-89.0, -20.0, 0.0, 35.0, 89.0])
+def test_angles_of_a_view(primary, secondary):
+    """Whatever lies between turns in the image plane and shifts."""
+    view = gantry_view(primary, secondary, 700.0)
+    turned = torch.tensor([0.0, 0.0, 0.7, 10.0, -5.0, 30.0], dtype=torch.float64)
+    for pose in (view, se3.perturb(view[None], turned[None], torch.zeros(3, dtype=torch.float64))[0]):
+        found = gantry_angles(pose)
+        assert math.remainder(found[0] - primary, 360) == pytest.approx(0, abs=1e-6)
+        assert found[1] == pytest.approx(secondary, abs=1e-6)
+
+
+@pytest.mark.parametrize("secondary", [-90.0, 90.0])
+def test_at_the_head_and_the_feet_every_primary_angle_is_the_same(secondary):
+    assert gantry_angles(gantry_view(40.0, secondary, 700.0)) == pytest.approx((0.0, secondary))
