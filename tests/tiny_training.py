@@ -7,9 +7,16 @@ from dataclasses import replace
 import torch
 
 import phantoms
-from isoclinic.networks import CanonicalConfig, PoseRegressorConfig, PoseSpace, SphericalEncoderConfig
+from isoclinic.networks import (
+    CanonicalConfig,
+    CTConditionedRegressorConfig,
+    PoseRegressorConfig,
+    PoseSpace,
+    SphericalEncoderConfig,
+)
 from isoclinic.training import (
     CanonicalPhase,
+    CTRegressorPhase,
     EncoderPhase,
     PhaseConfig,
     PoseConfig,
@@ -33,6 +40,20 @@ REGRESSOR = RegressorPhase(batch=4, copies=2, network=PoseRegressorConfig(width=
 GLOBAL = EncoderPhase(batch=4, network=ENCODER)
 DENSE = EncoderPhase(batch=4, network=replace(ENCODER, head="dense"))
 CANONICAL = CanonicalPhase(batch=4, network=CanonicalConfig(backbone=BACKBONE, window_px=9))
+CT_REGRESSOR = CTRegressorPhase(
+    batch=4,
+    network=CTConditionedRegressorConfig(
+        image_px=16,
+        cube_voxels=16,
+        feature_px=8,
+        image_features=(4,),
+        volume_features=(4, 4),
+        depth_features=1,
+        fused_features=4,
+        stages=(4,),
+        hidden=(8,),
+    ),
+)
 CONFIG = TrainConfig(
     images=32,
     networks=("pose_regressor", "canonical"),
@@ -44,6 +65,7 @@ CONFIG = TrainConfig(
     coarse_encoder=GLOBAL,
     fine_encoder=DENSE,
     canonical=CANONICAL,
+    ct_regressor=CT_REGRESSOR,
 )
 
 

@@ -9,6 +9,7 @@ from .errors import InputError, IsoclinicError, UsageError
 
 if TYPE_CHECKING:
     from .geometry import Camera
+    from .models import default_model
     from .registration import RegistrationConfig, RegistrationResult, register
     from .rendering import RenderConfig, render, render_structures, render_with_jacobian
     from .volumes import Volume, XRay, XRayOptions, line_integrals
@@ -21,6 +22,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 # torch and numba take seconds to import: whoever asks for help or the version need not wait for them.
 _HOME = {
     "Camera": "geometry",
+    "default_model": "models",
     **dict.fromkeys(("RegistrationConfig", "RegistrationResult", "register"), "registration"),
     **dict.fromkeys(("RenderConfig", "render", "render_structures", "render_with_jacobian"), "rendering"),
     **dict.fromkeys(("Volume", "XRay", "XRayOptions", "line_integrals"), "volumes"),
@@ -46,6 +48,7 @@ __all__ = [
     "Volume",
     "XRay",
     "XRayOptions",
+    "default_model",
     "line_integrals",
     "register",
     "render",

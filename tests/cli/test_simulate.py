@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 from skimage.io import imread
 
+from isoclinic import Volume
+from isoclinic.cli import simulate
+
 SMALL = ("--width", "24", "--height", "24", "--pixel-spacing-mm", "10", "10", "--source-isocentre-mm", "650")
 
 
@@ -29,6 +32,25 @@ def test_more_pairs_make_more_rows(run, files, tmp_path):
         assert run("simulate", files.ct, "--grid", grid, "--pairs", pairs, *SMALL).code == 0
         heights.append(imread(grid).shape[0])
     assert heights[0] == heights[1] < heights[2]
+
+
+def test_variations_differ_from_pair_to_pair(run, files, tmp_path, monkeypatch):
+    """Every pair is a batch of its own anatomy, none of them the CT."""
+    shown = []
+
+    def sheet(pairs, title):
+        shown.extend(pairs)
+        return figure(pairs, title)
+
+    figure = simulate._contact_sheet
+    monkeypatch.setattr(simulate, "_contact_sheet", sheet)
+    ran = run("simulate", files.ct, "--grid", tmp_path / "a.png", "--pairs", "3", "--vary", *SMALL)
+    assert ran.code == 0, ran.err
+    assert [pair for _, pair in shown] == [0, 0, 0]
+    anatomies = [batch.volume.hu for batch, _ in shown]
+    for index, hu in enumerate(anatomies):
+        others = [*anatomies[index + 1 :], Volume.read(files.ct).hu]
+        assert not any(hu.shape == other.shape and np.array_equal(hu, other) for other in others)
 
 
 @pytest.mark.parametrize(

@@ -344,7 +344,12 @@ def test_attempts_without_a_model_are_its_searches():
     ("networks", "settings", "init", "words"),
     [
         ({}, {}, None, "it holds no network"),
-        ({"canonical": Canonical()}, {}, None, "it holds canonical; choose parts by --learned.initialize"),
+        (
+            {"canonical": Canonical()},
+            {"canonical": False, "rescue": False},
+            None,
+            "it holds canonical; choose",
+        ),
         ({"pose_regressor": Oracle(NEAR)}, {"initialize": False}, None, "it holds pose_regressor"),
         (encoders(), {}, "model", "give a model that has one"),
         ({"pose_regressor": Oracle(NEAR), **encoders()}, {"initialize": False}, "model", "--learned.initial"),

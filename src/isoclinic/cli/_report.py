@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..geometry import se3
 from ..registration import (
+    Attempt,
     InputFile,
     LandmarkPairs,
     LandmarkPose,
@@ -22,6 +23,7 @@ from ..registration import (
     StructureResult,
 )
 from ..registration.initialize import MODEL
+from ..registration.result import CANONICAL_SEARCH
 from ..rendering import structure_outline
 from ..solver import Status
 from ..viewer import (
@@ -114,21 +116,37 @@ def ct_text(volume: Volume) -> str:
 
 
 def model_parts(result: RegistrationResult) -> list[str]:
-    """What a model contributed: the start, networks that refined it."""
-    first = result.attempts[0]
-    return [*(["start"] if first.start == MODEL else []), *first.learned]
+    """What a model contributed: the start, networks that refined it, the search that found the pose."""
+    found = CANONICAL_SEARCH in _best(result).learned
+    return [*_tried_first(result), *([CANONICAL_SEARCH] if found else [])]
+
+
+def rescue_tried(result: RegistrationResult) -> bool:
+    """Whether a model was the last resort."""
+    return any(CANONICAL_SEARCH in attempt.learned for attempt in result.attempts)
 
 
 def fallback_text(result: RegistrationResult) -> tuple[str, str] | None:
     """How searches ended that were made because the model led to no match, and why; None without any."""
     first, *searches = result.attempts
-    if not (model_parts(result) and searches):
+    if not (_tried_first(result) and searches):
         return None
-    best = max(result.attempts, key=lambda attempt: attempt.edges)
+    best = _best(result)
     reason = f"the model's result hardly matched: edges {first.edges:.2f}"
     if best is first:
         return f"{len(searches)} searches found nothing better", reason
     return f"found by a search around {', '.join([best.start, *best.learned])}", reason
+
+
+def _best(result: RegistrationResult) -> Attempt:
+    return max(result.attempts, key=lambda attempt: attempt.edges)
+
+
+def _tried_first(result: RegistrationResult) -> list[str]:
+    """Parts of a model in the first attempt."""
+    first = result.attempts[0]
+    networks = [name for name in first.learned if name != CANONICAL_SEARCH]
+    return [*(["start"] if first.start == MODEL else []), *networks]
 
 
 def _unsettled(result: RegistrationResult) -> tuple[str, ...]:

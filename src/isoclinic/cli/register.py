@@ -34,9 +34,9 @@ from ..viewer import write_report
 from ..volumes import POLARITY_GUESSED, Volume, XRay, XRayOptions
 from ._console import progress, recorded_warnings, results, warning_line
 from ._folder import new_folder
-from ._model import check_model, model_file, read_model
+from ._model import DEFAULT, chosen_model
 from ._options import FLAT, RegistrationOptions, StructuresOptions, parse_options
-from ._report import Registered, ct_text, fallback_text, geometry, model_parts, report_of, text
+from ._report import Registered, ct_text, fallback_text, geometry, model_parts, report_of, rescue_tried, text
 from ._results import (
     POSE,
     REPORT,
@@ -66,8 +66,10 @@ class RegisterOptions:
             side the detector is on), or "dicom" for the C-arm angles in the X-ray's header. By default
             "dicom" where there are angles, else "ap"; with --model, it is "model", the pose that the model
             predicts.
-        model: networks that isoclinic train made for this CT: a model file, or the folder it is in. What they
-            lead to is tried first; --learned says which of them.
+        model: networks that isoclinic train made for this CT, or pretrain for any: a model file, or the
+            folder it is in. What they lead to is tried first; --learned says which of them. "default" are
+            those that come with isoclinic, for any CT: they take part only where nothing else leads to a
+            match; "none" is none at all.
         landmarks: start from landmarks instead: one file with points of the CT and of the X-ray, or two
             files, CT first (isoclinic JSON, or .mrk.json and .fcsv of 3D Slicer). They are matched by name.
         views: how several X-rays lie relative to each other: a JSON file of "view_from_first" matrices, or a
@@ -87,7 +89,7 @@ class RegisterOptions:
     volume: Path
     output: Path
     init: str | None = None
-    model: Path | None = None
+    model: str = DEFAULT
     landmarks: tuple[Path, ...] = ()
     views: tuple[Path, ...] = ()
     labels: Path | None = None
@@ -112,17 +114,15 @@ def main(arguments: Sequence[str]) -> None:
         xrays = [XRay.read(path, options.xray_options) for path in options.xray]
         volume = Volume.read(options.volume, labels=options.labels)
         ct, images = InputFile.of(options.volume), [InputFile.of(path) for path in options.xray]
-        learned = None if options.model is None else model_file(options.model)
-        model = None
-        if learned is not None:
-            model = read_model(learned)
-            check_model(model, learned, ct, xrays[0])
+        learned, model = chosen_model(options.model, ct, xrays[0])
         names = _structure_names(options, volume)
         views = _views(options, xrays)
         marked = pose_from_landmark_files(xrays[0], *options.landmarks) if options.landmarks else None
         init = options.init if marked is None else marked.camera_from_world
         status.update("registering; the first time, this compiles the renderer")
         result = register_views(volume, views, init, options.registration, model=model)
+        if options.model == DEFAULT and not rescue_tried(result):
+            learned = None
         check_not_diverged(result)
         if marked is not None:
             source = f"{len(marked.names)} landmarks"

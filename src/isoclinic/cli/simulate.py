@@ -17,6 +17,7 @@ from torch import Tensor
 from tyro.conf import Positional
 
 from .._files import atomic
+from ..anatomy import Cohort, CohortConfig
 from ..errors import UsageError
 from ..training import Batch, PoseConfig, RandomizationConfig, SimulationStream, StreamConfig
 from ..volumes import Volume
@@ -25,6 +26,9 @@ from ._detector import DetectorOptions
 from ._options import FLAT, parse_options
 
 Preset = Literal["isoclinic", "paper"]
+
+# Everybody comes once.
+_EACH_OTHER = CohortConfig(present=1, batches=1)
 
 _DPI = 100
 _PANEL_INCH = 2.1
@@ -46,6 +50,8 @@ class SimulateOptions:
             the patient) and the rendering of a perturbed pose, both bright where dense.
         pairs: number of pairs.
         preset: how X-rays are randomised: a simulated acquisition, or the published transforms.
+        vary: show another variation of the CT in every pair, or a made-up skeleton, as networks of any
+            patient are trained on.
         seed: of everything drawn.
         overwrite: replace the picture if there is one.
         config: TOML file with any of these options; the command line wins.
@@ -57,6 +63,7 @@ class SimulateOptions:
     grid: Path
     pairs: int = 12
     preset: Preset = "isoclinic"
+    vary: bool = False
     seed: int = 0
     overwrite: bool = False
     config: Path | None = None
@@ -75,13 +82,21 @@ def main(arguments: Sequence[str]) -> None:
         raise UsageError("--pairs must be at least 1")
     presets = {"isoclinic": RandomizationConfig.isoclinic, "paper": RandomizationConfig.paper}
     stream_config = StreamConfig(
-        batch=options.pairs, poses=options.poses, randomization=presets[options.preset]()
+        batch=1 if options.vary else options.pairs,
+        poses=options.poses,
+        randomization=presets[options.preset](),
     )
     with progress().status("reading"):
         volume = Volume.read(options.volume)
     with progress().status("rendering"):
-        batch = SimulationStream([volume], options.detector.camera, stream_config, seed=options.seed).batch(0)
-    figure = _contact_sheet(batch, f"{options.volume.name}, preset {options.preset}, seed {options.seed}")
+        anatomies = [volume] if not options.vary else Cohort([volume], _EACH_OTHER, seed=options.seed)
+        stream = SimulationStream(anatomies, options.detector.camera, stream_config, seed=options.seed)
+        if options.vary:
+            pairs = [(stream.batch(index), 0) for index in range(options.pairs)]
+        else:
+            batch = stream.batch(0)
+            pairs = [(batch, pair) for pair in range(options.pairs)]
+    figure = _contact_sheet(pairs, f"{options.volume.name}, preset {options.preset}, seed {options.seed}")
     with atomic(options.grid) as temporary:
         figure.savefig(temporary, format="png")
     results().print(
@@ -91,17 +106,18 @@ def main(arguments: Sequence[str]) -> None:
     )
 
 
-def _contact_sheet(batch: Batch, title: str) -> Figure:
-    assert batch.moving is not None
-    pairs, height, width = batch.fixed.shape
-    columns = min(_ROW_PAIRS, pairs)
-    rows = -(-pairs // columns)
+def _contact_sheet(pairs: Sequence[tuple[Batch, int]], title: str) -> Figure:
+    """Pairs, each given by its batch and its number in it."""
+    height, width = pairs[0][0].fixed.shape[1:]
+    columns = min(_ROW_PAIRS, len(pairs))
+    rows = -(-len(pairs) // columns)
     panel_height = _PANEL_INCH * height / width
     size = (2 * columns * _PANEL_INCH, rows * (panel_height + _CAPTION_INCH) + _TITLE_INCH)
     figure = Figure(figsize=size, dpi=_DPI)
     figure.suptitle(title, fontsize=10, y=1 - 0.2 * _TITLE_INCH / size[1])
-    for pair in range(pairs):
-        row, column = divmod(pair, columns)
+    for number, (batch, pair) in enumerate(pairs):
+        assert batch.moving is not None
+        row, column = divmod(number, columns)
         bottom = (rows - 1 - row) * (panel_height + _CAPTION_INCH) / size[1]
         shown = ((batch.fixed, batch.weight), (batch.moving, torch.ones_like(batch.moving)))
         for side, (images, weights) in enumerate(shown):
@@ -111,7 +127,7 @@ def _contact_sheet(batch: Batch, title: str) -> Figure:
         figure.text(
             (2 * column + 1) / (2 * columns),
             bottom + (panel_height + 0.05) / size[1],
-            _caption(batch, pair),
+            _caption(batch, pair, number),
             ha="center",
             va="bottom",
             fontsize=6.5,
@@ -129,7 +145,7 @@ def _show(axes: Axes, image: Tensor, weight: Tensor) -> None:
     axes.set_axis_off()
 
 
-def _caption(batch: Batch, pair: int) -> str:
+def _caption(batch: Batch, pair: int, number: int) -> str:
     offset_mm = float(batch.perturbation[pair, 3:].norm())
-    said = [f"no. {pair}, offset {offset_mm:.2g} mm", *batch.parameters.applied(pair)]
+    said = [f"no. {number}, offset {offset_mm:.2g} mm", *batch.parameters.applied(pair)]
     return "\n".join(textwrap.wrap(", ".join(said), _CAPTION_CHARACTERS))

@@ -1,6 +1,7 @@
 """From a CT and an X-ray to a pose: where to start, where to search, coarse to fine, and the pose file."""
 
 from ..similarity import IntrinsicsRefinement, ViewRefinement
+from ._fixed import FixedImage
 from .confidence import ConfidenceConfig
 from .config import LearnedConfig, RegistrationConfig, Stage
 from .initialize import PRESETS, InitialPose, initial_pose, view
@@ -14,7 +15,7 @@ from .landmarks import (
     read_world_points,
 )
 from .pose_file import InputFile, PoseFile, read_initial_pose
-from .register import register, register_views
+from .register import Model, register, register_views
 from .result import Attempt, Confidence, ImageStageResult, RegistrationResult, StageResult
 from .search import SearchConfig, SearchView, search
 from .structures import StructureResult, StructuresConfig, register_structures
@@ -25,6 +26,7 @@ __all__ = [
     "Attempt",
     "Confidence",
     "ConfidenceConfig",
+    "FixedImage",
     "ImageStageResult",
     "InitialPose",
     "InputFile",
@@ -32,6 +34,7 @@ __all__ = [
     "LandmarkPairs",
     "LandmarkPose",
     "LearnedConfig",
+    "Model",
     "PoseFile",
     "RegistrationConfig",
     "RegistrationResult",

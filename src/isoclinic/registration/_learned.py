@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from ..networks import (
     Network,
     Regressor,
     SphericalEncoder,
+    masked,
     predicted_motion,
 )
 from ..rendering import Projector, RenderConfig
@@ -54,11 +56,12 @@ class Learned:
             UsageError: a model none of whose networks is to be used.
         """
         learned = cls(model=model, volume=volume, fixed=fixed.through(model.record.camera), config=config)
-        if not (learned._regressor or learned._refining):
+        if not (learned._regressor or learned._refining or learned._rescuing):
             held = ", ".join(model.networks) or "no network"
             raise UsageError(
                 f"no part of the model is used: it holds {held}; choose parts by --learned.initialize, "
-                "--learned.coarse, --learned.fine and --learned.canonical, or leave out the model"
+                "--learned.coarse, --learned.fine, --learned.canonical and --learned.rescue, or leave out "
+                "the model"
             )
         return learned
 
@@ -101,6 +104,24 @@ class Learned:
             points = solution.x
         return results
 
+    @cached_property
+    def canonical_image(self) -> FixedImage | None:
+        """What the canonical network makes of the X-ray, to be searched in its place; None where it is off.
+
+        Weight 0 has also what it is unsure of.
+        """
+        network = self._rescuing
+        if network is None:
+            return None
+        with torch.no_grad():
+            target, log_precision = (
+                part[0].cpu() for part in network.to(self._device)(masked(*self._images))
+            )
+        seen = self.fixed.weight > 0
+        least = math.log(max(self.config.learned.least_precision, 1e-9)) + log_precision[seen].median()
+        weight = self.fixed.weight * (log_precision > least)
+        return FixedImage(image=target, weight=weight, camera=self.fixed.camera)
+
     def _problem(self, kind: str, network: Network, projector: Projector) -> Problem:
         network.to(self._device)
         if kind == "canonical":
@@ -113,6 +134,11 @@ class Learned:
         """That of this patient, or else that of any."""
         networks = self.model.networks if self.config.learned.initialize else {}
         return cast(Regressor | None, networks.get("pose_regressor", networks.get("ct_regressor")))
+
+    @property
+    def _rescuing(self) -> CanonicalNetwork | None:
+        network = self.model.networks.get("canonical") if self.config.learned.rescue else None
+        return cast(CanonicalNetwork | None, network)
 
     @cached_property
     def _refining(self) -> Mapping[str, Network]:

@@ -53,8 +53,24 @@ class Run:
         for stage in self.config.stages:
             result = self._run_stage(stage, points, last=stage is self.config.stages[-1])
             results.append(result)
-            points = self._distinct(result, stage.keep)
+            points = self.distinct(result, stage.keep)
         return results
+
+    def distinct(self, result: ImageStageResult, keep: int) -> Tensor:
+        """Points that a stage hands on [<= keep, ...], best first, no two within half a pixel of each other."""
+        camera = result.problem.views[0].projector.camera
+        reach_mm = pixel_at_mm(camera, self.start, self._isocentre_world) / 2
+        poses = result.camera_from_world
+        # Where these four points come to lie tells any two poses apart.
+        probe = self._isocentre_world + self.config.length_mm * torch.eye(4, 3, dtype=torch.float64)
+        points = probe @ poses[:, :3, :3].mT + poses[:, None, :3, 3]
+        chosen: list[int] = []
+        for index in result.correlation.argsort(descending=True).tolist():
+            if all((points[index] - points[other]).norm(dim=-1).mean() > reach_mm for other in chosen):
+                chosen.append(index)
+            if len(chosen) == keep:
+                break
+        return result.solution.x[chosen]
 
     def _search_views(self, search_config: SearchConfig) -> list[SearchView]:
         voxel_per_pixel = self.config.stages[0].voxel_per_pixel
@@ -132,19 +148,3 @@ class Run:
     @property
     def _isocentre_world(self) -> Tensor:
         return torch.as_tensor(self.volume.isocentre_world, dtype=torch.float64)
-
-    def _distinct(self, result: ImageStageResult, keep: int) -> Tensor:
-        """Points the stage hands on [<= keep, ...], best first, none within half a pixel of a better one."""
-        camera = result.problem.views[0].projector.camera
-        reach_mm = pixel_at_mm(camera, self.start, self._isocentre_world) / 2
-        poses = result.camera_from_world
-        # Where these four points come to lie tells any two poses apart.
-        probe = self._isocentre_world + self.config.length_mm * torch.eye(4, 3, dtype=torch.float64)
-        points = probe @ poses[:, :3, :3].mT + poses[:, None, :3, 3]
-        chosen: list[int] = []
-        for index in result.correlation.argsort(descending=True).tolist():
-            if all((points[index] - points[other]).norm(dim=-1).mean() > reach_mm for other in chosen):
-                chosen.append(index)
-            if len(chosen) == keep:
-                break
-        return result.solution.x[chosen]

@@ -57,6 +57,10 @@ class LearnedConfig:
             and the search get as far in less time where they were compared (docs/method.md).
         fine: refine it by the fine encoder.
         canonical: refine it by the canonical network, after the encoders.
+        rescue: where nothing has led to a match, search what the canonical network makes of the X-ray, free
+            of tone, noise and tools, in its place.
+        least_precision: pixels that it predicts less precisely than so many times the median are left out of
+            that search.
         max_steps: Levenberg-Marquardt steps of each refinement.
         step_tolerance_mm: step so short that it ends a refinement, in millimetres and rotations scaled by
             `length_mm`; the stages that follow are finer.
@@ -69,6 +73,8 @@ class LearnedConfig:
     coarse: bool = False
     fine: bool = False
     canonical: bool = False
+    rescue: bool = True
+    least_precision: float = 0.7
     max_steps: int = 15
     step_tolerance_mm: float = 0.3
     robust_scale: float = 0.5
@@ -77,6 +83,8 @@ class LearnedConfig:
     def __post_init__(self) -> None:
         if self.max_steps < 1 or not (self.step_tolerance_mm > 0 and self.robust_scale > 0):
             raise UsageError("learned stages need max_steps >= 1, step_tolerance_mm > 0 and robust_scale > 0")
+        if not self.least_precision >= 0:
+            raise UsageError("least_precision must not be negative")
 
     def solver(self, length_mm: float, max_step_mm: float) -> LMConfig:
         """Settings of the solver; see `Stage.solver`."""

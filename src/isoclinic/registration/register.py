@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain
 from typing import Any
 
 import torch
@@ -20,9 +22,12 @@ from ._learned import Learned
 from ._run import Run
 from .config import RegistrationConfig
 from .initialize import MODEL, InitialPose, check_sees, initial_pose
-from .result import Attempt, Confidence, ImageStageResult, RegistrationResult, StageResult
+from .result import CANONICAL_SEARCH, Attempt, Confidence, ImageStageResult, RegistrationResult, StageResult
 from .search import SearchConfig
 from .views import View, stacked_views
+
+# Networks, or what loads them in case of need.
+Model = Checkpoint | Callable[[], Checkpoint]
 
 _DEFAULT = RegistrationConfig()
 
@@ -33,7 +38,7 @@ def register(
     init: Any = None,
     config: RegistrationConfig = _DEFAULT,
     *,
-    model: Checkpoint | None = None,
+    model: Model | None = None,
 ) -> RegistrationResult:
     """Find the pose at which the CT shows what the X-ray shows.
 
@@ -46,8 +51,9 @@ def register(
         init: where to start; see `initial_pose`. With a model also "model", for the pose that its regressor
             predicts; None means that, too, where the model has one.
         config: the schedule and all else.
-        model: networks, in evaluation mode, trained for this CT and an X-ray like this one; see
-            `Checkpoint.check_fit`. What they lead to is tried first, without any search.
+        model: networks, in evaluation mode, trained for this CT, or any, and an X-ray like this one; see
+            `Checkpoint.check_fit`. What they lead to is tried first, without any search. Instead, a function
+            that loads them, such as `default_model`: it is called only if nothing else leads to a match.
 
     Raises:
         InputError: an X-ray that is masked out entirely, or an initial pose that cannot be used.
@@ -66,7 +72,7 @@ def register_views(
     init: Any = None,
     config: RegistrationConfig = _DEFAULT,
     *,
-    model: Checkpoint | None = None,
+    model: Model | None = None,
 ) -> RegistrationResult:
     """Find the one pose at which the CT shows what several X-rays show.
 
@@ -94,7 +100,8 @@ def register_views(
     for view, pose in zip(views[1:], view_from_first[1:] @ usual.camera_from_world, strict=True):
         check_sees(volume, view.xray, pose, f"{usual.source}, and how {view.xray.path} lies relative to it")
     fixed = tuple(FixedImage.of(view.xray, config.preprocess) for view in views)
-    learned = None if model is None else Learned.of(model, volume, fixed[0], config)
+    of_model = partial(Learned.of, volume=volume, fixed=fixed[0], config=config)
+    learned = of_model(model) if isinstance(model, Checkpoint) else None
     if learned is not None and (from_model or init is None):
         start = learned.start() or usual
     if from_model and start is usual:
@@ -109,8 +116,14 @@ def register_views(
         start=start.camera_from_world,
         config=config,
     )
+
+    def last_resort() -> Iterator[_Outcome]:
+        if model is not None and config.learned.rescue and config.learned.fall_back:
+            networks = model if isinstance(model, Checkpoint) else model()
+            yield from _rescue(run, usual, of_model(networks))
+
     outcomes: list[_Outcome] = []
-    for outcome in _outcomes(run, start, usual, learned):
+    for outcome in chain(_outcomes(run, start, usual, learned), last_resort()):
         outcomes.append(outcome)
         if outcome.confidence.edges >= config.confidence.edges_below:
             break
@@ -180,6 +193,27 @@ def _outcomes(
     run = replace(run, start=usual.camera_from_world)
     for reach in searches[1 if usual.rough else 0 :] or searches[-1:]:
         yield _search(run, reach, usual.source)
+
+
+def _rescue(run: Run, usual: InitialPose, learned: Learned) -> Iterator[_Outcome]:
+    """Searches of what a model's canonical network makes of the first X-ray, around `usual`.
+
+    Stages that are coarser than that image compare it, too; the others the X-ray itself, as always.
+    """
+    image, config = learned.canonical_image, run.config
+    if image is None:
+        return
+    size = max(image.camera.width, image.camera.height)
+    coarse = tuple(stage for stage in config.stages[:-1] if stage.pixels < size)
+    fine = config.stages[len(coarse) :]
+    run = replace(run, start=usual.camera_from_world, config=replace(config, stages=fine))
+    cleaned = replace(run, fixed=(image, *run.fixed[1:]), config=replace(config, stages=coarse or fine[:1]))
+    for reach in config.searches[1:] or config.searches:
+        points = cleaned.searched(reach)
+        stages = cleaned.register(points) if coarse else []
+        if stages:
+            points = cleaned.distinct(stages[-1], coarse[-1].keep)
+        yield _outcome(run, points, usual.source, (CANONICAL_SEARCH,), stages, reach.candidates)
 
 
 def _search(

@@ -11,6 +11,9 @@ from ..similarity import JointSimilarity
 from ..solver import Reason, Solution, Status
 from .initialize import InitialPose
 
+# What an attempt has in place of networks that refined its start.
+CANONICAL_SEARCH = "canonical search"
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class StageResult:
@@ -91,7 +94,8 @@ class Attempt:
 
     Attributes:
         start: where it started, for people to read.
-        learned: networks that refined the start, by their names.
+        learned: networks that refined the start, by their names, or "canonical search" where the search was
+            of what the canonical network made of the X-ray.
         candidates: poses around it that a search looked at; 0 without a search.
         edges: of where it ended, as in `Confidence`.
     """
