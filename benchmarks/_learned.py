@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from _models import DATA, read_models, volumes_of
+from _models import DATA, read_cases, read_models
 from torch import Tensor
 
-from isoclinic import Volume, XRay
+from isoclinic import Volume
+from isoclinic.datasets import Sample
 from isoclinic.errors import UsageError
-from isoclinic.evaluation import Case, find_cases
-from isoclinic.evaluation.protocol import XRAY_FILE
 from isoclinic.geometry import Camera
 from isoclinic.networks import CanonicalNetwork, Checkpoint, PoseRegressor, SphericalEncoder
 from isoclinic.registration import LearnedConfig, RegistrationConfig
@@ -65,7 +64,7 @@ class Subject:
 
     group: str
     volume: Volume
-    cases: Sequence[Case]
+    cases: Sequence[Sample]
     fixed: Sequence[FixedImage]
     networks: Mapping[str, tuple[Compared, Camera]]
 
@@ -138,20 +137,17 @@ def subjects(inputs: Inputs) -> Iterator[Subject]:
         InputError: files that cannot be read.
         UsageError: no case has a model.
     """
-    cases = find_cases(inputs.folder)
     models = [read_models(each) for each in (inputs.models, inputs.euclidean, inputs.others)]
-    groups = [group for group in dict.fromkeys(case.group for case in cases) if group in models[0]]
-    if not groups:
+    cases = read_cases(inputs.folder, inputs.pelvis_ct, models[0], inputs.cases)
+    if not cases:
         raise UsageError(f"--models has a model of none of the groups of cases in {inputs.folder}")
-    volumes = volumes_of(groups, inputs.pelvis_ct)
-    for group in groups:
-        chosen = [case for case in cases if case.group == group][: inputs.cases]
-        xrays = [XRay.read(case.folder / XRAY_FILE) for case in chosen]
+    for group in dict.fromkeys(case.subject for case in cases):
+        chosen = [case for case in cases if case.subject == group]
         yield Subject(
             group=group,
-            volume=volumes[group],
+            volume=chosen[0].volume,
             cases=chosen,
-            fixed=[FixedImage.of(xray, RegistrationConfig().preprocess) for xray in xrays],
+            fixed=[FixedImage.of(case.xray, RegistrationConfig().preprocess) for case in chosen],
             networks=_networks([each[group] for each in models if group in each]),
         )
 

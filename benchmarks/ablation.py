@@ -18,15 +18,14 @@ from pathlib import Path
 
 import numpy as np
 import tyro
-from _models import DATA, Rows, measured, read_models, volumes_of
+from _models import DATA, Rows, measured, read_cases, read_models
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 from torch import Tensor
 
-from isoclinic import XRay
-from isoclinic.evaluation import Case, find_cases, mean_target_registration_error_mm
-from isoclinic.evaluation.protocol import XRAY_FILE
+from isoclinic.datasets import Sample
+from isoclinic.evaluation import mean_target_registration_error_mm, start_of
 from isoclinic.networks import Checkpoint
 from isoclinic.registration import (
     ImageStageResult,
@@ -147,37 +146,35 @@ def _learned(single: RegistrationConfig) -> RegistrationConfig:
 
 def measure(config: Config, rows: Rows[Row], console: Console) -> None:
     """All registrations that are not among the rows already."""
-    cases = find_cases(config.folder)
-    volumes = volumes_of((case.group for case in cases), config.pelvis_ct)
     main, euclidean, others = map(read_models, (config.models, config.euclidean, config.others))
+    cases = read_cases(config.folder, config.pelvis_ct, main)
     jobs = [
         (case, init, method)
         for case in cases
-        if case.group in main
-        for method in methods(main[case.group], euclidean.get(case.group), others.get(case.group))
+        for method in methods(main[case.subject], euclidean.get(case.subject), others.get(case.subject))
         for init in config.inits
     ]
     done = {(row.case, row.init, row.method) for row in rows.all}
     jobs = [job for job in jobs if (job[0].name, job[1], job[2].last) not in done]
     warm = set()
     for case, init, method in track(jobs, description="registering", console=console):
-        volume, xray = volumes[case.group], XRay.read(case.folder / XRAY_FILE)
-        if case.group not in warm:
+        start = start_of(case, init)
+        if case.subject not in warm:
             # Compiles, and prepares the volume.
-            register(volume, xray, case.init(init))
-            warm.add(case.group)
-        result = register(volume, xray, case.init(init), method.config, model=method.model)
+            register(case.volume, case.xray, start)
+            warm.add(case.subject)
+        result = register(case.volume, case.xray, start, method.config, model=method.model)
         for row in _rows(case, init, method, result):
             rows.add(row)
 
 
-def _rows(case: Case, init: str, method: Method, result: RegistrationResult) -> Iterator[Row]:
+def _rows(case: Sample, init: str, method: Method, result: RegistrationResult) -> Iterator[Row]:
     def row(name: str, pose: Tensor, seconds: float) -> Row:
         error_mm = mean_target_registration_error_mm(pose, case.camera_from_world, case.landmarks_world)
         return Row(
             init=init,
             method=name,
-            group=case.group,
+            group=case.subject,
             case=case.name,
             mtre_mm=float(error_mm),
             seconds=seconds,

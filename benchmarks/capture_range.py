@@ -17,16 +17,15 @@ from pathlib import Path
 
 import numpy as np
 import tyro
-from _models import DATA, Rows, displaced, measured, read_models, volumes_of
+from _models import DATA, Rows, displaced, measured, read_cases, read_models
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 from torch import Tensor
 
-from isoclinic import XRay
-from isoclinic.evaluation import Case, find_cases, mean_target_registration_error_mm
-from isoclinic.evaluation.protocol import XRAY_FILE
+from isoclinic.datasets import Sample
+from isoclinic.evaluation import mean_target_registration_error_mm
 from isoclinic.networks import Checkpoint
 from isoclinic.registration import LearnedConfig, RegistrationConfig, SearchConfig, register
 
@@ -99,8 +98,7 @@ def pipelines(model: Checkpoint) -> dict[str, tuple[RegistrationConfig, Checkpoi
 def measure(config: Config, rows: Rows[Row], console: Console) -> None:
     """All registrations that are not among the rows already."""
     models = read_models(config.models)
-    cases = [case for case in find_cases(config.folder) if case.group in models]
-    volumes = volumes_of((case.group for case in cases), config.pelvis_ct)
+    cases = read_cases(config.folder, config.pelvis_ct, models)
     jobs = [
         (case, start_mm, repeat, np.random.default_rng([index, round(start_mm), repeat]))
         for index, case in enumerate(cases)
@@ -109,16 +107,15 @@ def measure(config: Config, rows: Rows[Row], console: Console) -> None:
     ]
     done = {(row.method, row.case, row.start_mm, row.repeat) for row in rows.all}
     for case, start_mm, repeat, generator in track(jobs, description="registering", console=console):
-        volume, xray = volumes[case.group], XRay.read(case.folder / XRAY_FILE)
-        start = displaced(case, volume, start_mm, generator)
-        for method, (settings, model) in pipelines(models[case.group]).items():
+        start = displaced(case, start_mm, generator)
+        for method, (settings, model) in pipelines(models[case.subject]).items():
             if (method, case.name, start_mm, repeat) in done:
                 continue
-            result = register(volume, xray, start, settings, model=model)
+            result = register(case.volume, case.xray, start, settings, model=model)
             rows.add(
                 Row(
                     method=method,
-                    group=case.group,
+                    group=case.subject,
                     case=case.name,
                     start_mm=start_mm,
                     repeat=repeat,
@@ -129,7 +126,7 @@ def measure(config: Config, rows: Rows[Row], console: Console) -> None:
             )
 
 
-def _error_mm(case: Case, pose: Tensor) -> float:
+def _error_mm(case: Sample, pose: Tensor) -> float:
     return float(mean_target_registration_error_mm(pose, case.camera_from_world, case.landmarks_world))
 
 

@@ -23,19 +23,18 @@ from typing import Literal
 import numpy as np
 import torch
 import tyro
-from _models import DATA, displaced, volumes_of
+from _models import DATA, displaced, read_cases
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from isoclinic import Volume, XRay
+from isoclinic import XRay
+from isoclinic.datasets import Sample
 from isoclinic.errors import InputError
 from isoclinic.evaluation import (
-    Case,
     calibration,
     calibration_figure,
-    find_cases,
     mean_target_registration_error_mm,
 )
 from isoclinic.registration import ConfidenceConfig, RegistrationConfig, SearchConfig, register
@@ -115,8 +114,7 @@ class Row:
 
 def rows(config: Config, console: Console) -> Iterator[Row]:
     """All registrations."""
-    cases = find_cases(config.folder)
-    volumes = volumes_of((case.group for case in cases), config.pelvis_ct)
+    cases = read_cases(config.folder, config.pelvis_ct)
     jobs = [
         (seed, case, pool, start_mm)
         for seed, case in enumerate(cases)
@@ -126,19 +124,20 @@ def rows(config: Config, console: Console) -> Iterator[Row]:
     ]
     generators = {case.name: np.random.default_rng(seed) for seed, case in enumerate(cases)}
     for _, case, pool, start_mm in track(jobs, description="registering", console=console):
-        yield _row(case, pool, start_mm, volumes, config, generators[case.name])
+        strangers = [other for other in cases if other.subject != case.subject]
+        yield _row(case, pool, start_mm, strangers, config, generators[case.name])
 
 
 def _row(
-    case: Case,
+    case: Sample,
     pool: Pool,
     start_mm: float,
-    volumes: dict[str, Volume],
+    strangers: Sequence[Sample],
     config: Config,
     generator: np.random.Generator,
 ) -> Row:
-    volume, xray = volumes[case.group], XRay.read(case.folder / "xray.dcm")
-    start = displaced(case, volume, start_mm, generator)
+    xray = case.xray
+    start = displaced(case, start_mm, generator)
     single = RegistrationConfig(searches=(SearchConfig(candidates=0),))
     settings = single if pool in ("single", "noisy") else RegistrationConfig()
     if pool == "cropped":
@@ -147,16 +146,15 @@ def _row(
         noise = generator.normal(0, config.noise_share * xray.pixels.std(), xray.pixels.shape)
         xray = replace(xray, pixels=xray.pixels + noise.astype(np.float32))
     elif pool == "stranger":
-        volume = next(other for group, other in volumes.items() if group != case.group)
-        result = register(volume, xray, "ap", settings)
+        result = register(strangers[0].volume, xray, "ap", settings)
     if pool != "stranger":
-        result = register(volume, xray, start, settings)
+        result = register(case.volume, xray, start, settings)
     error_mm = mean_target_registration_error_mm(
         result.camera_from_world, case.camera_from_world, case.landmarks_world
     )
     confidence = result.confidence
     return Row(
-        group=case.group,
+        group=case.subject,
         case=case.name,
         pool=pool,
         start_mm=start_mm,

@@ -219,7 +219,7 @@ def gradient(problem: Problem, x: Tensor) -> Tensor:
 def races(config: Config) -> Iterator[tuple[str, Race]]:
     """Of every CT and residual, by the residual's name."""
     for subject in subjects(config):
-        starts = torch.stack([case.inits[config.init] for case in subject.cases])
+        starts = torch.stack([case.starts[config.init] for case in subject.cases])
         for name, problem in subject.problems().items():
             if not config.residuals or name in config.residuals:
                 yield name, Race(problem=problem, subject=subject, starts=starts, config=config)

@@ -22,15 +22,16 @@ from typing import Literal
 import numpy as np
 import torch
 import tyro
-from _scene import chest_ct
+from _models import DATA, read_cases
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 from torch import Tensor
 
-from isoclinic import Volume, XRay
+from isoclinic import Volume
+from isoclinic.datasets import Sample
 from isoclinic.errors import InputError
-from isoclinic.evaluation import Case, PoseErrors, find_cases, pose_errors
+from isoclinic.evaluation import PoseErrors, pose_errors, start_of
 from isoclinic.geometry import se3
 from isoclinic.registration import (
     IntrinsicsRefinement,
@@ -41,7 +42,6 @@ from isoclinic.registration import (
 )
 from isoclinic.volumes import GeometryWarning
 
-_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 _BOUNDS_MM = (1.0, 2.0, 5.0)
 
 
@@ -63,8 +63,8 @@ class Config:
         threads: of torch; numba takes NUMBA_NUM_THREADS.
     """
 
-    folder: Path = _DATA / "xrays"
-    pelvis_ct: Path = _DATA / "abdomen_pelvis_3mm.nii.gz"
+    folder: Path = DATA / "xrays"
+    pelvis_ct: Path = DATA / "abdomen_pelvis_3mm.nii.gz"
     cases: int | None = None
     inits: tuple[str, ...] = ("15", "30", "60")
     parts: tuple[Literal["known", "relative", "intrinsics"], ...] = ("known", "relative", "intrinsics")
@@ -87,8 +87,8 @@ class Pair:
         seed: of what is random about it.
     """
 
-    case: Case
-    partner: Case
+    case: Sample
+    partner: Sample
     angle_deg: float
     seed: int
 
@@ -112,10 +112,10 @@ class Setting:
     config: RegistrationConfig = field(default_factory=RegistrationConfig)
 
 
-def pairs(cases: Sequence[Case], config: Config) -> Iterator[Pair]:
+def pairs(cases: Sequence[Sample], config: Config) -> Iterator[Pair]:
     """Every case with the partner farthest from its direction."""
     for seed, case in enumerate(cases):
-        others = [other for other in cases if other.group == case.group and other is not case]
+        others = [other for other in cases if other.subject == case.subject and other is not case]
         angles = [_angle_deg(case, other) for other in others]
         best = int(np.argmax(angles))
         if angles[best] >= config.least_angle_deg:
@@ -163,45 +163,42 @@ def main() -> None:
     torch.set_num_threads(config.threads)
     console = Console(width=None if sys.stdout.isatty() else 130)
     try:
-        cases = find_cases(config.folder)
+        cases = read_cases(config.folder, config.pelvis_ct)
     except InputError as error:
         sys.exit(str(error))
-    groups = dict.fromkeys(case.group for case in cases)
+    groups = dict.fromkeys(case.subject for case in cases)
     chosen = [
         pair
         for group in groups
-        for pair in list(pairs([case for case in cases if case.group == group], config))[: config.cases]
+        for pair in list(pairs([case for case in cases if case.subject == group], config))[: config.cases]
     ]
-    volumes = {group: Volume.read(chest_ct() if group == "chest" else config.pelvis_ct) for group in groups}
     for pair in chosen:
         console.print(f"{pair.case.name} with {pair.partner.name}: {pair.angle_deg:.0f} deg apart")
     rows = settings(config)
     jobs = [(init, pair, row) for init in config.inits for pair in chosen for row in range(len(rows))]
     done: dict[tuple[str, int], list[tuple[PoseErrors, float]]] = {}
     for init, pair, row in track(jobs, description="registering", console=console):
-        measured = _measure(volumes[pair.case.group], pair, init, rows[row], config)
+        measured = _measure(pair, init, rows[row], config)
         done.setdefault((init, row), []).append(measured)
     for init in config.inits:
         console.print(_table(init, rows, [done[init, row] for row in range(len(rows))]))
 
 
-def _measure(
-    volume: Volume, pair: Pair, init: str, setting: Setting, config: Config
-) -> tuple[PoseErrors, float]:
+def _measure(pair: Pair, init: str, setting: Setting, config: Config) -> tuple[PoseErrors, float]:
     cases = [pair.case, pair.partner][: setting.views]
     first_from_world = pair.case.camera_from_world
     views = [
         View(
-            xray=XRay.read(case.folder / "xray.dcm"),
+            xray=case.xray,
             view_from_first=case.camera_from_world @ se3.inverse(first_from_world),
         )
         for case in cases
     ]
-    views = setting.spoil(views, volume, pair, config)
+    views = setting.spoil(views, pair.case.volume, pair, config)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", GeometryWarning)
         began = time.perf_counter()
-        result = register_views(volume, views, pair.case.init(init), setting.config)
+        result = register_views(pair.case.volume, views, start_of(pair.case, init), setting.config)
         seconds = time.perf_counter() - began
     errors = pose_errors(
         result.camera_from_world,
@@ -281,7 +278,7 @@ def _table(init: str, rows: Sequence[Setting], measured: Sequence[list[tuple[Pos
     return table
 
 
-def _angle_deg(case: Case, other: Case) -> float:
+def _angle_deg(case: Sample, other: Sample) -> float:
     cosine = float(case.camera_from_world[2, :3] @ other.camera_from_world[2, :3])
     return math.degrees(math.acos(min(max(cosine, -1.0), 1.0)))
 

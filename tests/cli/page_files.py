@@ -19,6 +19,10 @@ from torch import Tensor
 from isoclinic import Camera, Volume
 from isoclinic.geometry import gantry_view, se3
 from isoclinic.simulation import SimulationConfig, simulate_xray
+from phantoms import phantom
+from spine import spine, write_original
+
+from ..datasets.files import landmarks, scene, write_deepfluoro
 
 # The pages show landmarks, sidecars and view matrices that fit this geometry.
 CAMERA = Camera.from_pixel_spacing(width=256, height=256, pixel_spacing_mm=(0.75, 0.75), sdd_mm=1000.0)
@@ -56,6 +60,8 @@ def write_page_files(folder: Path, ct: Path, xray: Path, cases: Path) -> None:
     volume = Volume.read(ct)
     shutil.copy(ct, folder / "ct.nii.gz")
     shutil.copytree(cases, folder / "cases")
+    (folder / "cts").mkdir()
+    shutil.copy(ct, folder / "cts" / "one.nii.gz")
     _write_series(folder / "ct", volume)
     _write_labels(folder / "labels.nii.gz", volume)
     for name in ANGLES_DEG:
@@ -68,6 +74,10 @@ def write_page_files(folder: Path, ct: Path, xray: Path, cases: Path) -> None:
     _write_screenshot(folder / "xray.png", pixels)
     _write_mask(folder / "tool-mask.png")
     (folder / "ct.mrk.json").write_text(json.dumps(_markups()))
+    pelvis = phantom(3, (40, 36, 44))
+    view = scene(pelvis, 1, size=(200, 220), spacing_mm=(1.5, 1.5), principal_px=(109.5, 99.5))
+    write_deepfluoro(folder / "ipcai_2020_full_res_data.h5", pelvis, [view], landmarks(pelvis, 14, seed=1))
+    write_original(folder / "CTSpine1K", "liver_106", spine((3.0, 3.0, 3.0)))
 
 
 def _pixels(volume: Volume, pose: Tensor) -> NDArray[np.uint16]:

@@ -18,7 +18,10 @@ import torch
 
 import isoclinic
 from isoclinic import XRay, registration
-from isoclinic.cli import _COMMANDS, evaluate, register, train
+from isoclinic._spread import SpreadConfig
+from isoclinic.cli import _COMMANDS, adapt, dataset, pretrain, register, train
+from isoclinic.datasets.preparation import Preparation, PreparationConfig, prepare_ctspine1k
+from isoclinic.evaluation.methods import pipeline
 from isoclinic.registration import (
     PoseFile,
     SearchConfig,
@@ -42,7 +45,7 @@ READERS: dict[str, Callable[[str], object]] = {
 SCHEDULE = {"searches": (SearchConfig(candidates=0),), "stages": (Stage(pixels=32), Stage(pixels=64))}
 OF_STRUCTURES = {"stages": (Stage(pixels=32),), "candidates": 4, "starts": 1, "rounds": 1}
 REGISTRATIONS = (
-    ("register", SCHEDULE, (isoclinic, registration, evaluate)),
+    ("register", SCHEDULE, (isoclinic, registration, pipeline)),
     ("register_views", SCHEDULE, (registration, register)),
     ("register_structures", OF_STRUCTURES, (registration, register)),
 )
@@ -66,13 +69,29 @@ def user_folder(page_files, tmp_path, monkeypatch) -> Path:
         quick = with_schedule(getattr(registration, name), schedule)
         for module in modules:
             monkeypatch.setattr(module, name, quick)
-    monkeypatch.setattr(train, "Trainer", quick_trainer)
+    for module in (train, pretrain):
+        monkeypatch.setattr(module, "Trainer", quick_trainer)
+    monkeypatch.setattr(adapt, "Trainer", quick_adaptation)
+    monkeypatch.setattr(dataset, "prepare_ctspine1k", quick_preparation)
     return tmp_path
+
+
+def quick_preparation(
+    source: Path, output: Path, config: PreparationConfig, where: SpreadConfig, **named: Any
+) -> Preparation:
+    """Few and small DRRs, in this process."""
+    few = replace(config, drrs=replace(config.drrs, images=2, binning=24))
+    return prepare_ctspine1k(source, output, few, replace(where, processes=1), **named)
 
 
 def quick_trainer(data: TrainingData, config: TrainConfig, device: torch.device) -> Trainer:
     """A trainer of tiny networks, on a few X-rays."""
     return Trainer(data, replace(TINY, images=16, networks=config.networks), device)
+
+
+def quick_adaptation(data: TrainingData, config: TrainConfig, device: torch.device) -> Trainer:
+    """A trainer of networks that are tiny already, on a few X-rays."""
+    return Trainer(data, replace(config, images=16, validations=1, validation_images=1), device)
 
 
 def with_schedule(real: Callable, schedule: Mapping[str, Any]) -> Callable:
@@ -112,7 +131,7 @@ def test_every_file_that_a_page_shows_is_used(page):
         if block.language in ("json", "toml"):
             assert block.name, f"{page.name} shows a file without a name:\n{block.text}"
             words = [word for later in shown[index:] for command in later.commands for word in command]
-            used = {word.partition(".")[0] for word in words}
+            used = {word.rpartition("=")[2].partition(".")[0] for word in words}
             assert block.name in READERS or block.name.partition(".")[0] in used, block.name
 
 

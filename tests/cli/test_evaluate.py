@@ -10,9 +10,12 @@ import pytest
 
 from isoclinic import RegistrationConfig, Volume, XRay, register
 from isoclinic.cli import evaluate as command
+from isoclinic.evaluation.methods import pipeline
+from isoclinic.evaluation.report import REPORT_FILES
 from isoclinic.registration import PoseFile, Stage
 
-TABLES = {"summary.csv", "summary.json", "summary.png", "calibration.png", "measurements.csv"}
+# Pairs are only there where two methods are compared.
+TABLES = REPORT_FILES - {"comparisons.csv", "paired.png"}
 
 
 @pytest.fixture
@@ -28,29 +31,32 @@ class Registrations:
     """Stands in for `register` and `write_report`, which other tests run.
 
     Attributes:
-        inits: the starts that were asked for.
+        starts: those that were asked for.
+        configs: those that were used.
         stop_after: number of registrations after which the user presses Ctrl-C.
     """
 
     def __init__(self, result) -> None:
-        self.inits: list = []
+        self.starts: list = []
+        self.configs: list = []
         self.stop_after: int | None = None
         self._result = result
 
     def register(self, volume, xray, init, config, *, model):
-        if self.stop_after is not None and len(self.inits) >= self.stop_after:
+        if self.stop_after is not None and len(self.starts) >= self.stop_after:
             raise KeyboardInterrupt
-        self.inits.append(init)
+        self.starts.append(init)
+        self.configs.append(config)
         return self._result
 
-    def write_report(self, folder, measurements):
+    def write_report(self, folder, measurements, config):
         (folder / "summary.csv").write_text("")
 
 
 @pytest.fixture
 def registrations(monkeypatch, result) -> Registrations:
     stand_in = Registrations(result)
-    monkeypatch.setattr(command, "register", stand_in.register)
+    monkeypatch.setattr(pipeline, "register", stand_in.register)
     monkeypatch.setattr(command, "write_report", stand_in.write_report)
     return stand_in
 
@@ -63,45 +69,47 @@ def result(files):
 
 
 def test_every_pose_and_the_table(evaluate, tmp_path):
-    ran = evaluate("--inits", "4", "8", "ap")
+    ran = evaluate("--starts", "4", "8", "ap")
     assert (ran.code, ran.err.count("error")) == (0, 0)
     out = tmp_path / "out"
-    assert {path.name for path in out.iterdir()} == TABLES | {"cases"}
+    assert {path.name for path in out.iterdir()} == TABLES | {"cases", "evaluation.json"}
     poses = sorted(path.relative_to(out).as_posix() for path in out.rglob("pose.json"))
     assert poses == [
-        f"cases/phantom/{case}/{init}/pose.json" for case in ("00", "01") for init in ("4", "8", "ap")
+        f"cases/phantom/{case}/{init}/isoclinic/pose.json"
+        for case in ("00", "01")
+        for init in ("4", "8", "ap")
     ]
     assert PoseFile.read(out / poses[0]).status is not None
     assert "results worse than 5 mm are doubtful" in ran.out
     document = json.loads((out / "summary.json").read_text())
-    by_init = {row["init"]: row for row in document["summaries"]}
-    assert list(by_init) == ["4", "8", "ap"]
-    assert 3 < by_init["4"]["initial_mtre_mm"]["p50"] < 0.7 * by_init["8"]["initial_mtre_mm"]["p50"]
-    for row in by_init.values():
+    by_start = {row["start"]: row for row in document["summaries"]}
+    assert list(by_start) == ["4", "8", "ap"]
+    assert 3 < by_start["4"]["initial_mtre_mm"]["p50"] < 0.7 * by_start["8"]["initial_mtre_mm"]["p50"]
+    for row in by_start.values():
         assert row["cases"] == 2 and row["group"] == "phantom"
         assert row["mtre_mm"]["p95"] < 1 and row["success_below_mm"]["1"] == 1
     with (out / "measurements.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert [(row["case"], row["init"]) for row in rows] == [
+    assert [(row["case"], row["start"]) for row in rows] == [
         (f"phantom/{case}", init) for init in ("4", "8", "ap") for case in ("00", "01")
     ]
     assert "< 1 mm" in ran.out and "phantom" in ran.out
 
 
 def test_json_is_the_summary(evaluate, tmp_path):
-    ran = evaluate("--inits", "none", "--json")
+    ran = evaluate("--starts", "none", "--json")
     assert json.loads(ran.out) == json.loads((tmp_path / "out" / "summary.json").read_text())
-    assert json.loads(ran.out)["summaries"][0]["init"] == "none"
+    assert json.loads(ran.out)["summaries"][0]["start"] == "none"
 
 
 def test_what_is_done_is_not_done_again(evaluate, registrations):
-    assert evaluate("--inits", "4").code == 0
-    assert len(registrations.inits) == 2 + 1  # and one to prepare the volume
-    registrations.inits.clear()
-    assert evaluate("--inits", "4").code == 0
-    assert registrations.inits == []
+    assert evaluate("--starts", "4").code == 0
+    assert len(registrations.starts) == 2 + 1  # and one to prepare the volume
+    registrations.starts.clear()
+    assert evaluate("--starts", "4").code == 0
+    assert registrations.starts == []
     assert evaluate().code == 0  # by default all starts that the cases name
-    assert len(registrations.inits) == 2 + 1
+    assert len(registrations.starts) == 2 + 1
 
 
 def test_an_interruption_leaves_what_is_done(evaluate, registrations, tmp_path):
@@ -112,51 +120,86 @@ def test_an_interruption_leaves_what_is_done(evaluate, registrations, tmp_path):
     assert len(list(out.rglob("pose.json"))) == len(list(out.rglob("measurement.json"))) == 3
     assert not TABLES & {path.name for path in out.iterdir()}
     registrations.stop_after = None
-    registrations.inits.clear()
+    registrations.starts.clear()
     assert evaluate().code == 0
-    assert len(registrations.inits) == 1 + 1
+    assert len(registrations.starts) == 1 + 1
     assert len(list(out.rglob("pose.json"))) == 4
 
 
 def test_other_settings_do_not_mix(evaluate, registrations, tmp_path):
-    assert evaluate("--inits", "4").code == 0
+    assert evaluate("--starts", "4").code == 0
     before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
-    registrations.inits.clear()
-    ran = evaluate("--inits", "4", "--length-mm", "61")
+    registrations.starts.clear()
+    ran = evaluate("--starts", "4", "--length-mm", "61")
     assert ran.code == 2
-    assert "holds results of other settings" in ran.err and "--overwrite" in ran.err
-    assert registrations.inits == []
+    assert "holds results of other settings of the method" in ran.err and "--overwrite" in ran.err
+    assert registrations.starts == []
     assert {path: path.read_bytes() for path in before} == before
-    assert evaluate("--inits", "4", "--length-mm", "61", "--overwrite").code == 0
-    assert len(registrations.inits) == 2 + 1
-    assert evaluate("--inits", "4", "--length-mm", "61").code == 0
+    assert evaluate("--starts", "4", "--length-mm", "61", "--overwrite").code == 0
+    assert len(registrations.starts) == 2 + 1
+    assert evaluate("--starts", "4", "--length-mm", "61").code == 0
 
 
 def test_a_changed_case_is_noticed(evaluate, registrations, cases, tmp_path):
     folder = tmp_path / "copy"
     shutil.copytree(cases, folder)
-    assert evaluate("--inits", "4", folder=folder).code == 0
+    assert evaluate("--starts", "4", folder=folder).code == 0
     truth = folder / "phantom" / "01" / "truth.json"
     document = json.loads(truth.read_text())
     document["landmarks"][0][0] += 1
     truth.write_text(json.dumps(document))
-    ran = evaluate("--inits", "4", folder=folder)
-    assert ran.code == 2 and "phantom/01, start 4" in ran.err
+    ran = evaluate("--starts", "4", folder=folder)
+    assert ran.code == 2 and "results of other files (phantom/01, start 4, method isoclinic)" in ran.err
 
 
 def test_a_ct_for_every_group(evaluate, files, cases, tmp_path):
     folder = tmp_path / "two"
     shutil.copytree(cases / "phantom" / "00", folder / "a" / "00")
     shutil.copytree(cases / "phantom" / "00", folder / "b" / "00")
-    assert evaluate("--inits", "4", folder=folder, volume=(f"a={files.ct}", f"b={files.ct}")).code == 0
+    assert evaluate("--starts", "4", folder=folder, volume=(f"a={files.ct}", f"b={files.ct}")).code == 0
     document = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert [(row["group"], row["cases"]) for row in document["summaries"]] == [("a", 1), ("b", 1), ("all", 2)]
     for volume, message in (
         ((f"a={files.ct}",), "no CT for the cases in 'b'"),
-        ((f"c={files.ct}", files.ct), "no such group; there are a, b"),
+        ((f"c={files.ct}", files.ct), "no such subject; there are a, b"),
     ):
         ran = evaluate(folder=folder, volume=volume, output=tmp_path / "other")
         assert ran.code == 2 and message in ran.err
+
+
+def test_configurations_are_methods(evaluate, registrations, tmp_path):
+    """A file changes what the command's own options say; "isoclinic-single" leaves the search out."""
+    (tmp_path / "long.toml").write_text("length-mm = 70\n[[searches]]\ncandidates = 7\n")
+    methods = ("isoclinic", f"long={tmp_path / 'long.toml'}", "isoclinic-single")
+    assert evaluate("--starts", "4", "--max-step-mm", "9", "--methods", *methods).code == 0
+    used = {(each.length_mm, each.searches[0].candidates, each.max_step_mm) for each in registrations.configs}
+    assert used == {(60.0, 0, 9.0), (70.0, 7, 9.0)}
+    folders = [path.name for path in sorted((tmp_path / "out" / "cases" / "phantom" / "00" / "4").iterdir())]
+    assert folders == ["isoclinic", "isoclinic-single", "long"]
+    for methods, message in (
+        (
+            ["abacus"],
+            "there is no method 'abacus'; there are isoclinic, isoclinic-single, xvr, diffdrr, cmaes",
+        ),
+        ([f"a/b={tmp_path / 'long.toml'}"], "needs a plain name of its own"),
+        ([f"isoclinic={tmp_path / 'long.toml'}", "isoclinic"], ""),
+    ):
+        ran = evaluate("--methods", *methods, output=tmp_path / "other")
+        assert (ran.code, message in ran.err) == (2 if message else 0, True), ran.err
+    (tmp_path / "wrong.toml").write_text("length = 1\n")
+    ran = evaluate("--methods", f"a={tmp_path / 'wrong.toml'}")
+    assert ran.code == 2 and f"--methods {tmp_path / 'wrong.toml'}: length is no option" in ran.err
+
+
+def test_an_xray_that_cannot_be_read_stops_no_other(evaluate, registrations, cases, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(cases, folder)
+    (folder / "phantom" / "00" / "xray.dcm").write_bytes(b"no image")
+    ran = evaluate("--starts", "4", "8", folder=folder)
+    assert ran.code == 1 and ran.err.count("isoclinic: error") == 1
+    assert "1 of 2 X-rays could not be registered" in ran.err and "has the others: phantom/00 (" in ran.err
+    assert len(list((tmp_path / "out").rglob("measurement.json"))) == 2
+    assert (tmp_path / "out" / "summary.csv").exists()
 
 
 @pytest.mark.parametrize(
@@ -165,7 +208,7 @@ def test_a_ct_for_every_group(evaluate, files, cases, tmp_path):
         ({"folder": "nowhere"}, [], 1, "nowhere is not a folder of cases"),
         ({"folder": "empty"}, [], 1, "empty holds no case"),
         ({"volume": ("no.nii.gz",)}, [], 1, "no.nii.gz cannot be read"),
-        ({}, ["--inits", "16"], 2, "has no start '16'; there are 4, 8, none, ap"),
+        ({}, ["--starts", "16"], 2, "has no start '16'; there are 4, 8, none, ap"),
         ({"output": "file"}, [], 2, "file is a file, but the result is a folder"),
     ],
 )

@@ -12,7 +12,7 @@ import pytest
 
 from isoclinic import InputError, UsageError, cli
 
-COMMANDS = ("inspect", "register", "render", "simulate", "train", "evaluate", "demo")
+COMMANDS = ("inspect", "register", "render", "simulate", "train", "dataset", "evaluate", "compare", "demo")
 
 
 def in_a_process(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -147,7 +147,7 @@ def test_a_model_that_contributes_nothing(register, files):
 def evaluate(run, files, cases, models, tmp_path):
     def evaluate_cases(*arguments, folder=cases):
         options = ["--volume", files.ct, "--output", tmp_path / "out", "--config", files.config, *SHORT]
-        return run("evaluate", folder, *options, "--inits", "none", *arguments)
+        return run("evaluate", folder, *options, "--starts", "none", *arguments)
 
     return evaluate_cases
 
@@ -155,7 +155,7 @@ def evaluate(run, files, cases, models, tmp_path):
 def test_evaluation_with_a_model(evaluate, models, tmp_path):
     assert evaluate("--model", models / "trained").code == 0
     file = models / "trained" / "model.safetensors"
-    case = tmp_path / "out" / "cases" / "phantom" / "00" / "none"
+    case = tmp_path / "out" / "cases" / "phantom" / "00" / "none" / "isoclinic"
     assert PoseFile.read(case / "pose.json").model == InputFile.of(file)
     document = json.loads((case / "measurement.json").read_text())
     assert [attempt["start"] for attempt in document["attempts"]] == ["model"]
@@ -163,7 +163,7 @@ def test_evaluation_with_a_model(evaluate, models, tmp_path):
     assert document["measurement"]["initial_mtre_mm"] < 6
     assert document["measurement"]["mtre_mm"] < 1
     ran = evaluate("--model", models / "wrong.safetensors")
-    assert ran.code == 2 and "holds results of other settings or other files" in ran.err
+    assert ran.code == 2 and "holds results of other settings of the method" in ran.err
     assert evaluate().code == 2
     shutil.copy(file, tmp_path / "copy.safetensors")
     ran = evaluate("--model", tmp_path / "copy.safetensors")
@@ -177,12 +177,12 @@ def test_a_model_for_every_group(evaluate, models, cases, tmp_path):
     by_group = f"a={models / 'trained'}", f"b={models / 'wrong.safetensors'}"
     assert evaluate("--model", *by_group, folder=folder).code == 0
     for group, attempts in (("a", 1), ("b", 3)):
-        file = tmp_path / "out" / "cases" / group / "00" / "none" / "measurement.json"
+        file = tmp_path / "out" / "cases" / group / "00" / "none" / "isoclinic" / "measurement.json"
         assert len(json.loads(file.read_text())["attempts"]) == attempts
     ran = evaluate("--model", by_group[0], folder=folder)
     assert ran.code == 2 and "no model for the cases in 'b': add b=MODEL to --model" in ran.err
     ran = evaluate("--model", "c=x", folder=folder)
-    assert ran.code == 2 and "--model c=x: no such group; there are a, b" in ran.err
+    assert ran.code == 2 and "--model c=x: no such subject; there are a, b" in ran.err
 
 
 # What can be wrong --------------------------------------------------------------------------------------
@@ -222,7 +222,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-@pytest.mark.parametrize("line", ["REGISTER OUT --model {}", "EVALUATE OUT --inits none --model {}"])
+@pytest.mark.parametrize("line", ["REGISTER OUT --model {}", "EVALUATE OUT --starts none --model {}"])
 def test_models_that_cannot_be_used(desk, line, name):
     code, words = BAD[name]
     desk.refuses(line.format(name), code, words)

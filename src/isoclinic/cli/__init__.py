@@ -23,6 +23,7 @@ _COMMANDS = {
     "adapt": "train networks of any patient on for one CT",
     "dataset": "prepare a public data set",
     "evaluate": "register X-rays whose poses are known and report the errors",
+    "compare": "compare the methods of several evaluations in one report",
     "demo": "register simulated X-rays to a real chest CT",
 }
 

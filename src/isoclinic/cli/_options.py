@@ -31,6 +31,7 @@ class Options(Protocol):
 
 
 OptionsT = TypeVar("OptionsT", bound=Options)
+SettingsT = TypeVar("SettingsT")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -79,12 +80,12 @@ def parse_options(
     """
     default: Any = kind(**dict.fromkeys(_required(kind), tyro.MISSING))
     file = _value_of("--config", arguments)
-    values = {} if file is None else _read_toml(file)
+    values = {} if file is None else _read_toml("--config", file)
     if presets is not None:
         preset = _value_of("--preset", arguments) or values.get("preset", default.preset)
         default = dataclasses.replace(default, **presets.get(str(preset), {}))
     if file is not None:
-        default = _Table(values, file).applied_to(default)
+        default = _Table(values, f"--config {file}").applied_to(default)
     return tyro.cli(
         kind,
         prog=f"isoclinic {command}",
@@ -92,6 +93,22 @@ def parse_options(
         default=default,
         config=(tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone),
     )
+
+
+def read_settings(default: SettingsT, option: str, file: str) -> SettingsT:
+    """A configuration with what a TOML file says.
+
+    Args:
+        default: what the file leaves out.
+        option: that names the file, for messages.
+        file: its path.
+
+    Raises:
+        InputError: the file cannot be read or is not TOML.
+        UsageError: a key of the file that is no setting, or a value that does not suit it.
+    """
+    settings: SettingsT = _Table(_read_toml(option, file), f"{option} {file}").applied_to(default)
+    return settings
 
 
 def _required(kind: Any) -> set[str]:
@@ -114,22 +131,22 @@ def _value_of(option: str, arguments: Sequence[str]) -> str | None:
     return value
 
 
-def _read_toml(file: str) -> dict[str, Any]:
+def _read_toml(option: str, file: str) -> dict[str, Any]:
     try:
         with Path(file).open("rb") as stream:
             return tomllib.load(stream)
     except OSError as error:
-        raise InputError(f"--config {file} cannot be read: {error.strerror}") from error
+        raise InputError(f"{option} {file} cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"--config {file} is not TOML: {error}") from error
+        raise InputError(f"{option} {file} is not TOML: {error}") from error
 
 
 class _Table:
     """A TOML table whose every complaint names the file and the key."""
 
-    def __init__(self, values: Mapping[str, Any], file: str, path: str = "") -> None:
+    def __init__(self, values: Mapping[str, Any], source: str, path: str = "") -> None:
         self._values = {_field_name(key): value for key, value in values.items()}
-        self._file = file
+        self._source = source
         self._path = path
 
     def applied_to(self, default: Any) -> Any:
@@ -142,7 +159,7 @@ class _Table:
             of_group = {field.name for field in dataclasses.fields(getattr(default, group))} - hints.keys()
             mine = {name: self._values.pop(name) for name in of_group & self._values.keys()}
             if mine:
-                changes[group] = _Table(mine, self._file, self._path).applied_to(getattr(default, group))
+                changes[group] = _Table(mine, self._source, self._path).applied_to(getattr(default, group))
         for name, value in self._values.items():
             if name not in hints or name in flat:
                 raise UsageError(f"{self._label(name)} is no option")
@@ -153,11 +170,11 @@ class _Table:
         if dataclasses.is_dataclass(hint):
             if not isinstance(value, dict):
                 raise UsageError(f"{self._label(name)} must be a table")
-            return _Table(value, self._file, f"{self._path}{name}.").applied_to(getattr(default, name))
+            return _Table(value, self._source, f"{self._path}{name}.").applied_to(getattr(default, name))
         optional = [each for each in get_args(hint) if dataclasses.is_dataclass(each)]
         if isinstance(value, dict) and optional and isinstance(optional[0], type):
             before = getattr(default, name) or optional[0]()
-            return _Table(value, self._file, f"{self._path}{name}.").applied_to(before)
+            return _Table(value, self._source, f"{self._path}{name}.").applied_to(before)
         if get_origin(hint) is tuple and dataclasses.is_dataclass(get_args(hint)[0]):
             if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
                 raise UsageError(f"{self._label(name)} must be an array of tables, [[{self._path}{name}]]")
@@ -166,7 +183,7 @@ class _Table:
 
     def _item(self, name: str, index: int, values: Mapping[str, Any], kind: Any) -> Any:
         """A dataclass instance from an element of an array of tables."""
-        table, hints = _Table(values, self._file, f"{self._path}{name}.{index}."), get_type_hints(kind)
+        table, hints = _Table(values, self._source, f"{self._path}{name}.{index}."), get_type_hints(kind)
         for missing in _required(kind) - table._values.keys():
             raise UsageError(f"{table._label(missing)} is missing")
         given = {key: table._leaf(key, table._values[key], hints[key]) for key in _required(kind)}
@@ -185,7 +202,7 @@ class _Table:
             raise UsageError(f"{self._label(name)} is {value!r}, but must be {expected}") from error
 
     def _label(self, name: str) -> str:
-        return f"--config {self._file}: {self._path}{name}"
+        return f"{self._source}: {self._path}{name}"
 
 
 def _field_name(option: str) -> str:

@@ -1,8 +1,8 @@
-"""HDF5 files of other people: groups whose every complaint names the file and the key, and their index."""
+"""HDF5 files: groups whose every complaint names the file and the key, and data sets in one file."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,16 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from .._optional import require
-from ..errors import InputError, IsoclinicError, UsageError
+from ..errors import InputError, IsoclinicError
 from ..volumes import Volume
+from ._indexed import Array, IndexedDataset
 from .sample import Sample
-
-Array = NDArray[np.float64]
-Landmarks = Mapping[str, Array]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +90,16 @@ class Node:
             raise InputError(f"{self.label(key)} must have {dimensions} dimensions, not shape {pixels.shape}")
         return pixels
 
+    def element(self, key: str, index: int, dimensions: int) -> NDArray[Any]:
+        """One image, matrix or such from an array of them, finite; the others are not read."""
+        entry = self._expect(key)
+        if hasattr(entry, "keys") or entry.ndim != dimensions + 1 or index >= len(entry):
+            shape = getattr(entry, "shape", "a group")
+            raise InputError(
+                f"{self.label(key)} must hold {index + 1} entries of {dimensions} dimensions, not {shape}"
+            )
+        return self._checked(key, entry[index])
+
     def text(self, key: str) -> str:
         """A single string."""
         entry = self._expect(key)
@@ -102,7 +109,9 @@ class Node:
         return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
     def _finite(self, key: str) -> NDArray[Any]:
-        values = np.asarray(self._expect(key))
+        return self._checked(key, np.asarray(self._expect(key)))
+
+    def _checked(self, key: str, values: NDArray[Any]) -> NDArray[Any]:
         if values.dtype.kind not in "iufb":
             raise InputError(f"{self.label(key)} must be an array of numbers")
         if not np.isfinite(values).all():
@@ -117,8 +126,8 @@ class Node:
         return self._group[key]
 
 
-class Hdf5Dataset(ABC):
-    """A data set in one HDF5 file, which is opened anew for every reading: it can be sent to workers."""
+class Hdf5Dataset(IndexedDataset):
+    """A data set in one HDF5 file."""
 
     _source: Source
 
@@ -129,66 +138,10 @@ class Hdf5Dataset(ABC):
                 kinds = [kind for key, kind in self._source.others.items() if key in root]
                 held = kinds[0] if kinds else f"it holds {', '.join(root) or 'nothing'}"
                 raise self._foreign(f"lacks {self._source.root}: {held}")
-            self._xrays = self._index(root)
-        if not any(self._xrays.values()):
+            xrays = self._index(root)
+        if not any(xrays.values()):
             raise InputError(f"{self.path} holds no X-ray of {self._source.name}; {self._source.get}")
-        self._latest: tuple[str, Volume] | None = None
-
-    @property
-    def subjects(self) -> tuple[str, ...]:
-        """Names of the patients or specimens."""
-        return tuple(self._xrays)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of all samples, "subject/x-ray", subject by subject."""
-        return tuple(f"{subject}/{xray}" for subject, xrays in self._xrays.items() for xray in xrays)
-
-    def __len__(self) -> int:
-        """How many samples there are."""
-        return sum(map(len, self._xrays.values()))
-
-    def __getitem__(self, name: str) -> Sample:
-        """The sample of that name.
-
-        Raises:
-            UsageError: there is none; the message lists those of the subject, or the subjects.
-            InputError: what is stored of it is incomplete or damaged.
-        """
-        subject, _, xray = name.partition("/")
-        self._check_subject(subject)
-        if xray not in self._xrays[subject]:
-            known = ", ".join(self._xrays[subject]) or "none"
-            raise UsageError(f"{self.path} has no X-ray {xray!r} of {subject}; there are {known}")
-        volume = self.volume(subject)
-        with self._open() as root:
-            return self._sample(root, subject, xray, volume)
-
-    def samples(self, subject: str) -> Iterator[Sample]:
-        """The samples of a subject, one at a time.
-
-        Raises:
-            UsageError: there is no such subject; the message lists those there are.
-            InputError: what is stored of it is incomplete or damaged.
-        """
-        self._check_subject(subject)
-        return (self[f"{subject}/{xray}"] for xray in self._xrays[subject])
-
-    def volume(self, subject: str) -> Volume:
-        """The CT of a subject; the latest one is kept.
-
-        Raises:
-            UsageError: there is no such subject; the message lists those there are.
-            InputError: what is stored of it is incomplete or damaged.
-        """
-        self._check_subject(subject)
-        if self._latest is None or self._latest[0] != subject:
-            with self._open() as root:
-                self._latest = subject, self._volume(root, subject)
-        return self._latest[1]
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_latest": None}
+        super().__init__(self.path, xrays)
 
     @abstractmethod
     def _index(self, root: Node) -> dict[str, tuple[str, ...]]:
@@ -202,26 +155,23 @@ class Hdf5Dataset(ABC):
     def _sample(self, root: Node, subject: str, xray: str, volume: Volume) -> Sample:
         """One X-ray with its truth."""
 
-    def _check_subject(self, subject: str) -> None:
-        if subject not in self._xrays:
-            raise UsageError(f"{self.path} has no subject {subject!r}; there are {', '.join(self._xrays)}")
+    def _read_volume(self, subject: str) -> Volume:
+        with self._open() as root:
+            return self._volume(root, subject)
+
+    def _read_sample(self, subject: str, xray: str, volume: Volume) -> Sample:
+        with self._open() as root:
+            return self._sample(root, subject, xray, volume)
+
+    def _files(self, subject: str, xray: str) -> tuple[Path, ...]:
+        return (self.path,)
 
     @contextmanager
     def _open(self) -> Iterator[Node]:
-        h5py = require("h5py", extra="datasets")
-        if not self.path.is_file():
-            raise InputError(f"{self.path} is not a file; {self._source.get}")
-        try:
-            if not h5py.is_hdf5(self.path):
+        with opened(self.path, self._source.get) as node:
+            if node is None:
                 raise self._foreign("is not an HDF5 file (downloads come as a zip archive: unpack it)")
-            with h5py.File(self.path, "r") as file:
-                yield Node(self.path, file)
-        except IsoclinicError:
-            raise
-        except (KeyError, OSError, RuntimeError, ValueError) as error:  # what h5py raises on damaged files
-            raise InputError(
-                f"{self.path} cannot be read, it may be cut short or damaged ({error}); {self._source.get}"
-            ) from error
+            yield node
 
     def _foreign(self, what: str) -> InputError:
         return InputError(
@@ -229,9 +179,33 @@ class Hdf5Dataset(ABC):
         )
 
 
-def stacked(landmarks: Landmarks) -> torch.Tensor:
-    """Points [N, 3], float64."""
-    return torch.from_numpy(np.array(list(landmarks.values())).reshape(-1, 3))
+@contextmanager
+def opened(path: Path, remedy: str) -> Iterator[Node | None]:
+    """The root of an HDF5 file; None for a file of another kind.
+
+    Args:
+        path: of the file.
+        remedy: what to do about a file that is missing or damaged.
+
+    Raises:
+        InputError: it is missing or damaged, also where that shows only while the block reads it.
+        UsageError: h5py is not installed.
+    """
+    h5py = require("h5py", extra="datasets")
+    if not path.is_file():
+        raise InputError(f"{path} is not a file; {remedy}")
+    try:
+        if not h5py.is_hdf5(path):
+            yield None
+            return
+        with h5py.File(path, "r") as file:
+            yield Node(path, file)
+    except IsoclinicError:
+        raise
+    except (KeyError, OSError, RuntimeError, ValueError) as error:  # what h5py raises on damaged files
+        raise InputError(
+            f"{path} cannot be read, it may be cut short or damaged ({error}); {remedy}"
+        ) from error
 
 
 def as_hu(values: NDArray[Any]) -> NDArray[np.int16] | NDArray[np.float32]:

@@ -36,7 +36,8 @@ from torch import Tensor
 from ..errors import InputError, UsageError
 from ..volumes import GeometryWarning, Volume, XRay
 from ..volumes.readers import warn_unless_hounsfield
-from ._hdf5 import Array, Hdf5Dataset, Landmarks, Node, Source, as_hu, stacked
+from ._hdf5 import Hdf5Dataset, Node, Source, as_hu
+from ._indexed import Array, Landmarks, stacked
 from ._pinhole import RAS_FROM_LPS, posed_camera, translation, turned
 from .sample import Sample
 

@@ -30,7 +30,8 @@ from numpy.typing import NDArray
 
 from ..errors import InputError, UsageError
 from ..volumes import Volume, XRay
-from ._hdf5 import Hdf5Dataset, Node, Source, stacked
+from ._hdf5 import Hdf5Dataset, Node, Source
+from ._indexed import stacked
 from ._pinhole import posed_camera
 from .sample import Sample
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -23,6 +24,7 @@ class Sample:
         camera_from_world: the true pose [4, 4], float64; world RAS mm.
         landmark_names: N names.
         landmarks_world: their points [N, 3] in the CT, float64, RAS mm. Not every one need be in the image.
+        starts: poses [4, 4] by name that were stored with it for registrations to begin at.
     """
 
     name: str
@@ -32,10 +34,18 @@ class Sample:
     camera_from_world: Tensor
     landmark_names: tuple[str, ...]
     landmarks_world: Tensor
+    starts: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 class Dataset(Protocol):
-    """Samples by name. Opening one reads names only, and a sample is read when it is asked for."""
+    """Samples by name. Opening one reads names only, and a sample is read when it is asked for.
+
+    It can be sent to workers (pickled), without the CT that it keeps.
+    """
+
+    @property
+    def config(self) -> Any:
+        """How it is read: a frozen dataclass."""
 
     @property
     def subjects(self) -> tuple[str, ...]:
@@ -44,6 +54,13 @@ class Dataset(Protocol):
     @property
     def names(self) -> tuple[str, ...]:
         """Names of all samples, subject by subject."""
+
+    def names_of(self, subject: str) -> tuple[str, ...]:
+        """Names of the samples of a subject.
+
+        Raises:
+            UsageError: there is no such subject; the message lists those there are.
+        """
 
     def __len__(self) -> int:
         """How many samples there are."""
@@ -70,4 +87,11 @@ class Dataset(Protocol):
         Raises:
             UsageError: there is no such subject.
             InputError: as for a sample.
+        """
+
+    def files(self, name: str) -> tuple[Path, ...]:
+        """The files that a sample is read from: that of its CT, that of its X-ray if it is another, others.
+
+        Raises:
+            UsageError: there is no such sample.
         """

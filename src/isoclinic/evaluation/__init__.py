@@ -1,6 +1,10 @@
-"""How far estimated poses are from the true ones: errors, cases to measure them on, and their table."""
+"""How far estimated poses are from the true ones: starts, methods, errors, tables, reports."""
 
-from .calibration import Calibration, calibration, calibration_figure
+from .calibration import Calibration, calibration, calibration_figure, calibration_text
+from .comparison import PairedComparison, paired_comparisons
+from .figures import paired_figure, summary_figure, time_figure
+from .measurement import METRICS, Measurement, errors_of, landmarks_digest
+from .methods import METHODS, Method, MethodResult, Pipeline, method_named
 from .metrics import (
     PoseErrors,
     Summary,
@@ -12,28 +16,78 @@ from .metrics import (
     summary,
     translation_error_mm,
 )
-from .protocol import Case, Measurement, errors_of, find_cases
-from .report import summaries, summary_document, summary_figure, write_report
+from .published import PUBLISHED_TABLES, PublishedTable, published_table
+from .records import EvaluationRecord, Origin, case_folder, check_comparable, combined, read_evaluation
+from .report import ReportConfig, summary_document, write_report
+from .runner import Evaluation, EvaluationConfig, Failure, Plan, chosen_samples, evaluate, failures_text
+from .starts import PUBLISHED, PublishedStart, start_of
+from .statistics import Interval, StatisticsConfig, bootstrap_intervals, success_interval, wilson_interval
+from .summaries import Row, RowKey, rows, summaries
+from .tables import Column, Estimate, Table, comparison_table, summary_columns, summary_table
 
 __all__ = [
+    "METHODS",
+    "METRICS",
+    "PUBLISHED",
+    "PUBLISHED_TABLES",
     "Calibration",
-    "Case",
+    "Column",
+    "Estimate",
+    "Evaluation",
+    "EvaluationConfig",
+    "EvaluationRecord",
+    "Failure",
+    "Interval",
     "Measurement",
+    "Method",
+    "MethodResult",
+    "Origin",
+    "PairedComparison",
+    "Pipeline",
+    "Plan",
     "PoseErrors",
+    "PublishedStart",
+    "PublishedTable",
+    "ReportConfig",
+    "Row",
+    "RowKey",
+    "StatisticsConfig",
     "Summary",
+    "Table",
+    "bootstrap_intervals",
     "calibration",
     "calibration_figure",
+    "calibration_text",
+    "case_folder",
+    "check_comparable",
+    "chosen_samples",
+    "combined",
+    "comparison_table",
     "errors_of",
-    "find_cases",
+    "evaluate",
+    "failures_text",
+    "landmarks_digest",
     "mean_projection_distance_mm",
     "mean_reprojection_distance_mm",
     "mean_target_registration_error_mm",
+    "method_named",
+    "paired_comparisons",
+    "paired_figure",
     "pose_errors",
+    "published_table",
+    "read_evaluation",
+    "rows",
+    "start_of",
+    "success_interval",
     "success_rate",
     "summaries",
     "summary",
+    "summary_columns",
     "summary_document",
     "summary_figure",
+    "summary_table",
+    "time_figure",
     "translation_error_mm",
+    "wilson_interval",
     "write_report",
 ]

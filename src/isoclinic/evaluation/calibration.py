@@ -63,7 +63,11 @@ class Calibration:
 
 
 def calibration(results: Sequence[Assessed]) -> Calibration:
-    """Compare statuses and expected errors with the truth; an error that is not finite is a failure."""
+    """Compare statuses and expected errors with the truth; an error that is not finite is a failure.
+
+    Results without a status are left out: their method does not assess itself.
+    """
+    results = [each for each in results if each.status]
     failures = [each for each in results if not each.mtre_mm <= FAILED_MM]
     good = [each for each in results if each.mtre_mm < GOOD_MM]
     trusted = [each for each in results if _trusted(each) and math.isfinite(each.mtre_mm)]
@@ -79,6 +83,20 @@ def calibration(results: Sequence[Assessed]) -> Calibration:
         median_ratio=float(np.median(true_mm / expected_mm)) if trusted else math.nan,
         within_twice=float((true_mm <= 2 * expected_mm).mean()) if trusted else math.nan,
     )
+
+
+def calibration_text(each: Calibration) -> str:
+    """A calibration in words."""
+    text = (
+        f"{each.caught} of {each.failures} results worse than {FAILED_MM:g} mm are doubtful, "
+        f"{each.flagged} of {each.good} better than {GOOD_MM:g} mm are so for no reason."
+    )
+    if each.trusted:
+        text += (
+            f"\nOf the others, errors are {each.slope:.2f} times what is expected (slope; median "
+            f"{each.median_ratio:.2f} times), {each.within_twice:.0%} at most twice that."
+        )
+    return text
 
 
 def calibration_figure(results: Sequence[Assessed]) -> Figure:

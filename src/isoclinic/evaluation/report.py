@@ -1,87 +1,177 @@
-"""The table of an evaluation: percentiles and success rates by start and group; CSV, JSON and a picture."""
+"""What an evaluation leaves: tables as CSV, Markdown, LaTeX and JSON, pictures, and one page with all."""
 
 from __future__ import annotations
 
 import csv
 import json
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
+from .. import __version__
 from .._files import atomic
 from ..errors import InputError
 from .calibration import calibration, calibration_figure
-from .metrics import Summary, summary
-from .protocol import Measurement, errors_of
+from .comparison import PairedComparison, paired_comparisons
+from .figures import paired_figure, summary_figure, time_figure
+from .measurement import METRICS, Measurement
+from .page import PageContents, page
+from .records import SUMMARY_JSON, Origin, check_comparable, finite
+from .statistics import StatisticsConfig
+from .summaries import Row, RowKey, flat, rows, summary_entries
+from .tables import STANDARD, Table, comparison_table, summary_table
 
-ALL_GROUPS = "all"
-MEASUREMENTS_CSV, SUMMARY_CSV, SUMMARY_JSON, SUMMARY_PNG, CALIBRATION_PNG = (
+MEASUREMENTS_CSV, SUMMARY_CSV, SUMMARY_MD, SUMMARY_TEX, COMPARISONS_CSV, REPORT_HTML = (
     "measurements.csv",
     "summary.csv",
-    "summary.json",
+    "summary.md",
+    "summary.tex",
+    "comparisons.csv",
+    "report.html",
+)
+SUMMARY_PNG, TIME_PNG, PAIRED_PNG, CALIBRATION_PNG = (
     "summary.png",
+    "time.png",
+    "paired.png",
     "calibration.png",
 )
-
-# Initial errors are binned for the success rate.
-_BIN_MM = 10.0
-_SUCCESS_MM = (1.0, 2.0, 5.0)
-_RANGE_MM = (0.01, 1000.0)
-
-
-def summaries(measurements: Sequence[Measurement]) -> dict[tuple[str, str], Summary]:
-    """Summary by (start, group), in the order they come; "all" besides where there are several groups."""
-    groups = list(dict.fromkeys(each.group for each in measurements))
-    result = {}
-    for init in dict.fromkeys(each.init for each in measurements):
-        for group in [*groups, ALL_GROUPS] if len(groups) > 1 else groups:
-            chosen = [
-                each for each in measurements if each.init == init and group in (each.group, ALL_GROUPS)
-            ]
-            if chosen:
-                result[init, group] = _summary(chosen)
-    return result
+REPORT_FILES = frozenset(
+    {
+        *(MEASUREMENTS_CSV, SUMMARY_CSV, SUMMARY_JSON, SUMMARY_MD, SUMMARY_TEX, COMPARISONS_CSV, REPORT_HTML),
+        *(SUMMARY_PNG, TIME_PNG, PAIRED_PNG, CALIBRATION_PNG),
+    }
+)
+_DPI = 120
 
 
-def write_report(folder: Path, measurements: Sequence[Measurement]) -> None:
-    """Write every measurement, and the summaries as CSV, JSON and a picture.
+@dataclass(frozen=True, kw_only=True)
+class ReportConfig:
+    """What a report says besides the measurements.
+
+    Attributes:
+        title: of the page and of tables.
+        command: that made it, for the page.
+        columns: of the tables in Markdown, LaTeX and on the page, by their names in the CSV; by default the
+            usual ones.
+        origins: where results of methods are that other runs have made, as seen from the report's folder, for
+            links; by default there.
+        statistics: of intervals and comparisons.
+    """
+
+    title: str = "Evaluation"
+    command: str = ""
+    columns: tuple[str, ...] | None = None
+    origins: Mapping[str, Origin] = field(default_factory=dict)
+    statistics: StatisticsConfig = field(default_factory=StatisticsConfig)
+
+
+def write_report(
+    folder: Path, measurements: Sequence[Measurement], config: ReportConfig | None = None
+) -> None:
+    """Write every measurement, the tables (CSV, JSON, Markdown, LaTeX), the pictures, and report.html.
+
+    Args:
+        folder: that holds them, and cases/SAMPLE/START/METHOD for links unless `origins` says otherwise.
+        measurements: of one data set.
+        config: of the report.
 
     Raises:
-        InputError: there is no measurement, or the files cannot be written.
+        InputError: there is no measurement, they must not be mixed, or the files cannot be written.
+        UsageError: a column that there is not.
     """
+    config = config or ReportConfig()
+    _check(folder, measurements)
+    table_rows = rows(measurements, config.statistics)
+    comparisons = paired_comparisons(measurements, config.statistics)
+    tables = _tables(table_rows, comparisons, config)
+    figures = _figures(measurements, comparisons, config.statistics)
+    _write_csv(folder / MEASUREMENTS_CSV, [flat(asdict(each)) for each in measurements])
+    _write(folder / SUMMARY_CSV, summary_table(table_rows, config.title).csv())
+    _write(folder / SUMMARY_MD, "\n".join(table.markdown() for table in tables))
+    _write(folder / SUMMARY_TEX, "\n".join(["% Needs \\usepackage{booktabs}.", *(t.latex() for t in tables)]))
+    document = _document(measurements, table_rows, comparisons, config.statistics)
+    _write(folder / SUMMARY_JSON, json.dumps(document, indent=2, allow_nan=False) + "\n")
+    for optional in (COMPARISONS_CSV, PAIRED_PNG):
+        (folder / optional).unlink(missing_ok=True)
+    if comparisons:
+        _write(folder / COMPARISONS_CSV, comparison_table(comparisons, config.statistics).csv())
+    for name, figure in figures.items():
+        with atomic(folder / name) as temporary:
+            figure.savefig(temporary, format="png", dpi=_DPI)
+    contents = PageContents(
+        title=config.title,
+        measurements=measurements,
+        rows=table_rows,
+        tables=tables,
+        comparisons=comparisons,
+        origins=config.origins,
+        statistics=config.statistics,
+        command=config.command,
+    )
+    _write(folder / REPORT_HTML, page(contents))
+
+
+def summary_document(
+    measurements: Sequence[Measurement], statistics: StatisticsConfig | None = None
+) -> dict[str, Any]:
+    """All of it as JSON can hold it: what is infinite or not a number becomes null.
+
+    Args:
+        measurements: of one data set.
+        statistics: of intervals and comparisons.
+    """
+    config = statistics or StatisticsConfig()
+    return _document(
+        measurements, rows(measurements, config), paired_comparisons(measurements, config), config
+    )
+
+
+def _check(folder: Path, measurements: Sequence[Measurement]) -> None:
     if not measurements:
         raise InputError("there is no measurement to report")
-    _write_csv(folder / MEASUREMENTS_CSV, [_flat(asdict(each)) for each in measurements])
-    rows = [
-        {"init": init, "group": group} | _flat(_document(each))
-        for (init, group), each in summaries(measurements).items()
-    ]
-    _write_csv(folder / SUMMARY_CSV, rows)
-    with atomic(folder / SUMMARY_JSON) as temporary:
-        document = json.dumps(summary_document(measurements), indent=2, allow_nan=False)
-        temporary.write_text(document + "\n", encoding="utf-8")
-    with atomic(folder / SUMMARY_PNG) as temporary:
-        summary_figure(measurements).savefig(temporary, format="png", dpi=120)
-    with atomic(folder / CALIBRATION_PNG) as temporary:
-        calibration_figure(measurements).savefig(temporary, format="png", dpi=120)
+    check_comparable({str(folder): measurements})
 
 
-def summary_document(measurements: Sequence[Measurement]) -> dict[str, Any]:
-    """Summaries and measurements as JSON can hold them: what is infinite or not a number becomes null."""
-    table = summaries(measurements)
-    document: dict[str, Any] = _finite(
+def _tables(
+    table_rows: Mapping[RowKey, Row], comparisons: Sequence[PairedComparison], config: ReportConfig
+) -> list[Table]:
+    """Those that people read."""
+    chosen = STANDARD if config.columns is None else {config.title: config.columns}
+    tables = [summary_table(table_rows, title, columns) for title, columns in chosen.items()]
+    return tables + ([comparison_table(comparisons, config.statistics)] if comparisons else [])
+
+
+def _figures(
+    measurements: Sequence[Measurement], comparisons: Sequence[PairedComparison], config: StatisticsConfig
+) -> dict[str, Figure]:
+    """Pictures by the names of their files."""
+    figures = {
+        SUMMARY_PNG: summary_figure(measurements, config),
+        TIME_PNG: time_figure(measurements),
+        CALIBRATION_PNG: calibration_figure(measurements),
+    }
+    return figures | {PAIRED_PNG: paired_figure(measurements)} if comparisons else figures
+
+
+def _document(
+    measurements: Sequence[Measurement],
+    table_rows: Mapping[RowKey, Row],
+    comparisons: Sequence[PairedComparison],
+    config: StatisticsConfig,
+) -> dict[str, Any]:
+    document: dict[str, Any] = finite(
         {
+            "metrics": METRICS,
+            "isoclinic": __version__,
+            "statistics": asdict(config),
             "summaries": [
-                {"init": init, "group": group} | _document(each) for (init, group), each in table.items()
+                {**key._asdict(), **summary_entries(row.summary), "intervals": row.intervals}
+                for key, row in table_rows.items()
             ],
+            "comparisons": [asdict(each) for each in comparisons],
             "calibration": asdict(calibration(measurements)),
             "measurements": [asdict(each) for each in measurements],
         }
@@ -89,96 +179,13 @@ def summary_document(measurements: Sequence[Measurement]) -> dict[str, Any]:
     return document
 
 
-def summary_figure(measurements: Sequence[Measurement]) -> Figure:
-    """Left, the fraction of cases that end below an error, by start; right, success against initial error."""
-    figure = Figure(figsize=(11, 4.2), layout="constrained")
-    distribution, success = figure.subplots(1, 2)
-    _draw_distribution(distribution, measurements)
-    _draw_success(success, measurements)
-    for axes in (distribution, success):
-        axes.set_ylim(0, 1.03)
-        axes.grid(alpha=0.3)
-        axes.legend()
-    return figure
+def _write(path: Path, text: str) -> None:
+    with atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
-def _draw_distribution(axes: Axes, measurements: Sequence[Measurement]) -> None:
-    for init in dict.fromkeys(each.init for each in measurements):
-        errors = np.sort(_drawable([each.mtre_mm for each in measurements if each.init == init]))
-        share = np.arange(1, len(errors) + 1) / len(errors)
-        axes.step(
-            np.concatenate([_RANGE_MM[:1], errors, _RANGE_MM[1:]]),
-            np.concatenate([[0.0], share, share[-1:]]),
-            where="post",
-            label=f"start {init}, {len(errors)} cases",
-        )
-    axes.set_xscale("log")
-    axes.set_xlim(*_RANGE_MM)
-    axes.set_xlabel("final mTRE [mm]")
-    axes.set_ylabel("fraction of cases below")
-
-
-def _draw_success(axes: Axes, measurements: Sequence[Measurement]) -> None:
-    initial = _drawable([each.initial_mtre_mm for each in measurements])
-    final = np.array([each.mtre_mm for each in measurements])
-    bins = (initial // _BIN_MM).astype(int)
-    centres = [(index + 0.5) * _BIN_MM for index in np.unique(bins)]
-    for bound in _SUCCESS_MM:
-        rates = [(final[bins == index] < bound).mean() for index in np.unique(bins)]
-        axes.plot(centres, rates, marker="o", alpha=0.7, label=f"mTRE < {bound:g} mm")
-    axes.set_xlim(left=0)
-    axes.set_xlabel(f"initial mTRE [mm], in bins of {_BIN_MM:g} mm")
-    axes.set_ylabel("fraction of cases that succeed")
-
-
-def _drawable(errors_mm: Sequence[float]) -> NDArray[np.float64]:
-    """Errors within the range of the picture; what is infinite or not a number is at its end."""
-    return np.clip(np.nan_to_num(errors_mm, nan=np.inf), *_RANGE_MM)
-
-
-def _summary(measurements: Sequence[Measurement]) -> Summary:
-    return summary(
-        errors_of(measurements),
-        initial_mtre_mm=torch.tensor([each.initial_mtre_mm for each in measurements], dtype=torch.float64),
-        run_time_s=torch.tensor([each.seconds for each in measurements], dtype=torch.float64),
-    )
-
-
-def _document(each: Summary) -> dict[str, Any]:
-    return {
-        "cases": each.cases,
-        "success_below_mm": {"1": each.submillimetre_success_rate}
-        | {f"{bound:g}": rate for bound, rate in each.success_rates.items()},
-        **{
-            metric: {f"p{percent}": value for percent, value in percentiles.items()}
-            for metric, percentiles in each.percentiles.items()
-        },
-    }
-
-
-def _flat(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested entries under joined names."""
-    result: dict[str, Any] = {}
-    for key, value in document.items():
-        if isinstance(value, Mapping):
-            result |= _flat(value, f"{prefix}{key}_")
-        elif isinstance(value, tuple):
-            result |= _flat(dict(zip(("x", "y", "depth"), value, strict=True)), f"{prefix}{key}_")
-        else:
-            result[f"{prefix}{key}"] = value
-    return result
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _finite(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+def _write_csv(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
     with atomic(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
+        writer = csv.DictWriter(file, list(records[0]))
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows(records)

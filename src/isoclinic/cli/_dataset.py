@@ -1,0 +1,112 @@
+"""Which data set `isoclinic evaluate` reads, and what belongs to each of its subjects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+from ..datasets import (
+    CaseFolder,
+    CTSpine1k,
+    CTSpine1kConfig,
+    Dataset,
+    DeepFluoro,
+    DeepFluoroConfig,
+    Ljubljana,
+    LjubljanaConfig,
+    dataset_kind,
+)
+from ..errors import UsageError
+from ..volumes import XRayOptions
+from ._options import FLAT
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetOptions:
+    """What is read, and how.
+
+    Attributes:
+        dataset: what the source is: a folder of "cases", the file of "deepfluoro" or "ljubljana", or the
+            folder that isoclinic dataset prepare made of "ctspine1k"; "auto" looks into it.
+        volume: the CT of all cases, or SUBJECT=CT for each subject; a subject is the name of the folder that
+            its cases lie in. Other data sets bring their CTs.
+        xray_options: how to read the X-rays of cases.
+        deepfluoro: how to read DeepFluoro.
+        ljubljana: how to read Ljubljana.
+        ctspine1k: how to read CTSpine1K.
+    """
+
+    dataset: Literal["auto", "cases", "deepfluoro", "ljubljana", "ctspine1k"] = "auto"
+    volume: tuple[str, ...] = ()
+    xray_options: Annotated[XRayOptions, FLAT] = field(default_factory=XRayOptions)
+    deepfluoro: DeepFluoroConfig = field(default_factory=DeepFluoroConfig)
+    ljubljana: LjubljanaConfig = field(default_factory=LjubljanaConfig)
+    ctspine1k: CTSpine1kConfig = field(default_factory=CTSpine1kConfig)
+
+    def open(self, source: Path) -> tuple[str, Dataset]:
+        """Kind and data set of a file or folder.
+
+        Raises:
+            InputError: it is missing, damaged or something else.
+            UsageError: options that do not go with it.
+        """
+        kind = dataset_kind(source) if self.dataset == "auto" else self.dataset
+        if kind != "cases" and self.volume:
+            raise UsageError(f"--volume: {source} is {kind}, which brings its CTs; leave the option out")
+        if kind == "deepfluoro":
+            return kind, DeepFluoro(source, self.deepfluoro)
+        if kind == "ljubljana":
+            return kind, Ljubljana(source, self.ljubljana)
+        if kind == "ctspine1k":
+            return kind, CTSpine1k(source, self.ctspine1k)
+        return kind, self._cases(source)
+
+    def _cases(self, source: Path) -> CaseFolder:
+        found = CaseFolder(source, {})
+        volumes = by_subject("--volume", "CT", self.volume, found.subjects, Path)
+        return CaseFolder(source, volumes, self.xray_options)
+
+
+def by_subject(
+    option: str,
+    what: str,
+    items: Sequence[str],
+    subjects: Sequence[str],
+    describe: Callable[[str], T],
+    *,
+    every: bool = True,
+) -> Mapping[str, T]:
+    """What every subject has, from an option that takes FILE or SUBJECT=FILE.
+
+    Args:
+        option: its name.
+        what: it takes.
+        items: its values.
+        subjects: that there are.
+        describe: makes the result of a file.
+        every: whether every subject must have something.
+
+    Raises:
+        UsageError: a subject that there is not, or one that has nothing.
+    """
+    of_all: list[T] = []
+    of_subject: dict[str, T] = {}
+    for item in items:
+        subject, equals, path = item.partition("=")
+        if not equals or Path(item).exists():
+            of_all = [describe(item)]
+        elif subject not in subjects:
+            raise UsageError(f"{option} {item}: no such subject; there are {', '.join(subjects)}")
+        else:
+            of_subject[subject] = describe(path)
+    found = {subject: each for subject in subjects for each in of_all} | of_subject
+    missing = [subject for subject in subjects if subject not in found]
+    if missing and every:
+        raise UsageError(
+            f"no {what} for the cases in {missing[0]!r}: add {missing[0]}={what.upper()} to {option}"
+        )
+    return found

@@ -1,0 +1,47 @@
+"""Methods by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+
+from ...errors import UsageError
+from ...registration import InputFile, RegistrationConfig
+from .method import Method
+from .pipeline import Pipeline, single_start
+
+DEFAULT = "isoclinic"
+_SINGLE = "isoclinic-single"
+# Each is a class in a module of this package; they need packages of their own, imported when first used.
+_OTHERS = {"xvr": "Xvr", "diffdrr": "DiffDrr", "cmaes": "CmaEs"}
+METHODS = (DEFAULT, _SINGLE, *_OTHERS)
+
+
+def method_named(
+    name: str,
+    *,
+    config: RegistrationConfig,
+    model: InputFile | None = None,
+    last_resort: bool = False,
+    pipelines: Mapping[str, RegistrationConfig] | None = None,
+) -> Method:
+    """The method of that name.
+
+    Args:
+        name: "isoclinic"; "isoclinic-single", which is the same from one start, without any search; "xvr",
+            "diffdrr" or "cmaes", which are others' recipes with their own settings; or one of `pipelines`.
+        config: of "isoclinic" and "isoclinic-single".
+        model: networks for all of this library's pipelines.
+        last_resort: let them take part only where nothing else leads to a match.
+        pipelines: further configurations by name.
+
+    Raises:
+        UsageError: a name that is none of these.
+    """
+    configs = {DEFAULT: config, _SINGLE: single_start(config)} | dict(pipelines or {})
+    if name in configs:
+        return Pipeline(name=name, config=configs[name], model=model, last_resort=last_resort)
+    if name in _OTHERS:
+        method: Method = getattr(import_module(f".{name}", __package__), _OTHERS[name])()
+        return method
+    raise UsageError(f"there is no method {name!r}; there are {', '.join([*configs, *_OTHERS])}")

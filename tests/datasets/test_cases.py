@@ -1,0 +1,142 @@
+"""Folders of cases: what is found, and what is wrong with those that cannot be used."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from skimage.io import imsave
+
+from isoclinic.datasets import CaseFolder, Sample, dataset_kind
+from isoclinic.errors import InputError, UsageError
+from isoclinic.geometry import se3
+from isoclinic.volumes import XRayOptions
+
+POSE = torch.tensor([[-1.0, 0, 0, 0], [0, 0, -1, 0], [0, -1, 0, 700], [0, 0, 0, 1]], dtype=torch.float64)
+LANDMARKS = [[10.0, 0, 5], [-20, 30, 1], [0, 0, 40]]
+SHIFT = torch.tensor([0.0, 0, 0, 3, 4, 0], dtype=torch.float64)
+START = se3.perturb(POSE, SHIFT, torch.zeros(3, dtype=torch.float64))
+OPTIONS = XRayOptions(sdd_mm=1000.0, pixel_spacing_mm=(2.0, 2.0))
+
+
+def write_case(folder: Path, **changes) -> Path:
+    folder.mkdir(parents=True)
+    # Read by its content, whatever its name.
+    imsave(folder / "xray.png", np.arange(64, dtype=np.uint8).reshape(8, 8), check_contrast=False)
+    (folder / "xray.png").rename(folder / "xray.dcm")
+    truth = {"extrinsic": POSE.tolist(), "landmarks": LANDMARKS, "inits": {"5": START.tolist()}} | changes
+    content = {key: value for key, value in truth.items() if value is not None}
+    (folder / "truth.json").write_text(json.dumps(content))
+    return folder
+
+
+def write_ct(path: Path, value: int) -> Path:
+    affine = np.diag([-2.0, 2.0, 2.0, 1.0])
+    hu = np.full((4, 4, 4), -1000, dtype=np.int16)
+    hu[0] = value
+    nib.save(nib.Nifti1Image(hu, affine), path)
+    return path
+
+
+def test_cases_are_found_at_any_depth_subject_by_subject(tmp_path: Path):
+    for name in ("pelvis/01", "chest/10", "chest/02", "more/chest/03"):
+        write_case(tmp_path / name)
+    (tmp_path / "notes").mkdir()
+    found = CaseFolder(tmp_path, {})
+    assert found.names == ("chest/02", "chest/10", "more/chest/03", "pelvis/01")
+    assert found.subjects == ("chest", "pelvis") and len(found) == 4
+    assert found.names_of("chest") == ("chest/02", "chest/10", "more/chest/03")
+    assert CaseFolder(tmp_path / "chest", {}).subjects == ("chest",)
+    assert found.starts["chest/02"] == ("5",)
+    assert dataset_kind(tmp_path) == "cases"
+
+
+@pytest.mark.filterwarnings("ignore::isoclinic.volumes.GeometryWarning")
+def test_a_sample_is_what_its_files_say(tmp_path: Path, shared_data: Path):
+    volumes = {"pelvis": shared_data / "abdomen_pelvis_3mm.nii.gz"}
+    cases = CaseFolder(shared_data / "xrays", volumes)
+    name = cases.names_of("pelvis")[0]
+    sample = cases[name]
+    truth = json.loads((shared_data / "xrays" / name / "truth.json").read_text())
+    assert isinstance(sample, Sample) and (sample.name, sample.subject) == (name, "pelvis")
+    assert sample.camera_from_world.tolist() == truth["extrinsic"]
+    assert sample.landmarks_world.tolist() == truth["landmarks"]
+    assert len(sample.landmark_names) == len(truth["landmarks"])
+    assert sample.starts["30"].tolist() == truth["inits"]["30"]
+    assert sample.volume.path == volumes["pelvis"]
+    assert sample.xray.path == shared_data / "xrays" / name / "xray.dcm"
+    assert cases.files(name) == (sample.volume.path, sample.xray.path, sample.xray.path.parent / "truth.json")
+    assert len(cases) == 16 and set(cases.subjects) == {"chest", "pelvis"}
+
+
+def test_the_ct_of_a_subject_is_kept_and_not_sent_to_workers(tmp_path: Path):
+    write_case(tmp_path / "a" / "00")
+    write_case(tmp_path / "b" / "00")
+    files = {"a": write_ct(tmp_path / "a.nii.gz", 20), "b": write_ct(tmp_path / "b.nii.gz", -500)}
+    cases = CaseFolder(tmp_path, files, OPTIONS)
+    volume = cases.volume("a")
+    assert cases.volume("a") is volume
+    assert [sample.volume is volume for sample in cases.samples("a")] == [True]
+    assert cases.volume("b").hu[0, 0, 0] == -500
+    sent = pickle.loads(pickle.dumps(cases))
+    assert sent._latest is None and sent["a/00"].volume.hu[0, 0, 0] == 20
+
+
+def test_starts_may_be_missing(tmp_path: Path):
+    write_case(tmp_path / "a", inits=None)
+    assert CaseFolder(tmp_path, {}).starts == {"a": ()}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"extrinsic": None}, "lacks 'extrinsic'"),
+        ({"landmarks": None}, "lacks 'landmarks'"),
+        ({"extrinsic": [[1, 0], [0, 1]]}, r"truth\.json: extrinsic must have shape"),
+        ({"extrinsic": [POSE.tolist(), POSE.tolist()]}, "extrinsic must be one 4x4 matrix"),
+        ({"landmarks": [[1, 2]]}, r"landmarks must be a list of points \[x, y, z\], not of shape \[1, 2\]"),
+        ({"landmarks": []}, "landmarks must be a list of points"),
+        ({"landmarks": [["a", 0, 0]]}, "landmarks must be a list of points"),
+        ({"landmarks": [[float("nan"), 0, 0]]}, "landmarks must be a list of points"),
+        ({"inits": {"5": [[0] * 4] * 4}}, r"inits\['5'\] is not a rigid transform"),
+        ({"inits": [1]}, "inits must be an object"),
+        ({"inits": {"../5": POSE.tolist()}}, "inits must be an object of 4x4 matrices by plain names"),
+    ],
+)
+def test_a_truth_that_says_something_else(tmp_path: Path, changes, message):
+    write_case(tmp_path / "a", **changes)
+    with pytest.raises(InputError, match=message):
+        CaseFolder(tmp_path, {})
+
+
+def test_files_that_are_missing_or_broken(tmp_path: Path):
+    with pytest.raises(InputError, match="is not a folder of cases"):
+        CaseFolder(tmp_path / "nowhere", {})
+    with pytest.raises(InputError, match=r"holds no case: a case is a folder with xray\.dcm and truth\.json"):
+        CaseFolder(tmp_path, {})
+    case = write_case(tmp_path / "a")
+    (case / "truth.json").write_text('{"extrinsic": [')
+    with pytest.raises(InputError, match="cannot be read as JSON"):
+        CaseFolder(tmp_path, {})
+    (case / "xray.dcm").unlink()
+    with pytest.raises(InputError, match=r"has truth\.json but no xray\.dcm"):
+        CaseFolder(tmp_path, {})
+
+
+def test_names_that_there_are_not(tmp_path: Path):
+    write_case(tmp_path / "a" / "00")
+    with pytest.raises(UsageError, match="no subject 'b'; there are a"):
+        CaseFolder(tmp_path, {"b": "ct.nii.gz"})
+    cases = CaseFolder(tmp_path, {})
+    with pytest.raises(UsageError, match="no case 'a/01'; there are a/00"):
+        cases["a/01"]
+    with pytest.raises(UsageError, match="no subject 'b'; there are a"):
+        cases.names_of("b")
+    for read in (lambda: cases["a/00"], lambda: cases.files("a/00"), lambda: cases.volume("a")):
+        with pytest.raises(UsageError, match="no CT for the cases in 'a'"):
+            read()

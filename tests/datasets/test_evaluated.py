@@ -1,0 +1,261 @@
+"""`isoclinic evaluate` on small files of every data set, and the tables it measures on them.
+
+Methods that take no time stand in for registrations, which tests of the command run.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from isoclinic._spread import SpreadConfig
+from isoclinic.cli import _protocol, main
+from isoclinic.datasets import DeepFluoro, dataset_kind
+from isoclinic.datasets.preparation import (
+    DrrConfig,
+    LumbarConfig,
+    PreparationConfig,
+    QualityConfig,
+    prepare_ctspine1k,
+)
+from isoclinic.evaluation import PUBLISHED_TABLES, PublishedTable, models
+from isoclinic.networks import Checkpoint
+from isoclinic.registration import PoseFile
+from isoclinic.training import TrainConfig, Trainer, TrainingData
+from phantoms import phantom
+from spine import spine, write_original
+from tiny_samples import Nudge
+from tiny_training import CONFIG as TINY
+from tiny_training import trainer
+
+from .files import landmarks, scene, write_deepfluoro, write_ljubljana
+
+KINDS = ("deepfluoro", "ljubljana", "ctspine1k")
+# One X-ray of each is taken.
+SUBJECTS = {"deepfluoro": "17-1882", "ljubljana": "subject01", "ctspine1k": "liver_1"}
+each_kind = pytest.mark.parametrize("kind", KINDS)
+
+
+class Ran(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("sources")
+    ct = phantom(3, (40, 36, 44))
+    points = landmarks(ct, 8, seed=1)
+    write_deepfluoro(folder / "deepfluoro.h5", ct, [scene(ct, seed) for seed in range(3)], points)
+    views = {"ap": scene(ct, 0), "lat": scene(ct, 2)}
+    write_ljubljana(folder / "ljubljana.h5", replace(ct, hu=ct.hu.clip(-1000, 1000)), views, points)
+    write_original(folder / "CTSpine1K", "liver_1", spine((4.0, 4.0, 3.0)))
+    config = PreparationConfig(
+        lumbar=LumbarConfig(margin_mm=10.0),
+        quality=QualityConfig(largest_spacing_mm=4.0),
+        drrs=DrrConfig(images=2, images_per_file=2, binning=24),
+    )
+    prepare_ctspine1k(folder / "CTSpine1K", folder / "ctspine1k", config, SpreadConfig())
+    return {
+        "deepfluoro": folder / "deepfluoro.h5",
+        "ljubljana": folder / "ljubljana.h5",
+        "ctspine1k": folder / "ctspine1k",
+    }
+
+
+@pytest.fixture
+def evaluate(capsys, monkeypatch, tmp_path) -> Callable[..., Ran]:
+    """Run the command with methods that take no time."""
+    monkeypatch.setattr(_protocol, "method_named", lambda name, **_: Nudge(name=name))
+
+    def run(source: Path, *arguments: object, output: Path = tmp_path / "out") -> Ran:
+        line = ["evaluate", source, "--output", output, "--deepfluoro.border-px", 5, *arguments]
+        try:
+            code = main([str(each) for each in line])
+        except SystemExit as exit_:
+            code = int(exit_.code or 0)
+        return Ran(code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Path:
+    """Untrained networks of one CT."""
+    path = tmp_path_factory.mktemp("model") / "model.safetensors"
+    made = trainer(networks=("pose_regressor",), images=4)
+    networks = {phase.kind: phase.network for phase in made.phases}
+    Checkpoint(networks=networks, record=made.checkpoint().record).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def model_of_any(model, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "model.safetensors"
+    of_one = Checkpoint.load(model)
+    replace(of_one, record=replace(of_one.record, volume_sha256=None)).save(path)
+    return path
+
+
+@each_kind
+def test_a_data_set_is_known_by_what_it_holds(evaluate, sources, tmp_path, kind):
+    assert dataset_kind(sources[kind]) == kind
+    ran = evaluate(sources[kind], "--max-samples", 1, "--starts", "none", "mtre:20", "--json")
+    assert ran.code == 0, ran.err
+    found = json.loads(ran.out)["measurements"]
+    assert [each["start"] for each in found] == ["none", "mtre:20"]
+    assert {(each["dataset"], each["group"]) for each in found} == {(kind, SUBJECTS[kind])}
+    assert found[1]["initial_mtre_mm"] == pytest.approx(20, abs=1e-8)
+    (pose,) = (tmp_path / "out").rglob("mtre-20/isoclinic/pose.json")
+    file = PoseFile.read(pose)
+    assert Path(file.volume.path).exists() and Path(file.xray.path).exists()
+    assert evaluate(sources[kind], "--dataset", kind, "--max-samples", 1).code == 0, "as it says itself"
+    ran = evaluate(sources[kind], "--volume", "ct.nii.gz")
+    assert ran.code == 2 and f"is {kind}, which brings its CTs; leave the option out" in ran.err
+
+
+def test_how_a_data_set_is_read_is_part_of_its_results(evaluate, sources):
+    arguments = ("--max-samples", "1", "--starts", "none")
+    assert evaluate(sources["deepfluoro"], *arguments).code == 0
+    ran = evaluate(sources["deepfluoro"], *arguments, "--deepfluoro.no-half-voxel-correction")
+    assert ran.code == 2 and "other settings of how the data set is read (17-1882/000" in ran.err
+
+
+def test_data_sets_do_not_mix(evaluate, sources):
+    assert evaluate(sources["deepfluoro"], "--max-samples", 1).code == 0
+    ran = evaluate(sources["ljubljana"], "--max-samples", 1, "--overwrite")
+    assert ran.code == 2
+    assert "holds results of other dataset (deepfluoro), which must not be mixed with these (ljub" in ran.err
+
+
+# Tables ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("table", PUBLISHED_TABLES.values(), ids=lambda table: table.name)
+def test_every_table(evaluate, sources, tmp_path, model, model_of_any, table: PublishedTable):
+    specific = table.networks == "patient-specific"
+    networks = f"{SUBJECTS[table.dataset]}={model}" if specific else model_of_any
+    ran = evaluate(sources[table.dataset], "--table", table.name, "--model", networks)
+    assert ran.code == 0, ran.err
+    with (tmp_path / "out" / "measurements.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {row["method"] for row in rows} == set(table.methods)
+    assert {row["start"] for row in rows} == set(table.starts)
+    assert {row["dataset"] for row in rows} == {table.dataset}
+    assert len(rows) == len(table.methods) * (3 if table.dataset == "deepfluoro" else 2)
+
+
+def test_tables_are_listed(evaluate, tmp_path, capsys):
+    assert main(["evaluate", "--list"]) == 0
+    listed = capsys.readouterr().out
+    ran = evaluate(tmp_path, "--table", "nonsense")
+    assert ran.code == 2 and "there is no table 'nonsense'; there are deepfluoro-patient-specific" in ran.err
+    for name in PUBLISHED_TABLES:
+        assert name in listed and name in ran.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("--table deepfluoro-patient-specific", "needs a model for each subject: give --model SUBJECT=MODEL"),
+        (
+            "--table deepfluoro-patient-specific --model a=MODEL",
+            "a=MODEL: no such subject; there are 17-1882",
+        ),
+        ("--table deepfluoro-patient-agnostic --train-minutes 1", "needs the one model for all subjects"),
+        ("--table deepfluoro-patient-agnostic --model a=MODEL", "needs the one model for all subjects"),
+        ("--table deepfluoro-patient-agnostic --model none", "needs the one model for all subjects"),
+        ("--table deepfluoro-patient-agnostic --model MODEL", "was trained for one CT; give a model of many"),
+        ("--table ljubljana-patient-specific --dataset deepfluoro", "is of ljubljana, not of --dataset deep"),
+        ("--train-minutes 0", "--train-minutes must be positive, not 0"),
+        ("--max-samples 0", "at least 1 sample of each subject must be taken, not 0"),
+        ("--subjects 17-1883", "has no subject '17-1883'; there are 17-1882"),
+        ("--starts mtre:x", "no start 'mtre:x'; there are none, ap, pa"),
+        ("--methods a=no.toml", "--methods no.toml cannot be read: No such file"),
+    ],
+)
+def test_what_does_not_go_together(evaluate, sources, model, tmp_path, arguments, message):
+    ran = evaluate(sources["deepfluoro"], *arguments.replace("MODEL", str(model)).split())
+    assert message.replace("MODEL", str(model) if "=MODEL:" in message else "MODEL") in ran.err, ran.err
+    assert ran.code == (1 if "no.toml" in message else 2)
+    assert not (tmp_path / "out").exists()
+
+
+def test_models_are_trained_where_there_are_none(evaluate, sources, tmp_path, monkeypatch):
+    """On the CT in memory: its digest is that of voxels and affine, which the pipeline knows again."""
+    trained = []
+
+    def quick(data: TrainingData, config: TrainConfig, device: torch.device) -> Trainer:
+        trained.append(config)
+        changes = {"images": 8, "networks": ("pose_regressor",), "poses": config.poses}
+        return Trainer(data, replace(TINY, **changes), torch.device("cpu"))
+
+    monkeypatch.setattr(models, "Trainer", quick)
+    table = PUBLISHED_TABLES["deepfluoro-patient-specific"]
+    line = ("--table", table.name, "--train-minutes", "7", "--max-samples", "1")
+    assert evaluate(sources["deepfluoro"], *line).code == 0
+    assert [(config.minutes, config.poses) for config in trained] == [(7.0, table.poses)]
+    file = tmp_path / "out" / "models" / "17-1882" / "model.safetensors"
+    record, before = Checkpoint.load(file).record, file.read_bytes()
+    dataset = DeepFluoro(sources["deepfluoro"])
+    assert record.volume_sha256 == models.volume_digest(dataset.volume("17-1882"))
+    assert evaluate(sources["deepfluoro"], *line).code == 0
+    assert file.read_bytes() == before, "it has had its minutes"
+
+
+# Bad input ---------------------------------------------------------------------------------------------
+
+
+def test_a_damaged_file(evaluate, sources, tmp_path):
+    content = sources["deepfluoro"].read_bytes()
+    path = tmp_path / "cut.h5"
+    path.write_bytes(content[: len(content) // 2])
+    for arguments, where in (
+        ((), "--dataset deepfluoro"),
+        (("--dataset", "deepfluoro"), "10.7281/T1/IFSXNV"),
+    ):
+        ran = evaluate(path, *arguments)
+        assert ran.code == 1 and "cut.h5 cannot be read, it may be cut short or damaged" in ran.err
+        assert where in ran.err
+    ran = evaluate(tmp_path / "no.h5")
+    assert ran.code == 1 and "no.h5 is not a file" in ran.err
+    (tmp_path / "text.h5").write_text("<html>")
+    ran = evaluate(tmp_path / "text.h5")
+    assert ran.code == 1 and "text.h5 is no data set: neither a folder nor an HDF5 file" in ran.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_empty_data_set(evaluate, tmp_path):
+    with h5py.File(tmp_path / "empty.h5", "w"):
+        pass
+    ran = evaluate(tmp_path / "empty.h5")
+    assert ran.code == 1 and "empty.h5 lacks proj-params: it holds nothing" in ran.err
+    with h5py.File(tmp_path / "subject.h5", "w") as file:
+        file.create_group("subject01")
+    ran = evaluate(tmp_path / "subject.h5")
+    assert ran.code == 1 and "subject01 has no view ap, lat" in ran.err
+
+
+def test_a_damaged_sample_stops_no_other(evaluate, sources, tmp_path):
+    path = tmp_path / "one-broken.h5"
+    path.write_bytes(sources["deepfluoro"].read_bytes())
+    with h5py.File(path, "r+") as file:
+        del file["17-1882/projections/001/gt-poses"]
+        pixels = file["17-1882/projections/002/image/pixels"]
+        pixels[0, 0] = np.nan
+    ran = evaluate(path, "--starts", "none", "--json")
+    assert ran.code == 1
+    assert "2 of 3 X-rays could not be registered" in ran.err and "has the others: 17-1882/001 (" in ran.err
+    assert "001/gt-poses" in ran.err and "is missing" in ran.err and "NaN or infinite" in ran.err
+    assert [each["case"] for each in json.loads(ran.out)["measurements"]] == ["17-1882/000"]
+    assert (tmp_path / "out" / "summary.csv").exists()

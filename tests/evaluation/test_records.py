@@ -1,0 +1,123 @@
+"""Evaluations read back, and everything that must not be mixed."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from isoclinic.errors import InputError
+from isoclinic.evaluation.records import EvaluationRecord, check_comparable, combined, read_evaluation
+from isoclinic.evaluation.report import summary_document
+from isoclinic.evaluation.statistics import StatisticsConfig
+
+from .measured import measurement
+
+MEASURED = [measurement("a/0"), measurement("a/1", mtre_mm=2.0), measurement("b/0", mtre_mm=math.inf)]
+
+
+def written(folder: Path, **changes) -> Path:
+    folder.mkdir()
+    document = summary_document(MEASURED, StatisticsConfig(resamples=100)) | changes
+    (folder / "summary.json").write_text(json.dumps(document))
+    return folder
+
+
+def record(name: str, *measurements) -> EvaluationRecord:
+    return EvaluationRecord(name=name, folder=Path(name), measurements=measurements)
+
+
+def test_what_was_written_is_read(tmp_path):
+    found = read_evaluation(written(tmp_path / "x")).measurements
+    assert list(found[:2]) == MEASURED[:2]
+    assert math.isnan(found[2].mtre_mm) and found[2].case == "b/0"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "is not a folder of isoclinic evaluate: summary.json cannot be read: No such file"),
+        ("{", r"summary\.json is not JSON"),
+        ("[]", "holds no measurements"),
+        ("{}", "holds no measurements"),
+        ('{"measurements": []}', "holds no measurements"),
+        (
+            '{"measurements": [1]}',
+            "does not say what its errors are: others, such as distances",
+        ),
+    ],
+)
+def test_files_that_are_no_evaluation(tmp_path, text, message):
+    if text is not None:
+        (tmp_path / "summary.json").write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_evaluation(tmp_path)
+
+
+def test_other_metrics_are_refused(tmp_path):
+    folder = written(tmp_path / "x", metrics="mTRE on the detector [mm]")
+    with pytest.raises(InputError, match=r"says that its errors are 'mTRE on the detector \[mm\]'"):
+        read_evaluation(folder)
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        (7, "measurement 0 of .* is not a measurement of this version"),
+        ({"more": 1}, "is not a measurement of this version"),
+        ({"translation_mm": [1, 2]}, "is not a measurement of this version"),
+        ({"translation_mm": None}, "is not a measurement of this version"),
+        ({"mtre_mm": "small"}, "holds a number that is none"),
+        ({"case": None}, "holds a name that is none"),
+    ],
+)
+def test_entries_that_are_no_measurement(tmp_path, entry, message):
+    good = summary_document(MEASURED[:1], StatisticsConfig(resamples=100))["measurements"][0]
+    bad = good | entry if isinstance(entry, dict) else entry
+    with pytest.raises(InputError, match=message):
+        read_evaluation(written(tmp_path / "x", **{"measurements": [bad]}))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"dataset": "ljubljana"}, r"B is of the data set 'ljubljana' \(a/0\), but A of 'cases'"),
+        (
+            {"landmarks": "ffff"},
+            r"a/0 has other landmarks in B \(ffff\) than in A \(0123456789ab\)",
+        ),
+        ({"group": "c"}, r"a/0 has other subject in B \(c\) than in A \(a\)"),
+    ],
+)
+def test_what_must_not_be_mixed(change, message):
+    with pytest.raises(InputError, match=message):
+        check_comparable({"A": MEASURED, "B": [replace(MEASURED[0], **change)]})
+    with pytest.raises(InputError, match=message.replace("B", "A")):
+        check_comparable({"A": [*MEASURED, replace(MEASURED[0], start="other", **change)]})
+
+
+def test_twice_in_one_source():
+    with pytest.raises(InputError, match="A holds a/0 by isoclinic from start 15 twice"):
+        check_comparable({"A": [MEASURED[0], replace(MEASURED[0], mtre_mm=3.0)]})
+    check_comparable({"A": MEASURED, "B": MEASURED})
+
+
+def test_equal_methods_are_told_apart_by_folder():
+    other = measurement("a/0", method="xvr")
+    measurements, origins = combined([record("p/x", MEASURED[0], other), record("p/y", MEASURED[0])])
+    assert [each.method for each in measurements] == ["isoclinic (x)", "xvr", "isoclinic (y)"]
+    assert {name: (str(each.folder), each.method) for name, each in origins.items()} == {
+        "isoclinic (x)": ("p/x", "isoclinic"),
+        "xvr": ("p/x", "xvr"),
+        "isoclinic (y)": ("p/y", "isoclinic"),
+    }
+    measurements, _ = combined([record("p/x", MEASURED[0]), record("q/x", MEASURED[0])])
+    assert [each.method for each in measurements] == ["isoclinic (p/x)", "isoclinic (q/x)"]
+
+
+def test_a_folder_twice():
+    with pytest.raises(InputError, match="p/x is given twice"):
+        combined([record("p/x", MEASURED[0]), record("p/../p/x", MEASURED[0])])
