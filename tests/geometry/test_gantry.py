@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from isoclinic.geometry import gantry_angles, gantry_view, se3
+from isoclinic.geometry import gantry_angles, gantry_poses, gantry_view, se3
 
 # Where the detector is, seen from the patient (RAS), by primary and secondary angle: DICOM PS3.3 C.8.7.5.1.2.
 DETECTORS = {
@@ -46,3 +46,20 @@ def test_angles_of_a_view(primary, secondary):
 @pytest.mark.parametrize("secondary", [-90.0, 90.0])
 def test_at_the_head_and_the_feet_every_primary_angle_is_the_same(secondary):
     assert gantry_angles(gantry_view(40.0, secondary, 700.0)) == pytest.approx((0.0, secondary))
+
+
+def test_a_patient_who_lies_off():
+    """Where points come to lie, step by step: about the isocentre, seen by the C-arm, shifted, turned."""
+    isocentre = torch.tensor([20.0, -30.0, 400.0]).double()
+    gantry = torch.tensor([[150.0, 20.0, 650.0], [90.0, -10.0, 700.0]]).double()
+    shift, turn = torch.tensor([[5.0, -7.0, 40.0], [0.0, 3.0, -20.0]]).double(), torch.tensor([12.0, -30.0]).double()
+    poses = gantry_poses(gantry, isocentre, shift_mm=shift, in_plane_deg=turn)
+    points = isocentre + 50 * torch.randn(9, 3, generator=torch.Generator().manual_seed(0)).double()
+    for pose, numbers, moved, turned in zip(poses, gantry.tolist(), shift, turn, strict=True):
+        rotation = gantry_view(*numbers)[:3, :3]
+        seen = (points - isocentre) @ rotation.T
+        c, s = math.cos(math.radians(turned)), math.sin(math.radians(turned))
+        x, y, z = seen.T
+        expected = torch.stack([c * x - s * y, s * x + c * y, z], 1)
+        expected = expected + moved + torch.tensor([0.0, 0.0, numbers[2]])
+        torch.testing.assert_close(points @ pose[:3, :3].T + pose[:3, 3], expected, atol=1e-9, rtol=0)

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .se3 import rigid
+from .se3 import perturb, rigid
 
 
 def gantry_view(primary_angle_deg: float, secondary_angle_deg: float, source_isocentre_mm: float) -> Tensor:
@@ -26,6 +26,28 @@ def gantry_view(primary_angle_deg: float, secondary_angle_deg: float, source_iso
     rotation = np.stack([np.cross(down, to_detector), down, to_detector])
     translation = torch.tensor([0.0, 0.0, source_isocentre_mm], dtype=torch.float64)
     return rigid(torch.from_numpy(rotation), translation)
+
+
+def gantry_poses(
+    gantry: Tensor, isocentre_world: Tensor, *, shift_mm: Tensor, in_plane_deg: Tensor
+) -> Tensor:
+    """camera_from_world [B, 4, 4] of C-arms turned about a point of a patient who lies a little off.
+
+    The C-arm is turned to its angles about the isocentre; then the patient is shifted in camera axes and
+    turned in the image plane about where the isocentre has come to lie (`se3.perturb`).
+
+    Args:
+        gantry: [B, 3], primary and secondary angle [deg] and distance from source to isocentre [mm].
+        isocentre_world: [3] [mm], float64.
+        shift_mm: [B, 3], right, down and away from the source [mm].
+        in_plane_deg: [B] [deg].
+    """
+    to_isocentre = rigid(torch.eye(3, dtype=torch.float64), -isocentre_world)
+    views = torch.stack([gantry_view(*numbers) for numbers in gantry.tolist()]) @ to_isocentre
+    shift, turn = (torch.zeros(len(views), 6, dtype=torch.float64) for _ in range(2))
+    shift[:, 3:] = shift_mm
+    turn[:, 2] = torch.deg2rad(in_plane_deg)
+    return perturb(perturb(views, shift, isocentre_world), turn, isocentre_world)
 
 
 def gantry_angles(camera_from_world: Tensor) -> tuple[float, float]:

@@ -57,7 +57,7 @@ class Run:
         return results
 
     def distinct(self, result: ImageStageResult, keep: int) -> Tensor:
-        """Points that a stage hands on [<= keep, ...], best first, no two within half a pixel of each other."""
+        """Points that a stage hands on [<= keep, ...], best first, no two nearer than half a pixel."""
         camera = result.problem.views[0].projector.camera
         reach_mm = pixel_at_mm(camera, self.start, self._isocentre_world) / 2
         poses = result.camera_from_world

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..errors import UsageError
-from ..geometry import gantry_view, se3
+from ..geometry import gantry_poses
 from ._draws import Range, check_range, log_uniform
 
 # Normally distributed poses reach as many standard deviations.
@@ -74,10 +74,7 @@ class PoseConfig:
 
 
 def draw_poses(config: PoseConfig, isocentre_world: Tensor, generator: torch.Generator, batch: int) -> Tensor:
-    """camera_from_world [B, 4, 4] of random views of a CT.
-
-    The C-arm is turned to its angles about the isocentre; then the patient is turned in the image plane and
-    shifted in camera axes (`se3.perturb`).
+    """camera_from_world [B, 4, 4] of random views of a CT; see `gantry_poses`.
 
     Args:
         config: ranges.
@@ -86,21 +83,10 @@ def draw_poses(config: PoseConfig, isocentre_world: Tensor, generator: torch.Gen
         batch: number of poses.
     """
     deviation = _deviations(config.distribution, generator, batch) * config.reach
-    views = [
-        gantry_view(
-            config.primary_angle_deg + primary,
-            config.secondary_angle_deg + secondary,
-            config.source_isocentre_mm,
-        )
-        for primary, secondary in deviation[:, :2].tolist()
-    ]
-    to_isocentre = se3.rigid(torch.eye(3, dtype=torch.float64), -isocentre_world)
-    tangent = torch.zeros(batch, 6, dtype=torch.float64)
-    tangent[:, 3:] = deviation[:, 3:]
-    shifted = se3.perturb(torch.stack(views) @ to_isocentre, tangent, isocentre_world)
-    turn = torch.zeros_like(tangent)
-    turn[:, 2] = torch.deg2rad(deviation[:, 2])
-    return se3.perturb(shifted, turn, isocentre_world)
+    middle = (config.primary_angle_deg, config.secondary_angle_deg, config.source_isocentre_mm)
+    gantry = torch.tensor(middle, dtype=torch.float64).repeat(batch, 1)
+    gantry[:, :2] += deviation[:, :2]
+    return gantry_poses(gantry, isocentre_world, shift_mm=deviation[:, 3:], in_plane_deg=deviation[:, 2])
 
 
 def draw_perturbations(config: PoseConfig, generator: torch.Generator, batch: int) -> Tensor:

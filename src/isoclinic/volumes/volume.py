@@ -243,6 +243,17 @@ class Volume:
 def check_same_grid(
     volume: Volume, labels: NDArray[np.generic], affine: NDArray[np.float64], source: str
 ) -> None:
+    """Refuse a label map that does not lie on the CT's grid.
+
+    Args:
+        volume: the CT.
+        labels: [nx, ny, nz].
+        affine: of the label map, world_from_voxel [4, 4].
+        source: what it is and where it is from, for the message.
+
+    Raises:
+        InputError: it has other voxels, or they lie more than a tenth of a voxel off.
+    """
     if labels.shape != volume.shape:
         raise InputError(
             f"{source} has {labels.shape} voxels but the CT {volume.shape}: resample it to the CT's grid"

@@ -16,7 +16,7 @@ from torch import Tensor
 from ..._files import atomic
 from ..._optional import require
 from ...errors import InputError, UsageError
-from ...geometry import Camera, gantry_view, se3
+from ...geometry import Camera, gantry_poses
 from ...rendering import RenderConfig, render
 from ...volumes import Volume
 from .._hdf5 import opened
@@ -98,8 +98,7 @@ class DrrConfig:
 def draw_poses(config: DrrConfig, case: str, isocentre_world: Array) -> Tensor:
     """camera_from_world [N, 4, 4] of all images of a case, float64, each number uniform within its range.
 
-    The C-arm is turned to its angles about the isocentre [3] [mm]; then the patient is turned in the image
-    plane and shifted in camera axes (`se3.perturb`).
+    They are `gantry_poses` about the isocentre [3] [mm].
     """
     name = hashlib.sha256(f"{config.seed}/{case}".encode()).digest()
     generator = np.random.default_rng(np.frombuffer(name, dtype=np.uint32))
@@ -109,15 +108,10 @@ def draw_poses(config: DrrConfig, case: str, isocentre_world: Array) -> Tensor:
         *[(-config.lateral_reach_mm, config.lateral_reach_mm)] * 2,
     )
     low, high = np.transpose(ranges)
-    drawn = generator.uniform(low, high, (config.images, len(ranges)))
+    drawn = torch.from_numpy(generator.uniform(low, high, (config.images, len(ranges))))
+    shift_mm = torch.nn.functional.pad(drawn[:, 4:], (0, 1))
     centre = torch.from_numpy(isocentre_world)
-    to_isocentre = se3.rigid(torch.eye(3, dtype=torch.float64), -centre)
-    views = torch.stack([gantry_view(*angles_and_distance) for angles_and_distance in drawn[:, :3].tolist()])
-    tangent = np.zeros((2, config.images, 6))
-    tangent[0, :, 3:5] = drawn[:, 4:]
-    tangent[1, :, 2] = np.deg2rad(drawn[:, 3])
-    shifted = se3.perturb(views @ to_isocentre, torch.from_numpy(tangent[0]), centre)
-    return se3.perturb(shifted, torch.from_numpy(tangent[1]), centre)
+    return gantry_poses(drawn[:, :3], centre, shift_mm=shift_mm, in_plane_deg=drawn[:, 3])
 
 
 def write_drrs(
