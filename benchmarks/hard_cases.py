@@ -148,7 +148,6 @@ def _measure(config: Config, rows: Rows[Row], console: Console) -> None:
             for method in missing:
                 load = None if method == _ALONE else (lambda group=group: models[group])
                 result = register(volume, xray, "ap", model=load)
-                best = max(result.attempts, key=lambda attempt: attempt.edges)
                 rows.add(
                     Row(
                         method=method,
@@ -159,7 +158,7 @@ def _measure(config: Config, rows: Rows[Row], console: Console) -> None:
                         ),
                         status=str(result.status),
                         edges=result.confidence.edges,
-                        rescued=float(bool(best.learned)),
+                        rescued=float(bool(result.attempt.learned)),
                         seconds=result.seconds,
                     )
                 )

@@ -52,7 +52,8 @@ def test_a_patient_who_lies_off():
     """Where points come to lie, step by step: about the isocentre, seen by the C-arm, shifted, turned."""
     isocentre = torch.tensor([20.0, -30.0, 400.0]).double()
     gantry = torch.tensor([[150.0, 20.0, 650.0], [90.0, -10.0, 700.0]]).double()
-    shift, turn = torch.tensor([[5.0, -7.0, 40.0], [0.0, 3.0, -20.0]]).double(), torch.tensor([12.0, -30.0]).double()
+    shift = torch.tensor([[5.0, -7.0, 40.0], [0.0, 3.0, -20.0]]).double()
+    turn = torch.tensor([12.0, -30.0]).double()
     poses = gantry_poses(gantry, isocentre, shift_mm=shift, in_plane_deg=turn)
     points = isocentre + 50 * torch.randn(9, 3, generator=torch.Generator().manual_seed(0)).double()
     for pose, numbers, moved, turned in zip(poses, gantry.tolist(), shift, turn, strict=True):

@@ -61,7 +61,19 @@ def test_they_come_last_and_the_best_edges_count():
     tried = [(each.start, each.learned, each.candidates) for each in result.attempts]
     assert tried == [*searches, ("matrix", ("canonical search",), 128)]
     assert result.attempts[:2] == without.attempts
-    assert result.confidence.edges == max(each.edges for each in result.attempts)
+    assert result.attempt in result.attempts and result.confidence.edges == result.attempt.edges
+
+
+@pytest.mark.parametrize("margin", [0.0, 1.0])
+def test_they_must_match_better_by_a_margin(monkeypatch, margin):
+    """Edges of all attempts but the last are said to be worse, by half."""
+    edges = iter([0.3, 0.3, 0.8])
+    assess = Run.assess
+    monkeypatch.setattr(Run, "assess", lambda *arguments: replace(assess(*arguments), edges=next(edges)))
+    config = replace(DISSATISFIED, learned=LearnedConfig(rescue_margin=margin))
+    result = register(VOLUME, XRAY, FAR, config, model=Loader())
+    assert [each.edges for each in result.attempts] == [0.3, 0.3, 0.8]
+    assert result.attempt == result.attempts[2 if margin < 0.5 else 0]
 
 
 def test_it_finds_what_the_xray_itself_does_not_show():
@@ -127,7 +139,8 @@ def test_what_the_network_is_unsure_of_is_left_out():
     assert not image.weight[4:6].any()
 
 
+@pytest.mark.parametrize("name", ["least_precision", "rescue_margin"])
 @pytest.mark.parametrize("value", [-0.1, float("nan")])
-def test_a_precision_that_makes_no_sense(value):
-    with pytest.raises(UsageError, match="least_precision"):
-        LearnedConfig(least_precision=value)
+def test_settings_that_make_no_sense(name, value):
+    with pytest.raises(UsageError, match=name):
+        LearnedConfig(**{name: value})

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from ..geometry import se3
 from ..registration import (
-    Attempt,
     InputFile,
     LandmarkPairs,
     LandmarkPose,
@@ -117,7 +116,7 @@ def ct_text(volume: Volume) -> str:
 
 def model_parts(result: RegistrationResult) -> list[str]:
     """What a model contributed: the start, networks that refined it, the search that found the pose."""
-    found = CANONICAL_SEARCH in _best(result).learned
+    found = CANONICAL_SEARCH in result.attempt.learned
     return [*_tried_first(result), *([CANONICAL_SEARCH] if found else [])]
 
 
@@ -131,15 +130,11 @@ def fallback_text(result: RegistrationResult) -> tuple[str, str] | None:
     first, *searches = result.attempts
     if not (_tried_first(result) and searches):
         return None
-    best = _best(result)
+    best = result.attempt
     reason = f"the model's result hardly matched: edges {first.edges:.2f}"
     if best is first:
         return f"{len(searches)} searches found nothing better", reason
     return f"found by a search around {', '.join([best.start, *best.learned])}", reason
-
-
-def _best(result: RegistrationResult) -> Attempt:
-    return max(result.attempts, key=lambda attempt: attempt.edges)
 
 
 def _tried_first(result: RegistrationResult) -> list[str]:

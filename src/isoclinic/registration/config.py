@@ -59,6 +59,8 @@ class LearnedConfig:
         canonical: refine it by the canonical network, after the encoders.
         rescue: where nothing has led to a match, search what the canonical network makes of the X-ray, free
             of tone, noise and tools, in its place.
+        rescue_margin: by how much better the edges of a pose found that way must match to be preferred
+            (`Confidence.edges`); what hardly matches better may match by chance.
         least_precision: pixels that it predicts less precisely than so many times the median are left out of
             that search.
         max_steps: Levenberg-Marquardt steps of each refinement.
@@ -74,6 +76,7 @@ class LearnedConfig:
     fine: bool = False
     canonical: bool = False
     rescue: bool = True
+    rescue_margin: float = 0.03
     least_precision: float = 0.7
     max_steps: int = 15
     step_tolerance_mm: float = 0.3
@@ -83,8 +86,8 @@ class LearnedConfig:
     def __post_init__(self) -> None:
         if self.max_steps < 1 or not (self.step_tolerance_mm > 0 and self.robust_scale > 0):
             raise UsageError("learned stages need max_steps >= 1, step_tolerance_mm > 0 and robust_scale > 0")
-        if not self.least_precision >= 0:
-            raise UsageError("least_precision must not be negative")
+        if not (self.least_precision >= 0 and self.rescue_margin >= 0):
+            raise UsageError("least_precision and rescue_margin must not be negative")
 
     def solver(self, length_mm: float, max_step_mm: float) -> LMConfig:
         """Settings of the solver; see `Stage.solver`."""

@@ -127,7 +127,7 @@ def register_views(
         outcomes.append(outcome)
         if outcome.confidence.edges >= config.confidence.edges_below:
             break
-    best = max(outcomes, key=lambda outcome: outcome.confidence.edges)
+    best = max(outcomes, key=partial(_merit, config=config))
     last, confidence = best.last, best.confidence
     problem, point, status = last.problem, last.solution.x[last.best], last.solution.status[last.best]
     if problem.refine_intrinsics.on:
@@ -141,6 +141,7 @@ def register_views(
         similarity=last.similarity,
         confidence=confidence,
         initial=start,
+        attempt=best.attempt,
         attempts=tuple(outcome.attempt for outcome in outcomes),
         trace=best.trace,
         seconds=time.perf_counter() - began,
@@ -162,6 +163,12 @@ class _Outcome:
     trace: tuple[StageResult, ...]
     last: ImageStageResult
     confidence: Confidence
+
+
+def _merit(outcome: _Outcome, config: RegistrationConfig) -> float:
+    """What outcomes are chosen by."""
+    rescued = CANONICAL_SEARCH in outcome.attempt.learned
+    return outcome.confidence.edges - (config.learned.rescue_margin if rescued else 0.0)
 
 
 def _outcomes(

@@ -119,7 +119,9 @@ class RegistrationResult:
         similarity: local correlation of X-rays and DRRs at the pose, in the last stage; 1 is a perfect match.
         confidence: expected error, and reasons to doubt the result.
         initial: where it started.
-        attempts: in the order they were made, until one matched; the result is that with the best edges.
+        attempt: that the result is from: the one whose edges match best, the last resort with a handicap
+            (`LearnedConfig.rescue_margin`).
+        attempts: all, in the order they were made, until one matched.
         trace: the stages that led to the result, in the order they ran.
         seconds: wall time of everything but reading files.
     """
@@ -132,6 +134,7 @@ class RegistrationResult:
     similarity: float
     confidence: Confidence
     initial: InitialPose
+    attempt: Attempt
     attempts: tuple[Attempt, ...]
     trace: tuple[StageResult, ...]
     seconds: float
