@@ -10,9 +10,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from skimage.io import imsave
 
 from isoclinic.datasets import CaseFolder, Sample, dataset_kind
+from isoclinic.datasets import cases as module
 from isoclinic.errors import InputError, UsageError
 from isoclinic.geometry import se3
 from isoclinic.volumes import XRayOptions
@@ -26,9 +26,7 @@ OPTIONS = XRayOptions(sdd_mm=1000.0, pixel_spacing_mm=(2.0, 2.0))
 
 def write_case(folder: Path, **changes) -> Path:
     folder.mkdir(parents=True)
-    # Read by its content, whatever its name.
-    imsave(folder / "xray.png", np.arange(64, dtype=np.uint8).reshape(8, 8), check_contrast=False)
-    (folder / "xray.png").rename(folder / "xray.dcm")
+    (folder / "xray.dcm").write_bytes(b"never read here")
     truth = {"extrinsic": POSE.tolist(), "landmarks": LANDMARKS, "inits": {"5": START.tolist()}} | changes
     content = {key: value for key, value in truth.items() if value is not None}
     (folder / "truth.json").write_text(json.dumps(content))
@@ -74,7 +72,8 @@ def test_a_sample_is_what_its_files_say(tmp_path: Path, shared_data: Path):
     assert len(cases) == 16 and set(cases.subjects) == {"chest", "pelvis"}
 
 
-def test_the_ct_of_a_subject_is_kept_and_not_sent_to_workers(tmp_path: Path):
+def test_the_ct_of_a_subject_is_kept_and_not_sent_to_workers(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(module.XRay, "read", lambda path, options: path)
     write_case(tmp_path / "a" / "00")
     write_case(tmp_path / "b" / "00")
     files = {"a": write_ct(tmp_path / "a.nii.gz", 20), "b": write_ct(tmp_path / "b.nii.gz", -500)}
