@@ -147,7 +147,7 @@ if __name__ == "__main__":
         wait_until(lambda: len(list(tmp_path.glob("[0-9]*"))) == 2)
         workers = [int(path.name) for path in tmp_path.glob("[0-9]*")]
         os.killpg(process.pid, signal.SIGINT)
-    error = process.communicate(timeout=60)[1]
+    error = process.communicate(timeout=240)[1]
     if stop == "interrupt":
         assert error.rstrip().endswith("KeyboardInterrupt")
         assert all(gone(worker) for worker in workers)

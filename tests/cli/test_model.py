@@ -12,12 +12,21 @@ import pytest
 import torch
 
 from isoclinic import Camera
+from isoclinic.cli import _model
 from isoclinic.cli._report import fallback_text
 from isoclinic.geometry import se3
-from isoclinic.networks import Checkpoint, PoseRegressor, PoseRegressorConfig, PoseSpace, TrainingRecord
+from isoclinic.networks import (
+    CanonicalConfig,
+    CanonicalNetwork,
+    Checkpoint,
+    PoseRegressor,
+    PoseRegressorConfig,
+    PoseSpace,
+    TrainingRecord,
+)
 from isoclinic.registration import Attempt, InputFile, PoseFile
 from missing_package import without
-from tiny_networks import encoder
+from tiny_networks import BACKBONE, encoder
 
 from .conftest import CAMERA, Files, off, true_pose
 from .desk import Desk, lay_out
@@ -116,13 +125,74 @@ def test_the_fallback_is_told(register, tmp_path):
     assert "found by a search around preset ap" in (tmp_path / "result" / "report.html").read_text()
 
 
+# The networks that come along -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def comes_along(monkeypatch, tmp_path) -> Path:
+    """A canonical network, untrained, in place of the one that comes along."""
+    torch.manual_seed(0)
+    network = CanonicalNetwork(CanonicalConfig(backbone=BACKBONE, window_px=9))
+    record = TrainingRecord(
+        volume_sha256=None,
+        camera=SMALL_CAMERA,
+        space=PoseSpace.about(true_pose(), (0.0, 0.0, 0.0), 100.0),
+        rotation_deg=(30.0, 45.0, 15.0),
+        translation_mm=(60.0, 60.0, 150.0),
+        curves={},
+    )
+    file = tmp_path / "any-patient.safetensors"
+    Checkpoint(networks={"canonical": network}, record=record).save(file)
+    monkeypatch.setattr(_model, "DEFAULT_MODEL", file)
+    monkeypatch.setattr(_model, "default_model", lambda: Checkpoint.load(file))
+    return file
+
+
+@pytest.fixture
+def plainly(run, files, tmp_path, comes_along):
+    def register_phantom(*arguments):
+        options = ["--volume", files.ct, "--output", tmp_path / "result", "--config", files.config, "--json"]
+        ran = run("register", files.xray, *options, *arguments)
+        assert ran.code == 0, ran.err
+        return json.loads(ran.out)
+
+    return register_phantom
+
+
+NEVER_GOOD_ENOUGH = ("--confidence.edges-below", "2")
+
+
+def test_they_stay_out_where_the_images_match(plainly, comes_along):
+    comes_along.write_bytes(b"never read")
+    document = plainly()
+    assert document["status"] == "converged" and "model" not in document
+
+
+def test_they_are_the_last_resort(plainly, comes_along, tmp_path):
+    document = plainly(*NEVER_GOOD_ENOUGH)
+    assert document["model"]["path"] == str(comes_along)
+    assert [attempt["learned"] for attempt in document["attempts"]][-1] == ["canonical search"]
+    assert PoseFile.read(tmp_path / "result" / "pose.json").model == InputFile.of(comes_along)
+    assert "any-patient.safetensors" in (tmp_path / "result" / "report.html").read_text()
+
+
+@pytest.mark.parametrize("how", ["none", "not installed"])
+def test_they_can_be_left_out(plainly, monkeypatch, how):
+    if how == "not installed":
+        monkeypatch.setattr(_model, "find_spec", lambda package: None)
+    document = plainly(*NEVER_GOOD_ENOUGH, *(("--model", "none") if how == "none" else ()))
+    assert "model" not in document
+    assert all(attempt["learned"] == [] for attempt in document["attempts"])
+
+
 def test_what_is_said_about_searches():
     """Of edges after the model alone and after each search."""
 
     def said(*edges: float, start: str = "model") -> str | None:
         attempts = [Attempt(start=start, learned=(), candidates=0, edges=edges[0])]
         attempts += [Attempt(start="ap", learned=(), candidates=9, edges=each) for each in edges[1:]]
-        text = fallback_text(SimpleNamespace(attempts=tuple(attempts)))
+        best = max(attempts, key=lambda attempt: attempt.edges)
+        text = fallback_text(SimpleNamespace(attempt=best, attempts=tuple(attempts)))
         return None if text is None else text[0]
 
     assert said(0.9) is None

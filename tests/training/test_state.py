@@ -27,7 +27,7 @@ def phases(seed: int = 0) -> list[Phase]:
             network_of(config, seed=seed),
             config,
             stream(config),
-            [space()],
+            space(),
             dtype=torch.float32,
             device=CPU,
         )

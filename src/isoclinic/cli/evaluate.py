@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated
 
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.table import Column, Table
 from tyro.conf import Positional
 
 from .._spread import SpreadConfig
@@ -170,7 +170,8 @@ def _published() -> Table:
 
 
 def _table(measurements: Sequence[Measurement]) -> Table:
-    table = Table("method", "start", "group")
+    # Names must stay whole, whatever the width.
+    table = Table(*(Column(heading, no_wrap=True) for heading in ("method", "start", "group")))
     for heading in (
         "cases",
         "initial mTRE\nmedian \\[mm]",

@@ -12,6 +12,9 @@ from ..networks import Checkpoint, TrainingRecord
 from .config import NetworkKind, TrainConfig
 from .poses import PoseConfig
 
+# They would take most of a few minutes.
+_VALIDATIONS = 2
+
 
 def adaptation(model: Checkpoint, minutes: float = 3.0, learning_rate: float = 5e-4) -> TrainConfig:
     """A training of a model's networks, for the views they know, on one CT.
@@ -31,6 +34,7 @@ def adaptation(model: Checkpoint, minutes: float = 3.0, learning_rate: float = 5
         config,
         minutes=minutes,
         images=None,
+        validations=_VALIDATIONS,
         networks=cast(tuple[NetworkKind, ...], tuple(model.networks)),
         pixels=max(record.camera.width, record.camera.height),
         length_mm=record.space.length_mm,
