@@ -201,6 +201,9 @@ def _connected(ray: Any, address: str) -> Iterator[None]:
         return
     try:
         _check_reachable(address)
+        if address == "local":
+            # These workers are the work; by default they give way to all other processes, and may never begin.
+            os.environ.setdefault("RAY_worker_niceness", "0")
         ray.init(address, log_to_driver=False, logging_level="ERROR")
     except (OSError, RuntimeError, ValueError) as error:
         reason = str(error).strip().partition("\n")[0]

@@ -55,6 +55,16 @@ def test_axes_have_numbers_however_little_or_much_changes(factor):
     assert not any("^" in label for label in labels)
 
 
+def test_a_loss_below_zero_is_drawn_all_the_same():
+    """That of the canonical network, a likelihood."""
+    figure = training_figure({"canonical": CURVE | {"loss": [0.9, 0.1, -0.4]}})
+    figure.draw_without_rendering()
+    loss, error = figure.axes
+    assert (loss.get_yscale(), error.get_yscale()) == ("linear", "log")
+    low, high = loss.get_ylim()
+    assert low < -0.4 and high > 0.9
+
+
 def test_the_file_is_a_picture_of_both_curves(tmp_path: Path):
     path = tmp_path / "training.png"
     write_training_curves(path, CURVES)

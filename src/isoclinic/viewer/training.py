@@ -60,8 +60,11 @@ def training_figure(curves: Curves) -> Figure:
         )
         error.set_xlabel("minutes")
         error.xaxis.set_major_locator(MaxNLocator(6))
+        # A likelihood's loss may fall below zero.
+        if min(curve["loss"]) > 0:
+            _make_logarithmic(loss)
+        _make_logarithmic(error)
         for each in (loss, error):
-            _make_logarithmic(each)
             each.grid(alpha=0.3)
     axes[0, 0].set_ylabel("loss")
     axes[1, 0].set_ylabel("validation mTRE [mm]\nmedian and quartiles")
