@@ -202,7 +202,7 @@ def _connected(ray: Any, address: str) -> Iterator[None]:
     try:
         _check_reachable(address)
         if address == "local":
-            # These workers are the work; by default they give way to all other processes, and may never begin.
+            # By default workers give way to all other processes, and may never begin; these are the work.
             os.environ.setdefault("RAY_worker_niceness", "0")
         ray.init(address, log_to_driver=False, logging_level="ERROR")
     except (OSError, RuntimeError, ValueError) as error:

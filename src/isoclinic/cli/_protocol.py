@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from ..datasets import CaseFolder, Dataset
 from ..errors import UsageError
@@ -19,12 +19,10 @@ from ..registration import InputFile
 from ..training import PoseConfig, Progress
 from ._console import progress
 from ._dataset import by_subject
+from ._evaluate_options import EvaluateOptions
 from ._model import DEFAULT as DEFAULT_NETWORKS
 from ._model import NONE, default_is_usable, model_file
 from ._options import read_settings
-
-if TYPE_CHECKING:
-    from .evaluate import EvaluateOptions
 
 _MODELS = "models"
 

@@ -1,0 +1,71 @@
+"""Options of `isoclinic evaluate`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional
+
+from .._spread import SpreadConfig
+from ..evaluation import EvaluationConfig
+from ._dataset import DatasetOptions
+from ._model import DEFAULT
+from ._options import FLAT, RegistrationOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateOptions(DatasetOptions):
+    """Register X-rays whose poses are known, and report the errors.
+
+    The source is a public data set or a folder of cases: folders with `xray.dcm` and `truth.json`, an object
+    with `extrinsic` (camera_from_world, 4x4), `landmarks` (points in the world, RAS mm) and `inits` (starting
+    poses by name). Registrations that the output folder holds already are not repeated, so an interrupted
+    evaluation goes on where it stopped.
+
+    Attributes:
+        source: file of the data set, or folder of cases at any depth.
+        output: folder for the report (report.html, tables, pictures), all measurements (measurements.csv),
+            and every pose (cases/SAMPLE/START/METHOD/pose.json).
+        subjects: patients or specimens whose X-rays are taken; by default all.
+        max_samples: X-rays of each subject to take at most, the first ones.
+        methods: what to compare: "isoclinic", as the options below say; "isoclinic-single", the same from one
+            start without any search; "xvr", "diffdrr", "cmaes", others' recipes; NAME=FILE.toml, a
+            configuration of this library's registration. By default "isoclinic", or those of the table.
+        starts: where to start: "none" for no initial pose (with a model, the pose that it predicts), "dicom"
+            for the C-arm's angles, a view ("ap", "pa", "left", "right"), names of `inits` in truth.json,
+            "mtre:30" for a random pose whose mTRE is 30 mm, or a published range ("diffpose",
+            "diffpose-ljubljana", "xvr", "xvr-ljubljana", "prost", "lra-cma"). By default those of the
+            table, else all that truth.json names, else "none".
+        seed: of random starts.
+        model: networks that isoclinic train made for the CT, or pretrain for any, or SUBJECT=MODEL for each
+            subject: model files, or the folders they are in. "default" are those that come with isoclinic,
+            as a last resort; "none" is none at all.
+        train_minutes: train a model, as long, for each subject that has none; into models/SUBJECT of the
+            output folder.
+        table: measure a published table, by its name; --list names them.
+        list: list the published tables and do nothing else.
+        overwrite: replace what the output folder holds of other settings or other files.
+        json: print the table as JSON.
+        config: TOML file with any of these options; the command line wins.
+        spread: processes or machines.
+        registration: how to register.
+    """
+
+    source: Positional[Path]
+    output: Path
+    subjects: tuple[str, ...] | None = None
+    max_samples: int | None = None
+    methods: tuple[str, ...] | None = None
+    starts: tuple[str, ...] | None = None
+    seed: int = EvaluationConfig.seed
+    model: tuple[str, ...] = (DEFAULT,)
+    train_minutes: float | None = None
+    table: str | None = None
+    list: bool = False
+    overwrite: bool = False
+    json: bool = False
+    config: Path | None = None
+    spread: Annotated[SpreadConfig, FLAT] = field(default_factory=SpreadConfig)
+    registration: Annotated[RegistrationOptions, FLAT] = field(default_factory=RegistrationOptions)
