@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import numba
 import numpy as np
 import torch
 
@@ -35,6 +36,11 @@ def numbers_unless_killed(task):
     if attempts < task.times:
         os.kill(os.getpid(), signal.SIGKILL)
     return numbers(task.seed), torch.get_num_threads()
+
+
+def threads(task):
+    """Of torch and of numba."""
+    return torch.get_num_threads(), numba.get_num_threads()
 
 
 def refuse(seed):

@@ -9,6 +9,7 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import numba
 import numpy as np
 import pytest
 import torch
@@ -76,6 +77,18 @@ def wait_until(condition, seconds=30):
 def test_one_process_goes_through_the_tasks_in_order():
     results = list(spread(os.path.basename, ["a/x", "b/y"], SpreadConfig()))
     assert results == [(0, "x"), (1, "y")]
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_tasks_have_as_many_threads_wherever_they_run(processes):
+    """And the caller has its own afterwards, also when it stops early."""
+    before = torch.get_num_threads(), numba.get_num_threads()
+    config = SpreadConfig(processes=processes, threads=1)
+    assert dict(spread(spread_tasks.threads, [0, 1, 2], config)) == dict.fromkeys(range(3), (1, 1))
+    stopped = spread(spread_tasks.threads, [0, 1, 2], config)
+    next(stopped)
+    stopped.close()
+    assert (torch.get_num_threads(), numba.get_num_threads()) == before
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="processes are killed by a signal of POSIX")
@@ -173,7 +186,9 @@ def test_without_ray(monkeypatch):
         list(spread(spread_tasks.numbers, SEEDS, ON_RAY))
 
 
-@pytest.mark.parametrize("options", [{"processes": 0}, {"retries": -1}, {"processes": 2, "ray": "auto"}])
+@pytest.mark.parametrize(
+    "options", [{"processes": 0}, {"threads": 0}, {"retries": -1}, {"processes": 2, "ray": "auto"}]
+)
 def test_senseless_options(options):
     with pytest.raises(UsageError):
         SpreadConfig(**options)

@@ -38,18 +38,22 @@ class SpreadConfig:
         ray: address of a Ray cluster to run on instead: "auto" for the one this machine belongs to, "local"
             to start one here, "host:port" or "ray://host:port". Its machines need this library and the same
             paths.
+        threads: of each task, wherever it runs. Sums of other numbers of threads differ in their last digits,
+            and so may what follows from them. By default processes share the cores evenly, and Ray counts one
+            core a task.
         retries: how often a task is tried again whose process or machine was lost.
     """
 
     processes: int = 1
     ray: str | None = None
+    threads: int | None = None
     retries: int = 3
 
     def __post_init__(self) -> None:
-        if self.processes < 1 or self.retries < 0:
+        if min(self.processes, 1 if self.threads is None else self.threads) < 1 or self.retries < 0:
             raise UsageError(
-                f"processes must be at least 1 and retries not negative, not {self.processes} and "
-                f"{self.retries}"
+                f"processes and threads must be at least 1 and retries not negative, not {self.processes}, "
+                f"{self.threads} and {self.retries}"
             )
         if self.ray is not None and self.processes > 1:
             raise UsageError("choose one of processes and ray: a Ray cluster starts its processes itself")
@@ -68,10 +72,23 @@ def spread(function: Callable[[T], R], tasks: Sequence[T], config: SpreadConfig)
         UsageError: Ray is not installed.
     """
     if config.ray is not None:
-        return _on_ray(function, tasks, config.ray, config.retries)
+        return _on_ray(function, tasks, config.ray, config)
     if config.processes > 1:
-        return _in_processes(function, tasks, config.processes, config.retries)
-    return ((index, function(task)) for index, task in enumerate(tasks))
+        return _in_processes(function, tasks, config)
+    return _here(function, tasks, config)
+
+
+def _here(function: Callable[[T], R], tasks: Sequence[T], config: SpreadConfig) -> Iterator[tuple[int, R]]:
+    """In this process, whose threads are as they were afterwards."""
+    before = torch.get_num_threads(), numba.get_num_threads()
+    try:
+        for index, task in enumerate(tasks):
+            if config.threads is not None:
+                _limit_threads(config.threads)
+            yield index, function(task)
+    finally:
+        torch.set_num_threads(before[0])
+        numba.set_num_threads(before[1])
 
 
 class _Worker:
@@ -123,9 +140,10 @@ def _limit_threads(threads: int) -> None:
 
 
 def _in_processes(
-    function: Callable[[T], R], tasks: Sequence[T], processes: int, retries: int
+    function: Callable[[T], R], tasks: Sequence[T], config: SpreadConfig
 ) -> Iterator[tuple[int, R]]:
-    threads = max(1, torch.get_num_threads() // processes)
+    processes, retries = config.processes, config.retries
+    threads = config.threads or max(1, torch.get_num_threads() // processes)
     waiting = deque(range(len(tasks)))
     running: dict[Future[R], tuple[_Worker, int]] = {}
     finished: list[tuple[int, R]] = []
@@ -155,22 +173,23 @@ def _in_processes(
 
 
 def _on_ray(
-    function: Callable[[T], R], tasks: Sequence[T], address: str, retries: int
+    function: Callable[[T], R], tasks: Sequence[T], address: str, config: SpreadConfig
 ) -> Iterator[tuple[int, R]]:
+    threads = config.threads or 1
     ray = require("ray", extra="ray")
     errors = ray.exceptions
     with _connected(ray, address):
         shared = ray.put(function)
         # Ray itself repeats a task whose process or machine is lost.
-        remote = ray.remote(num_cpus=1, max_retries=retries)(_single_threaded)
-        at_once = _RAY_TASKS_PER_CORE * max(1, int(ray.cluster_resources().get("CPU", 1)))
+        remote = ray.remote(num_cpus=threads, max_retries=config.retries)(_on_threads)
+        at_once = _RAY_TASKS_PER_CORE * max(1, int(ray.cluster_resources().get("CPU", 1)) // threads)
         waiting = deque(range(len(tasks)))
         running: dict[Any, int] = {}
         try:
             while waiting or running:
                 while waiting and len(running) < at_once:
                     index = waiting.popleft()
-                    running[remote.remote(shared, tasks[index])] = index
+                    running[remote.remote(threads, shared, tasks[index])] = index
                 (done,), _ = ray.wait(list(running))
                 index = running.pop(done)
                 try:
@@ -187,9 +206,9 @@ def _on_ray(
                 ray.cancel(reference, force=True)
 
 
-def _single_threaded(function: Callable[[T], R], task: T) -> R:
-    """What Ray runs: it counts one core a task."""
-    _limit_threads(1)
+def _on_threads(threads: int, function: Callable[[T], R], task: T) -> R:
+    """What Ray runs."""
+    _limit_threads(threads)
     return function(task)
 
 

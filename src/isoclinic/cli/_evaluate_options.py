@@ -49,7 +49,9 @@ class EvaluateOptions(DatasetOptions):
         overwrite: replace what the output folder holds of other settings or other files.
         json: print the table as JSON.
         config: TOML file with any of these options; the command line wins.
-        spread: processes or machines.
+        spread: processes or machines; one thread a registration, unless the options say otherwise, so that
+            errors are the same wherever they run. Give one registration at a time all cores to measure its
+            run time as people see it.
         registration: how to register.
     """
 
@@ -67,5 +69,5 @@ class EvaluateOptions(DatasetOptions):
     overwrite: bool = False
     json: bool = False
     config: Path | None = None
-    spread: Annotated[SpreadConfig, FLAT] = field(default_factory=SpreadConfig)
+    spread: Annotated[SpreadConfig, FLAT] = field(default_factory=lambda: SpreadConfig(threads=1))
     registration: Annotated[RegistrationOptions, FLAT] = field(default_factory=RegistrationOptions)
