@@ -138,7 +138,7 @@ def table(rows: Sequence[Row]) -> Table:
     methods = list(dict.fromkeys(row.method for row in rows))
     for method in methods:
         result.add_column(method, justify="right")
-    for start_mm in dict.fromkeys(row.start_mm for row in rows):
+    for start_mm in sorted({row.start_mm for row in rows}):
         of_start = [row for row in rows if row.start_mm == start_mm]
         cells = []
         for method in methods:
@@ -156,7 +156,7 @@ def figure(rows: Sequence[Row]) -> Figure:
     axes = drawing.add_subplot()
     for method in dict.fromkeys(row.method for row in rows):
         points = []
-        for start_mm in dict.fromkeys(row.start_mm for row in rows):
+        for start_mm in sorted({row.start_mm for row in rows}):
             chosen = [row for row in rows if (row.method, row.start_mm) == (method, start_mm)]
             initial = np.median([row.initial_mtre_mm for row in chosen])
             points.append((initial, np.mean([row.mtre_mm < _SUCCESS_MM for row in chosen])))
