@@ -167,6 +167,17 @@ def test_a_ct_for_every_group(evaluate, files, cases, tmp_path):
         assert ran.code == 2 and message in ran.err
 
 
+def test_only_subjects_that_are_taken_need_a_ct(evaluate, files, cases, registrations, tmp_path):
+    folder = tmp_path / "two"
+    shutil.copytree(cases / "phantom" / "00", folder / "a" / "00")
+    shutil.copytree(cases / "phantom" / "00", folder / "b" / "00")
+    volume = (f"a={files.ct}",)
+    assert evaluate("--starts", "4", "--subjects", "a", folder=folder, volume=volume).code == 0
+    assert len(registrations.starts) == 2  # one to prepare
+    ran = evaluate("--starts", "4", "--subjects", "a", "b", folder=folder, volume=volume)
+    assert ran.code == 2 and "no CT for the cases in 'b'" in ran.err
+
+
 def test_configurations_are_methods(evaluate, registrations, tmp_path):
     """A file changes what the command's own options say; "isoclinic-single" leaves the search out."""
     (tmp_path / "long.toml").write_text("length-mm = 70\n[[searches]]\ncandidates = 7\n")

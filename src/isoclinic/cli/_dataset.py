@@ -47,8 +47,12 @@ class DatasetOptions:
     ljubljana: LjubljanaConfig = field(default_factory=LjubljanaConfig)
     ctspine1k: CTSpine1kConfig = field(default_factory=CTSpine1kConfig)
 
-    def open(self, source: Path) -> tuple[str, Dataset]:
+    def open(self, source: Path, subjects: Sequence[str] | None = None) -> tuple[str, Dataset]:
         """Kind and data set of a file or folder.
+
+        Args:
+            source: the file or folder.
+            subjects: that must have a CT; all when None.
 
         Raises:
             InputError: it is missing, damaged or something else.
@@ -63,11 +67,11 @@ class DatasetOptions:
             return kind, Ljubljana(source, self.ljubljana)
         if kind == "ctspine1k":
             return kind, CTSpine1k(source, self.ctspine1k)
-        return kind, self._cases(source)
+        return kind, self._cases(source, subjects)
 
-    def _cases(self, source: Path) -> CaseFolder:
+    def _cases(self, source: Path, subjects: Sequence[str] | None) -> CaseFolder:
         found = CaseFolder(source, {})
-        volumes = by_subject("--volume", "CT", self.volume, found.subjects, Path)
+        volumes = by_subject("--volume", "CT", self.volume, found.subjects, Path, needed=subjects)
         return CaseFolder(source, volumes, self.xray_options)
 
 
@@ -78,7 +82,7 @@ def by_subject(
     subjects: Sequence[str],
     describe: Callable[[str], T],
     *,
-    every: bool = True,
+    needed: Sequence[str] | None = None,
 ) -> Mapping[str, T]:
     """What every subject has, from an option that takes FILE or SUBJECT=FILE.
 
@@ -88,7 +92,7 @@ def by_subject(
         items: its values.
         subjects: that there are.
         describe: makes the result of a file.
-        every: whether every subject must have something.
+        needed: subjects that must have something; all when None.
 
     Raises:
         UsageError: a subject that there is not, or one that has nothing.
@@ -104,8 +108,9 @@ def by_subject(
         else:
             of_subject[subject] = describe(path)
     found = {subject: each for subject in subjects for each in of_all} | of_subject
-    missing = [subject for subject in subjects if subject not in found]
-    if missing and every:
+    wanted = subjects if needed is None else [subject for subject in subjects if subject in needed]
+    missing = [subject for subject in wanted if subject not in found]
+    if missing:
         raise UsageError(
             f"no {what} for the cases in {missing[0]!r}: add {missing[0]}={what.upper()} to {option}"
         )

@@ -141,7 +141,7 @@ def _models(
     if not options.train_minutes > 0:
         raise UsageError(f"--train-minutes must be positive, not {options.train_minutes}")
     items = [item for item in options.model if item != DEFAULT_NETWORKS]
-    models = dict(by_subject("--model", "model", items, subjects, _Networks.of, every=False))
+    models = dict(by_subject("--model", "model", items, subjects, _Networks.of, needed=()))
     console = progress()
     with console.status("training") as status:
         for subject in subjects:

@@ -74,7 +74,7 @@ def _plan(options: EvaluateOptions, table: PublishedTable | None) -> Plan:
     if table is not None:
         check_table(options, table)
         options = replace(options, dataset=table.dataset)
-    kind, dataset = options.open(options.source)
+    kind, dataset = options.open(options.source, options.subjects)
     samples = chosen_samples(dataset, options.subjects, options.max_samples)
     subjects = tuple(dict.fromkeys(samples.values()))
     config = EvaluationConfig(
