@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from isoclinic.geometry import se3
-from isoclinic.networks import PoseSpace, conditioning_cube, masked, predicted_motion, prediction
+from isoclinic.networks import conditioning_cube, masked, predicted_motion, prediction
 from isoclinic.training.phase import network_of
 from tiny_training import CAMERA, CT_REGRESSOR, REGRESSOR, space, subject
 
