@@ -67,7 +67,7 @@ def test_what_there_is_to_do(run, arguments):
     ("option", "message"),
     [
         (("--drrs.images", "0"), "images must be at least 1"),
-        (("--processes", "0"), "processes must be at least 1"),
+        (("--processes", "0"), "processes and threads must be at least 1"),
         (("--lumbar.margin-mm", "-1"), "margin_mm and denoising_mm2"),
     ],
 )
