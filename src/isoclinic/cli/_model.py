@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 
 from ..errors import InputError
 from ..models import DEFAULT_MODEL, default_model
@@ -17,27 +18,45 @@ DEFAULT, NONE = "default", "none"
 _PACKAGES = ("monai", "safetensors")
 
 
-def chosen_model(option: str, volume: InputFile, xray: XRay) -> tuple[InputFile | None, Model | None]:
-    """The file of a model and its networks, or what loads them if they are needed; nothing for "none".
+class Networks(NamedTuple):
+    """What a value of --model means.
 
-    There is nothing for "default" either where the packages that networks need are not installed.
+    Attributes:
+        file: of the networks; None for none.
+        last_resort: whether they take part only where nothing else leads to a match.
+    """
+
+    file: InputFile | None
+    last_resort: bool = False
+
+    @classmethod
+    def of(cls, option: str) -> Networks:
+        """Those of a file, or for "default" those that come along, if the packages they need are installed.
+
+        Raises:
+            InputError: there is no such file.
+        """
+        if option == NONE or (option == DEFAULT and not all(map(find_spec, _PACKAGES))):
+            return cls(None)
+        if option == DEFAULT:
+            return cls(InputFile.of(DEFAULT_MODEL), last_resort=True)
+        return cls(model_file(option))
+
+
+def chosen_model(option: str, volume: InputFile, xray: XRay) -> tuple[InputFile | None, Model | None]:
+    """The file of the networks that an option means, and they, or what loads them if they are needed.
 
     Raises:
         InputError, UsageError: a file that is no model, or one that does not fit.
     """
-    if option == NONE or (option == DEFAULT and not default_is_usable()):
+    source, last_resort = Networks.of(option)
+    if source is None:
         return None, None
-    if option == DEFAULT:
-        return InputFile.of(DEFAULT_MODEL), default_model
-    source = model_file(option)
+    if last_resort:
+        return source, default_model
     model = read_model(source)
     check_model(model, source, volume, xray)
     return source, model
-
-
-def default_is_usable() -> bool:
-    """Whether the packages are installed that the networks need which come with the program."""
-    return all(map(find_spec, _PACKAGES))
 
 
 def model_file(path: Path | str) -> InputFile:

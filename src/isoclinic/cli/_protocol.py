@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from ..datasets import CaseFolder, Dataset
 from ..errors import UsageError
@@ -13,15 +12,13 @@ from ..evaluation.methods.registry import DEFAULT
 from ..evaluation.models import trained_model
 from ..evaluation.published import PATIENT_SPECIFIC, PublishedTable
 from ..evaluation.starts import WITHOUT_POSE, check_start
-from ..models import DEFAULT_MODEL
 from ..networks import Checkpoint
-from ..registration import InputFile
 from ..training import PoseConfig, Progress
 from ._console import progress
 from ._dataset import by_subject
 from ._evaluate_options import EvaluateOptions
 from ._model import DEFAULT as DEFAULT_NETWORKS
-from ._model import NONE, default_is_usable, model_file
+from ._model import NONE, Networks, model_file
 from ._options import read_settings
 
 _MODELS = "models"
@@ -117,31 +114,16 @@ def methods_of(
     }
 
 
-class _Networks(NamedTuple):
-    """What --model means for a subject."""
-
-    file: InputFile | None
-    last_resort: bool = False
-
-    @classmethod
-    def of(cls, item: str) -> _Networks:
-        if item == NONE or (item == DEFAULT_NETWORKS and not default_is_usable()):
-            return cls(None)
-        if item == DEFAULT_NETWORKS:
-            return cls(InputFile.of(DEFAULT_MODEL), last_resort=True)
-        return cls(model_file(item))
-
-
 def _models(
     options: EvaluateOptions, dataset: Dataset, subjects: Sequence[str], table: PublishedTable | None
-) -> dict[str, _Networks]:
+) -> dict[str, Networks]:
     """The networks of every subject."""
     if options.train_minutes is None:
-        return dict(by_subject("--model", "model", options.model, subjects, _Networks.of))
+        return dict(by_subject("--model", "model", options.model, subjects, Networks.of))
     if not options.train_minutes > 0:
         raise UsageError(f"--train-minutes must be positive, not {options.train_minutes}")
     items = [item for item in options.model if item != DEFAULT_NETWORKS]
-    models = dict(by_subject("--model", "model", items, subjects, _Networks.of, needed=()))
+    models = dict(by_subject("--model", "model", items, subjects, Networks.of, needed=()))
     console = progress()
     with console.status("training") as status:
         for subject in subjects:
@@ -161,5 +143,5 @@ def _models(
                 poses=PoseConfig() if table is None else table.poses,
                 on_batch=show,
             )
-            models[subject] = _Networks(file)
+            models[subject] = Networks(file)
     return models

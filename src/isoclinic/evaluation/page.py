@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +12,7 @@ from string import Template
 from urllib.parse import quote
 
 from .. import __version__
-from ..viewer._html import bullets, card, cell, column, figure_svg, heading, resource, table
+from ..viewer._html import bullets, card, cell, column, figure_svg, heading, resource, script_hash, table
 from .calibration import calibration, calibration_figure, calibration_text
 from .comparison import PairedComparison
 from .figures import paired_figure, summary_figure, time_figure
@@ -82,13 +80,12 @@ class PageContents:
 def page(contents: PageContents) -> str:
     """The page as HTML, which opens offline and loads nothing."""
     script = _resource("page.js")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return Template(_resource("page.html")).substitute(
         title=escape(contents.title),
         version=escape(__version__),
         style=resource("style.css"),
         script=script,
-        script_hash=f"sha256-{digest}",
+        script_hash=script_hash(script),
         scope=escape(_scope(contents.measurements)),
         cards="\n".join(_cards(contents)),
     )

@@ -9,8 +9,15 @@ from torch import Tensor
 from .se3 import perturb, rigid
 
 
-def gantry_view(primary_angle_deg: float, secondary_angle_deg: float, source_isocentre_mm: float) -> Tensor:
+def gantry_view(
+    primary_angle_deg: float,
+    secondary_angle_deg: float,
+    source_isocentre_mm: float,
+    isocentre_world: Tensor | None = None,
+) -> Tensor:
     """Pose [4, 4] of a C-arm turned to these angles: from the patient's axes (RAS) about the isocentre.
+
+    With the isocentre's place [3] [mm], float64, it is camera_from_world.
 
     DICOM PS3.3 C.8.7.5.1.2: the detector is in front of the patient at 0/0, at the patient's left at a
     primary angle of 90 and at the head at a secondary angle of 90 degrees. Up in the image is where a growing
@@ -25,7 +32,10 @@ def gantry_view(primary_angle_deg: float, secondary_angle_deg: float, source_iso
     )
     rotation = np.stack([np.cross(down, to_detector), down, to_detector])
     translation = torch.tensor([0.0, 0.0, source_isocentre_mm], dtype=torch.float64)
-    return rigid(torch.from_numpy(rotation), translation)
+    view = rigid(torch.from_numpy(rotation), translation)
+    if isocentre_world is None:
+        return view
+    return view @ rigid(torch.eye(3, dtype=torch.float64), -isocentre_world)
 
 
 def gantry_poses(
@@ -42,8 +52,12 @@ def gantry_poses(
         shift_mm: [B, 3], right, down and away from the source [mm].
         in_plane_deg: [B] [deg].
     """
-    to_isocentre = rigid(torch.eye(3, dtype=torch.float64), -isocentre_world)
-    views = torch.stack([gantry_view(*numbers) for numbers in gantry.tolist()]) @ to_isocentre
+    views = torch.stack(
+        [
+            gantry_view(primary_deg, secondary_deg, distance_mm, isocentre_world)
+            for primary_deg, secondary_deg, distance_mm in gantry.tolist()
+        ]
+    )
     shift, turn = (torch.zeros(len(views), 6, dtype=torch.float64) for _ in range(2))
     shift[:, 3:] = shift_mm
     turn[:, 2] = torch.deg2rad(in_plane_deg)

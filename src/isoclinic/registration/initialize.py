@@ -13,7 +13,7 @@ from scipy.optimize import linprog
 from torch import Tensor
 
 from ..errors import InputError, UsageError
-from ..geometry import as_poses, gantry_view, se3
+from ..geometry import as_poses, gantry_view
 from ..volumes import Volume, XRay
 from .pose_file import read_initial_pose
 
@@ -94,8 +94,8 @@ def view(volume: Volume, xray: XRay, primary_angle_deg: float, secondary_angle_d
     usual share of the distance to the detector is taken.
     """
     distance_mm = xray.source_isocentre_mm or _ISOCENTRE_SHARE * xray.camera.sdd_mm
-    to_isocentre = se3.rigid(torch.eye(3, dtype=torch.float64), -torch.from_numpy(volume.isocentre_world))
-    return gantry_view(primary_angle_deg, secondary_angle_deg, distance_mm) @ to_isocentre
+    isocentre = torch.from_numpy(volume.isocentre_world)
+    return gantry_view(primary_angle_deg, secondary_angle_deg, distance_mm, isocentre)
 
 
 def check_sees(volume: Volume, xray: XRay, camera_from_world: Tensor, source: str) -> None:

@@ -118,9 +118,10 @@ def register_views(
     )
 
     def last_resort() -> Iterator[_Outcome]:
-        if model is not None and config.learned.rescue and config.learned.fall_back:
-            networks = model if isinstance(model, Checkpoint) else model()
-            yield from _rescue(run, usual, of_model(networks))
+        if config.learned.rescue and config.learned.fall_back:
+            rescuer = of_model(model()) if callable(model) else learned
+            if rescuer is not None:
+                yield from _rescue(run, usual, rescuer)
 
     outcomes: list[_Outcome] = []
     for outcome in chain(_outcomes(run, start, usual, learned), last_resort()):

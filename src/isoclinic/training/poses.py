@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..errors import UsageError
-from ..geometry import gantry_poses
+from ..geometry import gantry_poses, gantry_view
 from ._draws import Range, check_range, log_uniform
 
 # Normally distributed poses reach as many standard deviations.
@@ -71,6 +71,11 @@ class PoseConfig:
         angles = (self.primary_reach_deg, self.secondary_reach_deg, self.in_plane_reach_deg)
         shifts = (self.lateral_reach_mm, self.lateral_reach_mm, self.depth_reach_mm)
         return torch.tensor([*angles, *shifts], dtype=torch.float64)
+
+    def middle(self, isocentre_world: Tensor) -> Tensor:
+        """camera_from_world [4, 4] in the middle of the range, of a CT centred at [3] [mm], float64."""
+        angles = self.primary_angle_deg, self.secondary_angle_deg
+        return gantry_view(*angles, self.source_isocentre_mm, isocentre_world)
 
 
 def draw_poses(config: PoseConfig, isocentre_world: Tensor, generator: torch.Generator, batch: int) -> Tensor:

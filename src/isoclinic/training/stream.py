@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..anatomy import Cohort
 from ..errors import UsageError
-from ..geometry import Camera, gantry_view, se3
+from ..geometry import Camera, se3
 from ..rendering import Projector, RenderConfig
 from ..rendering.render import Backend
 from ..volumes import Material, Volume
@@ -203,10 +203,8 @@ class SimulationStream:
         return torch.Generator().manual_seed(int(state[0] >> 1))
 
     def _projector(self, volume: Volume, material: Material) -> Projector:
-        config, poses = self.config, self.config.poses
-        middle = gantry_view(poses.primary_angle_deg, poses.secondary_angle_deg, poses.source_isocentre_mm)
-        isocentre = torch.as_tensor(volume.isocentre_world, dtype=torch.float64)
-        middle = middle @ se3.rigid(torch.eye(3, dtype=torch.float64), -isocentre)
+        config = self.config
+        middle = config.poses.middle(torch.as_tensor(volume.isocentre_world, dtype=torch.float64))
         rendering = RenderConfig(
             method="trilinear", voxel_mm=config.voxel_mm, material=material, backend=config.backend
         )

@@ -15,7 +15,7 @@ import torch
 from .._optional import require
 from ..anatomy import Cohort
 from ..errors import InputError, UsageError
-from ..geometry import Camera, gantry_view, se3
+from ..geometry import Camera
 from ..networks import BoundedPoseConfig, Checkpoint, PoseSpace, TrainingRecord
 from ..rendering.render import Backend
 from ..volumes import Volume
@@ -403,8 +403,5 @@ def _alike(a: Camera | PoseSpace, b: Camera | PoseSpace) -> bool:
 
 
 def _space(volume: Volume, config: TrainConfig) -> PoseSpace:
-    poses = config.poses
     isocentre = torch.as_tensor(volume.isocentre_world, dtype=torch.float64)
-    view = gantry_view(poses.primary_angle_deg, poses.secondary_angle_deg, poses.source_isocentre_mm)
-    nominal = view @ se3.rigid(torch.eye(3, dtype=torch.float64), -isocentre)
-    return PoseSpace.about(nominal, isocentre, config.length_mm)
+    return PoseSpace.about(config.poses.middle(isocentre), isocentre, config.length_mm)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import re
 from collections.abc import Callable, Sequence
 from html import escape
@@ -43,6 +44,11 @@ def fill(file: str, /, **values: str) -> str:
         KeyError: a name without a value.
     """
     return Template(resource(file)).substitute(values)
+
+
+def script_hash(script: str) -> str:
+    """What a page's Content-Security-Policy must name for its one script to run."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}"
 
 
 def png_uri(pixels: NDArray[np.uint8]) -> str:

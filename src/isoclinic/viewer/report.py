@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import math
 from collections.abc import Sequence
 from html import escape
@@ -16,7 +14,19 @@ from .. import __version__
 from .._files import atomic
 from ..geometry import Camera
 from ..solver import Status
-from ._html import bullets, card, cell, column, convergence_svg, fill, heading, png_uri, resource, table
+from ._html import (
+    bullets,
+    card,
+    cell,
+    column,
+    convergence_svg,
+    fill,
+    heading,
+    png_uri,
+    resource,
+    script_hash,
+    table,
+)
 from ._marks import marks, outline_colours
 from ._panels import window
 from .overlay import EDGE_COLOUR, TILES, edges
@@ -57,7 +67,6 @@ def write_report(path: Path | str, report: Report) -> None:
 
 def _page(report: Report) -> str:
     script = resource("script.js")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return fill(
         "page.html",
         title=escape(report.title),
@@ -67,7 +76,7 @@ def _page(report: Report) -> str:
         version=escape(__version__),
         style=resource("style.css"),
         script=script,
-        script_hash=f"sha256-{digest}",
+        script_hash=script_hash(script),
         headline=_headline(report),
         reasons=_note("Why", report.reasons, "reasons"),
         warnings=_note("Warnings", report.warnings, "warnings"),
