@@ -25,7 +25,8 @@ from rich.table import Table
 from torch import Tensor
 
 from isoclinic.datasets import Sample
-from isoclinic.evaluation import mean_target_registration_error_mm, start_of
+from isoclinic.evaluation import start_of
+from isoclinic.geometry import mean_target_registration_error_mm
 from isoclinic.networks import Checkpoint
 from isoclinic.registration import (
     ImageStageResult,

@@ -25,7 +25,7 @@ from rich.table import Table
 from torch import Tensor
 
 from isoclinic.datasets import Sample
-from isoclinic.evaluation import mean_target_registration_error_mm
+from isoclinic.geometry import mean_target_registration_error_mm
 from isoclinic.networks import Checkpoint
 from isoclinic.registration import LearnedConfig, RegistrationConfig, SearchConfig, register
 

@@ -32,11 +32,9 @@ from rich.table import Table
 from isoclinic import XRay
 from isoclinic.datasets import Sample
 from isoclinic.errors import InputError
-from isoclinic.evaluation import (
-    calibration,
-    calibration_figure,
-    mean_target_registration_error_mm,
-)
+from isoclinic.evaluation import calibration, calibration_figure
+from isoclinic.geometry import mean_target_registration_error_mm
+from isoclinic.models import default_model
 from isoclinic.registration import ConfidenceConfig, RegistrationConfig, SearchConfig, register
 from isoclinic.registration.confidence import reasons_to_doubt
 
@@ -58,6 +56,8 @@ class Config:
         repeats: random starts per case, pool and length.
         cropped_share: of the X-ray's sides that "cropped" leaves.
         noise_share: standard deviation of the noise in "noisy", as a share of the X-ray's own.
+        last_resort: whether the networks that come along help where nothing else leads to a match, as they do
+            on the command line. They were trained on both CTs.
         output: folder for all results and the picture; not written when None.
         again: fit and draw what lies in the folder already.
         threads: of torch; numba takes NUMBA_NUM_THREADS.
@@ -70,6 +70,7 @@ class Config:
     repeats: int = 1
     cropped_share: float = 0.4
     noise_share: float = 0.25
+    last_resort: bool = True
     output: Path | None = None
     again: bool = False
     threads: int = 2
@@ -140,15 +141,16 @@ def _row(
     start = displaced(case, start_mm, generator)
     single = RegistrationConfig(searches=(SearchConfig(candidates=0),))
     settings = single if pool in ("single", "noisy") else RegistrationConfig()
+    model = default_model if config.last_resort and settings is not single else None
     if pool == "cropped":
         xray = _cropped(xray, config.cropped_share, generator)
     elif pool == "noisy":
         noise = generator.normal(0, config.noise_share * xray.pixels.std(), xray.pixels.shape)
         xray = replace(xray, pixels=xray.pixels + noise.astype(np.float32))
     elif pool == "stranger":
-        result = register(strangers[0].volume, xray, "ap", settings)
+        result = register(strangers[0].volume, xray, "ap", settings, model=model)
     if pool != "stranger":
-        result = register(case.volume, xray, start, settings)
+        result = register(case.volume, xray, start, settings, model=model)
     error_mm = mean_target_registration_error_mm(
         result.camera_from_world, case.camera_from_world, case.landmarks_world
     )

@@ -30,7 +30,7 @@ from rich.table import Table
 from torch import Tensor
 
 from isoclinic.errors import InputError, UsageError
-from isoclinic.evaluation import mean_target_registration_error_mm
+from isoclinic.geometry import mean_target_registration_error_mm
 from isoclinic.networks import masked
 from isoclinic.registration import RegistrationConfig
 from isoclinic.similarity import SphericalSimilarity

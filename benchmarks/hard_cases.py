@@ -29,8 +29,7 @@ from rich.table import Table
 from torch import Tensor
 
 from isoclinic import Camera, Volume, XRay, register
-from isoclinic.evaluation import mean_target_registration_error_mm
-from isoclinic.geometry import gantry_view, se3
+from isoclinic.geometry import gantry_view, mean_target_registration_error_mm, se3
 from isoclinic.simulation import SimulationConfig, simulate_xray
 from isoclinic.volumes import target_points
 

@@ -31,8 +31,8 @@ from torch import Tensor
 from isoclinic import Volume
 from isoclinic.datasets import Sample
 from isoclinic.errors import InputError
-from isoclinic.evaluation import PoseErrors, pose_errors, start_of
-from isoclinic.geometry import se3
+from isoclinic.evaluation import start_of
+from isoclinic.geometry import PoseErrors, pose_errors, se3
 from isoclinic.registration import (
     IntrinsicsRefinement,
     RegistrationConfig,

@@ -14,7 +14,7 @@ import pytest
 import torch
 from skimage.io import imread
 
-from isoclinic.evaluation import mean_target_registration_error_mm
+from isoclinic.geometry import mean_target_registration_error_mm
 from isoclinic.registration import PoseFile
 from isoclinic.solver import Status
 

@@ -19,8 +19,8 @@ from isoclinic.evaluation import (
     MethodResult,
     errors_of,
     landmarks_digest,
-    pose_errors,
 )
+from isoclinic.geometry import pose_errors
 from tiny_samples import off_by, sample
 
 

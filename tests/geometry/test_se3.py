@@ -153,6 +153,17 @@ def test_batches_broadcast() -> None:
     assert se3.perturbation(poses, poses[0, 0], centre).shape == (2, 3, 6)
 
 
+def test_points_are_moved_one_by_one_as_by_homogeneous_coordinates() -> None:
+    poses = random_poses(3)
+    points = 100 * torch.randn(5, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    moved = se3.transform_points(poses, points)
+    for pose, row in zip(poses.numpy(), moved.numpy(), strict=True):
+        for point, image in zip(points.numpy(), row, strict=True):
+            # A dozen operations on numbers of some hundreds in float64.
+            np.testing.assert_allclose(image, (pose @ [*point, 1.0])[:3], rtol=0, atol=1e-11)
+    torch.testing.assert_close(se3.transform_points(poses[1], points), moved[1], rtol=0, atol=1e-11)
+
+
 def test_perturb_moves_the_patient_about_the_isocentre_in_camera_axes() -> None:
     camera_from_world, isocentre = random_poses(1)[0], torch.tensor([12.0, -34, 56], dtype=torch.float64)
     tangent = tangents([0.4], torch.float64, per_angle=1)[0]

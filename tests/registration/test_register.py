@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from isoclinic.errors import InputError, UsageError
-from isoclinic.evaluation import mean_target_registration_error_mm
-from isoclinic.geometry import se3
+from isoclinic.geometry import mean_target_registration_error_mm, se3
 from isoclinic.registration import (
     ConfidenceConfig,
     RegistrationConfig,

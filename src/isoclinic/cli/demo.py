@@ -15,8 +15,7 @@ from rich.table import Table
 from torch import Tensor
 
 from ..errors import InputError
-from ..evaluation import mean_target_registration_error_mm
-from ..geometry import Camera, se3
+from ..geometry import Camera, mean_target_registration_error_mm, se3
 from ..registration import InputFile, LandmarkPairs, RegistrationConfig, RegistrationResult, register, view
 from ..simulation import SimulationConfig, simulate_xray
 from ..solver import Status

@@ -5,17 +5,7 @@ from .comparison import PairedComparison, paired_comparisons
 from .figures import paired_figure, summary_figure, time_figure
 from .measurement import METRICS, Measurement, errors_of, landmarks_digest
 from .methods import METHODS, Method, MethodResult, Pipeline, method_named
-from .metrics import (
-    PoseErrors,
-    Summary,
-    mean_projection_distance_mm,
-    mean_reprojection_distance_mm,
-    mean_target_registration_error_mm,
-    pose_errors,
-    success_rate,
-    summary,
-    translation_error_mm,
-)
+from .metrics import Summary, success_rate, summary
 from .published import PUBLISHED_TABLES, PublishedTable, published_table
 from .records import EvaluationRecord, Origin, case_folder, check_comparable, combined, read_evaluation
 from .report import ReportConfig, summary_document, write_report
@@ -45,7 +35,6 @@ __all__ = [
     "PairedComparison",
     "Pipeline",
     "Plan",
-    "PoseErrors",
     "PublishedStart",
     "PublishedTable",
     "ReportConfig",
@@ -67,13 +56,9 @@ __all__ = [
     "evaluate",
     "failures_text",
     "landmarks_digest",
-    "mean_projection_distance_mm",
-    "mean_reprojection_distance_mm",
-    "mean_target_registration_error_mm",
     "method_named",
     "paired_comparisons",
     "paired_figure",
-    "pose_errors",
     "published_table",
     "read_evaluation",
     "rows",
@@ -87,7 +72,6 @@ __all__ = [
     "summary_figure",
     "summary_table",
     "time_figure",
-    "translation_error_mm",
     "wilson_interval",
     "write_report",
 ]

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..datasets import Sample
 from ..errors import InputError
-from .metrics import PoseErrors, mean_target_registration_error_mm, pose_errors
+from ..geometry import PoseErrors, mean_target_registration_error_mm, pose_errors
 
 if TYPE_CHECKING:
     from .methods import MethodResult

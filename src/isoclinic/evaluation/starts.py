@@ -21,10 +21,9 @@ from torch import Tensor
 
 from ..datasets import Sample
 from ..errors import InputError, UsageError
-from ..geometry import se3
+from ..geometry import mean_target_registration_error_mm, se3
 from ..registration import PRESETS
 from ..registration.initialize import check_sees
-from .metrics import mean_target_registration_error_mm
 
 WITHOUT_POSE, ANGLES = "none", "dicom"
 _AT_MTRE = "mtre:"

@@ -3,18 +3,33 @@
 from . import se3, so3, so4
 from .camera import Camera
 from .gantry import gantry_angles, gantry_poses, gantry_view
-from .se3 import as_poses, perturb, perturbation, rotation_angle_deg
+from .pose_errors import (
+    PoseErrors,
+    mean_projection_distance_mm,
+    mean_reprojection_distance_mm,
+    mean_target_registration_error_mm,
+    pose_errors,
+    translation_error_mm,
+)
+from .se3 import as_poses, perturb, perturbation, rotation_angle_deg, transform_points
 
 __all__ = [
     "Camera",
+    "PoseErrors",
     "as_poses",
     "gantry_angles",
     "gantry_poses",
     "gantry_view",
+    "mean_projection_distance_mm",
+    "mean_reprojection_distance_mm",
+    "mean_target_registration_error_mm",
     "perturb",
     "perturbation",
+    "pose_errors",
     "rotation_angle_deg",
     "se3",
     "so3",
     "so4",
+    "transform_points",
+    "translation_error_mm",
 ]

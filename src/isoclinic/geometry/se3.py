@@ -29,6 +29,7 @@ __all__ = [
     "perturbation",
     "rigid",
     "rotation_angle_deg",
+    "transform_points",
 ]
 
 _ORTHONORMAL_TOLERANCE = 1e-4
@@ -68,6 +69,11 @@ def log(transform: Tensor) -> Tensor:
         + _series.half_cotangent(angle_squared) * torch.linalg.cross(rotation_vector, curl)
     )
     return torch.cat([rotation_vector, velocity], dim=-1)
+
+
+def transform_points(a_from_b: Tensor, points_b: Tensor) -> Tensor:
+    """Points [..., N, 3] of frame b in frame a, by transforms [..., 4, 4]; leading dimensions broadcast."""
+    return points_b @ a_from_b[..., :3, :3].mT + a_from_b[..., None, :3, 3]
 
 
 def inverse(transform: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from ..geometry import Camera
+from ..geometry import Camera, transform_points
 from ..rendering import Projector, RenderConfig
 from ..similarity import ImageSimilarity, IntrinsicsRefinement, JointSimilarity
 from ..solver import levenberg_marquardt
@@ -63,7 +63,7 @@ class Run:
         poses = result.camera_from_world
         # Where these four points come to lie tells any two poses apart.
         probe = self._isocentre_world + self.config.length_mm * torch.eye(4, 3, dtype=torch.float64)
-        points = probe @ poses[:, :3, :3].mT + poses[:, None, :3, 3]
+        points = transform_points(poses, probe)
         chosen: list[int] = []
         for index in result.correlation.argsort(descending=True).tolist():
             if all((points[index] - points[other]).norm(dim=-1).mean() > reach_mm for other in chosen):

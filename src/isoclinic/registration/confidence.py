@@ -202,8 +202,8 @@ def _rival(
     if not several:
         return None
     found = several[-1].solution.x
-    here = points @ pose[:3, :3].T + pose[:3, 3]
-    there = points @ found[:, :3, :3].mT + found[:, None, :3, 3]
+    here = se3.transform_points(pose, points)
+    there = se3.transform_points(found, points)
     # Later stages may have moved the result, as when they refine intrinsics: compare with where it was then.
     own = there[(there - here).norm(dim=-1).mean(-1).argmin()]
     elsewhere = (there - own).norm(dim=-1).mean(-1) > config.rival_mm

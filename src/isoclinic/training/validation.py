@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..geometry import se3
+from ..geometry import mean_target_registration_error_mm, se3
 from ..networks import CanonicalNetwork, PoseSpace, Regressor, SphericalEncoder, predicted_motion
 from ..rendering import Projector
 from ..similarity import CanonicalSimilarity, SphericalSimilarity
@@ -81,7 +81,9 @@ class Validation:
             else:
                 found = levenberg_marquardt(self._problem(network), self.starts, _SOLVER).x
         network.train(training)
-        return _mtre_mm(found.to(self.points_world.device), batch.fixed_camera_from_world, self.points_world)
+        return mean_target_registration_error_mm(
+            found.to(self.points_world.device), batch.fixed_camera_from_world, self.points_world
+        )
 
     def _problem(self, network: nn.Module) -> Problem:
         fixed, weight = self.batch.fixed, self.batch.weight
@@ -95,8 +97,3 @@ def quartiles(errors_mm: Tensor) -> Sequence[float]:
     """25th, 50th and 75th percentiles of errors [B]."""
     quantiles: list[float] = errors_mm.quantile(errors_mm.new_tensor([0.25, 0.5, 0.75])).tolist()
     return quantiles
-
-
-def _mtre_mm(found: Tensor, truth: Tensor, points: Tensor) -> Tensor:
-    difference = found - truth
-    return (points @ difference[:, :3, :3].mT + difference[:, None, :3, 3]).norm(dim=-1).mean(-1)
