@@ -178,6 +178,20 @@ def test_perturb_moves_the_patient_about_the_isocentre_in_camera_axes() -> None:
     np.testing.assert_allclose(homogeneous @ perturbed.T, expected, atol=1e-11)
 
 
+def test_points_move_along_the_tangent_as_their_jacobian_says() -> None:
+    poses = random_poses(2)
+    generator = torch.Generator().manual_seed(2)
+    points = 100 * torch.randn(4, 3, dtype=torch.float64, generator=generator)
+    isocentre = torch.tensor([10.0, -20.0, 30.0], dtype=torch.float64)
+    steps = 1e-5 * torch.eye(6, dtype=torch.float64)[:, None]
+    ahead, behind = (
+        se3.transform_points(se3.perturb(poses, sign * steps, isocentre), points) for sign in (1, -1)
+    )
+    # Central differences err by the squared step, 1e-10, times some hundred mm; rounding by 1e-13 / 1e-5.
+    differences = ((ahead - behind) / 2e-5).movedim(0, -1)
+    torch.testing.assert_close(se3.point_jacobian(poses, points, isocentre), differences, rtol=0, atol=1e-6)
+
+
 def test_perturb_single_entries() -> None:
     camera_from_world, isocentre = random_poses(1)[0], torch.tensor([12.0, -34, 56], dtype=torch.float64)
     at = torch.cat([isocentre, torch.ones(1, dtype=torch.float64)])

@@ -20,7 +20,7 @@ from isoclinic.registration import (
     register,
 )
 from isoclinic.registration._fixed import FixedImage
-from isoclinic.registration.confidence import _rival, ceiling, reasons_to_doubt
+from isoclinic.registration.confidence import _rival, ceiling, expected_errors_mm, reasons_to_doubt
 from isoclinic.rendering import Projector, RenderConfig, render
 from isoclinic.similarity import ImageSimilarity
 from isoclinic.solver import Status
@@ -39,32 +39,35 @@ FINE = RegistrationConfig(
 SMALL = RegistrationConfig(searches=(SearchConfig(candidates=32, keep=6),))
 
 
-def noisy_xray(seed: int, correlation_px: float) -> XRay:
+def noisy_xray(seed: int, correlation_px: float, deviation: float) -> XRay:
     """Line integrals of the registration's own renderer, so that nothing but the noise is wrong."""
     image = render(VOLUME, CAMERA, TRUTH, RenderConfig(voxel_mm="full", backend="cpu"))[0].numpy()
     noise = np.random.default_rng(seed).normal(size=image.shape)
     if correlation_px:
         noise = gaussian_filter(noise, correlation_px)
-    pixels = image + 0.05 * noise / noise.std()
+    pixels = image + deviation * noise / noise.std()
     return XRay(pixels=pixels.astype(np.float32), camera=CAMERA, polarity="dark_air", pixel_scale="log")
 
 
+@pytest.mark.parametrize("deviation", [0.05, 0.4])
 @pytest.mark.parametrize("correlation_px", [0.0, 1.5])
-def test_covariance_predicts_the_scatter_over_noise(correlation_px):
+def test_covariance_predicts_the_scatter_over_noise(correlation_px, deviation):
     """Standard deviations of 20 registrations that differ in nothing but the noise, white or with grain.
 
-    Of 20 samples a standard deviation has an uncertainty of 16 %, that of 64 tiles, few of which decide about
+    The weaker noise halves the correlation of the images, the stronger one leaves a sixth of it. Of 20
+    samples a standard deviation has an uncertainty of 16 %, that of 64 tiles, few of which decide about
     some directions, about as much again. Grain reaches across the borders of tiles and windows.
     """
-    results = [register(VOLUME, noisy_xray(seed, correlation_px), TRUTH, FINE) for seed in range(20)]
+    xrays = [noisy_xray(seed, correlation_px, deviation) for seed in range(20)]
+    results = [register(VOLUME, xray, TRUTH, FINE) for xray in xrays]
     tangents = torch.stack([se3.perturbation(TRUTH, r.camera_from_world, ISOCENTRE) for r in results])
     covariances = torch.stack([r.confidence.covariance for r in results])
     # Scatter, not error: the registration renders coarser voxels, which biases depth in all of them alike.
     ratio = covariances.diagonal(dim1=1, dim2=2).mean(0).sqrt() / tangents.std(dim=0)
-    assert (ratio > 0.6).all() and (ratio < 2).all(), ratio
+    assert (ratio > 0.6).all() and (ratio < 2.2).all(), ratio
     # Depth is what one view knows least.
-    deviation = covariances.diagonal(dim1=1, dim2=2).mean(0).sqrt()
-    assert deviation[5] > 3 * deviation[3:5].max()
+    spread = covariances.diagonal(dim1=1, dim2=2).mean(0).sqrt()
+    assert spread[5] > 3 * spread[3:5].max()
 
 
 @pytest.mark.parametrize("config", [FINE, SMALL])
@@ -91,6 +94,8 @@ def test_expected_errors_are_those_of_poses_drawn_from_the_covariance():
     expected = torch.tensor(confidence.expected_error_by_axis_mm, dtype=torch.float64)
     torch.testing.assert_close(expected, by_axis, rtol=0.02, atol=0)
     assert confidence.expected_error_mm == pytest.approx(float(by_axis.norm()), rel=0.02)
+    each = expected_errors_mm(confidence.covariance, points, result.camera_from_world, ISOCENTRE)
+    torch.testing.assert_close(each, off.square().mean(dim=0).sqrt(), rtol=0.03, atol=0)
     angle = math.degrees(float(torch.from_numpy(draws)[:, :3].square().sum(1).mean().sqrt()))
     assert confidence.expected_rotation_deg == pytest.approx(angle, rel=0.02)
 
@@ -145,7 +150,7 @@ def test_the_ceiling_is_a_bound_where_parts_are_flat():
 
 
 def test_the_ceiling_of_an_image_that_is_not_averaged_is_not_known():
-    noisy, fixed = checked(noisy_xray(0, 0.0), 128)
+    noisy, fixed = checked(noisy_xray(0, 0.0, 0.05), 128)
     assert fixed.halves(128) is None
     assert ceiling(noisy, None) == 1.0
 
@@ -160,9 +165,9 @@ def test_halves_average_to_the_whole():
 
 def test_noise_alone_is_no_reason_for_doubt():
     """A noise that leaves but half the correlation; the pose is right all the same."""
-    pixels = noisy_xray(0, 0.0).pixels
+    pixels = noisy_xray(0, 0.0, 0.05).pixels
     grain = 0.3 * np.random.default_rng(1).normal(size=pixels.shape)
-    xray = replace(noisy_xray(0, 0.0), pixels=(pixels + grain).astype(np.float32))
+    xray = replace(noisy_xray(0, 0.0, 0.05), pixels=(pixels + grain).astype(np.float32))
     result = register(VOLUME, xray, displaced(VOLUME, TRUTH, 5, seed=1), SMALL)
     assert result.similarity < 0.6
     assert result.confidence.edges > 0.75

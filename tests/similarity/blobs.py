@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from isoclinic.geometry import Camera, se3
+from isoclinic.similarity.image_similarity import Scatter
 from isoclinic.solver import L2, Linearization, normal_equations
 
 ISOCENTRE = torch.tensor([12.0, -30.0, 200.0], dtype=torch.float64)
@@ -67,9 +68,10 @@ class BlobSimilarity:
         weight = torch.full_like(residual, 1 / residual.shape[1])
         return normal_equations(residual, jacobian.flatten(2).mT, weight, L2())
 
-    def tile_images(self, image: Tensor, jacobian: Tensor, tile_px: int) -> Tensor:
+    def scatter_images(self, image: Tensor, jacobian: Tensor, tile_px: int) -> Scatter:
         """Every row is a tile."""
-        return (jacobian * (image - self.fixed)[:, None]).sum(-1).mT / self.fixed.numel()
+        tiles = (jacobian * (image - self.fixed)[:, None]).sum(-1).mT / self.fixed.numel()
+        return Scatter(tiles, self.linearize_images(image, jacobian).hessian)
 
     def correlate_images(self, image: Tensor) -> Tensor:
         return -(image - self.fixed).square().mean(dim=(1, 2))

@@ -1,5 +1,6 @@
 """Image similarity: cost, gradient and Hessian against float64 numpy that shares no code with them."""
 
+import math
 from dataclasses import replace
 from functools import lru_cache
 
@@ -341,19 +342,84 @@ def test_tile_gradients_add_up_to_the_gradient_of_their_own_pixels(terms, weight
     problem = _problem(terms, weight)
     poses = torch.stack([AWAY, TRUTH])
     whole = problem.linearize(poses, torch.arange(2)).gradient
-    tiles = problem.tile_gradients(poses, 8)
+    tiles = problem.scatter(poses, 8).gradients
     assert tiles.shape == (2, 4 * 4, 6)  # 32 x 30 pixels: the last column of tiles is narrower
     # `linearize` sums a thousand products in float32: √1000 roundings of 6e-8 make 2e-6, times a few.
-    scale = problem.tile_gradients(poses, 1).abs().sum(1)
+    scale = problem.scatter(poses, 1).gradients.abs().sum(1)
     assert ((tiles.sum(1) - whole).abs() <= 1e-5 * scale).all()
 
 
 def test_a_tile_without_weight_contributes_nothing():
     weight = torch.ones(SMALL_CAMERA.height, SMALL_CAMERA.width)
     weight[:17, :17] = 0
-    tiles = _problem(TERMS["several"], weight).tile_gradients(AWAY[None], 8).reshape(4, 4, 6)
+    tiles = _problem(TERMS["several"], weight).scatter(AWAY[None], 8).gradients[0].reshape(4, 4, 6)
     assert (tiles[:2, :2] == 0).all()
     assert (tiles[2:, 2:] != 0).all()
+
+
+@pytest.mark.parametrize("tile_px", [8, 11, 100])
+@pytest.mark.parametrize("name", TERMS)
+def test_curvature_is_that_of_gauss_and_newton_by_what_is_shown_of_each_tile(name, tile_px):
+    """Tile by tile, from the definition's images and their central differences."""
+    problem = _problem(TERMS[name], _weight("mask"))
+    steps, weight_of = STEPS.diagonal().numpy(), {"intensity": problem.weight.shape}
+    weight_of["gradient"] = tuple(side - 2 for side in weight_of["intensity"])
+    images = [_Oracle(problem).images(image) for image in _reference_images()]
+    expected = np.zeros((6, 6))
+    for index, term in enumerate(problem.config.terms):
+        moving, fixed, weight = images[0][index]
+        jacobian = np.stack([images[k][index][0] - images[k + 6][index][0] for k in range(1, 7)]) / (
+            2 * steps[:, None]
+        )
+        height, width = weight_of[term.image]
+        pixel = np.arange(moving.size)
+        feature, v, u = pixel // (height * width), pixel // width % height, pixel % width
+        tiles = (feature * 1000 + v // tile_px) * 1000 + u // tile_px
+        curvature = weight / np.sqrt(1 + ((moving - fixed) / problem.config.robust_scale) ** 2)
+        for tile in np.unique(tiles):
+            m, f, w, j = (each[..., tiles == tile] for each in (moving, fixed, weight, jacobian))
+            shown = np.clip((w * m) @ f / max((w * m) @ m, 1e-12), 0.05, 1)
+            expected += term.share * shown * (j * curvature[tiles == tile]) @ j.T
+    size = np.sqrt(np.diag(expected))
+    scatter = problem.scatter(AWAY[None], tile_px)
+    assert scatter.curvature.dtype == torch.float64
+    # As for the Hessian above.
+    assert (np.abs(scatter.curvature[0].numpy() - expected) / size[:, None] / size).max() < 5e-3
+
+
+@pytest.mark.parametrize("noise", [0.5, 1.0, 2.0])
+def test_noise_flattens_the_cost_as_the_curvature_says(noise):
+    """By the correlation, in second differences of 1 - NCC; Gauss and Newton's Hessian does not notice.
+
+    Relative to an X-ray without noise, so that what a step of 1 mm or 1/60 rad adds cancels; noises come with
+    both signs, so that what is linear in them cancels, too, and leaves a few per cent.
+    """
+    image = _exact()
+    steps = 1e4 * STEPS
+    isocentre = torch.from_numpy(VOLUME.isocentre_world)
+    poses = se3.perturb(TRUTH, torch.cat([torch.zeros(1, 6), steps, -steps]), isocentre)
+
+    def curvatures(level: float, seeds: int) -> Tensor:
+        """In second differences, in the scatter, and of Gauss and Newton: [3, 6]."""
+        each = []
+        for index in range(2 * seeds):
+            generator, sign = torch.Generator().manual_seed(index // 2), (-1) ** index
+            fixed = image + sign * level * image.std() * torch.randn(image.shape, generator=generator)
+            terms = (SimilarityTerm(window_px=0),)
+            problem = _problem(terms, _weight("ones"), fixed, floor=1e-4, robust_scale=1e3)
+            cost = problem.linearize(poses, torch.arange(13)).cost
+            hessian = problem.linearize(TRUTH[None], torch.arange(1)).hessian[0]
+            scatter = problem.scatter(TRUTH[None], 100).curvature[0]
+            each.append(
+                torch.stack([cost[1:7] - 2 * cost[0] + cost[7:], scatter.diagonal(), hessian.diagonal()])
+            )
+        return torch.stack(each).mean(0)
+
+    true, found, plain = curvatures(noise, 10) / curvatures(0, 1)
+    correlation = torch.full((6,), 1 / math.sqrt(1 + noise**2), dtype=torch.float64)
+    torch.testing.assert_close(true, correlation, rtol=0.1, atol=0)
+    torch.testing.assert_close(found, correlation, rtol=0.05, atol=0)
+    torch.testing.assert_close(plain, torch.ones_like(plain), rtol=1e-3, atol=0)
 
 
 def test_background_is_part_of_the_picture():

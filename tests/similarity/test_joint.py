@@ -183,13 +183,15 @@ def test_tiles_add_up_to_the_gradient_and_priors_have_the_size_of_one_deviation(
     problem = _problem(refine_views=VIEWS, refine_intrinsics=INTRINSICS)
     points = _point(problem)
     points[:, 4:] = 0
-    tiles = problem.tile_gradients(points, 1)
+    tiles, curvature = problem.scatter(points, 1)
     count = 3 * len(problem.bounds)
     at = problem.linearize_freely(points)
     torch.testing.assert_close(tiles[:, :-count].sum(1), at.gradient, rtol=1e-9, atol=1e-12)
     deviation = problem.retract(points, torch.cat([torch.zeros(6), problem.bounds.flatten() / 2])[None])
     slope = problem._prior(deviation).gradient
     torch.testing.assert_close(tiles[:, -count:].sum(1), slope)
+    # Differences of images, not their correlation, are what this similarity squares.
+    torch.testing.assert_close(curvature, at.hessian, rtol=1e-9, atol=1e-12)
 
 
 def test_refined_geometry_is_applied_as_it_says():

@@ -27,6 +27,7 @@ __all__ = [
     "log",
     "perturb",
     "perturbation",
+    "point_jacobian",
     "rigid",
     "rotation_angle_deg",
     "transform_points",
@@ -122,6 +123,18 @@ def rotation_angle_deg(a: Tensor, b: Tensor) -> Tensor:
     quaternion = so3.quaternion_from_matrix(a[..., :3, :3].transpose(-1, -2) @ b[..., :3, :3])
     sine = torch.linalg.vector_norm(quaternion[..., 1:], dim=-1)
     return 2 * _RAD_TO_DEG * torch.atan2(sine, quaternion[..., 0])
+
+
+def point_jacobian(camera_from_world: Tensor, points_world: Tensor, isocentre_world: Tensor) -> Tensor:
+    """How points [N, 3] move in the camera along the tangent of `perturb`: [..., N, 3, 6], poses [..., 4, 4].
+
+    A small turn w moves a point at p from the isocentre by w x p = -hat(p) w, a shift all points alike.
+    """
+    arms = transform_points(camera_from_world, points_world)
+    arms = arms - transform_points(camera_from_world, isocentre_world[None])
+    turning = -hat(arms)
+    shifting = torch.eye(3, dtype=arms.dtype, device=arms.device).expand_as(turning)
+    return torch.cat([turning, shifting], dim=-1)
 
 
 def as_poses(poses: Any, name: str) -> Tensor:

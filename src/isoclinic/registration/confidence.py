@@ -142,7 +142,9 @@ def assess(
     points = target_points(volume, config.points, structures, generator=np.random.default_rng(0))
     points = _in_view(points, last.problem, poses)
     covariance = config.error_factor**2 * _covariance(last, config.tile_px)
-    x_mm, y_mm, depth_mm = _spread_mm(covariance, points, poses[0], volume).tolist()
+    isocentre = torch.as_tensor(volume.isocentre_world, dtype=torch.float64)
+    each_mm = expected_errors_mm(covariance, points, poses[0], isocentre)
+    x_mm, y_mm, depth_mm = each_mm.square().mean(0).sqrt().tolist()
     error_mm = math.hypot(x_mm, y_mm, depth_mm)
     images = check.problem.images(point)
     edges = float(check.correlate_images(images)[0])
@@ -162,16 +164,12 @@ def assess(
 
 def _covariance(last: ImageStageResult, tile_px: int) -> Tensor:
     """[6, 6]; what was refined besides the pose is accounted for, and left out."""
-    problem, point = last.problem, last.solution.x[last.best : last.best + 1]
-    hessian = last.solution.hessian[last.best]
-    if len(problem.bounds):
-        # A value held at its bound is as uncertain as the others.
-        hessian = problem.linearize_freely(point).hessian[0]
-    if not hessian.isfinite().all():
-        return hessian.new_full((6, 6), math.inf)
-    inverse = torch.linalg.pinv(hessian, hermitian=True)
-    tiles = problem.tile_gradients(point, tile_px)[0]
-    return (inverse @ tiles.mT @ tiles @ inverse)[:6, :6]
+    point = last.solution.x[last.best : last.best + 1]
+    gradients, curvature = (part[0] for part in last.problem.scatter(point, tile_px))
+    if not curvature.isfinite().all():
+        return curvature.new_full((6, 6), math.inf)
+    inverse = torch.linalg.pinv(curvature, hermitian=True)
+    return (inverse @ gradients.mT @ gradients @ inverse)[:6, :6]
 
 
 def _in_view(points: Tensor, problem: JointSimilarity, poses: Tensor) -> Tensor:
@@ -185,13 +183,19 @@ def _in_view(points: Tensor, problem: JointSimilarity, poses: Tensor) -> Tensor:
     return points[seen] if int(seen.sum()) >= _FEW_POINTS else points
 
 
-def _spread_mm(covariance: Tensor, points: Tensor, pose: Tensor, volume: Volume) -> Tensor:
-    """Root mean square displacement of the points along the camera's axes [3]."""
-    isocentre = torch.as_tensor(volume.isocentre_world, dtype=torch.float64)
-    lever = (points - isocentre) @ pose[:3, :3].T
-    # A small turn w moves a point by w x lever = -hat(lever) w.
-    motion = torch.cat([-se3.hat(lever), torch.eye(3, dtype=torch.float64).expand(len(lever), 3, 3)], dim=2)
-    return (motion @ covariance @ motion.mT).diagonal(dim1=1, dim2=2).mean(0).clamp(min=0).sqrt()
+def expected_errors_mm(
+    covariance: Tensor, points_world: Tensor, camera_from_world: Tensor, isocentre_world: Tensor
+) -> Tensor:
+    """Root mean square displacement [N, 3] of points [N, 3] along the camera's x, y and z (depth) [mm].
+
+    Args:
+        covariance: [6, 6] of the tangent of `se3.perturb`.
+        points_world: [mm].
+        camera_from_world: the pose [4, 4] that is uncertain.
+        isocentre_world: that the tangent turns about [3] [mm].
+    """
+    motion = se3.point_jacobian(camera_from_world, points_world, isocentre_world)
+    return (motion @ covariance @ motion.mT).diagonal(dim1=-2, dim2=-1).clamp(min=0).sqrt()
 
 
 def _rival(

@@ -16,6 +16,9 @@ from ..rendering import Projector
 from ..solver import Linearization, PseudoHuber, normal_equations
 from . import _local_kernel
 
+# Share of a DRR's contrast that part of an X-ray shows, below which it is taken for chance.
+_LEAST_SHOWN = 0.05
+
 
 @dataclass(frozen=True, kw_only=True)
 class SimilarityTerm:
@@ -70,6 +73,21 @@ class _Prepared(NamedTuple):
     weight: Tensor  # [h, w] of the standardisation
     target: Tensor  # [N] standardised X-ray
     pixel_weight: Tensor  # [N], sum 1
+
+
+class Scatter(NamedTuple):
+    """How far an optimum is uncertain, for a covariance.
+
+    Attributes:
+        gradients: what each of T squares of pixels contributes to the cost's gradient [b, T, P], float64;
+            they add up to it. Pixels near each other err alike, squares larger than the window much less so.
+        curvature: of the cost [b, P, P], float64: that of Gauss and Newton times s, square by square, where
+            the X-ray shows f = s m + noise of the DRR's m. As <m, m''> = -<m', m'> for m of constant norm,
+            the cost's -<f, m''> is s <m', m'>, which the noise does not add to.
+    """
+
+    gradients: Tensor
+    curvature: Tensor
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -131,28 +149,28 @@ class ImageSimilarity:
         assert total is not None
         return total
 
-    def tile_gradients(self, x: Tensor, tile_px: int) -> Tensor:
-        """What each square of `tile_px` pixels contributes to the cost's gradient: [b, T, 6], float64.
+    def scatter(self, x: Tensor, tile_px: int) -> Scatter:
+        """How far squares of `tile_px` pixels agree on the optimum at poses [b, 4, 4]."""
+        return self.scatter_images(*self.projector.image_and_jacobian(x), tile_px)
 
-        They add up to the gradient of `linearize`. Pixels near each other err alike, tiles larger than the
-        window much less so: their scatter tells how far the optimum itself is uncertain.
-        """
-        return self.tile_images(*self.projector.image_and_jacobian(x), tile_px)
-
-    def tile_images(self, image: Tensor, jacobian: Tensor, tile_px: int) -> Tensor:
-        """The same [b, T, P] of images [b, H, W] with derivatives [b, P, H, W] along any P parameters."""
+    def scatter_images(self, image: Tensor, jacobian: Tensor, tile_px: int) -> Scatter:
+        """The same of images [b, H, W] with derivatives [b, P, H, W] along any P parameters."""
+        batch, parameters = jacobian.shape[:2]
         height, width = self.fixed.shape
-        total = jacobian.new_zeros(*jacobian.shape[:2], height, width, dtype=torch.float64)
+        gradient = jacobian.new_zeros(batch, parameters, height, width, dtype=torch.float64)
+        curvature = jacobian.new_zeros(batch, parameters, parameters, dtype=torch.float64)
         for prepared in self._terms:
             moving, change = self._standardized(image, jacobian, prepared)
             residual = moving - prepared.target
             weight = prepared.pixel_weight * prepared.term.share * self._robust(residual)[1]
             border = (height - prepared.weight.shape[0]) // 2
             pixels = (change * (weight * residual)[:, None]).unflatten(2, (-1, *prepared.weight.shape))
-            inner = total[..., border : height - border, border : width - border]
+            inner = gradient[..., border : height - border, border : width - border]
             inner += pixels.sum(2, dtype=torch.float64)
-        tiles = avg_pool2d(total, tile_px, ceil_mode=True, divisor_override=1)
-        return tiles.flatten(2).mT
+            weight = weight * _shown_by_tile(moving, prepared, tile_px)
+            curvature += (change * weight[:, None]) @ change.mT
+        tiles = avg_pool2d(gradient, tile_px, ceil_mode=True, divisor_override=1)
+        return Scatter(tiles.flatten(2).mT, curvature)
 
     def retract(self, x: Tensor, delta: Tensor) -> Tensor:
         """Poses [b, 4, 4] moved along the tangent [b, 6] of `se3.perturb`."""
@@ -189,6 +207,17 @@ class ImageSimilarity:
         change = change.unflatten(0, (batch, per_image)).movedim(1, 2)
         moving = moving.reshape(batch, -1)
         return moving, change.reshape(batch, parameters, moving.shape[1])
+
+
+def _shown_by_tile(moving: Tensor, prepared: _Prepared, tile_px: int) -> Tensor:
+    """Slope of the target over the standardised features [b, N], in the square each of them is in: [b, N]."""
+    shape = prepared.weight.shape
+    parts = torch.stack([moving * prepared.target, moving.square()]) * prepared.pixel_weight
+    planes = parts.unflatten(2, (-1, *shape)).flatten(0, 1)
+    sums = avg_pool2d(planes, tile_px, ceil_mode=True, divisor_override=1).unflatten(0, parts.shape[:2])
+    share = (sums[0] / sums[1].clamp(min=1e-12)).clamp(_LEAST_SHOWN, 1)
+    pixels = share.repeat_interleave(tile_px, -2).repeat_interleave(tile_px, -1)
+    return pixels[..., : shape[0], : shape[1]].flatten(1)
 
 
 def _features(image: Tensor, jacobian: Tensor, term: SimilarityTerm) -> tuple[Tensor, Tensor]:

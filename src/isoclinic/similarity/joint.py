@@ -12,7 +12,7 @@ from torch import Tensor
 from ..geometry import Camera, se3, so3
 from ..rendering import intrinsics_jacobian
 from ..solver import Linearization
-from .image_similarity import ImageSimilarity
+from .image_similarity import ImageSimilarity, Scatter
 from .refinement import IntrinsicsRefinement, ViewRefinement, refined_camera
 
 # Noise that the priors are weighed against: variance of a residual over the number of independent ones. At
@@ -111,19 +111,21 @@ class JointSimilarity:
         values = torch.minimum(torch.maximum(values, -self.bounds), self.bounds)
         return torch.cat([first, torch.cat([values, x[:, 4:, 3:]], dim=2)], dim=1)
 
-    def tile_gradients(self, x: Tensor, tile_px: int) -> Tensor:
-        """What tiles of the images contribute to the cost's gradient: [b, T, 6 + 3 R], float64.
+    def scatter(self, x: Tensor, tile_px: int) -> Scatter:
+        """How far tiles of the images agree on the optimum at the points [b, 4 + R, 4], with no value held.
 
-        See `ImageSimilarity.tile_gradients`. A prior is one more observation of its value: the last 3 R rows
-        hold what size of gradient is to be expected of each, one deviation from where it is least.
+        See `ImageSimilarity.scatter`. A prior is one more observation of its value: the last 3 R rows of the
+        gradients hold what size is to be expected of each, one deviation from where it is least.
         """
-        tiles = [
-            view.tile_images(*rendered, tile_px) @ chain / len(self.views)
-            for view, rendered, chain in zip(self.views, self._rendered(x), self._chains(x), strict=True)
-        ]
-        priors = x.new_zeros(3 * len(self.bounds), 6 + 3 * len(self.bounds))
-        priors[:, 6:] = (_NOISE * self._prior_curvature).sqrt().diag()
-        return torch.cat([*tiles, priors.expand(len(x), *priors.shape)], dim=1)
+        count = len(self.views)
+        priors = torch.cat([x.new_zeros(6), self._prior_curvature])
+        gradients, curvature = [], priors.diag().expand(len(x), -1, -1)
+        for view, rendered, chain in zip(self.views, self._rendered(x), self._chains(x), strict=True):
+            own = view.scatter_images(*rendered, tile_px)
+            gradients.append(own.gradients @ chain / count)
+            curvature = curvature + chain.mT @ own.curvature @ chain / count
+        expected = (_NOISE * priors).sqrt().diag()[6:]
+        return Scatter(torch.cat([*gradients, expected.expand(len(x), -1, -1)], dim=1), curvature)
 
     def images(self, x: Tensor) -> list[Tensor]:
         """Line integrals [b, H, W] in every view."""
