@@ -55,7 +55,7 @@ class ConfidenceConfig:
     expected_error_above_mm: float = 4.0
     points: int = 200
     tile_px: int = 16
-    error_factor: float = 1.7
+    error_factor: float = 1.55
 
     def __post_init__(self) -> None:
         if self.pixels < 8 or self.points < 1 or self.tile_px < 1:
