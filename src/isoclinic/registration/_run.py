@@ -100,6 +100,8 @@ class Run:
     def _run_stage(self, stage: Stage, points: Tensor, *, last: bool) -> ImageStageResult:
         began = time.perf_counter()
         problem = self._problem(stage, last=last)
+        if stage.least_tone_gain is not None:
+            problem = problem.toned(problem.start(points[:1]), stage.least_tone_gain)
         settings = replace(
             stage.solver(self.config.length_mm, self.config.max_step_mm),
             step_scale=problem.step_scale(self.config.length_mm),

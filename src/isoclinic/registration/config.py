@@ -23,6 +23,8 @@ class Stage:
         similarity: what is compared.
         max_steps: Levenberg-Marquardt steps per start.
         keep: starts that go on to the next stage, best correlation first.
+        least_tone_gain: fit a tone curve, for scatter and beam hardening, where the stage begins, and use
+            it if it raises the correlation by so much; no curve when None.
     """
 
     pixels: int
@@ -30,6 +32,7 @@ class Stage:
     similarity: SimilarityConfig = field(default_factory=SimilarityConfig)
     max_steps: int = 15
     keep: int = 1
+    least_tone_gain: float | None = None
 
     def __post_init__(self) -> None:
         if self.pixels < 8 or self.max_steps < 1 or self.keep < 1 or not self.voxel_per_pixel > 0:
@@ -59,13 +62,13 @@ class LearnedConfig:
         canonical: refine it by the canonical network, after the encoders.
         rescue: where nothing has led to a match, search what the canonical network makes of the X-ray, free
             of tone, noise and tools, in its place.
-        rescue_margin: by how much better the edges of a pose found that way must match to be preferred
-            (`Confidence.edges`); what hardly matches better may match by chance.
+        rescue_margin: by how much the edges of a pose found that way must match better (`Confidence.edges`)
+            to be preferred; what hardly matches better may match by chance.
         least_precision: pixels that it predicts less precisely than so many times the median are left out of
             that search.
         max_steps: Levenberg-Marquardt steps of each refinement.
-        step_tolerance_mm: step so short that it ends a refinement, in millimetres and rotations scaled by
-            `length_mm`; the stages that follow are finer.
+        step_tolerance_mm: step so short that it ends a refinement, in millimetres and rotations scaled
+            by the length; the stages that follow are finer.
         robust_scale: difference from the canonical image, whose variance is one, from which a pixel pulls
             less (Huber): tools, and what the network got wrong.
         fall_back: search, as without a model, where what the model leads to does not match the X-ray.
@@ -119,7 +122,7 @@ _STAGES = (
     Stage(pixels=32, similarity=_local(15), max_steps=8, keep=4),
     Stage(pixels=32, similarity=_local(9), max_steps=15, keep=2),
     Stage(pixels=64, similarity=_local(9), max_steps=15, keep=1),
-    Stage(pixels=128, similarity=_with_gradients(9), max_steps=10, keep=1),
+    Stage(pixels=128, similarity=_with_gradients(9), max_steps=10, keep=1, least_tone_gain=0.01),
 )
 
 
@@ -141,12 +144,13 @@ class RegistrationConfig:
         learned: what is used of a model, if there is one.
         stages: resolutions, coarse to fine.
         length_mm: size at which a rotation and a translation count alike: rotations are scaled by it [mm].
-        max_step_mm: longest single step, in millimetres and rotations scaled by `length_mm`.
+        max_step_mm: longest single step, in millimetres and rotations scaled by that length.
         confidence: when a result is doubtful, and how its error is expected.
-        structures: labels or names of the CT's structures to register; all tissue when None.
+        structures: labels or names of the CT's structures to register as one, instead of all tissue.
         refine_views: how far X-rays after the first may lie from where their geometry puts them.
         refine_intrinsics: how far the intrinsics may be off; they are corrected in the last stage.
-        backend: where to render; see `RenderConfig`.
+        backend: where to render: "cpu" (threads), "cuda" (GPU), "reference" (plain torch, slow), or "auto", a
+            GPU if there is one.
     """
 
     preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)

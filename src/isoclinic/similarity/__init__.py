@@ -6,6 +6,7 @@ from .image_similarity import ImageSimilarity, SimilarityConfig, SimilarityTerm
 from .joint import JointSimilarity
 from .refinement import IntrinsicsRefinement, ViewRefinement, refined_camera
 from .spherical import SphericalSimilarity, linearize_embedding, residual_and_slopes
+from .tone import Tone, fit_tone
 
 __all__ = [
     "CanonicalSimilarity",
@@ -15,8 +16,10 @@ __all__ = [
     "SimilarityConfig",
     "SimilarityTerm",
     "SphericalSimilarity",
+    "Tone",
     "ViewRefinement",
     "canonical_target",
+    "fit_tone",
     "linearize_embedding",
     "refined_camera",
     "residual_and_slopes",

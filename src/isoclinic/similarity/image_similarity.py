@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal, NamedTuple
 
@@ -15,6 +15,7 @@ from ..geometry import se3
 from ..rendering import Projector
 from ..solver import Linearization, PseudoHuber, normal_equations
 from . import _local_kernel
+from .tone import Tone, fit_tone
 
 # Share of a DRR's contrast that part of an X-ray shows, below which it is taken for chance.
 _LEAST_SHOWN = 0.05
@@ -103,6 +104,7 @@ class ImageSimilarity:
         weight: confidence of its pixels [H, W] in 0..1, float32.
         config: terms and robustness.
         background: line integrals of what the projector does not render, the same at every pose [H, W].
+        tone: curve that DRRs go through before they are compared; None for none.
     """
 
     projector: Projector
@@ -110,6 +112,7 @@ class ImageSimilarity:
     weight: Tensor
     config: SimilarityConfig
     background: Tensor | float = 0.0
+    tone: Tone | None = None
 
     @property
     def _robust(self) -> PseudoHuber:
@@ -172,6 +175,19 @@ class ImageSimilarity:
         tiles = avg_pool2d(gradient, tile_px, ceil_mode=True, divisor_override=1)
         return Scatter(tiles.flatten(2).mT, curvature)
 
+    def toned(self, image: Tensor, least_gain: float) -> ImageSimilarity:
+        """With the tone curve that fits a DRR [H, W] at about the right pose, where it is worth its while.
+
+        Args:
+            image: the DRR.
+            least_gain: by how much the curve must raise the correlation.
+        """
+        plain = replace(self, tone=None)
+        tone = fit_tone(self.fixed, image.cpu() + self.background, self.weight)
+        curved = replace(self, tone=tone)
+        before, after = (float(each.correlate_images(image[None])[0]) for each in (plain, curved))
+        return curved if after - before >= least_gain else plain
+
     def retract(self, x: Tensor, delta: Tensor) -> Tensor:
         """Poses [b, 4, 4] moved along the tangent [b, 6] of `se3.perturb`."""
         return se3.perturb(x, delta, self.projector.isocentre_world)
@@ -197,8 +213,11 @@ class ImageSimilarity:
 
     def _standardized(self, image: Tensor, jacobian: Tensor, prepared: _Prepared) -> tuple[Tensor, Tensor]:
         """Standardised features [b, N] and their derivatives [b, P, N] of images [b, H, W]."""
-        whole = image.cpu() + self.background
-        features, changes = _features(whole, jacobian.cpu(), prepared.term)
+        whole, jacobian = image.cpu() + self.background, jacobian.cpu()
+        if self.tone is not None:
+            whole, slope = self.tone(whole)
+            jacobian = jacobian * slope[:, None]
+        features, changes = _features(whole, jacobian, prepared.term)
         moving, change = _local_kernel.standardize(
             features, changes, prepared.weight, radius=prepared.radius, floor=self.config.floor
         )

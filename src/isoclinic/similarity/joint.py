@@ -19,6 +19,7 @@ from .refinement import IntrinsicsRefinement, ViewRefinement, refined_camera
 # the right pose simulated X-rays, noise, tools and all, cost about 0.02, half a variance of 0.04; 128 x 128
 # pixels hold some 1000 independent windows.
 _NOISE = 4e-5
+_AT_BOUND = 1e-6  # share of a bound that counts as rounding
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -86,6 +87,24 @@ class JointSimilarity:
         values = self._intrinsics_values(x[None])[0]
         return tuple(refined_camera(camera, row) for camera, row in zip(nominal, values, strict=True))
 
+    def at_bounds(self, x: Tensor) -> tuple[str, ...]:
+        """What of one point [4 + R, 4] lies at its bound, for people to read."""
+        kinds: list[tuple[int, str]] = []
+        if self.refine_views.on:
+            others = range(2, len(self.views) + 1)
+            kinds += [(number, name) for number in others for name in ("turn", "shift")]
+        if self.refine_intrinsics.on:
+            kinds += [(number, "") for number in range(1, len(self.views) + 1)]
+        reached = (self.bounds > 0) & (x[4:, :3].abs() >= (1 - _AT_BOUND) * self.bounds)
+        found = []
+        for (number, name), (first, *others_reached) in zip(kinds, reached.tolist(), strict=True):
+            if name:
+                parts = [name] if first or any(others_reached) else []
+            else:
+                parts = ["focal length"] * first + ["principal point"] * any(others_reached)
+            found += [f"{part} of X-ray {number}" for part in parts]
+        return tuple(found)
+
     def linearize(self, x: Tensor, items: Tensor) -> Linearization:
         """Cost, gradient and Gauss-Newton Hessian at the points [b, 4 + R, 4]; see `Problem.linearize`.
 
@@ -126,6 +145,11 @@ class JointSimilarity:
             curvature = curvature + chain.mT @ own.curvature @ chain / count
         expected = (_NOISE * priors).sqrt().diag()[6:]
         return Scatter(torch.cat([*gradients, expected.expand(len(x), -1, -1)], dim=1), curvature)
+
+    def toned(self, x: Tensor, least_gain: float) -> JointSimilarity:
+        """With tone curves fitted at a point [1, 4 + R, 4]; see `ImageSimilarity.toned`."""
+        pairs = zip(self.views, self.images(x), strict=True)
+        return replace(self, views=tuple(view.toned(image[0], least_gain) for view, image in pairs))
 
     def images(self, x: Tensor) -> list[Tensor]:
         """Line integrals [b, H, W] in every view."""
