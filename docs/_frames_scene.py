@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import Affine2D
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from scipy.spatial import ConvexHull, KDTree
 from torch import Tensor
 
@@ -177,7 +178,10 @@ def figure_of(width_in: float, height_in: float) -> Figure:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write PNG of 256 colours, a third as large: greys, and the others in shades for soft edges."""
+    """Write PNG of 256 colours, a third as large: greys, and the others in shades for soft edges.
+
+    Its words, one text a line, are the PNG's description: they can be compared where a picture can hardly.
+    """
     named = (INK, FAINT, *AXIS_COLORS, BEAM, BEFORE, AFTER, LIGHT, SKIN, _SKIN_EDGE, _HEART)
     shades = [np.linspace(0, 1, 64)[:, None] * np.ones(3)]
     for color in np.array([to_rgb(name) for name in named]):
@@ -191,7 +195,10 @@ def save(figure: Figure, path: Path) -> None:
     _, nearest = KDTree(palette).query(np.asarray(Image.open(pixels).convert("RGB")))
     image = Image.fromarray(nearest.astype(np.uint8))
     image.putpalette(palette.tobytes())
-    image.save(path, optimize=True)
+    words = PngInfo()
+    texts = [text.get_text() for drawn in (figure, *figure.axes) for text in drawn.texts]
+    words.add_itxt("Description", "\n".join(filter(None, texts)))
+    image.save(path, optimize=True, pnginfo=words)
 
 
 def panel(figure: Figure, box: tuple[float, float, float, float], centre: ArrayLike, width: float) -> Axes:

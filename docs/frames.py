@@ -6,11 +6,13 @@ Run `python docs/frames.py` and look at what it wrote to docs/images before comm
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from _frames_image import SIDES, draw_stored, radiograph, show, side
 from _frames_patient import HEART, MARKER, XRAY, Array, chest_ct, solids
 from _frames_scene import (
     AFTER,
@@ -19,7 +21,6 @@ from _frames_scene import (
     BEFORE,
     FAINT,
     INK,
-    LIGHT,
     SKIN,
     PlacedCamera,
     Scene,
@@ -38,15 +39,11 @@ from matplotlib.patches import FancyBboxPatch
 from torch import Tensor
 
 from isoclinic.geometry import Camera, se3
-from isoclinic.registration import PRESETS, view
-from isoclinic.rendering import RenderConfig, render
+from isoclinic.registration import PRESETS, view, views_from_angles
 from isoclinic.volumes import Volume
 from isoclinic.volumes._grid import RAS_FROM_LPS
 
 _WIDTH_IN = 9.0
-_SIDES = {"R": "right", "L": "left", "A": "anterior", "P": "posterior", "S": "superior", "I": "inferior"}
-_OPPOSITE = dict(zip("RLAPSI", "LRPAIS", strict=True))
-
 # Ways to look at a patient who lies on the back, so that up is anterior.
 _FROM_THE_RIGHT = looking((-0.75, -0.5, 0.45), up=(0, 1, 0))
 _FROM_THE_FEET = looking((0, 0, 1), up=(0, 1, 0))
@@ -60,7 +57,9 @@ def main(output_folder: str | Path) -> list[Path]:
         "world": _draw_world(ct),
         "camera": _draw_camera(ct),
         "views": _draw_views(ct),
+        "several": _draw_several(ct),
         "pixels": _draw_pixels(),
+        "stored": draw_stored(ct),
         "tangent": _draw_tangent(ct),
         "chain": _draw_chain(ct),
     }
@@ -69,17 +68,6 @@ def main(output_folder: str | Path) -> list[Path]:
         paths.append(Path(output_folder) / f"frames-{name}.png")
         save(figure, paths[-1])
     return paths
-
-
-def side(direction: Array) -> str:
-    """The side of the patient to which a direction [3] of the world points most nearly: one of RLAPSI."""
-    axis = int(np.abs(direction).argmax())
-    return "RLAPSI"[2 * axis + int(direction[axis] < 0)]
-
-
-def _radiograph(ct: Volume, camera: Camera, camera_from_world: Tensor) -> Array:
-    image: Array = render(ct, camera, camera_from_world, RenderConfig(backend="cpu"))[0].numpy()
-    return image
 
 
 # World
@@ -95,7 +83,7 @@ def _draw_world(ct: Volume) -> Figure:
         axes = panel(figure, (0.05 + 3.0 * column, 0.0, 2.9, 3.05), (-10, -5), 1080)
         scene = Scene(axes=axes, eye_from_world=_FROM_THE_RIGHT)
         scene.patient(solids(), HEART)
-        x, y, z = (f"+{axis} {_SIDES[side(ras)]}" for axis, ras in zip("xyz", ras_axes.T, strict=True))
+        x, y, z = (f"+{axis} {SIDES[side(ras)]}" for axis, ras in zip("xyz", ras_axes.T, strict=True))
         scene.frame(np.zeros(3), 300 * ras_axes, (x, y, z))
         heading(axes, name, remark)
     diagonal = ", ".join(f"{entry:.0f}" for entry in np.diag(RAS_FROM_LPS)).replace("-", "−")
@@ -144,17 +132,17 @@ def _draw_grid(figure: Figure, coarse: Volume) -> None:
 def _draw_camera(ct: Volume) -> Figure:
     figure = figure_of(_WIDTH_IN, 5.0)
     camera_from_world = view(ct, XRAY, *PRESETS["ap"])
-    image = _radiograph(ct, XRAY.camera, camera_from_world)
+    image = radiograph(ct, XRAY.camera, camera_from_world)
     axes = panel(figure, (0.05, 0.0, 5.3, 4.95), (50, -98), 1440)
     _draw_c_arm_in_space(Scene(axes=axes, eye_from_world=_FROM_THE_RIGHT), camera_from_world, image)
     heading(axes, "Camera", "here in an AP view; camera_from_world takes world points to x, y, z")
     axes = panel(figure, (5.6, 0.6, 3.3, 4.35), (88, 94), 236)
-    _show(axes, image, camera_from_world)
+    show(axes, image, camera_from_world)
     arrow(axes, (-0.5, -13), (60, -13), "u, x", color=AXIS_COLORS[0])
     arrow(axes, (-13, -0.5), (-13, 60), "v, y", color=AXIS_COLORS[1])
     heading(axes, "Its image, seen from the source", "z points into the page")
     x = PlacedCamera(XRAY.camera, camera_from_world).axes[:, 0]
-    words = f"The patient's {_SIDES[side(x)]} (the heart, a lead letter L)\nis on the right of the image."
+    words = f"The patient's {SIDES[side(x)]} (the heart, a lead letter L)\nis on the right of the image."
     axes.text(-0.5, 212, words, fontsize=8.5, color=INK, va="top")
     return figure
 
@@ -187,24 +175,6 @@ def _draw_c_arm_in_space(scene: Scene, camera_from_world: Tensor, image: Array) 
     scene.text(corners[2:].mean(axis=0), "detector, the plane\nz = sdd_mm", offset=(50, -12), fontsize=8)
 
 
-def _show(axes: Axes, image: Array, camera_from_world: Tensor | None = None) -> None:
-    """An image; with its pose, the sides of the patient are written at its edges."""
-    height, width = image.shape
-    extent = (-0.5, width - 0.5, height - 0.5, -0.5)
-    axes.imshow(image, cmap="gray", vmin=0, interpolation="nearest", aspect="auto", extent=extent)
-    if camera_from_world is None:
-        return
-    right, down, _ = (side(axis) for axis in se3.inverse(camera_from_world)[:3, :3].numpy().T)
-    halo = {"facecolor": "black", "alpha": 0.6, "edgecolor": "none", "pad": 1.2}
-    for code, x, y in (
-        (right, 0.95, 0.5),
-        (_OPPOSITE[right], 0.05, 0.5),
-        (down, 0.5, 0.95),
-        (_OPPOSITE[down], 0.5, 0.05),
-    ):
-        note(axes, (x * width, y * height), code, color=LIGHT, bbox=halo)
-
-
 # Standard views
 
 
@@ -219,7 +189,7 @@ def _draw_views(ct: Volume) -> Figure:
         _draw_c_arm(scene, camera_from_world)
         heading(axes, name, "primary {:.0f}°, secondary {:.0f}°".format(*angles).replace("-", "−"))
         axes = panel(figure, (left, 2.65, 2.18, 2.0), (99.5, 99.5), 222)
-        _show(axes, _radiograph(ct, XRAY.camera, camera_from_world), camera_from_world)
+        show(axes, radiograph(ct, XRAY.camera, camera_from_world), camera_from_world)
     axes = panel(figure, (0.05, 0, 4.4, 2.55), (0, -165), 1270)
     scene = Scene(axes=axes, eye_from_world=_FROM_THE_FEET)
     _draw_axial(scene, ct)
@@ -269,11 +239,54 @@ def _draw_arc(scene: Scene, view_at: Callable[[float], Tensor]) -> None:
         scene.arrow(path[-3], path[-1], color=color)
         scene.line([0.95 * middle(end / 2), 1.05 * middle(end / 2)], color=color, lw=2)
         scene.text(1.18 * middle(end / 2), f"{end / 2:+.0f}°".replace("-", "−"), color=color)
-        words = f"{end:+.0f}°\n{_SIDES[side(path[-1] - path[0])]}".replace("-", "−")
+        words = f"{end:+.0f}°\n{SIDES[side(path[-1] - path[0])]}".replace("-", "−")
         scene.text(path[-1], words, color=color, offset=(np.sign(scene.at(path[-1])[0]) * 32, 2))
     scene.line([np.zeros(3), middle(0.0)], color=FAINT, lw=0.8, ls="--", zorder=4)
     scene.dot(np.zeros(3), ms=4)
-    scene.text(middle(0.0), f"0°: detector {_SIDES[side(middle(0.0))]}", offset=(0, 13))
+    scene.text(middle(0.0), f"0°: detector {SIDES[side(middle(0.0))]}", offset=(0, 13))
+
+
+# Several X-rays
+
+
+def _draw_several(ct: Volume) -> Figure:
+    figure = figure_of(_WIDTH_IN, 3.9)
+    xrays = [
+        replace(XRAY, primary_angle_deg=primary, secondary_angle_deg=secondary)
+        for primary, secondary in (PRESETS["ap"], PRESETS["left"])
+    ]
+    first = view(ct, XRAY, *PRESETS["ap"])
+    view_from_first = views_from_angles(xrays)[1].view_from_first
+    axes = panel(figure, (0.05, 0.0, 4.6, 3.85), (45, -210), 1750)
+    scene = Scene(axes=axes, eye_from_world=_FROM_THE_FEET)
+    _draw_axial(scene, ct)
+    poses = {"first": first, "second": view_from_first @ first}
+    for (name, pose), offset in zip(poses.items(), ((-16, 20), (0, -20)), strict=True):
+        placed = PlacedCamera(XRAY.camera, pose)
+        scene.area([placed.source, *placed.image_corners[:2]], color=BEAM, alpha=0.25, zorder=0.5)
+        scene.line(placed.image_corners[:2], lw=4)
+        scene.frame(placed.source, 150 * placed.axes[:, [0, 2]], ("x", "z"), colors=AXIS_COLORS[::2])
+        scene.dot(placed.source, ms=7)
+        scene.text(placed.source, f"{name}\nsource", offset=offset)
+    start, end = (scene.at(PlacedCamera(XRAY.camera, pose).source) for pose in poses.values())
+    bent = {"connectionstyle": "arc3,rad=0.35", "shrinkA": 14, "shrinkB": 14}
+    arrow(axes, start, end, lw=1.5, **bent)
+    note(axes, (start + end) / 2, "view_from_first", offset=(-50, 36))
+    heading(axes, "Several X-rays", "the isocentre (dot) lies on both central rays; seen from the feet")
+    point = np.array([*MARKER, 1.0])
+    for column, (name, pose) in enumerate(poses.items()):
+        axes = panel(figure, (4.8 + 2.12 * column, 1.15, 2.05, 2.7), (99.5, 83), 206)
+        show(axes, radiograph(ct, XRAY.camera, pose), pose)
+        pixel = XRAY.camera.project(torch.from_numpy(point[None, :3]), pose)[0].numpy()
+        axes.plot(*pixel, "o", ms=9, mfc="none", mec=AFTER, mew=1.8)
+        numbers = ", ".join(f"{entry:.0f}" for entry in (pose.numpy() @ point)[:3]).replace("-", "−")
+        heading(axes, name, f"L at x = ({numbers}) mm")
+    scene.dot(np.zeros(3), ms=4)
+    entries = (view_from_first.numpy() + 0.0).tolist()
+    rows = ["".join(f"{entry:5.0f}" for entry in row).replace("-", "−") for row in entries]
+    matrix = "x_second = view_from_first @ x_first\n\n" + "\n".join(f"[{row} ]" for row in rows)
+    figure.text(0.54, 0.03, matrix, family="monospace", fontsize=8, color=INK)
+    return figure
 
 
 # Pixels
@@ -371,7 +384,7 @@ def _draw_tangent(ct: Volume) -> Figure:
     centre, width = ((_WIDE.width - 1) / 2, (_WIDE.height - 1) / 2 - 28), _WIDE.width
     before = view(ct, XRAY, *PRESETS["ap"])
     axes = panel(figure, cells[0], centre, width)
-    _show(axes, _radiograph(ct, _WIDE, before), before)
+    show(axes, radiograph(ct, _WIDE, before), before)
     _draw_cuboid(axes, ct, before, color=BEFORE)
     heading(axes, "Before", "an AP view")
     _explain_tangent(panel(figure, cells[4], (0, 0), 10))
@@ -380,7 +393,7 @@ def _draw_tangent(ct: Volume) -> Figure:
         tangent[element] = amount
         after = se3.perturb(before, tangent, torch.from_numpy(ct.isocentre_world))
         axes = panel(figure, [*cells[1:4], *cells[5:]][element], centre, width)
-        _show(axes, _radiograph(ct, _WIDE, after))
+        show(axes, radiograph(ct, _WIDE, after))
         corners_before = _draw_cuboid(axes, ct, before, color=BEFORE, ls="--")
         corners_after = _draw_cuboid(axes, ct, after, color=AFTER)
         for start, end in zip(corners_before[:4], corners_after[:4], strict=True):

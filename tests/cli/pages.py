@@ -10,26 +10,47 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
+# Pages whose commands take too long to run.
+OTHER_PAGES = (
+    ROOT / "benchmarks" / "README.md",
+    ROOT / "src" / "isoclinic" / "models" / "any-patient.md",
+    ROOT / "CHANGELOG.md",
+)
 
-# A fenced block, and the line before it if that begins with the name of the file that the block shows.
+# A fenced block, and the line before it if that begins with the name of the file that the block shows; or a
+# command within a sentence, with options.
 _BLOCK = re.compile(
-    r"^(?:`(?P<name>[\w.-]+)`[^\n]*:\n\n)?```(?P<language>\w*)\n(?P<text>.*?)^```", re.MULTILINE | re.DOTALL
+    r"^(?:`(?P<name>[\w.-]+)`[^\n]*:\n\n)?```(?P<language>\w*)\n(?P<text>.*?)^```$"
+    r"|`(?P<inline>(?:isoclinic|python|make|pip)\s[^`]*)`",
+    re.MULTILINE | re.DOTALL,
 )
 _LINK = re.compile(r"\]\((?P<target>[^)#:]*)(?:#(?P<heading>[^)]*))?\)")
 
 
+# Languages of blocks to type, and of commands within a sentence.
+SHELL, INLINE = "", "inline"
+
+
 class Block(NamedTuple):
-    """A fenced block; `name` is empty unless it shows a file."""
+    """A fenced block or a command within a sentence; `name` is empty unless it shows a file."""
 
     name: str
     language: str
     text: str
 
     @property
-    def commands(self) -> list[list[str]]:
-        """Arguments of its isoclinic commands."""
+    def lines(self) -> list[list[str]]:
+        """Words of its lines, continued ones joined, comments left out; of a block to type only."""
+        if self.language not in (SHELL, INLINE):
+            return []
         lines = self.text.replace("\\\n", " ").splitlines()
-        return [shlex.split(line)[1:] for line in lines if line.startswith("isoclinic ")]
+        return [words for line in lines if (words := shlex.split(line, comments=True))]
+
+    @property
+    def commands(self) -> list[list[str]]:
+        """Arguments of its isoclinic commands; without options, one within a sentence is only its name."""
+        commands = [words[1:] for words in self.lines if words[0] == "isoclinic"]
+        return [words for words in commands if self.language == SHELL or any("--" in word for word in words)]
 
     @property
     def row_names(self) -> list[str]:
@@ -47,7 +68,15 @@ class Link(NamedTuple):
 
 def blocks(page: Path) -> Iterator[Block]:
     for found in _BLOCK.finditer(page.read_text(encoding="utf-8")):
-        yield Block(found["name"] or "", found["language"], found["text"])
+        if found["inline"]:
+            yield Block("", INLINE, " ".join(found["inline"].split()))
+        else:
+            yield Block(found["name"] or "", found["language"], found["text"])
+
+
+def prose(page: Path) -> str:
+    """What is left of a page without its blocks."""
+    return _BLOCK.sub("", page.read_text(encoding="utf-8"))
 
 
 def links(page: Path) -> Iterator[Link]:

@@ -8,18 +8,25 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
+import sys
+import tomllib
 from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
 from dataclasses import replace
+from functools import cache
+from importlib.util import module_from_spec, spec_from_file_location
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import tyro
 
 import isoclinic
 from isoclinic import XRay, registration
 from isoclinic._spread import SpreadConfig
-from isoclinic.cli import _COMMANDS, adapt, dataset, pretrain, register, train
+from isoclinic.cli import _COMMANDS, adapt, dataset, main, pretrain, register, train
 from isoclinic.datasets.preparation import Preparation, PreparationConfig, prepare_ctspine1k
 from isoclinic.evaluation.methods import pipeline
 from isoclinic.registration import (
@@ -33,7 +40,7 @@ from isoclinic.training import TrainConfig, Trainer, TrainingData
 from tiny_training import CONFIG as TINY
 
 from .page_files import write_page_files
-from .pages import PAGES, ROOT, anchors, blocks, links
+from .pages import INLINE, OTHER_PAGES, PAGES, ROOT, SHELL, anchors, blocks, links, prose
 
 # Of formats that a page explains without a command that reads them.
 READERS: dict[str, Callable[[str], object]] = {
@@ -50,7 +57,17 @@ REGISTRATIONS = (
     ("register_structures", OF_STRUCTURES, (registration, register)),
 )
 
-each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+# What a line of a page may be, besides an isoclinic command.
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+TARGETS = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+INSTALLED = re.compile(r"\.|isoclinic\[(?P<extra>\w+)\]")
+
+
+def parametrized(*pages: Path) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("page", pages, ids=lambda page: str(page.relative_to(ROOT)))
+
+
+each_page = parametrized(*PAGES)
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +141,70 @@ def test_a_page_works_from_top_to_bottom(page, run, user_folder, capsys):
 
 
 @each_page
+def test_no_block_escapes_the_tests(page):
+    """Neither by a fence that they do not see, nor by a language that they skip, nor by having none."""
+    assert {block.language for block in blocks(page)} <= {SHELL, INLINE, "python", "json", "toml", "text"}
+    left = prose(page)
+    assert not re.search(r"```|~~~", left)
+    assert not re.search(rf"^[ >$]*isoclinic ({'|'.join(_COMMANDS)})\b", left, re.MULTILINE)
+
+
+@each_page
+def test_every_line_to_type_is_run_or_checked(page):
+    for block in blocks(page):
+        for program, *arguments in block.lines:
+            line = shlex.join([program, *arguments])
+            if program == "isoclinic":
+                assert arguments[0] in _COMMANDS, line  # those with options run above
+            elif program == "make":
+                assert set(arguments) <= TARGETS, line
+            elif program == "pip":
+                found = INSTALLED.fullmatch(arguments[1])
+                assert arguments[0] == "install" and len(arguments) == 2 and found, line
+                assert found["extra"] in {None, *PROJECT["optional-dependencies"]}, line
+            else:
+                assert program == "python" and (ROOT / arguments[0]).exists(), line
+
+
+@pytest.fixture(scope="module")
+def benchmark_options() -> Callable[[Path], type]:
+    """Dataclass of a benchmark's options."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(ROOT / "benchmarks")
+
+        @cache
+        def options_of(script: Path) -> type:
+            name = f"benchmark_{script.stem}"
+            spec = spec_from_file_location(name, script)
+            assert spec is not None and spec.loader is not None
+            module = module_from_spec(spec)
+            patch.setitem(sys.modules, name, module)
+            spec.loader.exec_module(module)
+            return module.Config
+
+        yield options_of
+
+
+@parametrized(*PAGES, *OTHER_PAGES)
+def test_benchmarks_exist_and_take_these_options(page, benchmark_options):
+    text = page.read_text(encoding="utf-8")
+    for name in re.findall(r"(?<![\w.-])benchmarks/[\w./-]*\w", text):
+        assert (ROOT / name).exists(), f"{page.name}: {name}"
+    for block in blocks(page):
+        for program, *arguments in block.lines:
+            if program.endswith("python") and arguments[0].startswith("benchmarks/"):
+                tyro.cli(benchmark_options(ROOT / arguments[0]), args=arguments[1:])
+
+
+@parametrized(*OTHER_PAGES)
+def test_commands_that_take_too_long_take_these_options(page, options):
+    for block in blocks(page):
+        for command, *arguments in block.commands:
+            named = {word.partition("=")[0] for word in arguments if word.startswith("--")}
+            assert named <= options[command], f"isoclinic {command}: {named - options[command]}"
+
+
+@each_page
 def test_every_file_that_a_page_shows_is_used(page):
     """So that none can be wrong: by its reader, by a command, or beside an image of its name."""
     shown = list(blocks(page))
@@ -140,18 +221,31 @@ def test_every_command_is_documented():
     assert set(commands) == set(_COMMANDS) - {"demo"}  # make demo
 
 
-def test_options_that_pages_mention_exist(run):
-    options = {
-        name for command in _COMMANDS for name in re.findall(r"--[a-z][\w.-]+", run(command, "--help").out)
-    }
-    groups = {name.partition(".")[0] for name in options}
+@pytest.fixture(scope="module")
+def options() -> dict[str, set[str]]:
+    """Names of the options of every command."""
+    found = {}
+    for command in _COMMANDS:
+        with redirect_stdout(StringIO()) as shown, pytest.raises(SystemExit):
+            main([command, "--help-all"])
+        found[command] = {"--help", "--help-all", *re.findall(r"--[a-z][\w.-]+", shown.getvalue())}
+    return found
+
+
+def test_options_that_pages_mention_exist(options):
+    all_options = set().union(*options.values(), ["--version"])
+    groups = {name.partition(".")[0] for name in all_options}
     for page in PAGES:
-        text = re.sub(r"`(python|torchrun) [^`]*`", "", page.read_text(encoding="utf-8"))
+        text = re.sub(
+            r"`(python|torchrun)\s[^`]*`|`benchmarks/\w+\.py` with `[^`]*`",
+            "",
+            page.read_text(encoding="utf-8"),
+        )
         mentioned = set(re.findall(r"(?<![\w-])--[a-z][\w.-]*\w", text))
-        assert mentioned <= options | groups, f"{page.name}: {sorted(mentioned - options - groups)}"
+        assert mentioned <= all_options | groups, f"{page.name}: {sorted(mentioned - all_options - groups)}"
 
 
-@each_page
+@parametrized(*PAGES, *OTHER_PAGES)
 def test_links_lead_somewhere(page):
     for target, heading in links(page):
         path = page.parent / target if target else page

@@ -175,3 +175,56 @@ def test_an_8_bit_export(inspect, files, tmp_path):
     geometry = ("--sdd-mm", "1000", "--pixel-spacing-mm", "3", "3", "--polarity", "bright_air")
     ran = inspect("--json", *geometry, xray=tmp_path / "xray.png")
     assert any("grey levels" in message for message in findings(json.loads(ran.out), "warning"))
+
+
+@pytest.mark.parametrize(
+    ("damage", "options", "expected"),
+    [
+        ((1.0, 1024, 1.0), ("--hu-offset", "-1024"), "intercept"),
+        ((0.1, 0, 1.0), ("--hu-scale", "10"), "slope"),
+        ((1.0, 0, 1e-3), ("--length-unit", "m"), "metres"),
+    ],
+)
+def test_a_corrected_ct_is_saved_for_other_commands(inspect, files, tmp_path, damage, options, expected):
+    """What was wrong is no longer said, neither with the option nor of the file that it wrote."""
+    slope, intercept, unit = damage
+    image = nib.load(files.ct)
+    hu = np.asarray(image.dataobj)
+    affine = np.diag([unit, unit, unit, 1]) @ image.affine
+    nib.save(nib.Nifti1Image((hu * slope + intercept).astype(np.float32), affine), tmp_path / "ct.nii.gz")
+    saved = tmp_path / "saved.nii.gz"
+
+    def said(volume, *arguments):
+        return " ".join(findings(parsed(inspect("--json", *arguments, volume=volume, xray=None))))
+
+    assert expected in said(tmp_path / "ct.nii.gz")
+    assert said(tmp_path / "ct.nii.gz", *options, "--save-ct", saved) == said(saved) == ""
+    # float32 keeps HU / 10 to 1e-4; NIfTI keeps the affine in float32
+    np.testing.assert_allclose(np.asarray(nib.load(saved).dataobj), hu, atol=1e-3)
+    np.testing.assert_allclose(nib.load(saved).affine, image.affine, rtol=1e-6, atol=1e-4)
+
+
+def test_left_and_right_of_a_ct_are_swapped(inspect, files, tmp_path):
+    saved = tmp_path / "saved.nii"
+    assert inspect("--mirror-left-right", "--save-ct", saved, xray=None).code == 0
+    swapped = np.diag([-1.0, 1, 1, 1]) @ nib.load(files.ct).affine
+    np.testing.assert_allclose(nib.load(saved).affine, swapped, atol=1e-4)
+    for name, message in (("saved.nii", "exists already"), ("ct.mha", "must end in .nii or .nii.gz")):
+        ran = inspect("--save-ct", tmp_path / name, xray=None)
+        assert ran.code == 2 and message in " ".join(ran.err.split())
+
+
+def test_spacings_that_disagree_are_settled_by_the_option(inspect, files, tmp_path):
+    path = edited(files, tmp_path / "xray.dcm", PixelSpacing=["2", "2"])
+    ran = inspect("--json", "--pixel-spacing-mm", "3", "3", xray=path)
+    assert findings(parsed(ran), "warning") == []
+
+
+def test_an_angle_in_words_is_settled_by_the_option(inspect, files, tmp_path):
+    dataset = pydicom.dcmread(files.xray)
+    dataset.add_new("PositionerPrimaryAngle", "LO", "RAO 30")
+    dataset.save_as(tmp_path / "xray.dcm")
+    (message,) = findings(parsed(inspect("--json", xray=tmp_path / "xray.dcm")), "warning")
+    assert "RAO 30" in message and "--primary-angle-deg" in message
+    options = ("--primary-angle-deg", "-30", "--secondary-angle-deg", "0")
+    assert findings(parsed(inspect("--json", *options, xray=tmp_path / "xray.dcm")), "warning") == []

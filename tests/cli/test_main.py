@@ -12,7 +12,7 @@ import pytest
 
 from isoclinic import InputError, UsageError, cli
 
-COMMANDS = ("inspect", "register", "render", "simulate", "train", "dataset", "evaluate", "compare", "demo")
+COMMANDS = tuple(cli._COMMANDS)
 
 
 def in_a_process(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -35,7 +35,7 @@ def test_version_in_a_process():
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_option_is_explained(run, command):
     """Between an option's name and its default stand words."""
-    ran = run(command, "--help")
+    ran = run(command, "--help-all")
     assert ran.code == 0
     assert f"usage: isoclinic {command}" in ran.out
     text = re.sub(r"^[│ ]*", "", ran.out, flags=re.MULTILINE)

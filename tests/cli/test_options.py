@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
@@ -140,6 +141,38 @@ def test_the_file_may_be_joined_by_an_equals_sign(tmp_path: Path):
     (tmp_path / "a.toml").write_text("count = 9")
     given = ["--output", "o", f"--config={tmp_path / 'a.toml'}"]
     assert parse_options(Whole, "test", given).count == 9
+
+
+@pytest.mark.parametrize(("flag", "on"), [("--inner.on", True), ("--inner.no-on", False)])
+@pytest.mark.parametrize("toml", ["", "inner.on = true", "inner.on = false"])
+def test_a_flag_overrides_the_file_whatever_that_says(tmp_path: Path, toml, flag, on):
+    """Also where both say the same, or where the file has turned the default round."""
+    assert parse(tmp_path, toml, "--output", "o", flag).group.inner.on == on
+
+
+def shown(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    with pytest.raises(SystemExit) as exit_:
+        parse_options(Whole, "test", list(arguments))
+    assert exit_.value.code == 0
+    return capsys.readouterr().out
+
+
+def test_help_is_short_and_says_which_groups_it_leaves_out(capsys):
+    brief, full = shown(capsys, "--help"), shown(capsys, "--help-all")
+    for option in ("--output", "--count", "--mode", "--pair-mm", "--names"):
+        assert option in brief and option in full
+    for option in ("--inner.size-mm", "--inner.on", "--items.0.pixels", "--items.1.inner.size-mm"):
+        assert option not in brief and option in full
+    assert "isoclinic test --help-all" in brief and "--help-all" not in full
+    assert re.search(r"--inner\.\* +Inner\.", brief)
+    assert re.search(r"--items\.\* +An element of an array of tables\.", brief)
+    assert shown(capsys, "-h") == brief
+
+
+def test_help_shows_the_defaults_of_the_file(tmp_path: Path, capsys):
+    (tmp_path / "a.toml").write_text("count = 77\nmode = 'slow'")
+    text = shown(capsys, "--config", str(tmp_path / "a.toml"), "--help")
+    assert "(default: 77)" in text and "(default: slow)" in text
 
 
 @pytest.mark.parametrize(

@@ -284,7 +284,7 @@ def test_the_length(arguments, minutes, images):
 
 
 def test_details_of_networks_are_no_options_but_settings(run):
-    shown = run("train", "--help").out
+    shown = run("train", "--help-all").out
     assert "--pose-regressor.share" in shown and "--poses.primary-reach-deg" in shown
     for hidden in ("network.", "optimizer", "randomization", "perturbation-mm FLOAT FLOAT\n", "polarity"):
         assert f"--pose-regressor.{hidden}" not in shown and f"--{hidden}" not in shown

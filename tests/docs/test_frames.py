@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.figure import Figure
+from PIL import Image
 from skimage.io import imread
 from skimage.measure import block_reduce
 
@@ -19,6 +21,7 @@ from isoclinic.registration import PRESETS, view
 from isoclinic.rendering import RenderConfig, render
 
 DOCS = Path(__file__).parents[2] / "docs"
+PAGE = (DOCS / "conventions.md").read_text(encoding="utf-8")
 COMMITTED = sorted((DOCS / "images").glob("frames-*.png"))
 
 
@@ -40,8 +43,18 @@ def drawn(frames, tmp_path_factory) -> dict[str, Path]:
     return {path.name: path for path in frames.main(tmp_path_factory.mktemp("images"))}
 
 
+def words(picture: Path) -> str:
+    """All that is written in a picture."""
+    with Image.open(picture) as opened:
+        return opened.text["Description"]
+
+
+def numbers(text: str) -> list[float]:
+    return [float(number) for number in re.findall(r"-?\d+(?:\.\d+)?", text.replace("−", "-"))]
+
+
 def test_the_script_draws_the_committed_pictures_and_no_others(drawn):
-    assert len(COMMITTED) == 6
+    assert len(COMMITTED) == 8
     assert sorted(drawn) == [path.name for path in COMMITTED]
 
 
@@ -56,9 +69,66 @@ def test_the_committed_pictures_are_up_to_date(drawn, committed):
     assert difference < 0.3 * 255
 
 
+@pytest.mark.parametrize("committed", COMMITTED, ids=lambda path: path.stem)
+def test_the_words_of_the_committed_pictures_are_up_to_date(drawn, committed):
+    """Numbers and signs among them, which change too few pixels to be seen above."""
+    assert words(committed) == words(drawn[committed.name])
+
+
+def test_the_numbers_of_the_chain_follow_from_its_formula(drawn, frames):
+    voxel, world, camera, pixel = (
+        np.array(numbers(each)) for each in re.findall(r"e\.g\. \((.*)\)", words(drawn["frames-chain.png"]))
+    )
+    np.testing.assert_allclose(world, frames.chest_ct().world_from_voxel[:3] @ [*voxel, 1], atol=0.5)
+    # AP from 650 mm: left is right in the image, up is up, and what is in front is nearer.
+    np.testing.assert_allclose(camera, (-world[0], -world[2], 650 - world[1]), atol=1)  # both are rounded
+    focal_px, centre_px = 1000 / 3.4, 99.5
+    # Half a millimetre at 544 mm of depth is 0.3 px.
+    np.testing.assert_allclose(pixel, camera[:2] / camera[2] * focal_px + centre_px, atol=0.4)
+
+
+def test_the_numbers_of_stored_and_used_images_follow_from_what_is_done(drawn):
+    text = words(drawn["frames-stored.png"])
+    assert "--flip-left-right" in text
+    (crop,), (factor,) = re.findall(r"--crop-px (.*)", text), re.findall(r"--bin (\d+)", text)
+    top, left, height, width = numbers(crop)
+    pattern = r"(\d+) x (\d+) px\nfx +(\S+) +cx +(\S+)\nfy +(\S+) +cy +(\S+)\nL at \((\S+), (\S+)\)"
+    steps = [np.array(numbers(" ".join(found))) for found in re.findall(pattern, text)]
+    (columns, rows, fx, cx, fy, cy, u, v), flipped, cropped, _ = steps
+    by = int(factor)
+    expected = (
+        (columns, rows, -fx, columns - 1 - cx, fy, cy, columns - 1 - u, v),
+        (width, height, -fx, flipped[3] - left, fy, cy - top, flipped[6] - left, v - top),
+        (
+            *(width / by, height / by, -fx / by, (cropped[3] + 0.5) / by - 0.5),
+            *(fy / by, (cropped[5] + 0.5) / by - 0.5),
+            *((cropped[6:] + 0.5) / by - 0.5),
+        ),
+    )
+    assert fx < 0
+    for step, values in zip(steps[1:], expected, strict=True):
+        np.testing.assert_allclose(step, values, atol=0.101)  # both are rounded to a tenth
+
+
+def test_the_matrix_of_several_x_rays_is_that_of_the_view_file(drawn):
+    text = words(drawn["frames-several.png"])
+    matrix = np.array([numbers(row) for row in re.findall(r"^\[(.*)\]$", text, re.MULTILINE)])
+    example = re.search(r'^\{"view_from_first": \[(.*)\]\}$', PAGE, re.MULTILINE)
+    assert example is not None
+    np.testing.assert_array_equal(matrix, json.loads(example[1]))
+    first, second = (numbers(each) for each in re.findall(r"L at x = \((.*)\) mm", text))
+    np.testing.assert_allclose((matrix @ [*first, 1])[:3], second, atol=1)  # both are rounded
+
+
+def test_the_motions_are_named_as_in_the_table_of_the_page(frames):
+    """Which test_conventions.py compares with what they do."""
+    table = re.findall(r"^\| \d \[.*\] \| (.*) \|$", PAGE, re.MULTILINE)
+    for (_, said), row in zip(frames._MOTIONS, table, strict=True):
+        assert said in row
+
+
 def test_the_page_shows_every_picture_with_words_for_those_who_cannot_see_it():
-    page = (DOCS / "conventions.md").read_text()
-    shown = dict(re.findall(r"!\[([^\]]*)\]\(images/(frames-[^)]*)\)", page))
+    shown = dict(re.findall(r"!\[([^\]]*)\]\(images/(frames-[^)]*)\)", PAGE))
     assert sorted(shown.values()) == [path.name for path in COMMITTED]
     assert all(len(words) > 30 for words in shown)
 

@@ -39,11 +39,14 @@ def full_pose_file(**changes: Any) -> PoseFile:
         "volume": InputFile(path="ct.nii.gz", sha256="0" * 64),
         "xray": InputFile(path="röntgen.dcm", sha256="f" * 64),
         "model": InputFile(path="model.safetensors", sha256="a" * 64),
+        "files": {"labels": InputFile(path="labels.nii.gz", sha256="b" * 64)},
         "status": Status.DOUBTFUL,
         "similarity": 0.93,
         "covariance": torch.diag(torch.arange(1.0, 7.0, dtype=torch.float64)) / 3,
         "expected_error_mm": 0.4,
+        "doubts": ("edges hardly correlate",),
         "isoclinic_version": "0.1.0",
+        "command": "isoclinic register röntgen.dcm",
     }
     return PoseFile(**(fields | changes))
 
@@ -80,10 +83,13 @@ def assert_same(a: PoseFile, b: PoseFile) -> None:
         "volume",
         "xray",
         "model",
+        "files",
         "status",
         "similarity",
         "expected_error_mm",
+        "doubts",
         "isoclinic_version",
+        "command",
     ):
         assert getattr(a, name) == getattr(b, name), name
 
@@ -111,11 +117,14 @@ pose_files = st.builds(
     volume=st.none() | input_files,
     xray=st.none() | input_files,
     model=st.none() | input_files,
+    files=st.dictionaries(st.sampled_from(["init", "labels", "landmarks", "landmarks-2"]), input_files),
     status=st.none() | st.sampled_from(Status),
     similarity=st.none() | finite,
     covariance=st.none() | hnp.arrays(np.float64, (6, 6), elements=finite).map(torch.from_numpy),
     expected_error_mm=st.none() | positive,
+    doubts=st.lists(st.text()).map(tuple),
     isoclinic_version=st.none() | st.text(),
+    command=st.none() | st.text(),
 )
 
 
@@ -143,7 +152,7 @@ def test_the_file_is_plain_json_with_the_documented_entries(written: Path):
     assert document["inputs"]["xray"] == {"path": "röntgen.dcm", "sha256": "f" * 64}
     assert document["inputs"]["model"] == {"path": "model.safetensors", "sha256": "a" * 64}
     full_pose_file(model=None).write(written)
-    assert set(json.loads(written.read_text(encoding="utf-8"))["inputs"]) == {"volume", "xray"}
+    assert set(json.loads(written.read_text(encoding="utf-8"))["inputs"]) == {"volume", "xray", "labels"}
     assert document["status"] == "doubtful"
     guide = Path(__file__).parents[2] / "docs" / "conventions.md"
     example = json.loads(guide.read_text(encoding="utf-8").split("```json")[1].split("```")[0])
@@ -171,15 +180,24 @@ def test_lps_is_converted(written: Path):
 
 
 @pytest.mark.parametrize(
-    "key", ["inputs", "status", "similarity", "covariance", "expected_error_mm", "isoclinic_version"]
+    "key",
+    [
+        "inputs",
+        "status",
+        "similarity",
+        "covariance",
+        "expected_error_mm",
+        "doubts",
+        "isoclinic_version",
+        "command",
+    ],
 )
 @pytest.mark.parametrize("value", [DELETE, None])
 def test_optional_entries_may_be_missing_or_null(written: Path, key: str, value: Any):
     edit(written, {key: value})
     read = PoseFile.read(written)
-    assert all(
-        getattr(read, name) is None for name in (["volume", "xray", "model"] if key == "inputs" else [key])
-    )
+    names = ["volume", "xray", "model", "files"] if key == "inputs" else [key]
+    assert not any(getattr(read, name) for name in names)
 
 
 @pytest.mark.parametrize(
@@ -225,6 +243,10 @@ SCALED = (2 * torch.eye(4, dtype=torch.float64)).tolist()
         ({"intrinsics.pixel_spacing_mm": 1.2}, "intrinsics: pixel_spacing_mm is 1.2"),
         ({"inputs": "ct.nii.gz"}, "inputs must be a JSON object, not a text"),
         ({"inputs.volume": {"path": "ct.nii.gz"}}, "inputs: volume: sha256 is missing"),
+        ({"inputs.labels": {"path": "labels.nii.gz"}}, "inputs: labels: sha256 is missing"),
+        ({"doubts": "none"}, "doubts must be a list of texts, not 'none'"),
+        ({"doubts": [1]}, "doubts must be a list of texts"),
+        ({"command": ["isoclinic"]}, "command must be a text, not a list"),
         ({"inputs.volume.path": 3}, "inputs: volume: path must be a text, not a number"),
         ({"status": "fine"}, "status must be one of converged, max_steps, diverged, doubtful, not 'fine'"),
         ({"similarity": "high"}, "similarity must be a finite number"),

@@ -11,12 +11,14 @@ from scipy.ndimage import gaussian_filter
 from isoclinic.geometry import Camera
 from isoclinic.solver import Status
 from isoclinic.viewer import (
+    CheckRow,
     ConvergenceStage,
     ErrorRow,
     GeometryRow,
     Report,
     ReportLandmarks,
     ReportView,
+    StructureRow,
     mask_contours,
 )
 
@@ -69,6 +71,29 @@ def lateral_view() -> ReportView:
     return ReportView(name="Lateral", **images, camera=camera_of(shape))
 
 
+def structure(**changes) -> StructureRow:
+    complete = StructureRow(
+        name="L4",
+        status=Status.CONVERGED,
+        moved="2.0 deg; 1.0, 0.0, -3.0 mm",
+        across_mm=0.5,
+        depth_mm=4.0,
+        visible=0.87,
+    )
+    return replace(complete, **changes)
+
+
+def left_in_place() -> StructureRow:
+    return structure(
+        name="L5",
+        status=Status.DOUBTFUL,
+        moved="0.0 deg; 0.0, 0.0, 0.0 mm",
+        across_mm=np.nan,
+        depth_mm=np.nan,
+        visible=0.0,
+    )
+
+
 def report(**changes) -> Report:
     complete = Report(
         title="A pelvis",
@@ -81,9 +106,12 @@ def report(**changes) -> Report:
             ErrorRow(name="down", value=float("inf")),
             ErrorRow(name="rotation", value=0.3, unit="deg"),
         ],
+        structures=[structure(), left_in_place()],
+        checks=[CheckRow(name="edges correlate", value="0.97", limit="below 0.62")],
         geometry=[GeometryRow(name="sdd_mm", value="1020", source="DistanceSourceToDetector (0018,1110)")],
         warnings=["the field of view is truncated"],
         command="isoclinic register xray.dcm --volume 'my ct.nii.gz' --output result",
+        folder="/home/me/case 1",
         stages=[ConvergenceStage(name="32 x 32 px", cost=[4.0, 2.0, 1.0])],
     )
     return replace(complete, **changes)

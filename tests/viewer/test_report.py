@@ -17,6 +17,7 @@ from skimage.io import imread
 from isoclinic.errors import InputError
 from isoclinic.solver import Status
 from isoclinic.viewer import (
+    CheckRow,
     ConvergenceStage,
     ErrorRow,
     GeometryRow,
@@ -27,7 +28,7 @@ from isoclinic.viewer import (
     write_report,
 )
 
-from .report_cases import MASKED, ap_view, camera_of, lateral_view, report, stored_images
+from .report_cases import MASKED, ap_view, camera_of, lateral_view, report, stored_images, structure
 
 HOSTILE = """<script>alert("1")</script>' & <img src=x onerror=alert(2)> $title ${style}"""
 VOID = {"meta", "link", "img", "input"}
@@ -92,6 +93,7 @@ def test_all_that_was_said_is_there(tmp_path: Path):
         "all starts agree",
         "the field of view is truncated",
         "isoclinic register xray.dcm --volume 'my ct.nii.gz' --output result",
+        "/home/me/case 1",
         "Research software, not a medical device.",
         "32 x 32 px",
         "pelvis",
@@ -121,9 +123,16 @@ def test_tables(tmp_path: Path):
     ]
     assert written.rows("Landmarks, AP")[1:] == [
         ["left hip", f"{np.hypot(6.5, 14):.2f} mm", f"{np.hypot(1.5, 4):.2f} mm"],
-        ["L4", "unknown", "unknown"],
         ["behind", "unknown", "unknown"],
+        ["root mean square", f"{np.hypot(6.5, 14):.2f} mm", f"{np.hypot(1.5, 4):.2f} mm"],
     ]
+    assert written.rows("Checks")[1:] == [["edges correlate", "0.97", "below 0.62"]]
+    assert written.rows("Structures one by one")[1:] == [
+        ["L4", "converged", "2.0 deg; 1.0, 0.0, -3.0 mm", "0.50 mm", "4.00 mm", "87%"],
+        ["L5", "doubtful", "0.0 deg; 0.0, 0.0, 0.0 mm", "unknown", "unknown", "0%"],
+    ]
+    # What cannot be relied on stands out.
+    assert written.text.count('<td class="doubtful">') == 1
 
 
 @pytest.mark.parametrize(
@@ -151,13 +160,21 @@ def test_what_is_not_known_takes_no_room(tmp_path: Path):
     written = page(
         tmp_path,
         views=[lateral_view()],
-        **dict.fromkeys(("reasons", "errors", "geometry", "warnings", "stages"), ()),
+        **dict.fromkeys(("reasons", "errors", "structures", "checks", "geometry", "warnings", "stages"), ()),
         command="",
     )
     assert "<h2>" not in written.text and "tabs" not in written.attributes("class")
     labels = {attrs["name"]: attrs for tag, attrs in written.tags if tag == "input"}
     hidden = set(re.findall(r'<label hidden><input type="checkbox" name="([\w-]+)"', written.text))
     assert hidden == {"mask", "landmarks", "names", "contours"} < labels.keys()
+
+
+def test_logarithmic_axes_have_plain_numbers(tmp_path: Path):
+    """And names with dollar signs stay what they are."""
+    stage = ConvergenceStage(name="$x$", cost=[2.0, 1.0, 0.5], error_mm=[30.0, 3.0, 0.4])
+    texts = page(tmp_path, stages=[stage]).texts
+    assert {"1", "10", "$x$"} <= set(texts)
+    assert not any("mathdefault" in text for text in texts)
 
 
 def test_text_from_outside_stays_text(tmp_path: Path):
@@ -178,13 +195,16 @@ def test_text_from_outside_stays_text(tmp_path: Path):
         views=[view, view],
         errors=[ErrorRow(name=HOSTILE, value=1.0, unit=HOSTILE, note=HOSTILE)],
         geometry=[GeometryRow(name=HOSTILE, value=HOSTILE, source=HOSTILE)],
+        structures=[structure(name=HOSTILE, moved=HOSTILE)],
+        checks=[CheckRow(name=HOSTILE, value=HOSTILE, limit=HOSTILE)],
+        folder=HOSTILE,
         stages=[ConvergenceStage(name=HOSTILE, cost=[2.0, 1.0])],
     )
     assert [tag for tag, _ in written.tags].count("script") == 1
     assert not written.attributes("onerror")
     assert set(written.attributes("aria-label")) >= {HOSTILE}
     # The page title, tabs, captions, legends, names beside the marks, tables and all the rest.
-    assert sum(HOSTILE in text for text in written.texts) >= 20
+    assert sum(HOSTILE in text for text in written.texts) >= 26
 
 
 def test_nothing_is_loaded(tmp_path: Path):

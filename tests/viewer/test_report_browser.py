@@ -214,6 +214,27 @@ def test_zoom_buttons(opened: OpenedReport):
     assert opened.box("canvas") == pytest.approx(opened.box(".stage"), abs=0.5)
 
 
+def test_panning_by_keys(opened: OpenedReport):
+    """A tenth of the frame a key, on the picture only and where there is something outside the frame."""
+    stage, press = opened.view.locator(".stage"), opened.page.keyboard.press
+    stage.focus()  # which brings it into sight
+    left, top, width, height = opened.box(".stage")
+    press("ArrowRight")
+    assert opened.control("opacity").input_value() == "55"  # not magnified: the slider moves
+    for _ in range(2):
+        press("+")
+    x, y, *_ = opened.box("canvas")
+    press("ArrowRight")
+    press("ArrowDown")
+    assert opened.box("canvas")[:2] == pytest.approx((x - 0.1 * width, y - 0.1 * height), abs=0.5)
+    for _ in range(20):
+        press("ArrowLeft")
+        press("ArrowUp")
+    assert opened.box("canvas")[:2] == pytest.approx((left, top), abs=0.5)
+    assert opened.box(".stage")[:2] == (left, top)  # the page did not scroll
+    assert opened.control("opacity").input_value() == "55"
+
+
 def test_reset(opened: OpenedReport):
     before = opened.canvas()
     opened.bare()

@@ -1,4 +1,4 @@
-"""The command line: `isoclinic register | render | train | evaluate | demo`."""
+"""The command line: `isoclinic COMMAND`, one module of this package for each."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Find where a patient is in an X-ray: the pose that aligns a CT with it.",
         epilog="commands:\n"
         + "\n".join(f"  {name:{width}}  {what}" for name, what in _COMMANDS.items())
-        + "\n\nisoclinic COMMAND --help lists the options of a command.",
+        + "\n\nisoclinic COMMAND --help explains a command and its main options, --help-all every option.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"isoclinic {version('isoclinic')}")

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import keyword
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Protocol, TypeVar, get_args, get_origin, get_type_hints
 
 import tyro
+from rich.console import Console
+from rich.panel import Panel
+from rich.table import Table
 from typeguard import CollectionCheckStrategy, TypeCheckError, check_type
 from tyro.conf import Suppress
 
@@ -19,6 +23,8 @@ from ..volumes import PreprocessConfig
 
 # Marks a group whose options carry no prefix.
 FLAT = tyro.conf.arg(name="")
+
+_HELP, _FULL_HELP = "--help", "--help-all"
 
 
 class Options(Protocol):
@@ -43,7 +49,10 @@ class RegistrationOptions(RegistrationConfig):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StructuresOptions(StructuresConfig):
-    """`StructuresConfig` without what the CT's registration says already; stages in a TOML file."""
+    """How structures are registered one by one.
+
+    `StructuresConfig` without what the CT's registration says already; stages in a TOML file.
+    """
 
     stages: Suppress[tuple[Stage, ...]] = StructuresConfig.stages
     preprocess: Suppress[PreprocessConfig] = dataclasses.field(default_factory=PreprocessConfig)
@@ -67,6 +76,9 @@ def parse_options(
         [[stages]]
         pixels = 64
 
+    `--help` explains the options without a prefix and names the groups of the others, which `--help-all`
+    explains as well.
+
     Args:
         kind: dataclass of the command's options.
         command: its name.
@@ -86,13 +98,11 @@ def parse_options(
         default = dataclasses.replace(default, **presets.get(str(preset), {}))
     if file is not None:
         default = _Table(values, f"--config {file}").applied_to(default)
-    return tyro.cli(
-        kind,
-        prog=f"isoclinic {command}",
-        args=arguments,
-        default=default,
-        config=(tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone),
-    )
+    if _HELP in arguments or "-h" in arguments:
+        _show_help(default, command)
+    if _FULL_HELP in arguments:
+        arguments = [_HELP]
+    return _parsed(default, command, arguments)
 
 
 def read_settings(default: SettingsT, option: str, file: str) -> SettingsT:
@@ -109,6 +119,52 @@ def read_settings(default: SettingsT, option: str, file: str) -> SettingsT:
     """
     settings: SettingsT = _Table(_read_toml(option, file), f"{option} {file}").applied_to(default)
     return settings
+
+
+def _parsed(default: OptionsT, command: str, arguments: Sequence[str]) -> OptionsT:
+    return tyro.cli(
+        type(default),
+        prog=f"isoclinic {command}",
+        args=arguments,
+        default=default,
+        config=(tyro.conf.DisallowNone,),
+    )
+
+
+def _show_help(default: Any, command: str) -> None:
+    """Explain the options without a prefix, say which others there are, and exit."""
+    groups: dict[str, str] = {}
+    brief = _without_groups(default, groups)
+    try:
+        _parsed(brief, command, [_HELP])
+    finally:
+        if groups:
+            table = Table.grid(padding=(0, 2))
+            for name, what in groups.items():
+                table.add_row(f"{name}.*", what)
+            title = f"more options: isoclinic {command} {_FULL_HELP}"
+            Console(highlight=False).print(Panel(table, title=title, title_align="left"))
+
+
+def _without_groups(default: Any, groups: dict[str, str]) -> Any:
+    """The same options, those of groups hidden; these are added to `groups` with what they are about."""
+    kind = type(default)
+    changed: list[tuple[str, Any]] = []
+    hidden: Any = Suppress
+    values = {field.name: getattr(default, field.name) for field in dataclasses.fields(default)}
+    for name, hint in get_type_hints(kind, include_extras=True).items():
+        markers, value = getattr(hint, "__metadata__", ()), values[name]
+        member = value[0] if isinstance(value, tuple) and value else value
+        if FLAT in markers:
+            values[name] = _without_groups(value, groups)
+            changed.append((name, Annotated[type(values[name]), FLAT]))
+        elif dataclasses.is_dataclass(member) and Suppress not in markers:
+            groups[f"--{name.replace('_', '-')}"] = (inspect.getdoc(type(member)) or "").partition("\n")[0]
+            changed.append((name, hidden[hint]))
+    brief = dataclasses.make_dataclass(
+        kind.__name__, changed, bases=(kind,), namespace={"__doc__": kind.__doc__}, frozen=True, kw_only=True
+    )
+    return brief(**values)
 
 
 def _required(kind: Any) -> set[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from ..geometry import se3
 from ..registration import (
+    ConfidenceConfig,
     InputFile,
     LandmarkPairs,
     LandmarkPose,
@@ -26,15 +28,18 @@ from ..registration.result import CANONICAL_SEARCH
 from ..rendering import structure_outline
 from ..solver import Status
 from ..viewer import (
+    CheckRow,
     ErrorRow,
     GeometryRow,
     Report,
     ReportLandmarks,
     ReportView,
+    StructureRow,
     mask_contours,
 )
 from ..volumes import Volume, XRay, line_integrals
 from ._results import convergence_stages, drr, picture_of
+from ._targets import Target, target_errors
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -48,8 +53,10 @@ class Registered:
         config: of their registration.
         model: whose networks could take part.
         structures: registered one by one in the first X-ray.
+        views_source: where it is known from how several X-rays lie relative to each other.
         landmarks: marked in the first X-ray.
         landmark_pose: that the registration started from, fitted to them.
+        targets: points of the CT where the error counts.
     """
 
     volume: Volume
@@ -58,8 +65,10 @@ class Registered:
     config: RegistrationConfig
     model: InputFile | None = None
     structures: Sequence[StructureResult] = ()
+    views_source: str = ""
     landmarks: LandmarkPairs | None = None
     landmark_pose: LandmarkPose | None = None
+    targets: Sequence[Target] = ()
 
 
 def report_of(registered: Registered, warnings: Sequence[str], command: str) -> Report:
@@ -68,7 +77,7 @@ def report_of(registered: Registered, warnings: Sequence[str], command: str) -> 
     Args:
         registered: the registration.
         warnings: what was said about it.
-        command: that does it again.
+        command: that does it again, in this folder.
     """
     result = registered.result
     xrays = ", ".join(map(_name, registered.xrays))
@@ -77,12 +86,26 @@ def report_of(registered: Registered, warnings: Sequence[str], command: str) -> 
         status=result.status,
         reasons=result.confidence.doubts or _unsettled(result),
         views=[_view(registered, index) for index in range(len(registered.xrays))],
-        errors=[*_errors(result), *_structure_errors(registered.structures)],
+        errors=[*_errors(result), *target_errors(registered.targets)],
+        structures=[_structure_row(each) for each in registered.structures],
+        checks=list(_checks(result, registered.config.confidence)),
         geometry=list(_geometry_rows(registered)),
         warnings=warnings,
         command=command,
+        folder=str(Path.cwd()),
         stages=convergence_stages(result),
     )
+
+
+def writing_beside(output: Path, arguments: Sequence[str]) -> list[str]:
+    """A command's arguments with another place for --output, so that it runs while its result is there."""
+    again = f"{output}-again"
+    changed = [f"--output={again}" if word.startswith("--output=") else word for word in arguments]
+    if "--output" in changed:
+        changed[changed.index("--output") + 1] = again
+    elif changed == list(arguments):
+        changed += ["--output", again]
+    return changed
 
 
 def geometry(xray: XRay) -> dict[str, Any]:
@@ -169,15 +192,21 @@ def _view(registered: Registered, index: int) -> ReportView:
 
 
 def _landmarks(registered: Registered, picture: XRay, start: Tensor, pose: Tensor) -> ReportLandmarks | None:
-    pairs = registered.landmarks
-    if pairs is None:
+    """Landmarks, and targets as some that are not marked in the X-ray."""
+    pairs, targets = registered.landmarks, registered.targets
+    if pairs is None and not targets:
         return None
-    points = torch.from_numpy(pairs.points_world)
+    names, world = [each.name for each in targets], [each.point_world for each in targets]
+    given_px = np.full((len(targets), 2), np.nan)
+    if pairs is not None:
+        names, world = [*pairs.names, *names], [*pairs.points_world, *world]
+        given_px = np.concatenate([picture.pixels_from_stored(pairs.stored_px), given_px])
+    points = torch.from_numpy(np.stack(world))
     return ReportLandmarks(
-        names=pairs.names,
+        names=names,
         start_px=picture.camera.project(points, start).numpy(),
         result_px=picture.camera.project(points, pose).numpy(),
-        given_px=picture.pixels_from_stored(pairs.stored_px),
+        given_px=None if pairs is None else given_px,
     )
 
 
@@ -207,11 +236,42 @@ def _errors(result: RegistrationResult) -> list[ErrorRow]:
     return [replace(row, value=math.nan) for row in rows] if confidence.doubts else rows
 
 
-def _structure_errors(structures: Sequence[StructureResult]) -> Iterator[ErrorRow]:
-    for each in structures:
-        across_mm, depth_mm = each.expected_error_mm
-        yield ErrorRow(name=f"{each.name}, across", value=across_mm, note=str(each.status))
-        yield ErrorRow(name=f"{each.name}, depth", value=depth_mm, note=str(each.status))
+def _structure_row(each: StructureResult) -> StructureRow:
+    known = each.status is not Status.DOUBTFUL
+    across_mm, depth_mm = each.expected_error_mm if known else (math.nan, math.nan)
+    right, down, depth = each.translation_mm.tolist()
+    return StructureRow(
+        name=each.name,
+        status=each.status,
+        moved=f"{each.rotation_deg:.1f} deg; {right:.1f}, {down:.1f}, {depth:.1f} mm",
+        across_mm=across_mm,
+        depth_mm=depth_mm,
+        visible=each.visible,
+    )
+
+
+def _checks(result: RegistrationResult, config: ConfidenceConfig) -> Iterator[CheckRow]:
+    confidence = result.confidence
+    yield CheckRow(
+        name="edges of X-ray and CT correlate",
+        value=f"{confidence.edges:.2f}",
+        limit=f"below {config.edges_below:g}",
+    )
+    yield CheckRow(
+        name="the same at the best other pose",
+        value="none found" if confidence.rival is None else f"{confidence.rival:.2f}",
+        limit=f"above {config.rival_above:.0%} of that",
+    )
+    yield CheckRow(
+        name="tissue in the X-ray that the CT covers",
+        value=f"{confidence.overlap:.0%}",
+        limit=f"below {config.overlap_below:.0%}",
+    )
+    yield CheckRow(
+        name="expected error, if this is the right pose",
+        value=f"{confidence.expected_error_mm:.2f} mm",
+        limit=f"above {config.expected_error_above_mm:g} mm",
+    )
 
 
 def _geometry_rows(registered: Registered) -> Iterator[GeometryRow]:
@@ -235,6 +295,13 @@ def _geometry_rows(registered: Registered) -> Iterator[GeometryRow]:
                 source = f"{source}; refined to {text(refined[name])}"
             if value is not None:
                 yield GeometryRow(name=name, value=text(value), source=source)
+    first, *others = result.cameras_from_world
+    for number, pose in enumerate(others, start=2):
+        yield GeometryRow(
+            name=f"view {number} from the first",
+            value=f"turned by {float(se3.rotation_angle_deg(first, pose)):.2f} deg",
+            source=registered.views_source,
+        )
 
 
 def _name(xray: XRay) -> str:

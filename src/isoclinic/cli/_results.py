@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,25 @@ RESULT_FILES = frozenset(
 _PICTURE_PX = 640
 
 
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """What a result was made from.
+
+    Attributes:
+        volume: the CT.
+        xrays: the X-rays.
+        model: whose networks took part.
+        files: other files that count, by the option that named them.
+        command: the command line.
+    """
+
+    volume: InputFile
+    xrays: Sequence[InputFile]
+    model: InputFile | None = None
+    files: Mapping[str, InputFile] = field(default_factory=dict)
+    command: str | None = None
+
+
 def check_not_diverged(result: RegistrationResult) -> None:
     """Refuse a result that is none.
 
@@ -45,13 +65,7 @@ def check_not_diverged(result: RegistrationResult) -> None:
         )
 
 
-def pose_file(
-    result: RegistrationResult,
-    volume: InputFile,
-    xray: InputFile,
-    index: int = 0,
-    model: InputFile | None = None,
-) -> PoseFile:
+def pose_file(result: RegistrationResult, origin: Origin, index: int = 0) -> PoseFile:
     """The pose of one X-ray with all that is known about it.
 
     A doubtful result has no expected error: what its covariance says holds near the right pose only.
@@ -60,35 +74,32 @@ def pose_file(
     return PoseFile(
         camera_from_world=result.cameras_from_world[index],
         camera=result.cameras[index],
-        volume=volume,
-        xray=xray,
-        model=model,
+        volume=origin.volume,
+        xray=origin.xrays[index],
+        model=origin.model,
+        files=origin.files,
         status=result.status,
         similarity=result.similarity,
         # It belongs to the first camera's axes.
         covariance=confidence.covariance if index == 0 else None,
         expected_error_mm=None if confidence.doubts else confidence.expected_error_mm,
+        doubts=confidence.doubts,
         isoclinic_version=__version__,
+        command=origin.command,
     )
 
 
-def write_poses(
-    folder: Path,
-    result: RegistrationResult,
-    volume: InputFile,
-    xrays: Sequence[InputFile],
-    model: InputFile | None = None,
-) -> None:
+def write_poses(folder: Path, result: RegistrationResult, origin: Origin) -> None:
     """The pose of every X-ray, and the first one's as a transform for 3D Slicer."""
-    for index, xray in enumerate(xrays):
-        pose_file(result, volume, xray, index, model).write(folder / numbered(POSE, index))
+    for index in range(len(origin.xrays)):
+        pose_file(result, origin, index).write(folder / numbered(POSE, index))
     write_slicer_transform(folder / TRANSFORM, result.camera_from_world)
 
 
 def write_structures(
-    folder: Path, structures: Sequence[StructureResult], camera: Camera, volume: InputFile, xray: InputFile
+    folder: Path, structures: Sequence[StructureResult], camera: Camera, origin: Origin
 ) -> None:
-    """The pose of every structure in a folder of its name."""
+    """The pose of every structure in the first X-ray, in a folder of its name."""
     for each in structures:
         place = folder / STRUCTURES / file_name(each.name)
         place.mkdir(parents=True)
@@ -96,12 +107,15 @@ def write_structures(
         PoseFile(
             camera_from_world=each.camera_from_world,
             camera=camera,
-            volume=volume,
-            xray=xray,
+            volume=origin.volume,
+            xray=origin.xrays[0],
+            model=origin.model,
+            files=origin.files,
             status=each.status,
             similarity=each.similarity,
             expected_error_mm=None if each.status is Status.DOUBTFUL else math.hypot(across_mm, depth_mm),
             isoclinic_version=__version__,
+            command=origin.command,
         ).write(place / POSE)
         write_slicer_transform(place / TRANSFORM, each.camera_from_world)
 
@@ -180,5 +194,5 @@ def convergence_stages(
     for index, stage in enumerate(result.trace):
         cost = stage.solution.trace.cost[: int(stage.solution.steps[stage.best]) + 1, stage.best].numpy()
         error_mm = None if errors_mm is None else errors_mm[index]
-        stages.append(ConvergenceStage(name=stage.name, cost=cost, error_mm=error_mm))
+        stages.append(ConvergenceStage(name=f"{index + 1}: {stage.name}", cost=cost, error_mm=error_mm))
     return stages

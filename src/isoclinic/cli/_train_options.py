@@ -50,14 +50,20 @@ class _Geometry(XRayOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class _Poses(PoseConfig):
-    """`PoseConfig` without perturbations, which each network has its own of."""
+    """Poses of the X-rays that networks are trained on.
+
+    `PoseConfig` without perturbations, which each network has its own of.
+    """
 
     perturbation_mm: Suppress[tuple[float, float]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Regressor(RegressorPhase):
-    """`RegressorPhase` whose details are set in a TOML file only."""
+    """How the pose regressor is trained.
+
+    `RegressorPhase` whose details are set in a TOML file only.
+    """
 
     optimizer: Suppress[OptimizerConfig]
     network: Suppress[PoseRegressorConfig]
@@ -65,7 +71,10 @@ class _Regressor(RegressorPhase):
 
 @dataclass(frozen=True, kw_only=True)
 class _CTRegressor(CTRegressorPhase):
-    """`CTRegressorPhase` whose details are set in a TOML file only."""
+    """How the pose regressor that sees the CT, too, is trained.
+
+    `CTRegressorPhase` whose details are set in a TOML file only.
+    """
 
     optimizer: Suppress[OptimizerConfig]
     network: Suppress[CTConditionedRegressorConfig]
@@ -73,7 +82,10 @@ class _CTRegressor(CTRegressorPhase):
 
 @dataclass(frozen=True, kw_only=True)
 class _Encoder(EncoderPhase):
-    """`EncoderPhase` whose details are set in a TOML file only."""
+    """How this encoder of the learned similarity is trained.
+
+    `EncoderPhase` whose details are set in a TOML file only.
+    """
 
     optimizer: Suppress[OptimizerConfig]
     network: Suppress[SphericalEncoderConfig]
@@ -81,7 +93,10 @@ class _Encoder(EncoderPhase):
 
 @dataclass(frozen=True, kw_only=True)
 class _Canonical(CanonicalPhase):
-    """`CanonicalPhase` whose details are set in a TOML file only."""
+    """How the canonical network is trained.
+
+    `CanonicalPhase` whose details are set in a TOML file only.
+    """
 
     optimizer: Suppress[OptimizerConfig]
     network: Suppress[CanonicalConfig]

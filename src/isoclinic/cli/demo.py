@@ -26,7 +26,7 @@ from ._folder import new_folder
 from ._image_file import stand_in, write_image
 from ._options import parse_options
 from ._report import Registered, report_of
-from ._results import REPORT, RESULT_FILES, drr, write_pictures, write_poses
+from ._results import REPORT, RESULT_FILES, Origin, drr, write_pictures, write_poses
 
 _XRAY, _SIDECAR, _OVERVIEW = "xray.png", "xray.json", "overview.png"
 _FILES = RESULT_FILES | {_XRAY, _SIDECAR, _OVERVIEW}
@@ -126,7 +126,7 @@ def main(arguments: Sequence[str]) -> None:
             initial_mm, final_mm = _errors_mm(ends, job.camera_from_world, landmarks)
             place = folder / job.view.name
             image = replace(InputFile.of(place / _XRAY), path=str(options.output / job.view.name / _XRAY))
-            write_poses(place, result, ct, [image])
+            write_poses(place, result, Origin(volume=ct, xrays=[image]))
             write_pictures(place, volume, [job.xray], result, config, errors_mm)
             registered = Registered(
                 volume=volume,

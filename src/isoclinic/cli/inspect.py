@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, TypeVar
 
+import nibabel as nib
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from rich.markup import escape
 from rich.table import Table
 from tyro.conf import Positional
 
+from .._files import atomic
 from ..errors import InputError, IsoclinicError, UsageError
 from ..inspection import (
     Finding,
@@ -31,7 +33,15 @@ from ..inspection import (
 from ..registration import InitialPose, RegistrationConfig, initial_pose
 from ..similarity.local_standardization import standardize
 from ..viewer import write_comparison
-from ..volumes import GeometryWarning, PreprocessConfig, Volume, XRay, XRayOptions, line_integrals
+from ..volumes import (
+    CTCorrection,
+    GeometryWarning,
+    PreprocessConfig,
+    Volume,
+    XRay,
+    XRayOptions,
+    line_integrals,
+)
 from ._console import progress, results
 from ._options import FLAT, parse_options
 from ._results import drr, picture_of
@@ -50,11 +60,14 @@ class InspectOptions:
         volume: the CT: NIfTI, NRRD, MetaImage or a DICOM folder.
         xray: the X-ray: DICOM, or PNG, TIFF or NIfTI with a JSON file of the same name for its geometry.
         labels: label map of the CT.
+        correction: what to believe about the CT instead of its file.
+        save_ct: NIfTI file (.nii or .nii.gz) to write: the CT as it is understood, corrections included, for
+            all other commands.
         init: where a registration would start, as for `isoclinic register`: a pose file, a view ("ap", "pa",
             "left", "right"), or "dicom" for the C-arm angles.
         save: PNG to write: X-ray and rendered CT side by side, as line integrals and as the similarity
             compares them, local contrast evened out.
-        overwrite: replace the PNG if there is one.
+        overwrite: replace the files of `save` and `save_ct` if they exist.
         json: print everything as JSON instead of tables.
         strict: fail (exit code 1) on warnings too, not only on errors.
         config: TOML file with any of these options; the command line wins.
@@ -65,6 +78,8 @@ class InspectOptions:
     volume: Positional[Path]
     xray: Positional[Path | None] = None
     labels: Path | None = None
+    correction: Annotated[CTCorrection, FLAT] = field(default_factory=CTCorrection)
+    save_ct: Path | None = None
     init: str | None = None
     save: Path | None = None
     overwrite: bool = False
@@ -92,14 +107,20 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _check(options: InspectOptions) -> None:
+    for path, name, suffixes in (
+        (options.save, "--save", (".png",)),
+        (options.save_ct, "--save-ct", (".nii", ".nii.gz")),
+    ):
+        if path is None:
+            continue
+        if not path.name.lower().endswith(suffixes):
+            raise UsageError(f"{name} {path} must end in {' or '.join(suffixes)}")
+        if path.exists() and not options.overwrite:
+            raise UsageError(f"{name} {path} exists already; choose another name or add --overwrite")
     if options.save is None:
         return
     if options.xray is None:
         raise UsageError("--save shows CT and X-ray side by side; give the X-ray too")
-    if options.save.suffix.lower() != ".png":
-        raise UsageError(f"--save {options.save} must end in .png")
-    if options.save.exists() and not options.overwrite:
-        raise UsageError(f"--save {options.save} exists already; choose another name or add --overwrite")
 
 
 # Looking ----------------------------------------------------------------------------------------------
@@ -108,9 +129,14 @@ def _check(options: InspectOptions) -> None:
 def _inspect(options: InspectOptions) -> dict[str, Inspection]:
     """Inspections by subject; a file that cannot be used is a finding, so that the other is still shown."""
     report: dict[str, Inspection] = {}
-    volume = _read(report, _CT, lambda: Volume.read(options.volume, labels=options.labels))
+    correction = options.correction
+    volume = _read(
+        report, _CT, lambda: Volume.read(options.volume, labels=options.labels, correction=correction)
+    )
     if volume is not None:
         report[_CT] += inspect_volume(volume) + volume_header(options.volume)
+        if options.save_ct is not None:
+            _save_ct(options.save_ct, volume)
     if options.xray is None:
         return report
     path = options.xray
@@ -119,7 +145,7 @@ def _inspect(options: InspectOptions) -> dict[str, Inspection]:
         report[_XRAY] += inspect_xray(xray, options.preprocess) + xray_header(path)
     if volume is None or xray is None:
         return report
-    start = _read(report, _VIEW, lambda: initial_pose(volume, xray, options.init))
+    start = _read(report, _VIEW, lambda: initial_pose(volume, xray, options.init), otherwise="--init")
     if start is not None:
         flipped = options.xray_options.flip_left_right or options.xray_options.flip_top_bottom
         report[_VIEW] += inspect_view(volume, xray, start, None if flipped else patient_orientation(path))
@@ -128,8 +154,13 @@ def _inspect(options: InspectOptions) -> dict[str, Inspection]:
     return report
 
 
-def _read(report: dict[str, Inspection], subject: str, read: Callable[[], _Read]) -> _Read | None:
-    """What `read` returns; its warnings, or the error that stopped it, become the subject's findings."""
+def _read(
+    report: dict[str, Inspection], subject: str, read: Callable[[], _Read], *, otherwise: str = ""
+) -> _Read | None:
+    """What `read` returns; its warnings, or the error that stopped it, become the subject's findings.
+
+    `otherwise` is the remedy where the message names no option.
+    """
     findings: list[Finding] = []
     result = None
     with warnings.catch_warnings(record=True) as caught:
@@ -137,7 +168,7 @@ def _read(report: dict[str, Inspection], subject: str, read: Callable[[], _Read]
         try:
             result = read()
         except InputError as error:
-            findings.append(Finding.of_message("error", subject, str(error)))
+            findings.append(Finding.of_message("error", subject, str(error), otherwise))
     for warning in caught:
         if issubclass(warning.category, GeometryWarning):
             findings.append(Finding.of_message("warning", subject, str(warning.message)))
@@ -145,6 +176,15 @@ def _read(report: dict[str, Inspection], subject: str, read: Callable[[], _Read]
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
     report[subject] = Inspection(findings=tuple(findings))
     return result
+
+
+def _save_ct(path: Path, volume: Volume) -> None:
+    image = nib.Nifti1Image(volume.hu, volume.world_from_voxel)
+    image.set_qform(None, 0)  # it cannot hold shear; the sform is read first
+    image.set_sform(volume.world_from_voxel, 1)
+    image.header.set_xyzt_units("mm")
+    with atomic(path) as new_image:
+        nib.save(image, new_image)
 
 
 def _save(path: Path, volume: Volume, xray: XRay, start: InitialPose, config: PreprocessConfig) -> None:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import numpy as np
 from rich.table import Table
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
 from ..errors import UsageError
 from ..registration import (
@@ -22,6 +22,7 @@ from ..registration import (
     View,
     pose_from_landmark_files,
     read_landmark_pairs,
+    read_world_points,
     register_structures,
     register_views,
     views_from_angles,
@@ -36,17 +37,29 @@ from ._console import progress, recorded_warnings, results, warning_line
 from ._folder import new_folder
 from ._model import DEFAULT, chosen_model
 from ._options import FLAT, RegistrationOptions, StructuresOptions, parse_options
-from ._report import Registered, ct_text, fallback_text, geometry, model_parts, report_of, rescue_tried, text
+from ._report import (
+    Registered,
+    ct_text,
+    fallback_text,
+    geometry,
+    model_parts,
+    report_of,
+    rescue_tried,
+    text,
+    writing_beside,
+)
 from ._results import (
     POSE,
     REPORT,
     RESULT_FILES,
     TRANSFORM,
+    Origin,
     check_not_diverged,
     write_pictures,
     write_poses,
     write_structures,
 )
+from ._targets import targets_document, targets_of, targets_table
 
 _ALL = "all"
 
@@ -63,15 +76,17 @@ class RegisterOptions:
         output: folder for pose.json, transform.tfm (3D Slicer), report.html and pictures; made whole or not
             at all.
         init: where to start: a pose file, a view ("ap", "pa", "left", "right": the way of the beam, or the
-            side the detector is on), or "dicom" for the C-arm angles in the X-ray's header. By default
-            "dicom" where there are angles, else "ap"; with --model, it is "model", the pose that the model
-            predicts.
+            side the detector is on), "dicom" for the C-arm angles in the X-ray's header, or "model" for the
+            pose that --model predicts. By default it is the model's, if one is given; else "dicom" where
+            there are angles, and "ap" where there are none.
         model: networks that isoclinic train made for this CT, or pretrain for any: a model file, or the
-            folder it is in. What they lead to is tried first; --learned says which of them. "default" are
-            those that come with isoclinic, for any CT: they take part only where nothing else leads to a
-            match; "none" is none at all.
+            folder it is in. What they lead to is tried first; --learned.* says which of them. The default
+            are those that come with isoclinic, for any CT: they take part only where nothing else leads to
+            a match. With "none" they do not either.
         landmarks: start from landmarks instead: one file with points of the CT and of the X-ray, or two
             files, CT first (isoclinic JSON, or .mrk.json and .fcsv of 3D Slicer). They are matched by name.
+        targets: points of the CT where the error counts, such as the entries of screws (isoclinic JSON,
+            .mrk.json or .fcsv): for each the result says where the X-ray shows it and what error to expect.
         views: how several X-rays lie relative to each other: a JSON file of "view_from_first" matrices, or a
             pose file for each. By default it follows from the C-arm angles in their headers.
         labels: label map of the CT, which --structures and --each-structure choose from.
@@ -85,12 +100,15 @@ class RegisterOptions:
         moving: how the structures of --each-structure are registered.
     """
 
-    xray: Positional[tuple[Path, ...]]
+    xray: Annotated[
+        Positional[tuple[Path, ...]], arg(metavar="XRAY [XRAY ...]", help_behavior_hint="(required)")
+    ]
     volume: Path
     output: Path
     init: str | None = None
     model: str = DEFAULT
     landmarks: tuple[Path, ...] = ()
+    targets: Path | None = None
     views: tuple[Path, ...] = ()
     labels: Path | None = None
     each_structure: tuple[str, ...] = ()
@@ -116,6 +134,7 @@ def main(arguments: Sequence[str]) -> None:
         ct, images = InputFile.of(options.volume), [InputFile.of(path) for path in options.xray]
         learned, model = chosen_model(options.model, ct, xrays[0])
         names = _structure_names(options, volume)
+        points = read_world_points(options.targets) if options.targets else {}
         views = _views(options, xrays)
         marked = pose_from_landmark_files(xrays[0], *options.landmarks) if options.landmarks else None
         init = options.init if marked is None else marked.camera_from_world
@@ -137,8 +156,10 @@ def main(arguments: Sequence[str]) -> None:
             )
             structures = register_structures(volume, first, result.camera_from_world, names, config)
         status.update("writing")
-        write_poses(folder, result, ct, images, learned)
-        write_structures(folder, structures, result.cameras[0], ct, images[0])
+        command = shlex.join(["isoclinic", "register", *arguments])
+        origin = Origin(volume=ct, xrays=images, model=learned, files=_other_files(options), command=command)
+        write_poses(folder, result, origin)
+        write_structures(folder, structures, result.cameras[0], origin)
         write_pictures(folder, volume, xrays, result, options.registration)
         for warning in _doubts(options, xrays, result, structures):
             said.append(warning)
@@ -150,17 +171,21 @@ def main(arguments: Sequence[str]) -> None:
             config=options.registration,
             model=learned,
             structures=structures,
+            views_source=_views_source(options),
             landmarks=read_landmark_pairs(*options.landmarks) if options.landmarks else None,
             landmark_pose=marked,
+            targets=targets_of(points, volume, result),
         )
-        command = shlex.join(["isoclinic", "register", *arguments])
-        write_report(folder / REPORT, report_of(registered, said, command))
+        again = shlex.join(["isoclinic", "register", *writing_beside(options.output, arguments)])
+        write_report(folder / REPORT, report_of(registered, said, again))
     if options.json:
         print(json.dumps(_document(options, registered), indent=2))
         return
     results().print(_table(options, registered))
     if marked is not None:
         results().print(_landmarks_table(marked))
+    if registered.targets:
+        results().print(targets_table(registered.targets))
     if structures:
         results().print(_structures_table(structures))
 
@@ -195,6 +220,28 @@ def _views(options: RegisterOptions, xrays: Sequence[XRay]) -> Sequence[View]:
     if len(options.views) == 1:
         return views_from_file(xrays, options.views[0])
     return views_from_poses(xrays, options.views)
+
+
+def _views_source(options: RegisterOptions) -> str:
+    refined = "; refined" if options.registration.refine_views.on else ""
+    return f"{', '.join(map(str, options.views)) or 'C-arm angles'}{refined}"
+
+
+def _other_files(options: RegisterOptions) -> dict[str, InputFile]:
+    """Files besides CT, X-rays and model that the result depends on, by their option."""
+    named = {
+        "init": [Path(options.init)] if options.init and Path(options.init).is_file() else [],
+        "landmarks": options.landmarks,
+        "views": options.views,
+        "labels": [options.labels] if options.labels else [],
+        "exclude": [options.xray_options.exclude] if options.xray_options.exclude else [],
+        "config": [options.config] if options.config else [],
+    }
+    return {
+        name if index == 0 else f"{name}-{index + 1}": InputFile.of(path)
+        for name, paths in named.items()
+        for index, path in enumerate(paths)
+    }
 
 
 def _structure_names(options: RegisterOptions, volume: Volume) -> list[tuple[int | str, ...]]:
@@ -276,6 +323,8 @@ def _document(options: RegisterOptions, registered: Registered) -> dict[str, Any
             name: {"residual_px": px, "residual_mm": mm}
             for name, px, mm in _residuals(registered.landmark_pose)
         }
+    if registered.targets:
+        document["targets"] = targets_document(registered.targets)
     if registered.structures:
         document["structures"] = {
             each.name: {

@@ -12,7 +12,7 @@ from string import Template
 from urllib.parse import quote
 
 from .. import __version__
-from ..viewer._html import bullets, card, cell, column, figure_svg, heading, resource, script_hash, table
+from ..viewer._html import bullets, card, cell, column, document, figure_svg, heading, table
 from .calibration import calibration, calibration_figure, calibration_text
 from .comparison import PairedComparison
 from .figures import paired_figure, summary_figure, time_figure
@@ -79,16 +79,12 @@ class PageContents:
 
 def page(contents: PageContents) -> str:
     """The page as HTML, which opens offline and loads nothing."""
-    script = _resource("page.js")
-    return Template(_resource("page.html")).substitute(
+    body = Template(_resource("page.html")).substitute(
         title=escape(contents.title),
-        version=escape(__version__),
-        style=resource("style.css"),
-        script=script,
-        script_hash=script_hash(script),
         scope=escape(_scope(contents.measurements)),
         cards="\n".join(_cards(contents)),
     )
+    return document(title=contents.title, style=_resource("page.css"), script=_resource("page.js"), body=body)
 
 
 def _resource(name: str) -> str:

@@ -2,7 +2,7 @@
 
 from ..similarity import IntrinsicsRefinement, ViewRefinement
 from ._fixed import FixedImage
-from .confidence import ConfidenceConfig
+from .confidence import ConfidenceConfig, expected_errors_mm
 from .config import LearnedConfig, RegistrationConfig, Stage
 from .initialize import PRESETS, InitialPose, initial_pose, view
 from .landmarks import (
@@ -46,6 +46,7 @@ __all__ = [
     "StructuresConfig",
     "View",
     "ViewRefinement",
+    "expected_errors_mm",
     "initial_pose",
     "pose_from_landmark_files",
     "pose_from_landmarks",

@@ -8,8 +8,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,8 @@ from ..solver import Status
 
 _FORMAT = "isoclinic.pose"
 _VERSION = 1
+# Entries of "inputs" that are fields of a PoseFile.
+_FIELDS = ("volume", "xray", "model")
 _RAS_FROM_LPS = torch.diag(torch.tensor([-1.0, -1.0, 1.0, 1.0], dtype=torch.float64))
 # pixel_spacing_mm repeats what fx, fy and sdd_mm say, for tools that want it; other writers may round it.
 _SPACING_RELATIVE_TOLERANCE = 1e-4
@@ -71,11 +73,14 @@ class PoseFile:
         volume: the CT.
         xray: the X-ray.
         model: whose networks took part; an entry of the file only where there is one.
+        files: other files that the pose depends on, by the option that named them.
         status: how far the pose can be relied on.
         similarity: final value of the similarity; 1 is a perfect match.
         covariance: [6, 6] float64 of the tangent (rotation [rad], translation [mm]) about the isocentre.
         expected_error_mm: expected distance of a landmark from where the pose puts it.
+        doubts: reasons for a status of doubtful, for people to read.
         isoclinic_version: that wrote the file.
+        command: the command line that made it.
     """
 
     camera_from_world: Tensor
@@ -83,11 +88,14 @@ class PoseFile:
     volume: InputFile | None = None
     xray: InputFile | None = None
     model: InputFile | None = None
+    files: Mapping[str, InputFile] = field(default_factory=dict)
     status: Status | None = None
     similarity: float | None = None
     covariance: Tensor | None = None
     expected_error_mm: float | None = None
+    doubts: tuple[str, ...] = ()
     isoclinic_version: str | None = None
+    command: str | None = None
 
     def write(self, path: Path | str) -> None:
         """Write the file, whole or not at all. Numbers that are not finite become null, "unknown".
@@ -98,6 +106,7 @@ class PoseFile:
         inputs = {"volume": _input_entry(self.volume), "xray": _input_entry(self.xray)}
         if self.model is not None:
             inputs["model"] = _input_entry(self.model)
+        inputs |= {name: _input_entry(file) for name, file in self.files.items()}
         document = {
             "format": _FORMAT,
             "version": _VERSION,
@@ -110,7 +119,9 @@ class PoseFile:
             "similarity": _finite_or_none(self.similarity),
             "covariance": _finite_matrix_or_none(self.covariance),
             "expected_error_mm": _finite_or_none(self.expected_error_mm),
+            "doubts": list(self.doubts),
             "isoclinic_version": self.isoclinic_version,
+            "command": self.command,
         }
         with atomic(Path(path)) as temporary:
             temporary.write_text(json.dumps(document, indent=2, allow_nan=False) + "\n", encoding="utf-8")
@@ -142,11 +153,14 @@ class PoseFile:
             volume=_input_file(inputs, "volume"),
             xray=_input_file(inputs, "xray"),
             model=_input_file(inputs, "model"),
+            files=_other_files(inputs),
             status=_status(entries),
             similarity=entries.number_or_none("similarity"),
             covariance=_covariance(entries),
             expected_error_mm=entries.number_or_none("expected_error_mm"),
+            doubts=entries.texts("doubts"),
             isoclinic_version=entries.text_or_none("isoclinic_version"),
+            command=entries.text_or_none("command"),
         )
 
 
@@ -213,6 +227,15 @@ class _Entries:
 
     def text_or_none(self, key: str) -> str | None:
         return None if self.optional(key) is None else self.text(key)
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        value = self.optional(key) or []
+        if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
+            raise InputError(f"{self.label(key)} must be a list of texts, not {value!r}")
+        return tuple(value)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
 
 
 def _digest(file: Path) -> str:
@@ -309,6 +332,11 @@ def _input_file(inputs: _Entries, key: str) -> InputFile | None:
         return None
     entries = inputs.child(key)
     return InputFile(path=entries.text("path"), sha256=entries.text("sha256"))
+
+
+def _other_files(inputs: _Entries) -> dict[str, InputFile]:
+    named = {key: _input_file(inputs, key) for key in inputs if key not in _FIELDS}
+    return {key: file for key, file in named.items() if file is not None}
 
 
 def _finite_or_none(value: float | None) -> float | None:

@@ -15,9 +15,11 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 from numpy.typing import NDArray
 from PIL import Image
 
+from .. import __version__
 from .convergence import ConvergenceStage, convergence_figure
 
 # Stands in a figure for the colour of the page's text, which is not known before the page is seen.
@@ -46,9 +48,26 @@ def fill(file: str, /, **values: str) -> str:
     return Template(resource(file)).substitute(values)
 
 
-def script_hash(script: str) -> str:
-    """What a page's Content-Security-Policy must name for its one script to run."""
-    return f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}"
+def document(*, title: str, script: str, body: str, style: str = "", status: str = "") -> str:
+    """A whole page around a body, which may load nothing and run no script but this one.
+
+    Args:
+        title: of the window.
+        style: CSS besides the report's.
+        script: JavaScript, run where the page ends.
+        body: HTML.
+        status: for the style to select by.
+    """
+    return fill(
+        "document.html",
+        title=escape(title),
+        version=escape(__version__),
+        style=resource("style.css") + style,
+        script=script,
+        script_hash=f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}",
+        body=body,
+        status=status,
+    )
 
 
 def png_uri(pixels: NDArray[np.uint8]) -> str:
@@ -105,8 +124,20 @@ def figure_svg(draw: Callable[[], Figure], label: str) -> str:
     """
     file = StringIO()
     with mpl.rc_context(_PAGE_STYLE):
-        draw().savefig(file, format="svg", metadata=_NO_METADATA)
+        figure = draw()
+        for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
+            if axis.get_scale() == "log":
+                axis.set_major_formatter(_PlainLogFormatter())
+                axis.set_minor_formatter(_PlainLogFormatter())
+        figure.savefig(file, format="svg", metadata=_NO_METADATA)
     svg = file.getvalue()
     svg = re.sub(r"<style.*?</style>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
     attributes = f'<svg role="img" aria-label="{escape(label)}" '
     return svg.replace(_INK, "currentColor").replace("<svg ", attributes, 1)
+
+
+class _PlainLogFormatter(LogFormatter):
+    """Labels of the usual ticks as plain numbers: with `text.parse_math` off, powers would be TeX source."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return f"{x:g}" if super().__call__(x, pos) else ""

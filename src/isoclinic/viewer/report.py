@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import __version__
 from .._files import atomic
 from ..geometry import Camera
 from ..solver import Status
@@ -20,17 +19,25 @@ from ._html import (
     cell,
     column,
     convergence_svg,
+    document,
     fill,
     heading,
     png_uri,
     resource,
-    script_hash,
     table,
 )
 from ._marks import marks, outline_colours
 from ._panels import window
 from .overlay import EDGE_COLOUR, TILES, edges
-from .report_data import ErrorRow, GeometryRow, Report, ReportLandmarks, ReportView
+from .report_data import (
+    CheckRow,
+    ErrorRow,
+    GeometryRow,
+    Report,
+    ReportLandmarks,
+    ReportView,
+    StructureRow,
+)
 
 # The range of tones stored, wider than the one that `write_overlay` shows: the page can narrow it.
 _STORED_PERCENT = (0.1, 99.9)
@@ -51,6 +58,10 @@ _ADVICE = {
     Status.DOUBTFUL: "Do not rely on this pose: the checks disbelieve it.",
     Status.DIVERGED: "This pose is not a registration.",
 }
+_CONVERGENCE = (
+    "Every stage, in the order they ran, compares images of the size named and starts where the one before "
+    "ended. Its cost is drawn relative to where it starts: a curve that stays near 1 had little left to gain."
+)
 _DISBELIEVED = (Status.DOUBTFUL, Status.DIVERGED)
 
 
@@ -66,17 +77,11 @@ def write_report(path: Path | str, report: Report) -> None:
 
 
 def _page(report: Report) -> str:
-    script = resource("script.js")
-    return fill(
+    body = fill(
         "page.html",
         title=escape(report.title),
-        status=report.status,
         status_name=_NAMES[report.status],
         status_advice=_ADVICE[report.status],
-        version=escape(__version__),
-        style=resource("style.css"),
-        script=script,
-        script_hash=script_hash(script),
         headline=_headline(report),
         reasons=_note("Why", report.reasons, "reasons"),
         warnings=_note("Warnings", report.warnings, "warnings"),
@@ -84,6 +89,12 @@ def _page(report: Report) -> str:
         views="\n".join(_view(view) for view in report.views),
         cards="\n".join(_cards(report)),
         wide_cards="\n".join(_wide_cards(report)),
+    )
+    return document(
+        title=f"{_NAMES[report.status]}: {report.title}",
+        script=resource("script.js"),
+        body=body,
+        status=report.status,
     )
 
 
@@ -182,8 +193,13 @@ def _cards(report: Report) -> list[str]:
     cards = []
     if report.errors:
         cards.append(card("Expected error", _error_table(report.errors)))
+    if report.checks:
+        cards.append(card("Checks", _check_table(report.checks)))
     if report.stages:
-        cards.append(card("Convergence", convergence_svg(report.stages)))
+        body = (
+            f'<div class="figure">{convergence_svg(report.stages)}</div><p class="caption">{_CONVERGENCE}</p>'
+        )
+        cards.append(card("Convergence", body))
     for view in report.views:
         if view.landmarks is not None and view.landmarks.given_px is not None:
             body = _landmark_table(view.landmarks, view.landmarks.given_px, view.camera)
@@ -193,10 +209,13 @@ def _cards(report: Report) -> list[str]:
 
 def _wide_cards(report: Report) -> list[str]:
     cards = []
+    if report.structures:
+        cards.append(card("Structures one by one", _structure_table(report.structures)))
     if report.geometry:
         cards.append(card("Inputs and geometry", _geometry_table(report.geometry)))
     if report.command:
-        cards.append(card("Command that reproduces it", f"<pre>{escape(report.command)}</pre>"))
+        where = f"<p>Run in <code>{escape(report.folder)}</code>:</p>" if report.folder else ""
+        cards.append(card("Command that reproduces it", f"{where}<pre>{escape(report.command)}</pre>"))
     return cards
 
 
@@ -217,16 +236,55 @@ def _amount(row: ErrorRow) -> str:
     return f"{row.value:.2f} {escape(row.unit)}" if math.isfinite(row.value) else "unknown"
 
 
+def _millimetres(value: float) -> str:
+    return _amount(ErrorRow(name="", value=value))
+
+
+def _rms(distances_mm: NDArray[np.floating]) -> float:
+    """Of the finite ones."""
+    known = distances_mm[np.isfinite(distances_mm)]
+    return float(np.sqrt(np.mean(known**2))) if len(known) else math.nan
+
+
+def _check_table(checks: Sequence[CheckRow]) -> str:
+    rows = [(heading(row.name), cell(row.value, "number"), cell(row.limit)) for row in checks]
+    return table((column(""), column("found", "number"), column("doubtful if")), rows)
+
+
+def _structure_table(structures: Sequence[StructureRow]) -> str:
+    rows = [
+        (
+            heading(row.name),
+            cell(str(row.status), row.status),
+            cell(row.moved),
+            cell(_millimetres(row.across_mm), "number"),
+            cell(_millimetres(row.depth_mm), "number"),
+            cell(f"{row.visible:.0%}", "number"),
+        )
+        for row in structures
+    ]
+    header = (
+        column("structure"),
+        column("status"),
+        column("moved within the CT: turned; right, down, depth"),
+        column("expected error across", "number"),
+        column("in depth", "number"),
+        column("in view", "number"),
+    )
+    return f'<div class="scrolled">{table(header, rows)}</div>'
+
+
 def _landmark_table(landmarks: ReportLandmarks, given_px: NDArray[np.floating], camera: Camera) -> str:
     row_mm, column_mm = camera.pixel_spacing_mm
+    given = np.isfinite(given_px).all(axis=1)
     distances_mm = [
-        np.linalg.norm((projected - given_px) * (column_mm, row_mm), axis=1)
+        np.linalg.norm((projected - given_px)[given] * (column_mm, row_mm), axis=1)
         for projected in (landmarks.start_px, landmarks.result_px)
     ]
-    rows = [
-        (heading(name), *(cell(_amount(ErrorRow(name=name, value=mm)), "number") for mm in pair))
-        for name, *pair in zip(landmarks.names, *distances_mm, strict=True)
-    ]
+    names = np.array(landmarks.names)[given].tolist()
+    pairs = [(name, pair) for name, *pair in zip(names, *distances_mm, strict=True)]
+    pairs.append(("root mean square", [_rms(each) for each in distances_mm]))
+    rows = [(heading(name), *(cell(_millimetres(mm), "number") for mm in pair)) for name, pair in pairs]
     header = (
         column("off by, on the detector"),
         column("at the start", "number"),

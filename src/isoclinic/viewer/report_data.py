@@ -37,6 +37,42 @@ class ErrorRow:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CheckRow:
+    """One line of the table of checks.
+
+    Attributes:
+        name: what was looked at.
+        value: what was found, for people to read.
+        limit: what makes a result doubtful.
+    """
+
+    name: str
+    value: str
+    limit: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class StructureRow:
+    """One line of the table of structures registered one by one.
+
+    Attributes:
+        name: of the structure.
+        status: how far to rely on its pose.
+        moved: how, relative to the CT as a whole, for people to read.
+        across_mm: expected error across the beam [mm]; not finite where it is unknown.
+        depth_mm: the same in depth.
+        visible: share of it in the X-ray, 0 to 1.
+    """
+
+    name: str
+    status: Status
+    moved: str
+    across_mm: float
+    depth_mm: float
+    visible: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class GeometryRow:
     """One line of the table of inputs and geometry.
 
@@ -126,9 +162,12 @@ class Report:
         reasons: for the status.
         views: the X-rays, or the bones in them; tabs where there are several.
         errors: what error to expect; the first is repeated at the top.
+        structures: those registered one by one.
+        checks: what was looked at to see whether the result can be relied on.
         geometry: inputs and geometry, with their sources.
         warnings: all that was odd.
         command: the command line that does it again.
+        folder: where to run it.
         stages: course of the optimisation, if it is to be drawn.
 
     Raises:
@@ -140,9 +179,12 @@ class Report:
     reasons: Sequence[str] = ()
     views: Sequence[ReportView]
     errors: Sequence[ErrorRow] = ()
+    structures: Sequence[StructureRow] = ()
+    checks: Sequence[CheckRow] = ()
     geometry: Sequence[GeometryRow] = ()
     warnings: Sequence[str] = ()
     command: str = ""
+    folder: str = ""
     stages: Sequence[ConvergenceStage] = ()
 
     def __post_init__(self) -> None:

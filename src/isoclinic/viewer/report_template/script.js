@@ -9,6 +9,9 @@ const SHARES = {
 };
 
 const MAX_ZOOM = 16;
+// How far a key pans [share of the stage], and where to.
+const PAN = 0.1;
+const PANS = { arrowleft: [1, 0], arrowright: [-1, 0], arrowup: [0, 1], arrowdown: [0, -1] };
 
 class View {
   constructor(section) {
@@ -105,6 +108,12 @@ class View {
     this.place();
   }
 
+  pan(x, y) {
+    this.x += x;
+    this.y += y;
+    this.place();
+  }
+
   // Never further than the picture's border; marks keep their size on the screen.
   place() {
     const { clientWidth, clientHeight } = this.stage;
@@ -126,10 +135,8 @@ class View {
     });
     stage.addEventListener("pointermove", (event) => {
       if (last === null) return;
-      this.x += event.clientX - last.clientX;
-      this.y += event.clientY - last.clientY;
+      this.pan(event.clientX - last.clientX, event.clientY - last.clientY);
       last = event;
-      this.place();
     });
     for (const end of ["pointerup", "pointercancel"]) stage.addEventListener(end, () => { last = null; });
     stage.addEventListener("dblclick", () => this.fit());
@@ -168,6 +175,12 @@ function show(views, chosen) {
 function onKey(event, view, tabs) {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   const key = event.key === "=" ? "+" : event.key.toLowerCase();
+  if (event.target === view.stage && PANS[key] && view.scale > 1) {
+    const [x, y] = PANS[key];
+    view.pan(x * PAN * view.stage.clientWidth, y * PAN * view.stage.clientHeight);
+    event.preventDefault();
+    return;
+  }
   const step = { arrowleft: "stepDown", arrowright: "stepUp" }[key];
   if (step && event.target.tagName !== "INPUT") {
     const slider = view.slider;
