@@ -124,6 +124,8 @@ def test_image_cut_off_the_middle_of_the_detector(tmp_path, origin, principal_po
         ({"FieldOfViewHorizontalFlip": "YES"}, "mirrored it .*--flip-left-right"),
         ({"FieldOfViewRotation": "90"}, "turned the image by 90"),
         ({"LossyImageCompression": "01"}, "compressed with losses"),
+        ({"BurnedInAnnotation": "YES"}, "burned into the pixels.*--exclude"),
+        ({"ModalityLUTSequence": [pydicom.Dataset()]}, "lookup table.*--pixel-scale"),
         ({"PixelIntensityRelationship": "DISP"}, "display curve.*--pixel-scale"),
     ],
 )

@@ -72,6 +72,7 @@ def test_ct_in_another_unit(factor):
         (("R", "F"), r"left to right towards right, but from the start towards left \| --flip-left-right"),
         (("L", "H"), r"top to bottom towards head, but from the start towards feet \| --flip-top-bottom"),
         (("A", "F"), None),
+        (("F", "R"), "turned by 90 deg"),
         (("?", ""), None),
     ],
 )

@@ -52,16 +52,19 @@ def scaled(hu: np.ndarray, slope: float, intercept: float) -> np.ndarray:
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        (dict(spacing_mm=(0.004, 0.004, 0.003)), "seems to be metres.* by 1000"),
-        (dict(spacing_mm=(0.07, 0.07, 0.25), hu=body((512, 400, 133))), "seems to be centimetres.* by 10"),
-        (dict(spacing_mm=(4000.0, 4000.0, 3000.0)), "seems to be micrometres.* by 0.001"),
+        (dict(spacing_mm=(0.004, 0.004, 0.003)), "seems to be metres.*--length-unit m --save-ct"),
+        (
+            dict(spacing_mm=(0.07, 0.07, 0.25), hu=body((512, 400, 133))),
+            "seems to be centimetres.*--length-unit cm --save-ct",
+        ),
+        (dict(spacing_mm=(4000.0, 4000.0, 3000.0)), "seems to be micrometres.*--length-unit um --save-ct"),
         (dict(spacing_mm=(80.0, 80.0, 60.0)), "more than any scanner covers"),
         (dict(hu=body((60, 50, 12))), "covers only 36 mm .12 slices. along S"),
         (dict(spacing_mm=(4.0, 4.0, 5.0)), "slices are 5 mm thick"),
         (dict(spacing_mm=(0.5, 0.5, 3.0), hu=body((300, 300, 64))), "6.0 times as long"),
         (dict(axes=[[1, 0, 0], [0, 1, 0.1], [0, 0, 1]]), "5.[67] deg off right angles.*dcm2niix"),
         (dict(hu=scaled(body(), 1, 1024) - 30), "around 1014 HU.*intercept"),
-        (dict(hu=scaled(body(), 0.1, 0)), "no voxel exceeds 80 HU|soft tissue"),
+        (dict(hu=scaled(body(), 0.1, 0)), "no voxel is below -100 HU.*--hu-scale"),
         (
             dict(hu=np.where(body() == 20, -600, body()).astype(np.int16)),
             "0.* % of the voxels are soft tissue",
@@ -117,3 +120,37 @@ def test_real_cts(shared_data, chest_ct_path):
     assert inspect_volume(Volume.read(chest_ct_path)).findings == ()
     found = inspect_volume(Volume.read(shared_data / "ct_dicom_series"))
     assert "covers only 40 mm" in said(found) and "round field of view" in said(found)
+
+
+def textured() -> np.ndarray:
+    """A body whose slices change slowly, with the noise of a scanner."""
+    z = np.arange(64)
+    rings = 200 * np.sin(z / 9)[None, None] * (body() == 20)
+    return (body() + rings + np.random.default_rng(0).normal(0, 20, body().shape)).astype(np.int16)
+
+
+def test_order_of_slices():
+    """Neighbours are alike, shuffled slices are not, and no two noisy slices are the same."""
+    assert inspect_volume(ct(textured())).findings == ()
+    shuffled = textured()[:, :, np.random.default_rng(1).permutation(64)]
+    assert "out of order" in said(inspect_volume(ct(shuffled)))
+    doubled = np.insert(textured(), 21, textured()[:, :, 20], axis=2)
+    assert "(20 and 21, counted from 0)" in said(inspect_volume(ct(doubled)))
+
+
+@pytest.mark.parametrize(
+    ("hu", "expected"),
+    [
+        (scaled(textured(), 4, 0), "lighter than air.*--hu-scale"),
+        (scaled(textured(), 1, -1024), "lighter than air.*--hu-offset"),
+        (scaled(textured(), 0.1, 0), "no voxel is below.*--hu-scale"),
+    ],
+)
+def test_lost_slope(hu, expected):
+    assert re.search(expected, said(inspect_volume(ct(hu)), "warning"))
+
+
+def test_a_coarse_ct_in_centimetres():
+    """36 x 30 x 34 mm are no patient."""
+    found = inspect_volume(ct(spacing_mm=(0.6, 0.6, 0.5)))
+    assert "seems to be centimetres" in said(found, "warning")

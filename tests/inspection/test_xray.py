@@ -72,12 +72,12 @@ def clipped() -> np.ndarray:
         ),
         (
             dict(camera=camera(principal_point_px=(90.0, 23.5))),
-            "warning",
+            "note",
             r"\(90.0, 23.5\) lies outside.*--principal-point-px",
         ),
         (
             dict(polarity="dark_air", provenance={"polarity": "PhotometricInterpretation"}),
-            "note",
+            "warning",
             r"dark_air \(Photometric.*suggest bright_air.*\| --polarity",
         ),
         (
@@ -86,6 +86,9 @@ def clipped() -> np.ndarray:
             r"linear is assumed for bright_air \| --pixel-scale",
         ),
         (dict(image=np.rint(pixels() / 20)), "warning", r"only \d+ grey levels.*--pixel-scale"),
+        (dict(primary_angle_deg=190.0), "warning", r"190 deg.*\| --primary-angle-deg"),
+        (dict(secondary_angle_deg=-91.0), "warning", r"-91 deg.*\| --secondary-angle-deg"),
+        (dict(provenance={"frame": "frame 2 of 4 (the middle one)"}), "note", r"frame 2 of 4.*\| --frame"),
         (dict(image=bordered()), "note", r"border of 5 rows and 3 columns.*\| --crop-px"),
         (dict(image=clipped()), "warning", r"\d+ % of the image is at the detector's limit.*full range"),
     ],

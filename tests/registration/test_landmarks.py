@@ -338,6 +338,7 @@ class TestWorldPoints:
             (fcsv({"a": ["nan", 2, 3]}), "'a' must be 3 finite numbers"),  # type: ignore[list-item]
             (fcsv(LPS) + fcsv(LPS), "has 'a' twice"),
             (fcsv(LPS) + "1,2\n", "point without a label"),
+            ("# CoordinateSystem = 0\n# columns = label,x,y,z\na,1,2\n", "'a' must be 3 finite numbers"),
         ],
     )
     def test_unusable_fcsv(self, tmp_path: Path, content: str, message: str) -> None:
@@ -364,13 +365,18 @@ class TestPixelPoints:
         ("content", "message"),
         [
             (OWN, "pixel_points is missing"),
-            (markups(LPS), "its format is None"),
+            ({}, "its format is None"),
+            (markups(LPS), "a point list of 3D Slicer.*must be pixels"),
             ({**PIXELS, "pixel_points": {"a": [1, 2, 3]}}, "'a' must be 2 finite numbers"),
         ],
     )
     def test_unusable(self, tmp_path: Path, content: Any, message: str) -> None:
         with pytest.raises(InputError, match=message):
             read_pixel_points(write(tmp_path, content))
+
+    def test_fcsv_is_not_pixels(self, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match=r"p\.fcsv is a point list of 3D Slicer.*must be pixels"):
+            read_pixel_points(write(tmp_path, fcsv(LPS), "p.fcsv"))
 
 
 class TestFiles:

@@ -160,7 +160,7 @@ def test_wrong_relative_geometry_is_corrected_within_bounds():
     start = displaced(VOLUME, TRUTH, 8, seed=3)
     refine = ViewRefinement(rotation_deg=2.0, translation_mm=5.0)
     trusting = register_views(VOLUME, views, start, FINE)
-    refined = register_views(VOLUME, views, start, replace(FINE, refine_views=refine))
+    refined = register_views(VOLUME, views, start, replace(FINE, refine_views=refine))  # warnings are errors
     # The prior of 2.5 mm holds the shift back, by what the X-rays know too little: depth in either.
     off = [error_mm(VOLUME, result.camera_from_world, TRUTH) for result in (trusting, refined)]
     assert off[1] < 0.4 * off[0]
@@ -169,7 +169,8 @@ def test_wrong_relative_geometry_is_corrected_within_bounds():
     assert refined.camera_from_world.shape == (4, 4) and refined.confidence.covariance.shape == (6, 6)
     assert all(stage.course.shape[1:] == (4, 4) for stage in refined.trace)
     tight = replace(FINE, refine_views=ViewRefinement(rotation_deg=0.5, translation_mm=0.5))
-    bounded = register_views(VOLUME, views, start, tight).trace[-1]
+    with pytest.warns(GeometryWarning, match=r"as far as allowed: (turn|shift) of X-ray 2.*--refine-views"):
+        bounded = register_views(VOLUME, views, start, tight).trace[-1]
     values = bounded.solution.x[bounded.best, 4:, :3]
     assert (values.abs() <= bounded.problem.bounds).all()
     assert (values.abs() == bounded.problem.bounds).any()
@@ -199,6 +200,19 @@ def test_wrong_intrinsics_are_corrected_in_the_last_stage_with_a_warning():
         assert abs(camera.sdd_mm - CAMERA.sdd_mm) < abs(view.xray.camera.sdd_mm - CAMERA.sdd_mm)
         assert camera.width == CAMERA.width
     assert trusting.cameras == tuple(view.xray.camera for view in views)
+
+
+def test_intrinsics_that_end_at_their_bound_are_told():
+    views = [replace(view, xray=_uncalibrated(view.xray)) for view in _smooth(_views(1.3))]
+    refine = replace(FINE, refine_intrinsics=IntrinsicsRefinement(focal_percent=0.5))
+    with pytest.warns(GeometryWarning) as caught:
+        result = register_views(VOLUME, views, displaced(VOLUME, TRUTH, 8, seed=3), refine)
+    told = [str(warning.message) for warning in caught if "as far as allowed" in str(warning.message)]
+    assert len(told) == 1
+    for number, (camera, view) in enumerate(zip(result.cameras, views, strict=True), start=1):
+        change = abs(np.log(camera.sdd_mm / view.xray.camera.sdd_mm))
+        assert (f"focal length of X-ray {number}" in told[0]) == bool(np.isclose(change, np.log1p(0.005)))
+    assert "principal point" not in told[0]
 
 
 def test_one_view_cannot_tell_focal_length_from_depth_and_says_so():

@@ -106,6 +106,11 @@ class TestGeometry:
             xray = read(tmp_path, PixelSpacing=["0.2", "0.25"])
         assert xray.camera.pixel_spacing_mm == pytest.approx((0.4, 0.5))
 
+    def test_distance_to_the_isocentre_of_enhanced_objects(self, tmp_path: Path) -> None:
+        xray = read(tmp_path, DistanceSourceToPatient=None, DistanceSourceToIsocenter=710.0)
+        assert xray.source_isocentre_mm == 710
+        assert xray.provenance["source_isocentre_mm"] == "DistanceSourceToIsocenter (0018,9402)"
+
     def test_spacings_that_agree_are_not(self, tmp_path: Path) -> None:
         read(tmp_path, PixelSpacing=["0.4", "0.5"])  # a warning would fail the test
 

@@ -28,7 +28,7 @@ _XRAY_TAGS = (
     *("ImagerPixelSpacing", "PixelSpacing", "PixelSpacingCalibrationType"),
     *("EstimatedRadiographicMagnificationFactor", "DetectorActiveOrigin", "DetectorActiveDimensions"),
     *("FieldOfViewOrigin", "FieldOfViewDimensions", "FieldOfViewRotation", "FieldOfViewHorizontalFlip"),
-    *("CollimatorShape", "ShutterShape", "LossyImageCompression"),
+    *("CollimatorShape", "ShutterShape", "BurnedInAnnotation", "LossyImageCompression"),
 )
 # Offset of the image's centre from the detector's that is more than rounding [mm].
 _OFF_CENTRE_MM = 1.0
@@ -206,6 +206,20 @@ def _processed(dataset: Dataset) -> Iterator[Finding]:
     if str(dataset.get("LossyImageCompression", "")) == "01":
         yield _finding(
             "X-ray", "the image was compressed with losses", "the original, where there is one", note=True
+        )
+    if str(dataset.get("BurnedInAnnotation", "")) == "YES":
+        yield _finding(
+            "X-ray",
+            "text is burned into the pixels (BurnedInAnnotation)",
+            "--crop-px, or --exclude with a mask of the text",
+            note=True,
+        )
+    if dataset.get("ModalityLUTSequence"):
+        yield _finding(
+            "X-ray",
+            "pixels are used as stored, without the lookup table of the header (ModalityLUTSequence)",
+            "--pixel-scale log where they are logarithmic, --polarity where they are inverted",
+            note=True,
         )
     if str(dataset.get("PixelIntensityRelationship", "")) == "DISP":
         yield _finding(

@@ -47,10 +47,10 @@ class Finding:
     remedy: str = ""
 
     @classmethod
-    def of_message(cls, level: Level, subject: str, message: str) -> Finding:
-        """A reader's warning or error; the options it names are the remedy."""
+    def of_message(cls, level: Level, subject: str, message: str, otherwise: str = "") -> Finding:
+        """A reader's warning or error; the remedy is the options it names, or what there is `otherwise`."""
         options = dict.fromkeys(re.findall(r"--[a-z][a-z-]+", message))
-        return cls(level=level, subject=subject, message=message, remedy=", ".join(options))
+        return cls(level=level, subject=subject, message=message, remedy=", ".join(options) or otherwise)
 
 
 @dataclass(frozen=True, kw_only=True)

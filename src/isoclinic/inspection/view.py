@@ -23,6 +23,8 @@ _LITTLE_SEEN = 0.1
 # Field of view at the isocentre over the size of the CT.
 _FIELD_OVER_CT = (0.08, 4.0)
 _GRID = 9
+# Cosine between directions that are the same but for an oblique view.
+_TURNED = 0.7
 
 
 def inspect_view(
@@ -173,6 +175,13 @@ def _other_orientation(letters: Sequence[str] | None, pose: NDArray[np.float64])
         strict=False,
     ):
         stated = _DIRECTIONS.get(letter[:1])
+        if row == 0 and stated is not None and abs(float(np.dot(stated, pose[1, :3]))) > _TURNED:
+            yield _finding(
+                f"PatientOrientation says that the image runs left to right towards {_WORDS[letter[0]]}, but "
+                "from the start that is up or down: the image is turned by 90 deg",
+                "turn it upright and save it again, or --init with a pose that is turned alike",
+            )
+            return
         if stated is not None and float(np.dot(stated, pose[row, :3])) < -0.5:
             yield _finding(
                 f"PatientOrientation says that the image runs {axis} towards {_WORDS[letter[0]]}, but from "

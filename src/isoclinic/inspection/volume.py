@@ -21,6 +21,10 @@ _PERCENTILES = (1.0, 50.0, 99.0)
 # Between lung and fat: what is above belongs to the body (or to the table).
 _BODY_FROM_HU = -300.0
 _AIR_TO_HU = -200.0
+# Air with the noise of thin slices; fat is above the other.
+_LIGHTER_THAN_AIR_HU = -1250.0
+_MUCH_BELOW_AIR = 0.02
+_HEAVIER_THAN_AIR_HU = -250.0
 
 # A body ends in air. A table touches a side of the scan in a strip of a few percent.
 _CUT_SHARE = 0.08
@@ -35,7 +39,11 @@ _MOST_ANISOTROPIC = 5.0
 # No scanner covers more; 3 m is a whole-body scan with room to spare.
 _LARGEST_EXTENT_MM = 3000.0
 _FINEST_MM = 0.15
+# Of the longest side: dental scans, the smallest ones of patients, cover 40 mm.
+_SMALLEST_MM = 39.0
 _SHEAR_DEG = 0.5
+# Difference of neighbouring slices over that of distant ones; 1 for slices in random order.
+_SHUFFLED = 0.9
 
 
 def inspect_volume(volume: Volume) -> Inspection:
@@ -65,6 +73,7 @@ def inspect_volume(volume: Volume) -> Inspection:
         *_odd_units(volume.spacing_mm, extent_mm),
         *_odd_grid(volume, extent_mm),
         *_odd_values(hu),
+        *_odd_order(volume),
         *_cut_off(volume),
         *_odd_labels(volume),
     ]
@@ -101,15 +110,15 @@ def _handedness(volume: Volume) -> str:
 def _odd_units(spacing_mm: NDArray[np.float64], extent_mm: NDArray[np.float64]) -> Iterator[Finding]:
     largest = float(extent_mm.max())
     size = f"the scan is {' x '.join(f'{mm:.3g}' for mm in extent_mm)} mm large"
-    correct = "multiply the affine by {} (in NIfTI, or set xyzt_units) and save the CT again"
+    correct = "--length-unit {} --save-ct FILE.nii.gz"
     if largest < 1.5:
-        yield _finding(f"{size}: its unit seems to be metres", correct.format("1000"))
-    elif largest < 150 and spacing_mm.min() < _FINEST_MM:
-        yield _finding(f"{size}: its unit seems to be centimetres", correct.format("10"))
+        yield _finding(f"{size}: its unit seems to be metres", correct.format("m"))
+    elif largest < _SMALLEST_MM or (largest < 150 and spacing_mm.min() < _FINEST_MM):
+        yield _finding(f"{size}: its unit seems to be centimetres", correct.format("cm"))
     elif largest > 100 * _LARGEST_EXTENT_MM / 3:
-        yield _finding(f"{size}: its unit seems to be micrometres", correct.format("0.001"))
+        yield _finding(f"{size}: its unit seems to be micrometres", correct.format("um"))
     elif largest > _LARGEST_EXTENT_MM:
-        yield _finding(f"{size}, more than any scanner covers", correct.format("the right factor"))
+        yield _finding(f"{size}, more than any scanner covers", "save the CT again with its spacing in mm")
 
 
 def _odd_grid(volume: Volume, extent_mm: NDArray[np.float64]) -> Iterator[Finding]:
@@ -164,16 +173,29 @@ def _hounsfield(volume: Volume, hu: NDArray[np.float32]) -> Iterator[Reading]:
 
 
 def _odd_values(hu: NDArray[np.float32]) -> Iterator[Finding]:
-    if hu.min() >= 0 or hu.max() <= 1.5:
+    if hu.min() >= 0 or (hu.min() >= -1.5 and hu.max() <= 1.5):
         return  # of which the reader warns
     air, soft, shifted = (
         float(((hu > low) & (hu < high)).mean()) for low, high in ((-1100, -500), (-150, 100), (874, 1124))
     )
-    if shifted > 0.05 and air < 0.01:
+    below_air = float(((hu < _LIGHTER_THAN_AIR_HU) & (hu > hu.min())).mean())  # the least may fill corners
+    if below_air > _MUCH_BELOW_AIR:
+        yield _finding(
+            f"{100 * below_air:.2g} % of the voxels are below {_LIGHTER_THAN_AIR_HU:g} HU, lighter than air: "
+            "the rescale slope was lost or the intercept was added twice",
+            "--hu-scale or --hu-offset, with --save-ct FILE.nii.gz",
+        )
+    elif shifted > 0.05 and air < 0.01:
         yield _finding(
             f"most tissue lies around {np.median(hu[(hu > 874) & (hu < 1124)]):.0f} HU, where water should "
             "be 0: the rescale intercept seems missing",
-            "add the intercept, often -1024, to every voxel and save the CT again",
+            "--hu-offset -1024 --save-ct FILE.nii.gz",
+        )
+    elif hu.min() > _HEAVIER_THAN_AIR_HU:
+        yield _finding(
+            f"no voxel is below {hu.min():.4g} HU, while air has -1000 HU: the rescale slope was lost, "
+            "unless the scan shows neither air nor lungs nor gas",
+            "--hu-scale with --save-ct FILE.nii.gz, or export the CT in Hounsfield units",
         )
     elif soft < 0.01:
         yield _finding(
@@ -188,11 +210,42 @@ def _odd_values(hu: NDArray[np.float32]) -> Iterator[Finding]:
         )
 
 
+def _odd_order(volume: Volume) -> Iterator[Finding]:
+    """Slices that are as unlike their neighbours as any others, or the same as them."""
+    axial = _axial(volume)
+    step = [1 if axis == axial else max(1, volume.shape[axis] // 64) for axis in range(3)]
+    slices = np.moveaxis(volume.hu[:: step[0], :: step[1], :: step[2]], axial, 0)
+    slices = slices.astype(np.float32)
+    distant = len(slices) // 4
+    if distant < 2:
+        return
+    near, far = (np.abs(slices[apart:] - slices[:-apart]).mean(axis=(1, 2)) for apart in (1, distant))
+    if np.median(far) > 0 and np.median(near) > _SHUFFLED * np.median(far):
+        yield _finding(
+            f"neighbouring slices along {volume.orientation[axial]} differ as much as distant ones: they are "
+            "out of order",
+            "convert the CT again from DICOM, whose positions tell the order",
+        )
+    repeated = np.flatnonzero((near == 0) & (np.ptp(slices[1:], axis=(1, 2)) > 0))
+    if len(repeated) and len(repeated) < len(near):
+        names = ", ".join(f"{index} and {index + 1}" for index in repeated[:3])
+        yield _finding(
+            f"{len(repeated)} slices along {volume.orientation[axial]} are the same as the one before "
+            f"({names}{', ...' if len(repeated) > 3 else ''}, counted from 0): what follows is displaced",
+            "convert the CT again without the doubled slices",
+        )
+
+
+def _axial(volume: Volume) -> int:
+    """The voxel axis nearest to the patient's long axis."""
+    return int(np.abs(volume.world_from_voxel[2, :3] / volume.spacing_mm).argmax())
+
+
 def _cut_off(volume: Volume) -> Iterator[Finding]:
     """The body where it touches the sides of the scan: what lies beyond is missing in every rendering."""
     if volume.hu.min() > _BODY_FROM_HU:
         return  # values without air are of something else than a body in Hounsfield units
-    axial = int(np.abs(volume.world_from_voxel[2, :3] / volume.spacing_mm).argmax())
+    axial = _axial(volume)
     cut: dict[str, float] = {}
     for axis in {0, 1, 2} - {axial}:
         towards = volume.orientation[axis]

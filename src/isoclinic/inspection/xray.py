@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..volumes import Masks, PreprocessConfig, XRay, find_masks, line_integrals
-from ..volumes.xray_readers import polarity_from_statistics
+from ..volumes.polarity import polarity_from_statistics
 from .records import Finding, Inspection, Reading
 
 _STORED = "image as stored"
@@ -22,6 +22,8 @@ _ISOCENTRE_SHARE = (0.4, 0.97)
 # Detector pixels: 0.05 mm (mammography) to what a heavily binned image intensifier has.
 _PIXEL_MM = (0.04, 6.0)
 _SQUARE = 0.01
+# Beyond them the same directions come again (PS3.3 C.8.7.5).
+_MOST_DEG = {"primary_angle_deg": 180.0, "secondary_angle_deg": 90.0}
 _MOST_SATURATED = 0.05
 _MOST_MASKED = 0.5
 _MOST_METAL = 0.15
@@ -120,6 +122,14 @@ def _odd_distances(xray: XRay) -> Iterator[Finding]:
             "--init, --primary-angle-deg, --secondary-angle-deg",
             note=True,
         )
+    for name, most_deg in _MOST_DEG.items():
+        angle_deg = getattr(xray, name)
+        if angle_deg is not None and abs(angle_deg) > most_deg:
+            angle = name.removesuffix("_deg").replace("_", " ")
+            yield _finding(
+                f"the {angle} is {angle_deg:g} deg; no C-arm goes beyond {most_deg:g} deg",
+                f"--{name.replace('_', '-')}",
+            )
 
 
 def _odd_spacing(xray: XRay) -> Iterator[Finding]:
@@ -153,8 +163,9 @@ def _odd_principal_point(xray: XRay) -> Iterator[Finding]:
     if not (-0.5 <= camera.cx <= camera.width - 0.5 and -0.5 <= camera.cy <= camera.height - 0.5):
         yield _finding(
             f"the principal point ({camera.cx:.1f}, {camera.cy:.1f}) lies outside of the image of "
-            f"{camera.width} x {camera.height} px",
-            "--principal-point-px, --crop-px",
+            f"{camera.width} x {camera.height} px, as it may in one cut out of a larger one",
+            "--principal-point-px",
+            note=True,
         )
 
 
@@ -188,13 +199,13 @@ def _pixels(xray: XRay) -> Iterator[Reading]:
 
 def _odd_meaning(xray: XRay) -> Iterator[Finding]:
     source = xray.provenance.get("polarity", "")
-    seen = polarity_from_statistics(xray.pixels)
-    if seen != xray.polarity and not source.startswith("option"):
+    seen = polarity_from_statistics(xray.pixels, xray.excluded)
+    if seen.polarity != xray.polarity and not source.startswith("option"):
         yield _finding(
-            f"polarity is {xray.polarity} ({source}), while the statistics of the image rather suggest "
-            f"{seen}: bone must be bright in the picture of --save",
-            "--polarity",
-            note=True,
+            f"polarity is {xray.polarity} ({source}), while {'all' if seen.agreed else 'most'} signs in the "
+            f"image suggest {seen.polarity}: bone must be bright in the picture of --save",
+            f"--polarity {seen.polarity}, or --polarity {xray.polarity} to confirm",
+            note=not seen.agreed,
         )
     if "assumed" in xray.provenance.get("pixel_scale", ""):
         yield _finding(
@@ -212,6 +223,8 @@ def _odd_pixels(xray: XRay) -> Iterator[Finding]:
             f"only {levels} grey levels: exported for display, with tones no longer linear in the exposure",
             "the original DICOM file, else --pixel-scale log for an image shown like a radiograph",
         )
+    if "middle one" in xray.provenance.get("frame", ""):
+        yield _finding(f"{xray.provenance['frame']} is used", "--frame", note=True)
     constant = [_constant_border(pixels) for pixels in (xray.pixels, xray.pixels.T)]
     if any(constant):
         yield _finding(

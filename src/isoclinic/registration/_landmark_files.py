@@ -71,11 +71,18 @@ def read_pixel_points(path: Path | str) -> Points:
     The centre of the top left pixel is (0, 0).
 
     Raises:
-        InputError: the file cannot be read, is no such JSON, or holds names twice or coordinates that are
-            not finite numbers.
+        InputError: the file cannot be read, is no such JSON (a point list of 3D Slicer, say), or holds names
+            twice or coordinates that are not finite numbers.
     """
     path = Path(path)
-    return _own_points(_load(path), path, "pixel_points", 2)
+    document = {"markups": None} if path.name.lower().endswith(".fcsv") else _load(path)
+    if "markups" in document:
+        raise InputError(
+            f"{path} is a point list of 3D Slicer, whose points are millimetres in space; the X-ray's points "
+            f'must be pixels: {{"format": "{_FORMAT}", "version": {_VERSION}, "pixel_points": {{"NAME": '
+            "[column, row], ...}}"
+        )
+    return _own_points(document, path, "pixel_points", 2)
 
 
 def _text(path: Path) -> str:
@@ -219,7 +226,7 @@ def _read_fcsv(path: Path) -> Points:
         fields = dict(zip(columns, row, strict=False))
         name = _name(fields.get("label"), path)
         pairs.append(
-            (name, _point([_number(fields[axis]) for axis in "xyz"], 3, f"{path}: {name!r}") * to_ras)
+            (name, _point([_number(fields.get(axis, "")) for axis in "xyz"], 3, f"{path}: {name!r}") * to_ras)
         )
     if not pairs:
         raise InputError(f"{path} holds no points")

@@ -2,6 +2,7 @@
 
 from ._warnings import GeometryWarning
 from .attenuation import AttenuationConfig, Material, mu_from_hu, split_materials
+from .correction import CTCorrection
 from .masks import MaskConfig, Masks, find_masks
 from .points import bone_points, target_points
 from .preprocess import PreprocessConfig, line_integrals
@@ -12,6 +13,7 @@ from .xray import POLARITY_GUESSED, XRay, XRayOptions
 __all__ = [
     "POLARITY_GUESSED",
     "AttenuationConfig",
+    "CTCorrection",
     "GeometryWarning",
     "MaskConfig",
     "Masks",

@@ -61,7 +61,8 @@ def _affine(image: nib.Nifti1Image, path: Path) -> NDArray[np.float64]:
     if qform is None and sform is None:
         warnings.warn(
             f"{path} says nothing about its orientation (qform and sform codes are 0): "
-            "left and right may be swapped, and its position is made up",
+            "left and right may be swapped, and its position is made up; isoclinic inspect settles it with "
+            "--save-ct FILE.nii.gz, and --mirror-left-right if they are",
             GeometryWarning,
             stacklevel=5,
         )

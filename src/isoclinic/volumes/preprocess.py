@@ -11,8 +11,8 @@ from scipy.ndimage import distance_transform_edt
 
 from ..errors import UsageError
 from .masks import MaskConfig, find_masks
+from .polarity import Polarity
 from .xray import XRay
-from .xray_readers import Polarity
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -126,7 +126,7 @@ def warn_unless_hounsfield(hu: NDArray[np.generic], path: str | Path) -> None:
     elif low >= 0 and high > 255:
         problem = (
             f"no value is below 0 ({low:g} to {high:g}): the rescale intercept, often -1024, seems missing;"
-            " add it to every voxel"
+            " isoclinic inspect adds it with --hu-offset -1024 --save-ct FILE.nii.gz"
         )
     elif low >= 0 or (low >= -1.5 and high <= 1.5):
         problem = (

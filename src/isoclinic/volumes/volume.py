@@ -16,6 +16,7 @@ from ..errors import InputError, UsageError
 from . import readers
 from ._grid import HuArray, LabelArray, check_affine
 from .attenuation import AttenuationConfig, Material, mu_from_hu, split_materials
+from .correction import CTCorrection
 
 Structures = Sequence[int | str]
 
@@ -63,11 +64,18 @@ class Volume:
             object.__setattr__(self, "labels", np.ascontiguousarray(self.labels))
 
     @classmethod
-    def read(cls, path: str | Path, *, labels: str | Path | None = None) -> Volume:
+    def read(
+        cls,
+        path: str | Path,
+        *,
+        labels: str | Path | None = None,
+        correction: CTCorrection | None = None,
+    ) -> Volume:
         """Read a CT from NIfTI (.nii, .nii.gz), NRRD, MetaImage or a DICOM folder.
 
         One DICOM file stands for its whole series, in the folder it lies in. The label map may have any of
         the image formats; a JSON file of its name beside it, {"1": "hip_left", ...}, names the structures.
+        A correction holds for the label map's position as well.
 
         Raises:
             InputError: files that are missing, broken, not a three-dimensional CT, or label maps on another
@@ -76,12 +84,15 @@ class Volume:
         Warns:
             GeometryWarning: an orientation or unit that had to be assumed, or values unlike Hounsfield units.
         """
-        hu, affine = readers.read_grid(Path(path))
+        correction = correction or CTCorrection()
+        values, affine = readers.read_grid(Path(path))
+        hu, affine = correction.hu(values), correction.world_from_voxel(affine)
         readers.warn_unless_hounsfield(hu, path)
         volume = cls(hu=hu, world_from_voxel=affine, path=Path(path))
         if labels is None:
             return volume
         label_grid, label_affine = readers.read_labels(Path(labels))
+        label_affine = correction.world_from_voxel(label_affine)
         check_same_grid(volume, label_grid, label_affine, f"label map {labels}")
         return volume.with_labels(label_grid, readers.read_label_names(Path(labels)))
 

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from ..errors import InputError, UsageError
 from ..geometry.camera import Camera
 from ._warnings import GeometryWarning
-from .xray_readers import PixelScale, Polarity, Reading, polarity_from_statistics, read_file
+from .polarity import Polarity, polarity_from_statistics
+from .xray_readers import PixelScale, Reading, read_file
 
 # Where a polarity comes from that no header and no option says.
 POLARITY_GUESSED = "image statistics"
@@ -49,7 +50,7 @@ class XRayOptions:
         pixel_scale: whether pixels follow the beam's intensity ('linear') or its logarithm ('log').
         flip_left_right: the stored image is mirrored left to right; mirror it back.
         flip_top_bottom: the stored image is mirrored top to bottom; mirror it back.
-        crop_px: (top, left, height, width) of the part to use [px].
+        crop_px: (top, left, height, width) of the part to use [px], after flipping.
         bin: average blocks of this many pixels in each direction.
         exclude: an image (PNG, TIFF, NIfTI or DICOM) of the stored X-ray's size that is not zero where the
             X-ray must not be used, such as on tools and implants.
@@ -352,6 +353,9 @@ def _resolve(
         given = getattr(options, name)
         if given is not None and given != "auto":
             values[name], provenance[name] = given, f"option --{name.replace('_', '-')}"
+    for name, doubt in reading.doubts.items():
+        if not provenance.get(name, "").startswith("option"):
+            _warn(f"{path}: {doubt} (--{name.replace('_', '-')} overrides)")
     for name, (meaning, option) in _REQUIRED.items():
         if name not in values:
             reason = reading.problems.get(name, "the file does not give it")
@@ -364,19 +368,22 @@ def _resolve(
     if "principal_point_px" not in values:
         provenance["principal_point_px"] = "image centre (assumed)"
     if "polarity" not in values:
-        values["polarity"] = polarity_from_statistics(reading.pixels, excluded)
-        provenance["polarity"] = POLARITY_GUESSED
-        warnings.warn(
-            f"{path} does not say whether air is bright or dark; guessed {values['polarity']} from the image"
-            " (--polarity overrides)",
-            GeometryWarning,
-            stacklevel=3,
+        guess = polarity_from_statistics(reading.pixels, excluded)
+        values["polarity"], provenance["polarity"] = guess.polarity, POLARITY_GUESSED
+        _warn(
+            f"{path} does not say whether air is bright or dark; guessed {guess.polarity} from the image,"
+            f" {'where all signs agree' if guess.agreed else 'unsurely: its signs disagree'}"
+            " (--polarity overrides)"
         )
     if "pixel_scale" not in values:
         # Detectors deliver intensities; images with dark air have been through a display curve.
         values["pixel_scale"] = "linear" if values["polarity"] == "bright_air" else "log"
         provenance["pixel_scale"] = f"assumed for {values['polarity']}"
     return values, provenance
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, GeometryWarning, stacklevel=4)
 
 
 def _all_positive(value: float | tuple[float, float]) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,9 +21,7 @@ from pydicom.tag import Tag
 
 from ..errors import InputError, UsageError
 from ._grid import DECODER_ERRORS, decoding
-from ._warnings import GeometryWarning
 
-Polarity = Literal["bright_air", "dark_air"]
 PixelScale = Literal["linear", "log"]
 
 _IMAGE_SUFFIXES = (".png", ".tif", ".tiff")
@@ -55,12 +52,15 @@ class Reading:
         values: name of an `XRayOptions` field -> value found in the file; absent names were not found.
         provenance: the same names -> where the value came from.
         problems: names of required fields that the file gives wrongly -> what is wrong.
+        doubts: names of fields that the file gives in two ways, or wrongly and that are not required -> what
+            to warn of where no option says better.
     """
 
     pixels: NDArray[np.float32]
     values: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, str] = field(default_factory=dict)
     problems: Mapping[str, str] = field(default_factory=dict)
+    doubts: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_file(path: Path, frame: int | None) -> Reading:
@@ -120,7 +120,7 @@ def _from_dataset(path: Path, dataset: pydicom.Dataset, frame: int | None) -> Re
     index = _frame_index(path, frames, frame)
     header = _DicomHeader(dataset, index)
     try:
-        values, provenance, problems = header.geometry()
+        values, provenance, problems, doubts = header.geometry()
         slope, intercept = header.number("RescaleSlope"), header.number("RescaleIntercept")
         slope = 1.0 if slope is None else slope
         relation = header.beam_relation(modality, inverted=slope < 0)
@@ -133,7 +133,7 @@ def _from_dataset(path: Path, dataset: pydicom.Dataset, frame: int | None) -> Re
     if frames > 1:
         chosen = "--frame" if frame is not None else "the middle one"
         values["frame"], provenance["frame"] = index, f"frame {index} of {frames} ({chosen})"
-    return Reading(pixels=pixels, values=values, provenance=provenance, problems=problems)
+    return Reading(pixels=pixels, values=values, provenance=provenance, problems=problems, doubts=doubts)
 
 
 def _decode(path: Path, dataset: pydicom.Dataset, index: int) -> NDArray[np.float32]:
@@ -187,10 +187,12 @@ class _DicomHeader:
         moving = isinstance(offsets, MultiValue) and len(offsets) > self._frame
         return angle + float(offsets[self._frame]) if angle is not None and moving else angle
 
-    def geometry(self) -> tuple[dict[str, Any], dict[str, str], dict[str, str]]:
+    def geometry(self) -> tuple[dict[str, Any], dict[str, str], dict[str, str], dict[str, str]]:
+        """Values, provenance, problems and doubts of a `Reading`."""
         values: dict[str, Any] = {}
         provenance: dict[str, str] = {}
         problems: dict[str, str] = {}
+        doubts: dict[str, str] = {}
 
         def keep(name: str, keyword: str, value: Any) -> None:
             if value is not None:
@@ -203,14 +205,17 @@ class _DicomHeader:
             else:
                 keep(name, keyword, value)
 
-        for name, keyword in (
-            ("sdd_mm", "DistanceSourceToDetector"),
-            ("source_isocentre_mm", "DistanceSourceToPatient"),
-        ):
+        isocentre = "DistanceSourceToPatient"
+        if self.number(isocentre) is None and self.number("DistanceSourceToIsocenter") is not None:
+            isocentre = "DistanceSourceToIsocenter"  # of enhanced objects
+        for name, keyword in (("sdd_mm", "DistanceSourceToDetector"), ("source_isocentre_mm", isocentre)):
             keep_positive(name, keyword, self.number(keyword))
         for name, keyword in (("primary", "Primary"), ("secondary", "Secondary")):
             tag = f"Positioner{keyword}Angle"
-            keep(f"{name}_angle_deg", tag, self._angle_deg(tag, f"{tag}Increment"))
+            try:
+                keep(f"{name}_angle_deg", tag, self._angle_deg(tag, f"{tag}Increment"))
+            except ValueError as error:
+                doubts[f"{name}_angle_deg"] = f"{_describe(tag)} is no angle in degrees: {error}"
 
         at_detector, in_file = self._pair("ImagerPixelSpacing"), self._pair("PixelSpacing")
         if at_detector is None:
@@ -218,14 +223,12 @@ class _DicomHeader:
         else:
             keep_positive("pixel_spacing_mm", "ImagerPixelSpacing", at_detector)
         if at_detector and in_file and not np.allclose(at_detector, in_file, rtol=1e-3):
-            warnings.warn(
+            doubts["pixel_spacing_mm"] = (
                 f"{_describe('ImagerPixelSpacing')} is {at_detector} mm but {_describe('PixelSpacing')} is"
                 f" {in_file} mm; the first, measured at the detector, is used: the second is mostly scaled to"
-                " the patient (--pixel-spacing-mm overrides)",
-                GeometryWarning,
-                stacklevel=6,
+                " the patient"
             )
-        return values, provenance, problems
+        return values, provenance, problems, doubts
 
     def beam_relation(self, modality: str, *, inverted: bool) -> dict[str, tuple[str, str]]:
         """Polarity and pixel scale with their sources; polarity is absent where the header does not tell.
@@ -371,33 +374,3 @@ def _is_number(value: object) -> bool:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return False
     return abs(value) <= sys.float_info.max  # whole numbers may be larger; neither NaN nor infinity is less
-
-
-# Image statistics ---------------------------------------------------------------------------------------
-
-
-def polarity_from_statistics(
-    pixels: NDArray[np.float32], excluded: NDArray[np.bool_] | None = None
-) -> Polarity:
-    """Guess whether the open beam is bright, for files that do not say.
-
-    The patient is in the middle, so the image is brighter towards its sides where air is bright; and
-    intensities fall off exponentially with thickness, which gives them a long tail towards air.
-
-    Args:
-        pixels: [H, W].
-        excluded: [H, W], pixels that say nothing.
-    """
-    usable = np.ones(pixels.shape, dtype=bool) if excluded is None else ~excluded
-    lowest, highest = np.percentile(pixels[usable], (1, 99))
-    unit = np.clip((pixels - lowest) / max(float(highest - lowest), 1e-12), 0, 1)
-    inside = (unit > 0) & (unit < 1) & usable
-    height, width = pixels.shape
-    middle = np.zeros_like(inside)
-    middle[height // 4 : height - height // 4, width // 4 : width - width // 4] = True
-    if not (inside & middle).any() or not (inside & ~middle).any():
-        return "bright_air"
-    values = unit[inside]
-    rim_over_middle = float(np.median(unit[inside & ~middle]) - np.median(unit[inside & middle]))
-    tail = float(values.mean() - np.median(values))
-    return "bright_air" if rim_over_middle + 2 * tail >= 0 else "dark_air"

@@ -1,0 +1,54 @@
+"""What a CT's file says wrongly about its values, its unit and its sides, put right."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import UsageError
+
+LengthUnit = Literal["mm", "cm", "m", "um"]
+
+_MM_PER_UNIT: dict[LengthUnit, float] = {"mm": 1.0, "cm": 10.0, "m": 1e3, "um": 1e-3}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CTCorrection:
+    """What to believe instead of the CT's file.
+
+    Attributes:
+        hu_scale: factor that turns the file's values into Hounsfield units, where a rescale slope was lost.
+        hu_offset: what to add after that [HU], often -1024, where a rescale intercept was lost.
+        length_unit: unit that the file's positions and spacings are in, though it says millimetres.
+        mirror_left_right: left and right are swapped; mirror the CT.
+
+    Raises:
+        UsageError: a scale that is zero or not finite, or an offset that is not finite.
+    """
+
+    hu_scale: float = 1.0
+    hu_offset: float = 0.0
+    length_unit: LengthUnit = "mm"
+    mirror_left_right: bool = False
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.hu_scale) or self.hu_scale == 0:
+            raise UsageError(f"--hu-scale must be finite and not 0, not {self.hu_scale}")
+        if not math.isfinite(self.hu_offset):
+            raise UsageError(f"--hu-offset must be finite, not {self.hu_offset}")
+
+    def hu(self, values: NDArray[np.generic]) -> NDArray[np.int16] | NDArray[np.float32]:
+        """Hounsfield units of the file's values, as they are where there is nothing to correct."""
+        if self.hu_scale == 1 and self.hu_offset == 0:
+            return values  # type: ignore[return-value]
+        return values.astype(np.float32) * np.float32(self.hu_scale) + np.float32(self.hu_offset)
+
+    def world_from_voxel(self, affine: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The file's affine [4, 4] in millimetres, left (-x in RAS) and right swapped if asked for."""
+        scale = np.full(3, _MM_PER_UNIT[self.length_unit])
+        scale[0] *= -1 if self.mirror_left_right else 1
+        return np.diag([*scale, 1.0]) @ affine
