@@ -13,7 +13,7 @@ from isoclinic.errors import InputError, UsageError
 from isoclinic.geometry import se3
 from isoclinic.registration._fixed import FixedImage
 from isoclinic.registration._structures_model import MovingStructure, Scene
-from isoclinic.registration._structures_prior import MotionPrior, point_jacobian
+from isoclinic.registration._structures_prior import MotionPrior
 from isoclinic.registration.structures import StructureResult, StructuresConfig, register_structures
 from isoclinic.rendering import RenderConfig, render
 from isoclinic.solver import Status
@@ -275,7 +275,7 @@ def test_prior_against_finite_differences(deviation_mm):
     steps = 1e-5 * np.eye(6)
     slope = [(cost(step) - cost(-step)) / 2e-5 for step in steps]
     assert at.gradient[0].numpy() == pytest.approx(slope, rel=1e-5)
-    jacobian = point_jacobian(x, points, centroid).numpy()
+    jacobian = se3.point_jacobian(x, points, centroid).numpy()
     for column, step in enumerate(steps):
         ahead, behind = (se3.perturb(x, torch.from_numpy(sign * step), centroid) for sign in (1, -1))
         # Rounding of positions around 1 m, over the step.

@@ -32,8 +32,10 @@ class MotionPrior:
 
     def linearize(self, x: Tensor) -> Linearization:
         """Half the mean square of the points' scaled motion, times `share`, at poses [b, 4, 4]."""
-        jacobian = point_jacobian(x, self.points_world, self.centroid_world).flatten(1, 2)
-        moved = apply(x, self.points_world) - apply(self.overall, self.points_world)
+        jacobian = se3.point_jacobian(x, self.points_world, self.centroid_world).flatten(1, 2)
+        moved = se3.transform_points(x, self.points_world) - se3.transform_points(
+            self.overall, self.points_world
+        )
         residual, jacobian = moved.flatten(1) / self.deviation_mm, jacobian / self.deviation_mm
         weight = torch.full_like(residual, self.share / len(self.points_world))
         return normal_equations(residual, jacobian, weight, L2())
@@ -58,15 +60,3 @@ class LikelyMotion:
     def retract(self, x: Tensor, delta: Tensor) -> Tensor:
         """Poses [b, 4, 4] moved along the tangent [b, 6] of `se3.perturb`, about the centroid."""
         return self.image.retract(x, delta)
-
-
-def apply(transforms: Tensor, points: Tensor) -> Tensor:
-    """Where transforms [..., 4, 4] take points [N, 3]: [..., N, 3]."""
-    return points @ transforms[..., :3, :3].mT + transforms[..., None, :3, 3]
-
-
-def point_jacobian(camera_from_world: Tensor, points_world: Tensor, isocentre_world: Tensor) -> Tensor:
-    """How points [N, 3] move in the camera along the tangent of `se3.perturb`: [..., N, 3, 6]."""
-    arms = apply(camera_from_world, points_world) - apply(camera_from_world, isocentre_world[None])
-    turning = -se3.hat(arms)
-    return torch.cat([turning, torch.eye(3, dtype=arms.dtype).expand_as(turning)], dim=-1)

@@ -209,7 +209,7 @@ class _Reprojection:
         return self.points_world.mean(0)
 
     def linearize(self, x: Tensor, items: Tensor) -> Linearization:
-        points = self.points_world @ x[:, :3, :3].mT + x[:, None, :3, 3]
+        points = se3.transform_points(x, self.points_world)
         focal = points.new_tensor([self.camera.fx, self.camera.fy])
         per_depth = focal / points[..., 2:]
         by_depth = -per_depth * points[..., :2] / points[..., 2:]

@@ -21,7 +21,7 @@ from ..solver import Solution, Status, levenberg_marquardt
 from ..volumes import PreprocessConfig, Volume, XRay
 from ._fixed import FixedImage, pixel_at_mm
 from ._structures_model import MovingStructure, Scene, Structure
-from ._structures_prior import LikelyMotion, MotionPrior, apply, point_jacobian
+from ._structures_prior import LikelyMotion, MotionPrior
 from .config import Stage
 from .result import ImageStageResult
 
@@ -279,7 +279,7 @@ class _Run:
 
     def _distinct(self, index: int, solution: Solution, apart_mm: float) -> Tensor:
         """Poses [K, 4, 4], lowest cost first, none within `apart_mm` of a better one."""
-        points = apply(solution.x, self._moving[index].points_world)
+        points = se3.transform_points(solution.x, self._moving[index].points_world)
         chosen: list[int] = []
         for candidate in solution.cost.argsort().tolist():
             distances = (points[candidate] - points[chosen]).square().sum(-1).mean(-1).sqrt()
@@ -325,6 +325,6 @@ class _Run:
 
 
 def _expected_error_mm(each: MovingStructure, pose: Tensor, covariance: Tensor) -> tuple[float, float]:
-    jacobian = point_jacobian(pose, each.points_world, each.centroid_world)
+    jacobian = se3.point_jacobian(pose, each.points_world, each.centroid_world)
     variance = (jacobian @ covariance @ jacobian.mT).diagonal(dim1=-2, dim2=-1).mean(dim=0)
     return math.sqrt(float(variance[:2].sum())), math.sqrt(float(variance[2]))
