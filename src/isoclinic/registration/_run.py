@@ -54,7 +54,8 @@ class Run:
             result = self._run_stage(stage, points, last=stage is self.config.stages[-1])
             results.append(result)
             points = self.distinct(result, stage.keep)
-        return results
+        toned = self._run_toned(results[-1])
+        return results if toned is None else [*results, toned]
 
     def distinct(self, result: ImageStageResult, keep: int) -> Tensor:
         """Points that a stage hands on [<= keep, ...], best first, no two nearer than half a pixel."""
@@ -98,19 +99,31 @@ class Run:
         return Check(problem=problem, ceilings=tuple(ceiling(view, half) for view, half in pairs))
 
     def _run_stage(self, stage: Stage, points: Tensor, *, last: bool) -> ImageStageResult:
-        began = time.perf_counter()
         problem = self._problem(stage, last=last)
-        if stage.least_tone_gain is not None:
-            problem = problem.toned(problem.start(points[:1]), stage.least_tone_gain)
+        cameras = [view.projector.camera for view in problem.views]
+        name = " + ".join(f"{camera.width} x {camera.height} px" for camera in cameras)
+        return self._solved(problem, problem.start(points), stage, name)
+
+    def _run_toned(self, result: ImageStageResult) -> ImageStageResult | None:
+        """The last stage again, with tone curves that its result suggests; None where they gain little."""
+        if self.config.least_tone_gain is None:
+            return None
+        point = result.solution.x[result.best : result.best + 1]
+        problem = result.problem.toned(point, self.config.least_tone_gain)
+        if problem is result.problem:
+            return None
+        return self._solved(problem, point, self.config.stages[-1], f"{result.name}, tone curve")
+
+    def _solved(self, problem: JointSimilarity, points: Tensor, stage: Stage, name: str) -> ImageStageResult:
+        began = time.perf_counter()
         settings = replace(
             stage.solver(self.config.length_mm, self.config.max_step_mm),
             step_scale=problem.step_scale(self.config.length_mm),
         )
-        solution = levenberg_marquardt(problem, problem.start(points), settings)
+        solution = levenberg_marquardt(problem, points, settings)
         correlation = problem.correlation(solution.x)
-        cameras = [view.projector.camera for view in problem.views]
         return ImageStageResult(
-            name=" + ".join(f"{camera.width} x {camera.height} px" for camera in cameras),
+            name=name,
             problem=problem,
             solution=solution,
             correlation=correlation,

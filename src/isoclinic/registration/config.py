@@ -23,8 +23,6 @@ class Stage:
         similarity: what is compared.
         max_steps: Levenberg-Marquardt steps per start.
         keep: starts that go on to the next stage, best correlation first.
-        least_tone_gain: fit a tone curve, for scatter and beam hardening, where the stage begins, and use
-            it if it raises the correlation by so much; no curve when None.
     """
 
     pixels: int
@@ -32,7 +30,6 @@ class Stage:
     similarity: SimilarityConfig = field(default_factory=SimilarityConfig)
     max_steps: int = 15
     keep: int = 1
-    least_tone_gain: float | None = None
 
     def __post_init__(self) -> None:
         if self.pixels < 8 or self.max_steps < 1 or self.keep < 1 or not self.voxel_per_pixel > 0:
@@ -122,7 +119,7 @@ _STAGES = (
     Stage(pixels=32, similarity=_local(15), max_steps=8, keep=4),
     Stage(pixels=32, similarity=_local(9), max_steps=15, keep=2),
     Stage(pixels=64, similarity=_local(9), max_steps=15, keep=1),
-    Stage(pixels=128, similarity=_with_gradients(9), max_steps=10, keep=1, least_tone_gain=0.01),
+    Stage(pixels=128, similarity=_with_gradients(9), max_steps=20, keep=1),
 )
 
 
@@ -143,6 +140,8 @@ class RegistrationConfig:
             view, begins with the second; the next one runs only where the images do not match yet.
         learned: what is used of a model, if there is one.
         stages: resolutions, coarse to fine.
+        least_tone_gain: fit a tone curve, for scatter and beam hardening, where the last stage ends, and
+            repeat that stage with it if it raises the correlation by so much; no curve when None.
         length_mm: size at which a rotation and a translation count alike: rotations are scaled by it [mm].
         max_step_mm: longest single step, in millimetres and rotations scaled by that length.
         confidence: when a result is doubtful, and how its error is expected.
@@ -157,6 +156,7 @@ class RegistrationConfig:
     searches: tuple[SearchConfig, ...] = _SEARCHES
     learned: LearnedConfig = field(default_factory=LearnedConfig)
     stages: tuple[Stage, ...] = _STAGES
+    least_tone_gain: float | None = 0.01
     length_mm: float = 60.0
     max_step_mm: float = 40.0
     confidence: ConfidenceConfig = field(default_factory=ConfidenceConfig)

@@ -176,17 +176,18 @@ class ImageSimilarity:
         return Scatter(tiles.flatten(2).mT, curvature)
 
     def toned(self, image: Tensor, least_gain: float) -> ImageSimilarity:
-        """With the tone curve that fits a DRR [H, W] at about the right pose, where it is worth its while.
+        """With the tone curve that fits a DRR [H, W] at about the right pose; itself if that gains little.
 
         Args:
             image: the DRR.
             least_gain: by how much the curve must raise the correlation.
         """
-        plain = replace(self, tone=None)
         tone = fit_tone(self.fixed, image.cpu() + self.background, self.weight)
+        if tone is None:
+            return self
         curved = replace(self, tone=tone)
-        before, after = (float(each.correlate_images(image[None])[0]) for each in (plain, curved))
-        return curved if after - before >= least_gain else plain
+        before, after = (float(each.correlate_images(image[None])[0]) for each in (self, curved))
+        return curved if after - before >= least_gain else self
 
     def retract(self, x: Tensor, delta: Tensor) -> Tensor:
         """Poses [b, 4, 4] moved along the tangent [b, 6] of `se3.perturb`."""

@@ -147,9 +147,10 @@ class JointSimilarity:
         return Scatter(torch.cat([*gradients, expected.expand(len(x), -1, -1)], dim=1), curvature)
 
     def toned(self, x: Tensor, least_gain: float) -> JointSimilarity:
-        """With tone curves fitted at a point [1, 4 + R, 4]; see `ImageSimilarity.toned`."""
+        """With the views' tone curves, fitted at a point [1, 4 + R, 4]; itself if these gain little."""
         pairs = zip(self.views, self.images(x), strict=True)
-        return replace(self, views=tuple(view.toned(image[0], least_gain) for view, image in pairs))
+        views = tuple(view.toned(image[0], least_gain) for view, image in pairs)
+        return self if views == self.views else replace(self, views=views)
 
     def images(self, x: Tensor) -> list[Tensor]:
         """Line integrals [b, H, W] in every view."""
