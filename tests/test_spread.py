@@ -136,8 +136,10 @@ def test_a_connection_that_was_there_stays(ray):
 def test_stopping_ends_the_workers(stop, tmp_path):
     """In a process of its own, which is closed or gets what Ctrl-C sends to a terminal's processes."""
     lines = f"""
-import sys, threading, time
+import signal, sys
 from pathlib import Path
+# Ignored where the tests themselves run in the background of a shell.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 import spread_tasks
 from isoclinic._spread import SpreadConfig, spread

@@ -9,6 +9,9 @@ from pathlib import Path
 
 from .errors import InputError
 
+# Of a name that goes into that of a temporary file [bytes]: file systems allow 143 to 255 for a whole name.
+_LONGEST_NAME = 100
+
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
@@ -17,7 +20,7 @@ def atomic(path: Path) -> Iterator[Path]:
     Raises:
         InputError: the folder is missing or cannot be written to.
     """
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    temporary = path.with_name(f".{os.getpid()}.{shortened(path.name)}")
     try:
         yield temporary
         os.replace(temporary, path)
@@ -26,3 +29,10 @@ def atomic(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def shortened(name: str) -> str:
+    """The end of a file's name, suffix included, that leaves room for more."""
+    while len(os.fsencode(name)) > _LONGEST_NAME:
+        name = name[1:]
+    return name

@@ -7,8 +7,10 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
+from itertools import count
 from pathlib import Path
 
+from .._files import shortened
 from ..errors import InputError, UsageError
 
 
@@ -16,7 +18,8 @@ from ..errors import InputError, UsageError
 def new_folder(path: Path, *, overwrite: bool, known: frozenset[str]) -> Iterator[Path]:
     """An empty folder to fill in place of `path`: moved there when the block ends, removed when it fails.
 
-    An older result stays until the new one is complete.
+    An older result stays until the new one is complete. A link stays too: what it points to is replaced. If
+    the place has been taken when the block ends, what is there stays, and the new result is kept beside it.
 
     Args:
         path: of the result.
@@ -30,9 +33,11 @@ def new_folder(path: Path, *, overwrite: bool, known: frozenset[str]) -> Iterato
     """
     path = path.absolute()
     check_replaceable(path, overwrite=overwrite, known=known)
+    place = Path(os.path.realpath(path))
     # On the same file system, and before any work is done.
-    parent = next(folder for folder in path.parents if folder.exists())
-    building, replaced = (parent / f".{path.name}.{os.getpid()}.{what}" for what in ("new", "old"))
+    parent = next(folder for folder in place.parents if folder.exists())
+    name = shortened(place.name)
+    building, replaced = (parent / f".{name}.{os.getpid()}.{what}" for what in ("new", "old"))
     try:
         building.mkdir()
     except OSError as error:
@@ -43,13 +48,24 @@ def new_folder(path: Path, *, overwrite: bool, known: frozenset[str]) -> Iterato
         except InputError as error:
             # Of the file where people expect it, not where it is being built.
             raise InputError(str(error).replace(str(building), str(path))) from error
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists():
-            os.replace(path, replaced)
-        os.replace(building, path)
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            if os.path.lexists(place):
+                check_replaceable(place, overwrite=overwrite, known=known)
+                os.replace(place, replaced)
+                # Nobody finds it here, so nothing is added after this look.
+                check_replaceable(replaced, overwrite=overwrite, known=known)
+            os.replace(building, place)
+        except (UsageError, OSError) as error:
+            kept = _kept(building, parent / name)
+            if isinstance(error, OSError):
+                why = f"--output {path} cannot be written: {error.strerror}"
+            else:
+                why = str(error).replace(str(replaced), str(place))
+            raise InputError(f"{why}. The new result is complete: it is in {kept}") from error
     finally:
-        if replaced.exists() and not path.exists():
-            os.replace(replaced, path)
+        if replaced.exists() and not place.exists():
+            os.replace(replaced, place)
         for leftover in (building, replaced):
             shutil.rmtree(leftover, ignore_errors=True)
 
@@ -69,15 +85,33 @@ def check_replaceable(
         UsageError: the place is refused.
     """
     if not path.exists():
+        if path.is_symlink():
+            raise UsageError(
+                f"--output {path} is a link to {os.readlink(path)}, which does not exist; make that folder or "
+                "choose another place"
+            )
         return
     if not overwrite:
         raise UsageError(f"--output {path} exists already; choose another place or {remedy}")
     if not path.is_dir():
         raise UsageError(f"--output {path} is a file, but the result is a folder; choose another place")
-    files = (file for file in path.rglob("*") if file.is_file())
-    foreign = next((file for file in files if not any(fnmatchcase(file.name, each) for each in known)), None)
+    # Links, even those to folders or to nothing, and pipes are nothing that a result has.
+    entries = (entry for entry in path.rglob("*") if entry.is_symlink() or not entry.is_dir())
+    foreign = next((entry for entry in entries if not _is_known(entry, known)), None)
     if foreign is not None:
         raise UsageError(
             f"--output {path} is not replaced: it holds {foreign.relative_to(path)}, which is no result; "
             "move that away or choose another place"
         )
+
+
+def _is_known(file: Path, known: frozenset[str]) -> bool:
+    return file.is_file() and not file.is_symlink() and any(fnmatchcase(file.name, each) for each in known)
+
+
+def _kept(folder: Path, beside: Path) -> Path:
+    """Where a finished folder is now that its place was taken."""
+    free = (beside.with_name(f"{beside.name}-new-{number}") for number in count(1))
+    kept = next(place for place in free if not os.path.lexists(place))
+    os.replace(folder, kept)
+    return kept
