@@ -17,13 +17,16 @@ _LONGEST_NAME = 100
 def atomic(path: Path) -> Iterator[Path]:
     """Path to write to in place of `path`: moved onto it when the block ends, removed when the block fails.
 
+    A link stays: what it points to is written.
+
     Raises:
         InputError: the folder is missing or cannot be written to.
     """
-    temporary = path.with_name(f".{os.getpid()}.{shortened(path.name)}")
+    place = Path(os.path.realpath(path))
+    temporary = place.with_name(f".{os.getpid()}.{shortened(path.name)}")
     try:
         yield temporary
-        os.replace(temporary, path)
+        os.replace(temporary, place)
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror or error}") from error
     finally:

@@ -526,4 +526,4 @@ def test_a_ct_that_is_not_in_hounsfield_units_is_a_warning(desk, tmp_path, monke
     ran = desk.run(*command(line.format(ct="ct.nii.gz")))
     assert ran.code == 0
     assert "warning: ct.nii.gz does not look like Hounsfield units: no value is below 0" in ran.err
-    assert "the rescale intercept, often -1024, seems missing; add it" in ran.err
+    assert "often -1024, seems missing; isoclinic inspect adds it with --hu-offset -1024 --save-ct" in ran.err

@@ -7,6 +7,7 @@ import inspect
 import keyword
 import tomllib
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol, TypeVar, get_args, get_origin, get_type_hints
 
@@ -193,7 +194,9 @@ def _read_toml(option: str, file: str) -> dict[str, Any]:
             return tomllib.load(stream)
     except OSError as error:
         raise InputError(f"{option} {file} cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except RecursionError as error:
+        raise InputError(f"{option} {file} cannot be read: its values are nested too deeply") from error
+    except ValueError as error:  # no TOML, no UTF-8, or a number of thousands of digits
         raise InputError(f"{option} {file} is not TOML: {error}") from error
 
 
@@ -201,9 +204,15 @@ class _Table:
     """A TOML table whose every complaint names the file and the key."""
 
     def __init__(self, values: Mapping[str, Any], source: str, path: str = "") -> None:
-        self._values = {_field_name(key): value for key, value in values.items()}
         self._source = source
         self._path = path
+        self._values: dict[str, Any] = {}
+        keys: dict[str, str] = {}
+        for key, value in values.items():
+            name = _field_name(key)
+            if name in keys:
+                raise UsageError(f"{self._label(keys[name])} and {key} are the same option; keep one of them")
+            keys[name], self._values[name] = key, value
 
     def applied_to(self, default: Any) -> Any:
         """A copy of a dataclass instance with the table's values."""
@@ -218,7 +227,7 @@ class _Table:
                 changes[group] = _Table(mine, self._source, self._path).applied_to(getattr(default, group))
         for name, value in self._values.items():
             if name not in hints or name in flat:
-                raise UsageError(f"{self._label(name)} is no option")
+                raise UsageError(f"{self._label(name)} is no option{self._meant(name, default)}")
             changes[name] = self._converted(name, value, get_type_hints(type(default))[name], default)
         return dataclasses.replace(default, **changes)
 
@@ -256,6 +265,14 @@ class _Table:
         except TypeCheckError as error:
             expected = hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", "")
             raise UsageError(f"{self._label(name)} is {value!r}, but must be {expected}") from error
+
+    def _meant(self, name: str, default: Any) -> str:
+        """A question after the option that is most like an unknown one, if one is."""
+        known: list[str] = []
+        for each, hint in get_type_hints(type(default), include_extras=True).items():
+            group = FLAT in getattr(hint, "__metadata__", ())
+            known += get_type_hints(type(getattr(default, each))) if group else [each]
+        return "".join(f"; did you mean {each}?" for each in get_close_matches(name, known, n=1))
 
     def _label(self, name: str) -> str:
         return f"{self._source}: {self._path}{name}"
