@@ -158,8 +158,18 @@ def assess(
         edges=edges,
         rival=rival,
         overlap=overlap,
-        doubts=tuple(reasons_to_doubt(edges, rival, overlap, error_mm, config)),
+        doubts=(*reasons_to_doubt(edges, rival, overlap, error_mm, config), *_held(last)),
     )
+
+
+def _held(last: ImageStageResult) -> Iterator[str]:
+    """What was refined as far as it may be, so that its value is that of the bound."""
+    reached = last.problem.at_bounds(last.solution.x[last.best])
+    if reached:
+        yield (
+            f"refined as far as allowed: {', '.join(reached)}; what was given is off by more than the bounds "
+            "(--refine-views, --refine-intrinsics), or the X-ray does not fit for another reason"
+        )
 
 
 def _covariance(last: ImageStageResult, tile_px: int) -> Tensor:

@@ -134,7 +134,6 @@ def register_views(
     problem, point, status = last.problem, last.solution.x[last.best], last.solution.status[last.best]
     if problem.refine_intrinsics.on:
         _warn_of_intrinsics(last)
-    _warn_of_bounds(last)
     return RegistrationResult(
         camera_from_world=point[:4],
         cameras_from_world=problem.cameras_from_world(point[None])[0],
@@ -274,19 +273,6 @@ def _warn_of_intrinsics(last: ImageStageResult) -> None:
         GeometryWarning,
         stacklevel=3,
     )
-
-
-def _warn_of_bounds(last: ImageStageResult) -> None:
-    """Say what was refined as far as it may be, so that its value is that of the bound."""
-    reached = last.problem.at_bounds(last.solution.x[last.best])
-    if reached:
-        warnings.warn(
-            f"refined as far as allowed: {', '.join(reached)}. What was given is off by more than the bounds "
-            "(--refine-views, --refine-intrinsics), or the X-ray does not fit for another reason: check the "
-            "geometry and the overlay before widening them",
-            GeometryWarning,
-            stacklevel=3,
-        )
 
 
 def _pose_change(hessian: Tensor, parameter: int) -> Tensor:
