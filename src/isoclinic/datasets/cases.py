@@ -118,7 +118,7 @@ class _Truth:
             raise InputError(f"{folder} has {TRUTH_FILE} but no {XRAY_FILE}")
         try:
             document = json.loads(truth.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        except (OSError, RecursionError, ValueError) as error:
             raise InputError(f"{truth} cannot be read as JSON: {error}") from error
         pose = _pose(_entry(document, "extrinsic", truth), f"{truth}: extrinsic")
         landmarks = _points(_entry(document, "landmarks", truth), f"{truth}: landmarks")

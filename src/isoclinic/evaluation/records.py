@@ -67,7 +67,7 @@ def read_evaluation(folder: Path) -> EvaluationRecord:
         raise InputError(
             f"{folder} is not a folder of isoclinic evaluate: {SUMMARY_JSON} cannot be read: {error.strerror}"
         ) from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (RecursionError, ValueError) as error:
         raise InputError(f"{path} is not JSON: {error}") from error
     entries = document.get("measurements") if isinstance(document, dict) else None
     if not isinstance(entries, list) or not entries:

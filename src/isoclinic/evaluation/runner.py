@@ -245,7 +245,7 @@ def _check_folder(plan: Plan) -> None:
         return
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, RecursionError, ValueError) as error:
         raise InputError(f"{path} cannot be read: {error}; choose another --output") from error
     for key, mine in _description(plan).items():
         its = found.get(key) if isinstance(found, dict) else None
@@ -333,7 +333,7 @@ def _measured(job: _Job, sample: str, plan: Plan) -> Measurement | None:
         document = json.loads(file.read_text(encoding="utf-8"))
         key = document["key"]
         different = [part for part in _PARTS if key.get(part) != job.key[part]]
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, RecursionError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{file} is no measurement: {error}; choose another --output") from error
     if not different:
         return Measurement.restored(document["measurement"], str(file))

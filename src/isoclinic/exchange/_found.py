@@ -47,7 +47,7 @@ def _describe(content: bytes) -> str:
         return f"XML of <{root[1]}>"
     try:
         document = json.loads(text)
-    except (json.JSONDecodeError, RecursionError):
+    except (RecursionError, ValueError):
         return f"text that begins with {text.splitlines()[0][:40]!r}"
     if not isinstance(document, Mapping):
         return "JSON without keys"

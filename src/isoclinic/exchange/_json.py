@@ -40,9 +40,10 @@ class Document:
         Raises:
             InputError: the file cannot be read or is something else than `expected`.
         """
+        text = read_text(path, expected)
         try:
-            values = json.loads(read_text(path, expected))
-        except (json.JSONDecodeError, RecursionError):
+            values = json.loads(text)
+        except (RecursionError, ValueError):
             raise unexpected(path, expected) from None
         if not isinstance(values, Mapping) or not values.keys() >= set(keys):
             raise unexpected(path, f"{expected}, which has {', '.join(keys)}")

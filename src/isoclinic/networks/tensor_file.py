@@ -63,7 +63,7 @@ def read_tensors(path: Path, kind: str, name: str) -> tuple[dict[str, Any], dict
         raise InputError(foreign)
     try:
         header = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (RecursionError, ValueError) as error:
         raise InputError(f"{foreign} ({error})") from error
     if not isinstance(header, dict) or header.get("format") != kind:
         raise InputError(foreign)

@@ -249,7 +249,7 @@ def _load_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"), parse_int=float)
     except OSError as error:
         raise InputError(f"pose file {path} cannot be read: {error.strerror or error}") from error
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (RecursionError, ValueError) as error:
         raise InputError(f"{path} is not JSON, so not a pose file: {error}") from error
 
 

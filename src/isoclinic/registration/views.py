@@ -66,7 +66,7 @@ def views_from_file(xrays: Sequence[XRay], path: str | Path) -> tuple[View, ...]
         document = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"view file {path} cannot be read: {error.strerror or error}") from error
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (RecursionError, ValueError) as error:
         raise InputError(f"{path} is not JSON, so not a view file: {error}") from error
     if isinstance(document, Mapping):
         if _KEY not in document:
