@@ -11,6 +11,7 @@ import safetensors.torch
 import torch
 
 from isoclinic.datasets import CaseFolder
+from isoclinic.datasets._documents import read_document
 from isoclinic.errors import InputError
 from isoclinic.evaluation import read_evaluation
 from isoclinic.exchange import read_pose
@@ -45,6 +46,7 @@ READERS: dict[str, Callable[[Path], object]] = {
     "pose file": PoseFile.read,
     "points of the CT": read_world_points,
     "points of the X-ray": read_pixel_points,
+    "prepared data set": read_document,
     "views": lambda path: views_from_file([VIEW, VIEW], path),
     "evaluation": evaluation,
     "case": case,
@@ -71,3 +73,14 @@ def test_damaged_headers_of_tensors_too(damage, tmp_path):
     safetensors.torch.save_file({"a": torch.zeros(1)}, path, metadata=header)
     with pytest.raises(InputError, match=r"model\.safetensors"):
         read_tensors(path, "isoclinic.model", "a model")
+
+
+def test_a_prepared_data_set_that_lacks_something_says_what(tmp_path):
+    path = tmp_path / "quality.json"
+    path.write_text('{"cases": {}}')
+    assert read_document(path, "cases") == {"cases": {}}
+    with pytest.raises(InputError, match=r"quality\.json is damaged: it lacks key, settings"):
+        read_document(path, "cases", "key", "settings")
+    path.write_text("[]")
+    with pytest.raises(InputError, match="must hold a JSON object"):
+        read_document(path)

@@ -245,8 +245,9 @@ def test_ctrl_c_while_a_file_is_written(desk, monkeypatch, line):
     desk.refuses(line, 130, "interrupted")
 
 
-def test_a_real_interrupt(desk):
-    """Ctrl-C in a terminal sends SIGINT; here as soon as the result's folder is begun."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_real_interrupt(desk, number):
+    """Ctrl-C in a terminal sends SIGINT, batch systems SIGTERM; here once the result's folder is begun."""
     before = tree(desk.folder)
     arguments = command(f"REGISTER {ON_DISK} --init ap")
     # A background process, such as a test run's, may have been started with SIGINT ignored.
@@ -261,7 +262,7 @@ def test_a_real_interrupt(desk):
     while not list(desk.folder.glob(".result.*.new")):
         assert process.poll() is None and time.monotonic() < limit
         time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out, err) == (130, "", "isoclinic: error: interrupted\n")
     assert tree(desk.folder) == before

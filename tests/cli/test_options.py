@@ -178,7 +178,16 @@ def test_help_shows_the_defaults_of_the_file(tmp_path: Path, capsys):
 @pytest.mark.parametrize(
     ("toml", "message"),
     [
-        ("counts = 1", r"file\.toml: counts is no option"),
+        ("counts = 1", r"file\.toml: counts is no option; did you mean count\?"),
+        ("pairs_mm = 1", r"file\.toml: pairs_mm is no option; did you mean pair_mm\?"),
+        ("colour = 1", r"file\.toml: colour is no option$"),
+        ("pair-mm = [1, 2]\npair_mm = [1, 2]", r"pair-mm and pair_mm are the same option"),
+        ("[inner]\nsize-mm = 1\nsize_mm = 1", r"inner\.size-mm and size_mm are the same option"),
+        ("count = true", "count is True, but must be int"),
+        ("pair_mm = [1, true]", r"pair_mm is \(1, True\), but must be tuple"),
+        ("inner.on = 1", "on is 1, but must be bool"),
+        (f"count = {2**63}", r"count is 9223372036854775808, but TOML's integers end at 2\^63"),
+        (f"inner.size-mm = {'9' * 400}", r"size_mm is 9+, but TOML's integers end"),
         ("group = 1", r"file\.toml: group is no option"),
         ("[inner]\nsize = 1", r"file\.toml: inner\.size is no option"),
         ("[[items]]\npixels = 1\n[[items]]\npixels = 2\nvoxels = 3", r"file\.toml: items\.1\.voxels is no"),
@@ -198,7 +207,15 @@ def test_what_is_wrong_in_the_file_is_named(tmp_path: Path, toml, message):
         parse(tmp_path, toml, "--output", "o")
 
 
-@pytest.mark.parametrize(("toml", "message"), [("count =", "is not TOML"), (None, "cannot be read: No such")])
+@pytest.mark.parametrize(
+    ("toml", "message"),
+    [
+        ("count =", "is not TOML"),
+        (None, "cannot be read: No such"),
+        (f"count = {'[' * 100_000}", "cannot be read: its values are nested too deeply"),
+        (f"count = {'9' * 5000}", "is not TOML: .*5000 digits"),
+    ],
+)
 def test_a_file_that_cannot_be_read(tmp_path: Path, toml, message):
     path = tmp_path / "file.toml"
     if toml is not None:

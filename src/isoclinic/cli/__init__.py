@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.metadata import version
 
-from ..errors import IsoclinicError
-from ._console import error_line, plain_warnings
+from ..errors import IsoclinicError, UsageError
+from ._console import error_line, plain_warnings, show_any_name
 
 __all__ = ["main"]
 
@@ -31,6 +34,8 @@ _COMMANDS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code is 0 (done), 1 (cannot be done), 2 (wrong options) or 130 (interrupted).
 
+    A request to end the process (SIGTERM) or the end of its terminal (SIGHUP) interrupts it like Ctrl-C.
+
     Args:
         arguments: what follows the program's name; those of the process when None.
 
@@ -38,8 +43,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         SystemExit: after `--help` and `--version`, and for options that do not exist or cannot be read.
     """
     chosen = _parser().parse_args(arguments)
+    show_any_name()
     try:
-        with plain_warnings():
+        _check_text(chosen.options)
+        with _tidy_ends(), plain_warnings():
             # Each command loads what it needs; --help and --version need none of it.
             import_module(f".{chosen.command}", __name__).main(chosen.options)
     except IsoclinicError as error:
@@ -55,6 +62,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
         error_line("interrupted")
         return 130
     return 0
+
+
+def _check_text(arguments: Sequence[str]) -> None:
+    """Raises UsageError for what is no text: reports cannot hold it, and ITK ends the process over it."""
+    for argument in arguments:
+        try:
+            argument.encode()
+        except UnicodeEncodeError as error:
+            raise UsageError(f"{argument!r} is not valid UTF-8; rename the file") from error
+
+
+@contextmanager
+def _tidy_ends() -> Iterator[None]:
+    """Let signals that would end the process at once interrupt it instead, so that it tidies up."""
+    names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    # Not those that someone ignores (nohup) or sees to. Python hands signals to its main thread only.
+    numbers = [number for number in map(signal.Signals.__getitem__, names) if _ends_at_once(number)]
+    for number in numbers:
+        signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _ends_at_once(number: signal.Signals) -> bool:
+    main_thread = threading.current_thread() is threading.main_thread()
+    return main_thread and signal.getsignal(number) is signal.SIG_DFL
 
 
 def _parser() -> argparse.ArgumentParser:

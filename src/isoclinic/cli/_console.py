@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +13,12 @@ from rich.console import Console
 from rich.progress import Progress, ProgressColumn
 
 _WIDTH_IN_FILES = 120
+
+
+def show_any_name() -> None:
+    """Let standard output show file names that its encoding lacks, as standard error does."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def results() -> Console:

@@ -87,7 +87,7 @@ def check_replaceable(
     if not path.exists():
         if path.is_symlink():
             raise UsageError(
-                f"--output {path} is a link to {os.readlink(path)}, which does not exist; make that folder or "
+                f"--output {path} is a link to {os.readlink(path)}, which does not exist; make that or "
                 "choose another place"
             )
         return

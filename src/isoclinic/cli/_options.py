@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import keyword
+import os
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol, TypeVar, get_args, get_origin, get_type_hints
@@ -26,6 +27,10 @@ from ..volumes import PreprocessConfig
 FLAT = tyro.conf.arg(name="")
 
 _HELP, _FULL_HELP = "--help", "--help-all"
+# Options of any command that say where to write.
+_OUTPUTS = frozenset({"output", "save", "save_ct", "grid"})
+# That TOML has.
+_INTEGERS = range(-(2**63), 2**63)
 
 
 class Options(Protocol):
@@ -88,7 +93,8 @@ def parse_options(
 
     Raises:
         InputError: the file cannot be read or is not TOML.
-        UsageError: a key of the file that is no option, or a value that does not suit it.
+        UsageError: a key of the file that is no option, a value that does not suit it, or an output in the
+            place of an input.
         SystemExit: options on the command line that do not exist or cannot be read (code 2), or help (0).
     """
     default: Any = kind(**dict.fromkeys(_required(kind), tyro.MISSING))
@@ -103,7 +109,9 @@ def parse_options(
         _show_help(default, command)
     if _FULL_HELP in arguments:
         arguments = [_HELP]
-    return _parsed(default, command, arguments)
+    options = _parsed(default, command, arguments)
+    _check_apart(options)
+    return options
 
 
 def read_settings(default: SettingsT, option: str, file: str) -> SettingsT:
@@ -130,6 +138,31 @@ def _parsed(default: OptionsT, command: str, arguments: Sequence[str]) -> Option
         default=default,
         config=(tyro.conf.DisallowNone,),
     )
+
+
+def _check_apart(options: Any) -> None:
+    """Raises UsageError for an output in the place of an input, or within the folder of a DICOM CT."""
+    files = list(_files(options))
+    outputs = [(name, path) for name, path in files if name in _OUTPUTS]
+    inputs = [(name, path) for name, path in files if name not in _OUTPUTS]
+    for output, path in outputs:
+        option, place = f"--{output.replace('_', '-')} {path}", Path(os.path.realpath(path))
+        for name, file in inputs:
+            source = Path(os.path.realpath(file))
+            if place == source:
+                raise UsageError(f"{option} is an input of this command too; choose another place")
+            if name == "volume" and source in place.parents:
+                raise UsageError(f"{option} lies in the folder of the CT, {file}; choose another place")
+
+
+def _files(options: Any) -> Iterator[tuple[str, Path]]:
+    """Paths among a command's options, groups included, each with its option's name."""
+    for field in dataclasses.fields(options):
+        value = getattr(options, field.name)
+        if dataclasses.is_dataclass(value):
+            yield from _files(value)
+        else:
+            yield from ((field.name, each) for each in _leaves(value) if isinstance(each, Path))
 
 
 def _show_help(default: Any, command: str) -> None:
@@ -261,10 +294,16 @@ class _Table:
                 raise UsageError(f"{self._label(name)} is no path: it holds a NUL character")
             value = Path(value)
         try:
-            return check_type(value, hint, collection_check_strategy=CollectionCheckStrategy.ALL_ITEMS)
+            checked = check_type(value, hint, collection_check_strategy=CollectionCheckStrategy.ALL_ITEMS)
         except TypeCheckError as error:
-            expected = hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", "")
-            raise UsageError(f"{self._label(name)} is {value!r}, but must be {expected}") from error
+            raise UsageError(f"{self._label(name)} is {value!r}, but must be {_text(hint)}") from error
+        for number in (each for each in _leaves(value) if isinstance(each, int)):
+            # Python takes true for 1.
+            if isinstance(number, bool) and bool not in _leaves((hint, get_args(hint))):
+                raise UsageError(f"{self._label(name)} is {value!r}, but must be {_text(hint)}")
+            if number not in _INTEGERS:
+                raise UsageError(f"{self._label(name)} is {number}, but TOML's integers end at 2^63")
+        return checked
 
     def _meant(self, name: str, default: Any) -> str:
         """A question after the option that is most like an unknown one, if one is."""
@@ -286,3 +325,16 @@ def _field_name(option: str) -> str:
 
 def _tuples(value: Any) -> Any:
     return tuple(map(_tuples, value)) if isinstance(value, list) else value
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    """What nested tuples hold."""
+    if isinstance(value, tuple):
+        for item in value:
+            yield from _leaves(item)
+    else:
+        yield value
+
+
+def _text(hint: Any) -> str:
+    return hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", "")

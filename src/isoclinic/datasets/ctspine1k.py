@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import torch
 from ..errors import InputError
 from ..geometry import Camera, as_poses
 from ..volumes import Volume, XRay
+from ._documents import read_document
 from ._hdf5 import Node, opened
 from ._indexed import IndexedDataset, stacked
 from .preparation.case import CASE_FILE, CT_FILE, LABELS_FILE
@@ -64,7 +64,7 @@ class CTSpine1k(IndexedDataset):
                 f"the preparation of {folder} is not finished ({len(ready)} of {len(cases or ()) or '?'}"
                 f" cases); run {_PREPARE} again with the same options, it goes on where it stopped"
             )
-        self._documents = {case: _read_json(folder / case / CASE_FILE) for case in ready}
+        self._documents = {case: read_document(folder / case / CASE_FILE) for case in ready}
         self._places = {case: _places(folder, case, document) for case, document in self._documents.items()}
         super().__init__(folder, {case: tuple(places) for case, places in self._places.items()})
 
@@ -133,7 +133,7 @@ def _cases(folder: Path) -> list[str] | None:
             f"{folder} {what}: it is not what {_PREPARE} writes. To prepare CTSpine1K, {GET}, then run"
             f" {_PREPARE}"
         )
-    document = _read_json(file)
+    document = read_document(file)
     if document.get("format") != FORMAT or document.get("version") != VERSION:
         raise InputError(
             f"{file} is {document.get('format')} {document.get('version')}, not {FORMAT} {VERSION}: prepare"
@@ -149,16 +149,6 @@ def _places(folder: Path, case: str, document: Mapping[str, Any]) -> dict[str, t
         raise InputError(f"{folder / case / CASE_FILE} lacks key or drrs; {_remedy(folder / case)}")
     places = [(folder / case / file, index) for file, n in document["drrs"].items() for index in range(n)]
     return {f"{number:04d}": place for number, place in enumerate(places)}
-
-
-def _read_json(file: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, RecursionError, ValueError) as error:
-        raise InputError(f"{file} cannot be read, it may be cut short or damaged: {error}") from error
-    if not isinstance(document, dict):
-        raise InputError(f"{file} is damaged: it must hold a JSON object")
-    return document
 
 
 def _remedy(case: Path) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 from ..._files import atomic
 from ...rendering import render
 from ...volumes import Volume
+from .._documents import read_document
 from .drrs import EXACT, DrrConfig, draw_poses, write_drrs
 from .landmarks import LandmarkConfig, find_landmarks
 from .lumbar import LumbarConfig, extract_lumbar
@@ -76,7 +77,7 @@ def is_done(task: CaseTask) -> bool:
 def key_of(folder: Path) -> str | None:
     """Key of a prepared case; None if it is not complete."""
     file = folder / CASE_FILE
-    return json.loads(file.read_text(encoding="utf-8"))["key"] if file.exists() else None
+    return str(read_document(file, "key")["key"]) if file.exists() else None
 
 
 def prepare_case(task: CaseTask) -> None:

@@ -17,6 +17,7 @@ from ... import __version__
 from ..._optional import require
 from ..._spread import SpreadConfig, spread
 from ...errors import InputError, UsageError
+from .._documents import read_document
 from .case import CaseTask, PreparationConfig, is_done, key_of, prepare_case, write_json
 from .originals import Original, find_originals
 from .quality import Finding, QualityConfig, Reason, examine, without_duplicates
@@ -128,7 +129,7 @@ def _examined(
     """Findings by name, ordered; those of files that have not changed since come from `quality.json`."""
     file = output / QUALITY_FILE
     stamps = {original.name: _stamp(original, config) for original in originals}
-    known = json.loads(file.read_text(encoding="utf-8"))["cases"] if file.exists() else {}
+    known = read_document(file, "cases")["cases"] if file.exists() else {}
     found = {
         name: Finding(**known[name]["finding"] | {"reason": _reason(known[name]["finding"]["reason"])})
         for name, stamp in stamps.items()
@@ -202,7 +203,7 @@ def _claim(output: Path, settings: Mapping[str, Any], *, overwrite: bool) -> Non
         output.mkdir(parents=True, exist_ok=True)
         _write_dataset(output, settings, None)
         return
-    before = json.loads(file.read_text(encoding="utf-8"))["settings"]
+    before = read_document(file, "settings")["settings"]
     changed = [name for name, value in _flat(settings).items() if _flat(before).get(name) != value]
     if changed and not overwrite:
         raise UsageError(
