@@ -58,7 +58,8 @@ def test_variations_differ_from_pair_to_pair(run, files, tmp_path, monkeypatch):
     [
         (["--grid", "sheet.jpg"], 2, "sheet.jpg must end in .png"),
         (["--grid", "old.png"], 2, "old.png exists already"),
-        (["--grid", "sheet.png", "--pairs", "0"], 2, "--pairs must be at least 1"),
+        (["--grid", "sheet.png", "--pairs", "0"], 2, "--pairs must be 1 to 200"),
+        (["--grid", "sheet.png", "--pairs", "1000000000000"], 2, "--pairs must be 1 to 200"),
         (["--grid", "sheet.png", "--seed", "-1"], 2, "seed must not be negative"),
         (["--grid", "sheet.png", "--sdd-mm", "-5"], 2, "sdd"),
         (["--grid", "sheet.png", "--depth-reach-mm", "-5"], 2, "depth_reach_mm must be zero or a positive"),

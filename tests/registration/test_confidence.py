@@ -261,6 +261,7 @@ def test_reasons(changes, said):
         {"window_px": 10**20 + 1},
         {"tile_px": 10**20},
         {"error_factor": 0.0},
+        {"error_factor": 1e300},
         {"rival_mm": -1.0},
         {"expected_error_above_mm": 0.0},
     ],

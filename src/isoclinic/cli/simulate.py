@@ -35,6 +35,8 @@ _PANEL_INCH = 2.1
 _CAPTION_INCH = 0.48
 _TITLE_INCH = 0.3
 _CAPTION_CHARACTERS = 68
+# A sheet of more is too large to look at.
+_MOST_PAIRS = 200
 _ROW_PAIRS = 3
 _WINDOW_PERCENT = (0.5, 99.5)
 _HIDDEN_COLOUR = (0.25, 0.05, 0.05)
@@ -78,8 +80,8 @@ def main(arguments: Sequence[str]) -> None:
         raise UsageError(f"--grid {options.grid} must end in .png")
     if options.grid.exists() and not options.overwrite:
         raise UsageError(f"{options.grid} exists already; choose another --grid or add --overwrite")
-    if options.pairs < 1:
-        raise UsageError("--pairs must be at least 1")
+    if not 1 <= options.pairs <= _MOST_PAIRS:
+        raise UsageError(f"--pairs must be 1 to {_MOST_PAIRS}, what a sheet can show, not {options.pairs}")
     presets = {"isoclinic": RandomizationConfig.isoclinic, "paper": RandomizationConfig.paper}
     stream_config = StreamConfig(
         batch=1 if options.vary else options.pairs,

@@ -25,6 +25,7 @@ _FEW_POINTS = 10
 # An X-ray noisier than this is no longer given the benefit of the doubt.
 _LEAST_CEILING = 0.3
 _LARGEST_PX = 10_000
+_LARGEST_FACTOR = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +69,8 @@ class ConfidenceConfig:
             raise UsageError(
                 "confidence's expected_error_above_mm, rival_mm and error_factor must be positive"
             )
+        if self.error_factor > _LARGEST_FACTOR:
+            raise UsageError(f"confidence's error_factor must not be above {_LARGEST_FACTOR}")
 
     @property
     def similarity(self) -> SimilarityConfig:
