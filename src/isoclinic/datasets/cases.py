@@ -164,7 +164,7 @@ def _pose(value: Any, label: str) -> Tensor:
 def _points(value: Any, label: str) -> Tensor:
     try:
         points = torch.from_numpy(np.array(value, dtype=np.float64))
-    except (TypeError, ValueError) as error:
+    except (OverflowError, TypeError, ValueError) as error:
         raise InputError(f"{label} must be a list of points [x, y, z]: {error}") from error
     if points.ndim != 2 or points.shape[1] != 3 or len(points) == 0 or not points.isfinite().all():
         raise InputError(f"{label} must be a list of points [x, y, z], not of shape {list(points.shape)}")

@@ -54,7 +54,7 @@ def read_transform(path: Path) -> Tensor:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
     try:
         transform = sitk.ReadTransform(str(path))
-    except RuntimeError:
+    except (RuntimeError, UnicodeDecodeError):
         raise unexpected(path, _KIND) from None
     if transform.GetDimension() != 3:
         raise InputError(f"{path} is a transform in {transform.GetDimension()} dimensions, not three")

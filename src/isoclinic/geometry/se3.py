@@ -153,7 +153,7 @@ def as_poses(poses: Any, name: str) -> Tensor:
     else:
         try:
             batch = torch.from_numpy(np.array(poses, dtype=np.float64))
-        except (TypeError, ValueError) as error:
+        except (OverflowError, TypeError, ValueError) as error:
             raise InputError(f"{name} must be a 4x4 matrix of numbers: {error}") from error
     if batch.shape[-2:] != (4, 4) or batch.ndim not in (2, 3) or batch.numel() == 0:
         raise InputError(f"{name} must have shape [4, 4] or [B, 4, 4], not {list(batch.shape)}")
