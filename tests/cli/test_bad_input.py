@@ -101,6 +101,8 @@ VOLUMES = {
         "register xray.dcm --volume {} INIT OUT",
         "render {} --pose ap --output new.png --width 9 --height 9 --pixel-spacing-mm 9 9 --sdd-mm 1000",
         "evaluate cases --volume {} OUT",
+        "simulate {} --grid new.png",
+        "train {} OUT",
     ],
 )
 def test_volumes(desk, line, name):
