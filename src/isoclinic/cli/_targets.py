@@ -33,6 +33,11 @@ class Target:
     pixel: NDArray[np.float64]
     expected_error_mm: tuple[float, float, float] | None
 
+    @property
+    def overall_mm(self) -> float | None:
+        """Root mean square in all [mm]; None where in doubt."""
+        return None if self.expected_error_mm is None else math.hypot(*self.expected_error_mm)
+
 
 def targets_of(
     points: Mapping[str, NDArray[np.float64]], volume: Volume, result: RegistrationResult
@@ -65,7 +70,7 @@ def targets_table(targets: Sequence[Target]) -> Table:
         error = ("unknown", "")
         if each.expected_error_mm is not None:
             error = (
-                f"{math.hypot(*each.expected_error_mm):.2f}",
+                f"{each.overall_mm:.2f}",
                 ", ".join(f"{mm:.2f}" for mm in each.expected_error_mm),
             )
         table.add_row(each.name, ", ".join(f"{px:.1f}" for px in each.pixel), *error)
@@ -77,7 +82,7 @@ def targets_document(targets: Sequence[Target]) -> dict[str, Any]:
     return {
         each.name: {
             "pixel": each.pixel.tolist() if np.isfinite(each.pixel).all() else None,
-            "expected_error_mm": each.expected_error_mm and math.hypot(*each.expected_error_mm),
+            "expected_error_mm": each.overall_mm,
             "expected_error_by_axis_mm": each.expected_error_mm,
         }
         for each in targets

@@ -8,13 +8,14 @@ from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, max_pool2d
+from torch.nn.functional import avg_pool2d
 
 from ..errors import UsageError
 from ..geometry import se3
 from ..rendering import Projector
 from ..solver import Linearization, PseudoHuber, normal_equations
 from . import _local_kernel
+from ._gradients import central_differences, gradient_weight
 from .tone import Tone, fit_tone
 
 # Share of a DRR's contrast that part of an X-ray shows, below which it is taken for chance.
@@ -126,7 +127,7 @@ class ImageSimilarity:
     def _prepare(self, term: SimilarityTerm, contrast: float) -> _Prepared:
         height, width = self.fixed.shape
         radius = term.window_px // 2 if term.window_px else max(height, width)
-        weight = self.weight if term.image == "intensity" else _gradient_weight(self.weight)
+        weight = self.weight if term.image == "intensity" else gradient_weight(self.weight)
         flat = self.fixed.new_zeros(1, 0, height, width)
         features, no_change = _features(self.fixed[None] / contrast, flat, term)
         target, _ = _local_kernel.standardize(
@@ -244,20 +245,8 @@ def _features(image: Tensor, jacobian: Tensor, term: SimilarityTerm) -> tuple[Te
     """What a term compares: [b F, h, w] and derivatives [b F, P, h, w] of images [b, H, W]."""
     if term.image == "intensity":
         return image, jacobian
-    along = [_central_differences(part) for part in (image, jacobian)]
+    along = [central_differences(part) for part in (image, jacobian)]
     return along[0].flatten(0, 1), along[1].flatten(0, 1)
-
-
-def _central_differences(image: Tensor) -> Tensor:
-    """Half differences along u and v of [b, ..., H, W], interior only: [b, 2, ..., H - 2, W - 2]."""
-    along_u = image[..., 1:-1, 2:] - image[..., 1:-1, :-2]
-    along_v = image[..., 2:, 1:-1] - image[..., :-2, 1:-1]
-    return torch.stack([along_u, along_v], dim=1) / 2
-
-
-def _gradient_weight(weight: Tensor) -> Tensor:
-    """Least weight of the pixels a central difference touches [H - 2, W - 2]."""
-    return -max_pool2d(-weight[None, None], 3, stride=1)[0, 0]
 
 
 def _weighted_deviation(image: Tensor, weight: Tensor) -> float:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import max_pool2d
+
+from ._gradients import central_differences, gradient_weight
 
 # Of the line integrals in the image: what lies beyond is too little to fit anything to.
 _KNOT_QUANTILES = (0.02, 0.98)
@@ -58,8 +59,8 @@ def fit_tone(fixed: Tensor, image: Tensor, weight: Tensor) -> Tone | None:
         weight: of the X-ray's pixels [H, W] in 0..1.
     """
     inner = image[1:-1, 1:-1]
-    seen = -max_pool2d(-weight[None, None], 3, stride=1)[0, 0]
-    shown, rendered = _gradient(fixed), _gradient(image)
+    seen = gradient_weight(weight)
+    shown, rendered = central_differences(torch.stack([fixed, image]))
     energy, product = rendered.square().sum(0), (shown * rendered).sum(0)
     telling = (seen > 0) & (energy > _LEAST_ENERGY * (seen * energy).mean())
     if not telling.any():
@@ -92,10 +93,3 @@ def _place(image: Tensor, knots: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     below = (torch.searchsorted(knots, image.contiguous(), right=True) - 1).clamp(0, len(knots) - 2)
     width = knots.diff()[below]
     return below, ((image - knots[below]) / width).clamp(0, 1), width
-
-
-def _gradient(image: Tensor) -> Tensor:
-    """Half differences along u and v of [H, W], interior only [2, H - 2, W - 2]."""
-    along_u = image[1:-1, 2:] - image[1:-1, :-2]
-    along_v = image[2:, 1:-1] - image[:-2, 1:-1]
-    return torch.stack([along_u, along_v]) / 2
