@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+from types import SimpleNamespace
 
 import nibabel as nib
 import numpy as np
 import pytest
 import torch
 
-from isoclinic.geometry import se3
+from isoclinic.cli._targets import targets_of
+from isoclinic.geometry import Camera, se3
 from isoclinic.registration import PoseFile
 
 # In world RAS and by name: near the phantom, and behind the source of an X-ray from the front.
@@ -59,6 +61,21 @@ def test_targets_are_where_the_pose_puts_them_with_the_error_of_its_covariance(r
         assert found[name]["expected_error_mm"] == pytest.approx(float(spread.norm()), rel=0.03)
         u, v, w = pose.camera.matrix @ here
         np.testing.assert_allclose(found[name]["pixel"], [u / w, v / w], atol=1e-6)
+
+
+def test_a_turn_moves_a_target_by_how_far_it_lies_from_the_centre_of_the_ct():
+    """About camera x, by s: what lies (0, a, b) from the centre moves by (0, s b, s a)."""
+    pose = torch.eye(4, dtype=torch.float64)
+    pose[2, 3] = 700
+    covariance = torch.zeros(6, 6, dtype=torch.float64)
+    covariance[0, 0] = 0.01**2
+    confidence = SimpleNamespace(covariance=covariance, doubts=())
+    camera = Camera.from_pixel_spacing(width=9, height=9, pixel_spacing_mm=(1, 1), sdd_mm=1000)
+    result = SimpleNamespace(camera_from_world=pose, cameras=(camera,), confidence=confidence)
+    volume = SimpleNamespace(isocentre_world=np.array([30.0, -20.0, 10.0]))
+    (target,) = targets_of({"tip": np.array([30.0, 10.0, 50.0])}, volume, result)
+    assert target.expected_error_mm == pytest.approx((0, 0.4, 0.3), abs=1e-12)
+    assert target.overall_mm == pytest.approx(0.5)
 
 
 def test_targets_are_shown_to_people(register, tmp_path):

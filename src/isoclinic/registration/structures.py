@@ -22,6 +22,7 @@ from ..volumes import PreprocessConfig, Volume, XRay
 from ._fixed import FixedImage, pixel_at_mm
 from ._structures_model import MovingStructure, Scene, Structure
 from ._structures_prior import LikelyMotion, MotionPrior
+from .confidence import expected_errors_mm
 from .config import Stage
 from .result import ImageStageResult
 
@@ -325,6 +326,6 @@ class _Run:
 
 
 def _expected_error_mm(each: MovingStructure, pose: Tensor, covariance: Tensor) -> tuple[float, float]:
-    jacobian = se3.point_jacobian(pose, each.points_world, each.centroid_world)
-    variance = (jacobian @ covariance @ jacobian.mT).diagonal(dim1=-2, dim2=-1).mean(dim=0)
+    errors_mm = expected_errors_mm(covariance, each.points_world, pose, each.centroid_world)
+    variance = errors_mm.square().mean(dim=0)
     return math.sqrt(float(variance[:2].sum())), math.sqrt(float(variance[2]))
