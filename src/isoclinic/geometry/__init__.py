@@ -1,7 +1,7 @@
 """Rigid motions and the pinhole camera: float64, millimetres, transforms read a_from_b."""
 
 from . import se3, so3, so4
-from .camera import Camera
+from .camera import Camera, roll
 from .gantry import gantry_angles, gantry_poses, gantry_view
 from .pose_errors import (
     PoseErrors,
@@ -26,6 +26,7 @@ __all__ = [
     "perturb",
     "perturbation",
     "pose_errors",
+    "roll",
     "rotation_angle_deg",
     "se3",
     "so3",

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..errors import InputError, UsageError
-from ..geometry.camera import Camera
+from ..geometry.camera import Camera, quarter_turns, roll
 from ._warnings import GeometryWarning
 from .polarity import Polarity, polarity_from_statistics
 from .xray_readers import PixelScale, Reading, read_file
@@ -33,7 +33,7 @@ class XRayOptions:
     """What to believe instead of the X-ray file, and which part of the image to use.
 
     Values left at None are read from the file. Geometry describes the image as stored: it holds before
-    the image is flipped, cropped and binned, in this order.
+    the image is flipped, turned, cropped and binned, in this order.
 
     Attributes:
         sdd_mm: distance from the source to the detector [mm].
@@ -50,7 +50,10 @@ class XRayOptions:
         pixel_scale: whether pixels follow the beam's intensity ('linear') or its logarithm ('log').
         flip_left_right: the stored image is mirrored left to right; mirror it back.
         flip_top_bottom: the stored image is mirrored top to bottom; mirror it back.
-        crop_px: (top, left, height, width) of the part to use [px], after flipping.
+        turn: turn the stored image clockwise by 90, 180 or 270 degrees, after flipping. Where neither this
+            nor a flip is given, a DICOM header's FieldOfViewRotation and FieldOfViewHorizontalFlip are
+            undone; 0 leaves the image as it is stored.
+        crop_px: (top, left, height, width) of the part to use [px], after flipping and turning.
         bin: average blocks of this many pixels in each direction.
         exclude: an image (PNG, TIFF, NIfTI or DICOM) of the stored X-ray's size that is not zero where the
             X-ray must not be used, such as on tools and implants.
@@ -70,6 +73,7 @@ class XRayOptions:
     pixel_scale: Literal["auto", "linear", "log"] = "auto"
     flip_left_right: bool = False
     flip_top_bottom: bool = False
+    turn: Literal[0, 90, 180, 270] | None = None
     crop_px: tuple[int, int, int, int] | None = None
     bin: int = 1
     exclude: Path | None = None
@@ -83,6 +87,8 @@ class XRayOptions:
             value = getattr(self, name)
             if value is not None and not np.isfinite(value).all():
                 raise UsageError(f"--{name.replace('_', '-')} must be finite, not {value}")
+        if self.turn not in (None, 0, 90, 180, 270):
+            raise UsageError(f"--turn must be 0, 90, 180 or 270 degrees, not {self.turn}")
         if self.bin < 1:
             raise UsageError(f"--bin must be at least 1, not {self.bin}")
 
@@ -102,8 +108,9 @@ class XRay:
         provenance: where each value came from, by the name of its option.
         path: the file it was read from.
         excluded: [H, W] bool, True on pixels that must not be used; None where all may be.
-        stored_camera: intrinsics of the image before it was flipped, cropped, padded, binned or resized;
-            `camera` itself when omitted.
+        stored_camera: intrinsics of the image before it was flipped, turned, cropped, padded, binned or
+            resized; `camera` itself when omitted.
+        turned_deg: by how much the image has been turned clockwise since it was stored, 0 to 270 [deg].
 
     Raises:
         InputError: pixels that are not one finite grey image of the camera's size, that are all excluded, or
@@ -121,6 +128,7 @@ class XRay:
     path: Path | None = None
     excluded: NDArray[np.bool_] | None = None
     stored_camera: Camera | None = None
+    turned_deg: int = 0
 
     def __post_init__(self) -> None:
         where = str(self.path) if self.path else "the X-ray"
@@ -278,8 +286,34 @@ class XRay:
             excluded=None if self.excluded is None else self.excluded[rows, columns],
         )
 
+    def turn(self, degrees: int) -> XRay:
+        """The image turned clockwise, as displayed, by a multiple of 90 degrees.
+
+        Its camera's frame turns along: with a pose `camera_from_world` of this image, the turned one has
+        `geometry.roll(degrees) @ camera_from_world`.
+
+        Raises:
+            UsageError: another angle.
+        """
+        clockwise = -quarter_turns(degrees)
+        return replace(
+            self,
+            pixels=np.rot90(self.pixels, clockwise),
+            camera=self.camera.turn(degrees),
+            excluded=None if self.excluded is None else np.rot90(self.excluded, clockwise),
+            turned_deg=(self.turned_deg + degrees) % 360,
+        )
+
+    @property
+    def camera_from_stored(self) -> NDArray[np.float64]:
+        """[4, 4], from the camera frame of the image as stored to that of this image."""
+        matrix: NDArray[np.float64] = roll(self.turned_deg).numpy()
+        return matrix
+
     def pixels_from_stored(self, stored_px: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Where points of the image as stored lie in this image, which may be flipped, cropped or resampled.
+        """Where points of the image as stored lie in this image.
+
+        It may be flipped, turned, cropped or resampled.
 
         Args:
             stored_px: [..., 2], (u, v) [px].
@@ -289,12 +323,17 @@ class XRay:
         """
         # Both cameras see the same ray in a point, so its place follows from their intrinsics.
         old, new = self.stored_camera or self.camera, self.camera
-        scale = np.array([new.fx / old.fx, new.fy / old.fy])
-        return (stored_px - np.array([old.cx, old.cy])) * scale + np.array([new.cx, new.cy])
+        turned = old.turn(self.turned_deg)
+        scale = np.array([new.fx / turned.fx, new.fy / turned.fy])
+        placed = stored_px
+        for _ in range(quarter_turns(self.turned_deg)):
+            placed = np.stack([old.height - 1 - placed[..., 1], placed[..., 0]], axis=-1)
+            old = old.turn(90)
+        return (placed - np.array([turned.cx, turned.cy])) * scale + np.array([new.cx, new.cy])
 
     def recalibrated(self, camera: Camera) -> XRay:
         """The same pixels with other intrinsics, of an image of the same size."""
-        old, stored = self.camera, self.stored_camera or self.camera
+        old, stored = self.camera, (self.stored_camera or self.camera).turn(self.turned_deg)
         along_u, along_v = camera.fx / old.fx, camera.fy / old.fy
         stored = replace(
             stored,
@@ -304,7 +343,7 @@ class XRay:
             cy=stored.cy + (camera.cy - old.cy) * stored.fy / old.fy,
             sdd_mm=camera.sdd_mm,
         )
-        return replace(self, camera=camera, stored_camera=stored)
+        return replace(self, camera=camera, stored_camera=stored.turn(-self.turned_deg))
 
 
 def _checked(
