@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import InputError, UsageError
@@ -214,6 +216,24 @@ def quarter_turns(degrees: int) -> int:
     if rest:
         raise UsageError(f"an image can be turned by multiples of 90 degrees, not by {degrees}")
     return int(turns) % 4
+
+
+def turn_pixels(pixels: NDArray[np.float64], *, width: int, height: int, degrees: int) -> NDArray[np.float64]:
+    """Where points [..., 2], (u, v) [px], lie once their image has been turned clockwise by `degrees`.
+
+    Args:
+        pixels: in the image before.
+        width: of that image [px].
+        height: of that image [px].
+        degrees: a multiple of 90.
+
+    Raises:
+        UsageError: another angle.
+    """
+    for _ in range(quarter_turns(degrees)):
+        pixels = np.stack([height - 1 - pixels[..., 1], pixels[..., 0]], axis=-1)
+        width, height = height, width
+    return pixels
 
 
 def roll(degrees: int) -> Tensor:

@@ -14,7 +14,8 @@ from pydicom.errors import InvalidDicomError
 from pydicom.multival import MultiValue
 from pydicom.tag import Tag
 
-from .records import Finding, Inspection, Reading, Value
+from ..volumes import Finding
+from .records import Inspection, Reading, Value
 
 _CT_TAGS = (
     *("Manufacturer", "ManufacturerModelName", "SeriesDescription", "PatientPosition", "KVP"),

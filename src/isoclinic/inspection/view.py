@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..registration import InitialPose, initial_pose
-from ..volumes import Volume, XRay
-from .records import Finding, Inspection, Reading
+from ..volumes import Finding, Volume, XRay
+from .records import Inspection, Reading
 
 # Patient directions in RAS by their DICOM letters, and in words.
 _DIRECTIONS = {

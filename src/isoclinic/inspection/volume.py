@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from ..volumes import AttenuationConfig, Volume
-from .records import Finding, Inspection, Reading
+from ..volumes import AttenuationConfig, Finding, Volume
+from .records import Inspection, Reading
 
 _WORLD = "world, RAS"
 _OPPOSITE = dict(zip("RLAPSI", "LRPAIS", strict=True))

@@ -113,8 +113,8 @@ def pose_from_landmark_files(
     """The pose that projects a CT's landmarks onto their marks in an X-ray; see `pose_from_landmarks`.
 
     Marks are pixels of the image as stored, however the X-ray has been flipped, turned, cropped or binned
-    since; so are the residuals. (`XRay.pixels_from_stored` takes marks into the X-ray as it is used.) Warns of names
-    without a partner, of a bad fit, and of a second pose that fits as well.
+    since; so are the residuals. (`XRay.pixels_from_stored` takes marks into the X-ray as it is used.) Warns
+    of names without a partner, of a bad fit, and of a second pose that fits as well.
 
     Args:
         xray: the X-ray.

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError, UsageError
+from ._dicom_header import DicomHeader
 
 PixelScale = Literal["linear", "log"]
 
@@ -26,6 +27,7 @@ class Reading:
         problems: names of required fields that the file gives wrongly -> what is wrong.
         doubts: names of fields that the file gives in two ways, or wrongly and that are not required -> what
             to warn of where no option says better.
+        header: of a DICOM file, which says where detector and source were, and who was in between.
     """
 
     pixels: NDArray[np.float32]
@@ -33,6 +35,7 @@ class Reading:
     provenance: Mapping[str, str] = field(default_factory=dict)
     problems: Mapping[str, str] = field(default_factory=dict)
     doubts: Mapping[str, str] = field(default_factory=dict)
+    header: DicomHeader | None = None
 
 
 def grey_image(path: Path, pixels: NDArray[Any], *, frame: int | None) -> NDArray[np.float32]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,18 +12,15 @@ import torch
 from numpy.typing import NDArray
 
 from ..errors import InputError, UsageError
-from ..geometry.camera import Camera, quarter_turns, roll
-from ._warnings import GeometryWarning
-from .polarity import Polarity, polarity_from_statistics
-from .xray_readers import PixelScale, Reading, read_file
+from ..geometry.camera import Camera, quarter_turns, roll, turn_pixels
+from ._reading import PixelScale
+from ._resolve import GEOMETRY, MEANING, POLARITY_GUESSED, all_positive, resolved
+from .findings import Finding, gathered
+from .identity import Identity
+from .polarity import Polarity
+from .xray_readers import read_file
 
-# Where a polarity comes from that no header and no option says.
-POLARITY_GUESSED = "image statistics"
-
-_REQUIRED = {
-    "sdd_mm": ("the source-detector distance", "--sdd-mm MM"),
-    "pixel_spacing_mm": ("the detector's pixel spacing", "--pixel-spacing-mm ROW COLUMN"),
-}
+__all__ = ["POLARITY_GUESSED", "XRay", "XRayOptions"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +76,7 @@ class XRayOptions:
     def __post_init__(self) -> None:
         for name in ("sdd_mm", "source_isocentre_mm", "pixel_spacing_mm"):
             value = getattr(self, name)
-            if value is not None and not _all_positive(value):
+            if value is not None and not all_positive(value):
                 raise UsageError(f"--{name.replace('_', '-')} must be positive, not {value}")
         for name in ("principal_point_px", "primary_angle_deg", "secondary_angle_deg"):
             value = getattr(self, name)
@@ -91,6 +86,15 @@ class XRayOptions:
             raise UsageError(f"--turn must be 0, 90, 180 or 270 degrees, not {self.turn}")
         if self.bin < 1:
             raise UsageError(f"--bin must be at least 1, not {self.bin}")
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """What is to be believed instead of the file: values by the names of their options."""
+        values = {name: getattr(self, name) for name in (*GEOMETRY, *MEANING)}
+        found = {name: value for name, value in values.items() if value not in (None, "auto")}
+        flips = {name for name in ("flip_left_right", "flip_top_bottom") if getattr(self, name)}
+        found |= dict.fromkeys(flips, True)
+        return found if self.turn is None else found | {"turn": self.turn}
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -111,6 +115,8 @@ class XRay:
         stored_camera: intrinsics of the image before it was flipped, turned, cropped, padded, binned or
             resized; `camera` itself when omitted.
         turned_deg: by how much the image has been turned clockwise since it was stored, 0 to 270 [deg].
+        identity: whom the file says it shows.
+        findings: what is odd about the file, but for what options have settled.
 
     Raises:
         InputError: pixels that are not one finite grey image of the camera's size, that are all excluded, or
@@ -129,6 +135,8 @@ class XRay:
     excluded: NDArray[np.bool_] | None = None
     stored_camera: Camera | None = None
     turned_deg: int = 0
+    identity: Identity = field(default_factory=Identity)
+    findings: tuple[Finding, ...] = ()
 
     def __post_init__(self) -> None:
         where = str(self.path) if self.path else "the X-ray"
@@ -163,12 +171,19 @@ class XRay:
             UsageError: options that do not fit the file.
         """
         path, options = Path(path), options or XRayOptions()
+        with gathered("X-ray") as told:
+            xray = cls._read(path, options)
+        return replace(xray, findings=tuple(dict.fromkeys((*told, *xray.findings))))
+
+    @classmethod
+    def _read(cls, path: Path, options: XRayOptions) -> XRay:
         reading = read_file(path, options.frame)
         excluded = (
             None if options.exclude is None else _read_mask(options.exclude, path, reading.pixels.shape)
         )
         height, width = _checked(reading.pixels, str(path), excluded).shape
-        values, provenance = _resolve(path, reading, options, excluded)
+        found = resolved(path, reading, options.given, excluded)
+        values = found.values
         camera = Camera.from_pixel_spacing(
             width=width,
             height=height,
@@ -176,11 +191,18 @@ class XRay:
             sdd_mm=values["sdd_mm"],
             principal_point_px=values.get("principal_point_px"),
         )
+        left_right, top_bottom, turn = (
+            options.flip_left_right,
+            options.flip_top_bottom,
+            int(options.turn or 0),
+        )
+        if not (left_right or top_bottom) and options.turn is None:
+            left_right, turn = found.mirrored, -found.turned_deg % 360
         # Seen as stored, a mirrored image has negative focal lengths; flipping it makes them positive.
         stored = replace(
             camera,
-            fx=-camera.fx if options.flip_left_right else camera.fx,
-            fy=-camera.fy if options.flip_top_bottom else camera.fy,
+            fx=-camera.fx if left_right else camera.fx,
+            fy=-camera.fy if top_bottom else camera.fy,
         )
         xray = cls(
             pixels=reading.pixels,
@@ -190,11 +212,13 @@ class XRay:
             source_isocentre_mm=values.get("source_isocentre_mm"),
             primary_angle_deg=values.get("primary_angle_deg"),
             secondary_angle_deg=values.get("secondary_angle_deg"),
-            provenance=provenance,
+            provenance=found.provenance,
             path=path,
             excluded=excluded,
+            identity=Identity.of(reading.header),
+            findings=found.findings,
         )
-        xray = xray.flip(left_right=options.flip_left_right, top_bottom=options.flip_top_bottom)
+        xray = xray.flip(left_right=left_right, top_bottom=top_bottom).turn(turn)
         if options.crop_px is not None:
             top, left, height, width = options.crop_px
             xray = xray.crop(top=top, left=left, height=height, width=width)
@@ -325,10 +349,7 @@ class XRay:
         old, new = self.stored_camera or self.camera, self.camera
         turned = old.turn(self.turned_deg)
         scale = np.array([new.fx / turned.fx, new.fy / turned.fy])
-        placed = stored_px
-        for _ in range(quarter_turns(self.turned_deg)):
-            placed = np.stack([old.height - 1 - placed[..., 1], placed[..., 0]], axis=-1)
-            old = old.turn(90)
+        placed = turn_pixels(stored_px, width=old.width, height=old.height, degrees=self.turned_deg)
         return (placed - np.array([turned.cx, turned.cy])) * scale + np.array([new.cx, new.cy])
 
     def recalibrated(self, camera: Camera) -> XRay:
@@ -378,53 +399,3 @@ def _read_mask(path: Path, xray: Path, size: tuple[int, ...]) -> NDArray[np.bool
         if none_or_all.all():
             raise InputError(f"--exclude {path} {consequence}: it must be nonzero on what to leave out only")
     return excluded
-
-
-def _resolve(
-    path: Path, reading: Reading, options: XRayOptions, excluded: NDArray[np.bool_] | None
-) -> tuple[dict[str, Any], dict[str, str]]:
-    """Values and their provenance after options have overridden what the file says."""
-    values, provenance = dict(reading.values), dict(reading.provenance)
-    for name in (
-        *("sdd_mm", "source_isocentre_mm", "pixel_spacing_mm", "principal_point_px"),
-        *("primary_angle_deg", "secondary_angle_deg", "polarity", "pixel_scale"),
-    ):
-        given = getattr(options, name)
-        if given is not None and given != "auto":
-            values[name], provenance[name] = given, f"option --{name.replace('_', '-')}"
-    for name, doubt in reading.doubts.items():
-        if not provenance.get(name, "").startswith("option"):
-            _warn(f"{path}: {doubt} (--{name.replace('_', '-')} overrides)")
-    for name, (meaning, option) in _REQUIRED.items():
-        if name not in values:
-            reason = reading.problems.get(name, "the file does not give it")
-            raise InputError(f"{path} lacks {meaning}: {reason}; supply it with {option}")
-        if not _all_positive(values[name]):
-            raise InputError(
-                f"{path}: {meaning} ({provenance[name]}) is {values[name]}, not positive;"
-                f" supply it with {option}"
-            )
-    if "principal_point_px" not in values:
-        provenance["principal_point_px"] = "image centre (assumed)"
-    if "polarity" not in values:
-        guess = polarity_from_statistics(reading.pixels, excluded)
-        values["polarity"], provenance["polarity"] = guess.polarity, POLARITY_GUESSED
-        _warn(
-            f"{path} does not say whether air is bright or dark; guessed {guess.polarity} from the image,"
-            f" {'where all signs agree' if guess.agreed else 'unsurely: its signs disagree'}"
-            " (--polarity overrides)"
-        )
-    if "pixel_scale" not in values:
-        # Detectors deliver intensities; images with dark air have been through a display curve.
-        values["pixel_scale"] = "linear" if values["polarity"] == "bright_air" else "log"
-        provenance["pixel_scale"] = f"assumed for {values['polarity']}"
-    return values, provenance
-
-
-def _warn(message: str) -> None:
-    warnings.warn(message, GeometryWarning, stacklevel=4)
-
-
-def _all_positive(value: float | tuple[float, float]) -> bool:
-    numbers = value if isinstance(value, tuple) else (value,)
-    return all(math.isfinite(number) and number > 0 for number in numbers)

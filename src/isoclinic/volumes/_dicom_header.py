@@ -1,0 +1,106 @@
+"""Attributes of one DICOM image, wherever its object keeps them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import pydicom
+from pydicom.multival import MultiValue
+from pydicom.tag import Tag
+
+
+def describe(keyword: str) -> str:
+    """An attribute's keyword and tag, for people to read."""
+    tag = Tag(keyword)
+    return f"{keyword} ({tag.group:04x},{tag.element:04x})"
+
+
+class DicomHeader:
+    """Attributes of one frame, found at the top level or in the functional groups of enhanced objects.
+
+    Args:
+        dataset: the object.
+        frame: index of the frame.
+    """
+
+    def __init__(self, dataset: pydicom.Dataset, frame: int = 0) -> None:
+        self.frame = frame
+        self.malformed: dict[str, str] = {}
+        self._places = [dataset, *_macros(dataset, frame)]
+
+    def find(self, keyword: str) -> Any:
+        """The attribute's value; None where it is missing or empty.
+
+        Raises:
+            ValueError: it is not what its type demands.
+        """
+        found = (place.get(keyword) for place in self._places)
+        return next((value for value in found if value is not None and value != ""), None)
+
+    def text(self, keyword: str) -> str:
+        """The attribute as one word, empty where it is missing."""
+        value = self.find(keyword)
+        return "" if value is None else str(value).strip()
+
+    def number(self, keyword: str) -> float | None:
+        """The attribute as one number; None where it is missing or several.
+
+        Raises:
+            ValueError: it is no number.
+        """
+        value = self.find(keyword)
+        return None if value is None or isinstance(value, MultiValue) else float(value)
+
+    def pair(self, keyword: str) -> tuple[float, float] | None:
+        """The attribute as two numbers; None where it is missing or not two.
+
+        Raises:
+            ValueError: they are no numbers.
+        """
+        value = self.find(keyword)
+        if not isinstance(value, MultiValue) or len(value) != 2:
+            return None
+        return float(value[0]), float(value[1])
+
+    def lengths(self, keyword: str) -> tuple[float, ...]:
+        """The attribute's numbers if all are positive and finite, else none.
+
+        Devices without a sensor write zeros, which say as little as a missing attribute. What is no number
+        is noted in `malformed`.
+        """
+        numbers = self.numbers(keyword)
+        return numbers if all(math.isfinite(each) and each > 0 for each in numbers) else ()
+
+    def numbers(self, keyword: str) -> tuple[float, ...]:
+        """The attribute's numbers, none where it is missing; what is no number is noted in `malformed`."""
+        try:
+            value = self.find(keyword)
+            values = value if isinstance(value, MultiValue) else () if value is None else (value,)
+            return tuple(float(each) for each in values)
+        except (TypeError, ValueError) as error:
+            self.malformed[keyword] = str(error)
+            return ()
+
+    def one_length(self, keyword: str) -> float | None:
+        """As `lengths`, of an attribute that has one."""
+        found = self.lengths(keyword)
+        return found[0] if len(found) == 1 else None
+
+    def two_lengths(self, keyword: str) -> tuple[float, float] | None:
+        """As `lengths`, of an attribute that has two, or one for both."""
+        found = self.lengths(keyword)
+        return (found[0], found[-1]) if len(found) in (1, 2) else None
+
+
+def _macros(dataset: pydicom.Dataset, frame: int) -> Iterator[pydicom.Dataset]:
+    """The frame's functional groups, before those that all frames share (PS3.3 C.7.6.16)."""
+    for keyword, index in (
+        ("PerFrameFunctionalGroupsSequence", frame),
+        ("SharedFunctionalGroupsSequence", 0),
+    ):
+        groups = dataset.get(keyword)
+        if groups and len(groups) > index:
+            macros = [element.value for element in groups[index] if element.VR == "SQ"]
+            yield from (macro[0] for macro in macros if len(macro) == 1)
