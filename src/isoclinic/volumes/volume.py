@@ -71,21 +71,25 @@ class Volume:
         labels: str | Path | None = None,
         correction: CTCorrection | None = None,
     ) -> Volume:
-        """Read a CT from NIfTI (.nii, .nii.gz), NRRD, MetaImage or a DICOM folder.
+        """Read a CT from NIfTI (.nii, .nii.gz), NRRD, MetaImage, DICOM files or a folder with one of these.
 
-        One DICOM file stands for its whole series, in the folder it lies in. The label map may have any of
-        the image formats; a JSON file of its name beside it, {"1": "hip_left", ...}, names the structures.
-        A correction holds for the label map's position as well.
+        One DICOM file stands for its whole series, in the folder it lies in, and a DICOMDIR for all files
+        below its folder. Slices that are uneven, or displaced as by a tilted gantry, are resampled; voxels
+        that are NaN outside of what was scanned are air. The label map may have any of the image formats; a
+        JSON file of its name beside it, {"1": "hip_left", ...}, names the structures. A correction holds for
+        the label map's position as well.
 
         Raises:
             InputError: files that are missing, broken, not a three-dimensional CT, or label maps on another
                 grid.
+            UsageError: a correction that this file has no use for.
 
         Warns:
-            GeometryWarning: an orientation or unit that had to be assumed, or values unlike Hounsfield units.
+            GeometryWarning: everything that was assumed, resampled, filled or left out, or values unlike
+                Hounsfield units.
         """
         correction = correction or CTCorrection()
-        values, affine = readers.read_grid(Path(path))
+        values, affine = readers.read_grid(Path(path), correction)
         hu, affine = correction.hu(values), correction.world_from_voxel(affine)
         readers.warn_unless_hounsfield(hu, path)
         volume = cls(hu=hu, world_from_voxel=affine, path=Path(path))
