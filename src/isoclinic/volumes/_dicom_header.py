@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from typing import Any
 
 import pydicom
 from pydicom.multival import MultiValue
 from pydicom.tag import Tag
+
+from ._dicom_files import FrameHeader
 
 
 def describe(keyword: str) -> str:
@@ -17,8 +17,8 @@ def describe(keyword: str) -> str:
     return f"{keyword} ({tag.group:04x},{tag.element:04x})"
 
 
-class DicomHeader:
-    """Attributes of one frame, found at the top level or in the functional groups of enhanced objects.
+class DicomHeader(FrameHeader):
+    """Attributes of one frame as words and numbers.
 
     Args:
         dataset: the object.
@@ -26,22 +26,15 @@ class DicomHeader:
     """
 
     def __init__(self, dataset: pydicom.Dataset, frame: int = 0) -> None:
+        super().__init__(dataset, frame)
         self.frame = frame
         self.malformed: dict[str, str] = {}
-        self._places = [dataset, *_macros(dataset, frame)]
-
-    def find(self, keyword: str) -> Any:
-        """The attribute's value; None where it is missing or empty.
-
-        Raises:
-            ValueError: it is not what its type demands.
-        """
-        found = (place.get(keyword) for place in self._places)
-        return next((value for value in found if value is not None and value != ""), None)
 
     def text(self, keyword: str) -> str:
-        """The attribute as one word, empty where it is missing."""
-        value = self.find(keyword)
+        """The attribute as one word, empty where it is missing; of several the first."""
+        value = self.get(keyword)
+        if isinstance(value, MultiValue):
+            value = next(iter(value), None)
         return "" if value is None else str(value).strip()
 
     def number(self, keyword: str) -> float | None:
@@ -50,7 +43,7 @@ class DicomHeader:
         Raises:
             ValueError: it is no number.
         """
-        value = self.find(keyword)
+        value = self.get(keyword)
         return None if value is None or isinstance(value, MultiValue) else float(value)
 
     def pair(self, keyword: str) -> tuple[float, float] | None:
@@ -59,7 +52,7 @@ class DicomHeader:
         Raises:
             ValueError: they are no numbers.
         """
-        value = self.find(keyword)
+        value = self.get(keyword)
         if not isinstance(value, MultiValue) or len(value) != 2:
             return None
         return float(value[0]), float(value[1])
@@ -76,7 +69,7 @@ class DicomHeader:
     def numbers(self, keyword: str) -> tuple[float, ...]:
         """The attribute's numbers, none where it is missing; what is no number is noted in `malformed`."""
         try:
-            value = self.find(keyword)
+            value = self.get(keyword)
             values = value if isinstance(value, MultiValue) else () if value is None else (value,)
             return tuple(float(each) for each in values)
         except (TypeError, ValueError) as error:
@@ -92,15 +85,3 @@ class DicomHeader:
         """As `lengths`, of an attribute that has two, or one for both."""
         found = self.lengths(keyword)
         return (found[0], found[-1]) if len(found) in (1, 2) else None
-
-
-def _macros(dataset: pydicom.Dataset, frame: int) -> Iterator[pydicom.Dataset]:
-    """The frame's functional groups, before those that all frames share (PS3.3 C.7.6.16)."""
-    for keyword, index in (
-        ("PerFrameFunctionalGroupsSequence", frame),
-        ("SharedFunctionalGroupsSequence", 0),
-    ):
-        groups = dataset.get(keyword)
-        if groups and len(groups) > index:
-            macros = [element.value for element in groups[index] if element.VR == "SQ"]
-            yield from (macro[0] for macro in macros if len(macro) == 1)

@@ -88,7 +88,7 @@ def resolved(
         provenance["turn"] = f"undoes {orientation.source}"
     findings += checks(values, provenance)
     left = still_open(findings, given)
-    tell(left, path, stacklevel=6)
+    tell(left, path)
     return Resolved(
         values=values,
         provenance=provenance,

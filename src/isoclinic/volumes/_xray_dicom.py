@@ -81,9 +81,9 @@ class _XRayHeader(DicomHeader):
         PS3.3 C.8.11.3.1.2: the relationship says whether pixels follow the beam or its logarithm, the
         sign whether they grow with it. Both speak of stored pixels, so a negative rescale slope flips them.
         """
-        relationship = self.find("PixelIntensityRelationship")
+        relationship = self.get("PixelIntensityRelationship")
         sign = self.number("PixelIntensityRelationshipSign")
-        photometric = self.find("PhotometricInterpretation")
+        photometric = self.get("PhotometricInterpretation")
         found: dict[str, tuple[str, str]] = {}
         # A display curve is close to linear in film density, that is in the logarithm of the exposure.
         scale = {"LIN": "linear", "LOG": "log", "DISP": "log"}.get(str(relationship))

@@ -25,21 +25,34 @@ class CTCorrection:
         hu_offset: what to add after that [HU], often -1024, where a rescale intercept was lost.
         length_unit: unit that the file's positions and spacings are in, though it says millimetres.
         mirror_left_right: left and right are swapped; mirror the CT.
+        slices_where: read only DICOM slices whose attribute has a value, such as AcquisitionNumber=2 or
+            SeriesNumber=3, where several phases or series lie in one folder; the keyword is DICOM's.
+        fill_gaps_mm: interpolate between DICOM slices that are up to this far apart [mm], where some
+            are lost.
+        nan_hu: value of voxels that are NaN or infinite [HU], where they lie within the body.
 
     Raises:
-        UsageError: a scale that is zero or not finite, or an offset that is not finite.
+        UsageError: a scale that is zero or not finite, an offset or value that is not finite, or a gap that
+            is not positive.
     """
 
     hu_scale: float = 1.0
     hu_offset: float = 0.0
     length_unit: LengthUnit = "mm"
     mirror_left_right: bool = False
+    slices_where: str | None = None
+    fill_gaps_mm: float | None = None
+    nan_hu: float | None = None
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.hu_scale) or self.hu_scale == 0:
             raise UsageError(f"--hu-scale must be finite and not 0, not {self.hu_scale}")
         if not math.isfinite(self.hu_offset):
             raise UsageError(f"--hu-offset must be finite, not {self.hu_offset}")
+        if self.nan_hu is not None and not math.isfinite(self.nan_hu):
+            raise UsageError(f"--nan-hu must be finite, not {self.nan_hu}")
+        if self.fill_gaps_mm is not None and not 0 < self.fill_gaps_mm < math.inf:
+            raise UsageError(f"--fill-gaps-mm must be positive, not {self.fill_gaps_mm}")
 
     def hu(self, values: NDArray[np.generic]) -> NDArray[np.int16] | NDArray[np.float32]:
         """Hounsfield units of the file's values, as they are where there is nothing to correct."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ._warnings import GeometryWarning
+from ._warnings import GeometryWarning, warn_geometry
 
 Level = Literal["error", "warning", "note"]
 
@@ -50,18 +50,17 @@ class Finding:
         return self.message if named else f"{self.message} ({self.remedy})"
 
 
-def tell(findings: Iterable[Finding], path: str | Path | None, *, stacklevel: int = 3) -> None:
+def tell(findings: Iterable[Finding], path: str | Path | None = None) -> None:
     """Warn (GeometryWarning) of the findings that are more than notes.
 
     Args:
         findings: what was found.
         path: the file they are about; None where they are about several.
-        stacklevel: of `warnings.warn`, counted from its caller.
     """
     for finding in findings:
         if finding.level != "note":
             where = "" if path is None else f"{path}: "
-            warnings.warn(GeometryWarning(f"{where}{finding.text}", finding), stacklevel=stacklevel)
+            warn_geometry(f"{where}{finding.text}", finding)
 
 
 @contextmanager

@@ -165,9 +165,9 @@ def _shortened(patient_id: str) -> str:
 
 
 def _patient_ids(header: DicomHeader) -> Iterator[str]:
-    others = header.find("OtherPatientIDs")
+    others = header.get("OtherPatientIDs")
     several = [others] if isinstance(others, str) else list(others or ())
-    items = header.find("OtherPatientIDsSequence") or ()
+    items = header.get("OtherPatientIDsSequence") or ()
     nested = [str(item.get("PatientID", "")) for item in items]
     own = header.text("PatientID")
     if not _known(own):

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
-import warnings
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError
+from ..errors import InputError, UsageError
+from ._dicom_files import looks_like_dicom, relative_name, some
 from ._dicom_series import read_dicom_series
 from ._grid import Grid, LabelArray, check_affine, decoding
 from ._itk import read_itk
 from ._nifti import read_nifti
-from ._warnings import GeometryWarning
+from ._not_finite import finite
+from ._warnings import warn_geometry
+from .correction import CTCorrection
 
 __all__ = [
     "find_volumes",
@@ -28,6 +30,8 @@ _NIFTI = (".nii", ".nii.gz")
 _ITK = (".nrrd", ".nhdr", ".mha", ".mhd")
 # How label maps are told from the CTs beside them.
 _LABELS = ("_label", "_labels", "_mask", "_seg")
+_DICOM = (".dcm", ".ima", ".dicom")
+_ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".7z", ".rar")
 _IMAGES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
 
 
@@ -41,14 +45,8 @@ def find_volumes(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder of CTs")
-    found: set[Path] = set()
-    for path in folder.rglob("*"):
-        name = path.name.lower()
-        suffix = next((each for each in (*_NIFTI[::-1], *_ITK) if name.endswith(each)), None)
-        if suffix is not None and not name.removesuffix(suffix).endswith(_LABELS):
-            found.add(path)
-        elif name.endswith(".dcm"):
-            found.add(path.parent)
+    found = {path.parent for path in folder.rglob("*") if path.name.lower().endswith(".dcm")}
+    found |= set(_image_files(folder))
     if not found:
         raise InputError(
             f"{folder} holds no CT: there is no NIfTI, NRRD, MetaImage or DICOM (.dcm) file in it"
@@ -56,32 +54,91 @@ def find_volumes(folder: Path) -> list[Path]:
     return sorted(found)
 
 
-def read_grid(path: Path) -> Grid:
-    """Values (int16 or float32, [nx, ny, nz]) and world_from_voxel [4, 4] of an image file or DICOM folder.
+def _image_files(folder: Path) -> list[Path]:
+    """NIfTI, NRRD and MetaImage files below a folder that are no label maps by their names, sorted."""
+    found = []
+    for path in sorted(folder.rglob("*")):
+        name = path.name.lower()
+        suffix = next((each for each in (*_NIFTI[::-1], *_ITK) if name.endswith(each)), None)
+        if suffix is not None and not name.removesuffix(suffix).endswith(_LABELS):
+            found.append(path)
+    return found
+
+
+def read_grid(path: Path, correction: CTCorrection | None = None) -> Grid:
+    """Values (int16 or float32, [nx, ny, nz]) and world_from_voxel [4, 4] of an image file or a folder.
+
+    A folder holds the DICOM files of one CT, or one image file.
+
+    Args:
+        path: of the file or folder.
+        correction: which slices to read, over which gaps, and what voxels without a value are; what it says
+            about values, unit and sides is the caller's to apply.
 
     Raises:
         InputError: a path that does not exist, has an unknown format, or cannot be read as a volume.
+        UsageError: a selection of slices that cannot be made.
     """
-    name = path.name.lower()
+    correction = correction or CTCorrection()
     with decoding(path):
         if not path.exists():
             raise InputError(f"{path} does not exist")
-        if path.is_dir() or name.endswith((".dcm", ".ima")) or _is_dicom(path):
-            read = read_dicom_series
+        if path.is_dir():
+            path = _volume_of_folder(path)
+        name = path.name.lower()
+        if path.is_dir() or name.endswith(_DICOM) or _is_dicom(path):
+            values, affine = read_dicom_series(path, correction)
+        elif correction.slices_where is not None:
+            raise UsageError(f"--slices-where chooses among DICOM slices, but {path} is none")
         elif name.endswith(_NIFTI):
-            read = read_nifti
+            values, affine = read_nifti(path)
         elif name.endswith(_ITK):
-            read = read_itk
+            values, affine = read_itk(path)
         else:
-            image = name.endswith(_IMAGES)
-            hint = ": an X-ray is given as the X-ray, and the CT as the volume" if image else ""
-            raise InputError(
-                f"{path} has no known volume format{hint}; use NIfTI ({', '.join(_NIFTI)}), NRRD or "
-                f"MetaImage ({', '.join(_ITK)}) or a folder of DICOM files"
-            )
-    values, affine = read(path)
+            raise InputError(_unknown_format(path))
     check_affine(affine, path)
-    return values, affine
+    return finite(values, path, correction.nan_hu), affine
+
+
+def _volume_of_folder(folder: Path) -> Path:
+    """The folder itself if there is DICOM in it, else the one image file below it.
+
+    Raises:
+        InputError: several image files, or nothing to read.
+
+    Warns:
+        GeometryWarning: image files beside DICOM, which are not read.
+    """
+    images = _image_files(folder)
+    if any(path.is_file() and looks_like_dicom(path) for path in folder.rglob("*")):
+        if images:
+            names = some([relative_name(path, folder) for path in images])
+            warn_geometry(f"{folder} holds DICOM files and {names}; only the DICOM files are read")
+        return folder
+    if len(images) == 1:
+        return images[0]
+    if images:
+        names = some([relative_name(path, folder) for path in images])
+        raise InputError(f"{folder} holds {len(images)} image files; give one of them as the CT: {names}")
+    archives = [path for path in sorted(folder.rglob("*")) if path.name.lower().endswith(_ARCHIVES)]
+    if archives:
+        raise InputError(_unknown_format(archives[0]))
+    return folder
+
+
+def _unknown_format(path: Path) -> str:
+    """The error about a file that is in none of the formats."""
+    name = path.name.lower()
+    with path.open("rb") as file:
+        zipped = file.read(4) == b"PK\x03\x04"
+    if zipped or name.endswith(_ARCHIVES):
+        return f"{path} is an archive: unpack it, and give the folder that comes out of it as the CT"
+    image = name.endswith(_IMAGES)
+    hint = ": an X-ray is given as the X-ray, and the CT as the volume" if image else ""
+    return (
+        f"{path} has no known volume format{hint}; use NIfTI ({', '.join(_NIFTI)}), NRRD or "
+        f"MetaImage ({', '.join(_ITK)}) or a folder of DICOM files"
+    )
 
 
 def read_labels(path: Path) -> tuple[LabelArray, NDArray[np.float64]]:
@@ -135,14 +192,15 @@ def warn_unless_hounsfield(hu: NDArray[np.generic], path: str | Path) -> None:
         )
     else:
         return
-    warnings.warn(
+    warn_geometry(
         f"{path} does not look like Hounsfield units: {problem}. As it is, renderings will not look like"
-        " X-rays",
-        GeometryWarning,
-        stacklevel=3,
+        " X-rays"
     )
 
 
 def _is_dicom(path: Path) -> bool:
+    """Whether the file is DICOM by its content; with the suffix of another format, by its preamble only."""
+    if not path.name.lower().endswith((*_NIFTI, *_ITK, *_IMAGES, *_ARCHIVES)):
+        return looks_like_dicom(path)
     with path.open("rb") as file:
         return file.read(132)[128:] == b"DICM"
