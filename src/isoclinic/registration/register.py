@@ -18,6 +18,7 @@ from ..networks import Checkpoint
 from ..solver import Status
 from ..volumes import GeometryWarning, Volume, XRay
 from ._fixed import FixedImage
+from ._inputs import input_doubts
 from ._learned import Learned
 from ._run import Run
 from .config import RegistrationConfig
@@ -61,8 +62,8 @@ def register(
             no part of which is to be used.
 
     Warns:
-        GeometryWarning: intrinsics were refined, with what that costs in certainty of the pose; or something
-            refined ended at its bound.
+        GeometryWarning: headers of CT and X-ray do not agree on whom they show; intrinsics were refined, with
+            what that costs in certainty of the pose; or something refined ended at its bound.
     """
     return register_views(volume, [View(xray=xray)], init, config, model=model)
 
@@ -96,6 +97,7 @@ def register_views(
     """
     began = time.perf_counter()
     view_from_first = stacked_views(views)
+    doubts = input_doubts(volume, [view.xray for view in views], same_patient=config.same_patient)
     from_model = isinstance(init, str) and init == MODEL
     start = usual = initial_pose(volume, views[0].xray, None if from_model else init)
     for view, pose in zip(views[1:], view_from_first[1:] @ usual.camera_from_world, strict=True):
@@ -130,7 +132,8 @@ def register_views(
         if outcome.confidence.edges >= config.confidence.edges_below:
             break
     best = max(outcomes, key=partial(_merit, config=config))
-    last, confidence = best.last, best.confidence
+    last = best.last
+    confidence = replace(best.confidence, doubts=(*best.confidence.doubts, *doubts))
     problem, point, status = last.problem, last.solution.x[last.best], last.solution.status[last.best]
     if problem.refine_intrinsics.on:
         _warn_of_intrinsics(last)
