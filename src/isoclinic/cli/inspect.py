@@ -147,8 +147,7 @@ def _inspect(options: InspectOptions) -> dict[str, Inspection]:
         return report
     start = _read(report, _VIEW, lambda: initial_pose(volume, xray, options.init), otherwise="--init")
     if start is not None:
-        flipped = options.xray_options.flip_left_right or options.xray_options.flip_top_bottom
-        report[_VIEW] += inspect_view(volume, xray, start, None if flipped else patient_orientation(path))
+        report[_VIEW] += inspect_view(volume, xray, start, patient_orientation(xray))
         if options.save is not None:
             _save(options.save, volume, xray, start, options.preprocess)
     return report
@@ -158,6 +157,8 @@ def _read(
     report: dict[str, Inspection], subject: str, read: Callable[[], _Read], *, otherwise: str = ""
 ) -> _Read | None:
     """What `read` returns; its warnings, or the error that stopped it, become the subject's findings.
+
+    Warnings that the result keeps as its own findings are left to it.
 
     `otherwise` is the remedy where the message names no option.
     """
@@ -169,9 +170,12 @@ def _read(
             result = read()
         except InputError as error:
             findings.append(Finding.of_message("error", subject, str(error), otherwise))
+    kept: tuple[Finding, ...] = getattr(result, "findings", ())
     for warning in caught:
-        if issubclass(warning.category, GeometryWarning):
-            findings.append(Finding.of_message("warning", subject, str(warning.message)))
+        if isinstance(warning.message, GeometryWarning):
+            message = warning.message
+            finding = message.finding or Finding.of_message("warning", subject, str(message))
+            findings += [] if finding in kept else [finding]
         else:  # of another package
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
     report[subject] = Inspection(findings=tuple(findings))

@@ -49,7 +49,7 @@ _SHUFFLED = 0.9
 def inspect_volume(volume: Volume) -> Inspection:
     """Size, place, orientation and Hounsfield units of a CT, and its labels.
 
-    What the reader has warned of already (`GeometryWarning`) is not repeated.
+    What its reading has found (`Volume.findings`) comes first.
     """
     hu = _sample(volume)
     extent_mm = volume.spacing_mm * volume.shape
@@ -70,6 +70,7 @@ def inspect_volume(volume: Volume) -> Inspection:
         *_labels(volume),
     ]
     findings = [
+        *volume.findings,
         *_odd_units(volume.spacing_mm, extent_mm),
         *_odd_grid(volume, extent_mm),
         *_odd_values(hu),

@@ -2,6 +2,7 @@
 
 from ..similarity import IntrinsicsRefinement, ViewRefinement
 from ._fixed import FixedImage
+from ._inputs import identity_findings, input_doubts
 from .confidence import ConfidenceConfig, expected_errors_mm
 from .config import LearnedConfig, RegistrationConfig, Stage
 from .initialize import PRESETS, InitialPose, initial_pose, view
@@ -47,7 +48,9 @@ __all__ = [
     "View",
     "ViewRefinement",
     "expected_errors_mm",
+    "identity_findings",
     "initial_pose",
+    "input_doubts",
     "pose_from_landmark_files",
     "pose_from_landmarks",
     "read_initial_pose",

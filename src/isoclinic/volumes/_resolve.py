@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ._header_geometry import HeaderGeometry
+from ._header_notes import header_notes
 from ._reading import Reading
 from ._xray_checks import checks
 from ._xray_geometry import header_geometry
@@ -87,6 +88,8 @@ def resolved(
     if orientation.source and not any(name in given for name in _ORIENTATION):
         provenance["turn"] = f"undoes {orientation.source}"
     findings += checks(values, provenance)
+    if reading.header is not None:
+        findings += header_notes(reading.header)
     left = still_open(findings, given)
     tell(left, path)
     return Resolved(
