@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -13,7 +14,9 @@ from pydicom.dataset import FileDataset
 from pydicom.errors import InvalidDicomError
 
 from ..errors import InputError
-from ._grid import DECODER_ERRORS, RAS_FROM_LPS, Grid, compact, decoding
+from ._dicom_pixels import check_hounsfield, hounsfield_units
+from ._grid import RAS_FROM_LPS, Grid, compact, decoding
+from ._warnings import GeometryWarning
 
 # Scanners write positions rounded to 0.01 mm or so; a missing slice is an error of 100 %.
 _STEP_TOLERANCE = 0.05
@@ -24,8 +27,6 @@ _NEEDED = {
     "ImagePositionPatient": 3,
     "ImageOrientationPatient": 6,
     "PixelSpacing": 2,
-    "RescaleSlope": 1,
-    "RescaleIntercept": 1,
     "Rows": 1,
     "Columns": 1,
 }
@@ -138,6 +139,7 @@ def _check_consistent(slices: list[_Slice]) -> None:
                 )
         if min(map(float, header.PixelSpacing)) <= 0:
             raise InputError(f"PixelSpacing of {file} is {list(header.PixelSpacing)} mm, not positive")
+        check_hounsfield(header, str(file))
         axes = np.reshape(np.array(header.ImageOrientationPatient, dtype=np.float64), (2, 3))
         if np.abs(axes @ axes.T - np.eye(2)).max() > _ORIENTATION_TOLERANCE:
             raise InputError(
@@ -199,17 +201,15 @@ def _position(header: FileDataset) -> NDArray[np.float64]:
 
 
 def _slabs(slices: list[_Slice]) -> Iterator[NDArray[np.float32]]:
+    said: set[str] = set()
     for file, _ in slices:
         with decoding(file, " as DICOM"):
             dataset = pydicom.dcmread(file)
-            syntax = dataset.file_meta.TransferSyntaxUID.name
-        try:
-            stored = dataset.pixel_array
-        except DECODER_ERRORS as error:
-            raise InputError(f"the pixels of {file} ({syntax}) cannot be decoded: {error}") from error
-        if stored.shape != (dataset.Rows, dataset.Columns):
-            raise InputError(f"{file} holds an array of shape {stored.shape}, not one grey image")
-        with np.errstate(over="ignore", invalid="ignore"):  # `compact` counts what is not finite
-            slope, intercept = np.float32(dataset.RescaleSlope), np.float32(dataset.RescaleIntercept)
-            hu = stored.astype(np.float32) * slope + intercept
+            frames = int(dataset.get("NumberOfFrames") or 1)
+        if frames > 1:
+            raise InputError(f"{file} holds {frames} frames, not one slice")
+        hu, notes = hounsfield_units(dataset, str(file))
+        for note in set(notes) - said:
+            warnings.warn(f"{file}: {note}", GeometryWarning, stacklevel=6)
+        said.update(notes)
         yield hu.T[:, :, None]
