@@ -248,7 +248,7 @@ VOLUMES: dict[str, tuple[Case, str]] = {
 XRAYS: dict[str, tuple[Case, str]] = {
     "CT slice as X-ray": (
         lambda f: XRay.read(series(f / "ct") / "0.dcm"),
-        r"0\.dcm has modality CT, not an X-ray projection; a CT is given as the volume",
+        r"0\.dcm is of SOPClassUID .* CT Image Storage, not an X-ray projection; a CT is given as the volume",
     ),
     "CT folder as X-ray": (
         lambda f: XRay.read(series(f / "ct")),

@@ -23,6 +23,7 @@ from ._dicom_words import decoded_words, one_channel, samples_of, whole_number
 AIR_HU = -1000.0
 # What a CT says of itself when its values are no Hounsfield units (RescaleType, PS3.3 C.11.1.1.2).
 _OTHER_UNITS = ("OD", "MGML", "Z_EFF", "ED", "EDW", "PCT")
+_PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 # Between these a padding's value might be tissue as well.
 _TISSUE_HU = (-950.0, 3071.0)
 # No material reaches so many; -1 without its sign is 65535.
@@ -90,6 +91,11 @@ def hounsfield_units(dataset: Dataset, where: str, frame: int = 0) -> tuple[NDAr
         return hu.astype(np.float32), notes
 
 
+def has_pixels(dataset: Dataset) -> bool:
+    """Whether there is an image, of whole numbers or others."""
+    return any(name in dataset for name in _PIXELS)
+
+
 def check_hounsfield(dataset: Dataset, where: str, frame: int = 0) -> None:
     """Refuse headers whose values are not in Hounsfield units. Pixels are not needed.
 
@@ -134,7 +140,7 @@ def read_pixels(dataset: Dataset, where: str, *, frame: int = 0, modality_lut: b
         InputError: a step that cannot be taken; the message names the tag.
     """
     places = _places(dataset, frame)
-    keyword = next((k for k in ("PixelData", "FloatPixelData", "DoubleFloatPixelData") if k in dataset), None)
+    keyword = next((name for name in _PIXELS if name in dataset), None)
     if keyword is None:
         raise InputError(f"{where} is DICOM without an image (no pixel data)")
     if keyword == "PixelData":
@@ -285,6 +291,14 @@ def _float_padding(
     last = _number(dataset, f"{stem}PixelPaddingRangeLimit", where)
     low, high = sorted((first, first if last is None else last))
     return np.asarray((values >= low) & (values <= high))
+
+
+def without_specks(region: NDArray[np.bool_], smallest_px: int) -> NDArray[np.bool_]:
+    """The connected parts of a region that reach the image's rim or have so many pixels."""
+    labels, count = ndimage.label(region)
+    large = np.bincount(labels.ravel(), minlength=count + 1) >= smallest_px
+    large[0] = False
+    return np.asarray(large[labels] | _touching_the_rim(region))
 
 
 def _touching_the_rim(region: NDArray[np.bool_]) -> NDArray[np.bool_]:

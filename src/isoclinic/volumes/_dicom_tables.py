@@ -70,6 +70,8 @@ def palette_table(dataset: Dataset, where: str) -> LookupTable:
     name = "the palette of PALETTE COLOR"
     try:
         tables = [_palette(dataset, colour, f"{where}: {name}") for colour in _COLOURS]
+    except InputError:
+        raise
     except DECODER_ERRORS as error:
         raise InputError(f"{where}: {name} cannot be read: {error}") from error
     if any(not np.array_equal(tables[0].entries, other.entries) for other in tables[1:]):
@@ -82,6 +84,8 @@ def palette_table(dataset: Dataset, where: str) -> LookupTable:
 
 def _palette(dataset: Dataset, colour: str, what: str) -> LookupTable:
     keyword = f"{colour}PaletteColorLookupTable"
+    if f"{keyword}Descriptor" not in dataset:
+        raise InputError(f"{what} is missing ({describe(f'{keyword}Descriptor')}); export the image again")
     count, first, bits = _descriptor(dataset, f"{keyword}Descriptor", dataset, what)
     if f"{keyword}Data" in dataset:
         return LookupTable(

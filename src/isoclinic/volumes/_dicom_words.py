@@ -45,7 +45,7 @@ def decoded_words(dataset: Dataset, where: str, frame: int) -> tuple[NDArray[Any
             correct_unused_bits=syntax not in _WORDS,  # type: ignore[arg-type]  # pydicom's annotation is off
         )
     except DECODER_ERRORS as error:
-        raise InputError(f"the pixels of {where} ({syntax.name}) cannot be decoded: {error}") from error
+        raise InputError(f"the pixels of {where} cannot be decoded from {syntax.name}: {error}") from error
     pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
     channels = int(properties.get("samples_per_pixel", 1))
     return pixels, str(properties.get("photometric_interpretation", "")) if channels > 1 else ""

@@ -26,6 +26,8 @@ class Reading:
         problems: names of required fields that the file gives wrongly -> what is wrong.
         doubts: names of fields that the file gives in two ways, or wrongly and that are not required -> what
             to warn of where no option says better.
+        notes: what else to warn of.
+        excluded: [H, W] bool, True where the file says that there is no image; None where it says nothing.
     """
 
     pixels: NDArray[np.float32]
@@ -33,6 +35,8 @@ class Reading:
     provenance: Mapping[str, str] = field(default_factory=dict)
     problems: Mapping[str, str] = field(default_factory=dict)
     doubts: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    excluded: NDArray[np.bool_] | None = None
 
 
 def grey_image(path: Path, pixels: NDArray[Any], *, frame: int | None) -> NDArray[np.float32]:

@@ -156,9 +156,10 @@ class XRay:
         """
         path, options = Path(path), options or XRayOptions()
         reading = read_file(path, options.frame)
-        excluded = (
-            None if options.exclude is None else _read_mask(options.exclude, path, reading.pixels.shape)
-        )
+        excluded = reading.excluded
+        if options.exclude is not None:
+            mask = _read_mask(options.exclude, path, reading.pixels.shape)
+            excluded = mask if excluded is None else excluded | mask
         height, width = _checked(reading.pixels, str(path), excluded).shape
         values, provenance = _resolve(path, reading, options, excluded)
         camera = Camera.from_pixel_spacing(
@@ -314,7 +315,7 @@ def _checked(
         raise InputError(f"{where} has {bad} pixels that are NaN or infinite; replace them first")
     usable = pixels if excluded is None else pixels[~excluded]
     if usable.size == 0:
-        raise InputError(f"{where} has no pixels left: all are excluded (--exclude)")
+        raise InputError(f"{where} has no pixels left: all are excluded (by --exclude, or by the file)")
     if usable.min() == usable.max():
         rest = "" if excluded is None else " that are not excluded"
         raise InputError(f"{where} shows nothing: all its pixels{rest} are {usable.flat[0]:g}")
@@ -353,6 +354,11 @@ def _resolve(
         given = getattr(options, name)
         if given is not None and given != "auto":
             values[name], provenance[name] = given, f"option --{name.replace('_', '-')}"
+    if options.exclude is not None:
+        by_file = provenance.get("exclude")
+        provenance["exclude"] = f"{by_file}, option --exclude" if by_file else "option --exclude"
+    for note in reading.notes:
+        _warn(f"{path}: {note}")
     for name, doubt in reading.doubts.items():
         if not provenance.get(name, "").startswith("option"):
             _warn(f"{path}: {doubt} (--{name.replace('_', '-')} overrides)")
