@@ -168,10 +168,11 @@ XRAYS = {
     "no.dcm": "X-ray file no.dcm does not exist",
     "empty.dcm": "X-ray file empty.dcm is empty; copy or export it again",
     "cut.dcm": "the pixels of cut.dcm cannot be decoded",
-    "text.dcm": "text.dcm is not an X-ray this program reads: DICOM, or PNG, TIFF or NIfTI",
+    "text.dcm": "text.dcm is not an X-ray this program reads: DICOM, or PNG, TIFF, NIfTI,",
     "folder": "folder is a folder, not an X-ray",
     "ct.nii.gz": "ct.nii.gz holds 64 planes",
-    "slice.dcm": "slice.dcm has modality CT, not an X-ray projection; a CT is given as the volume (--volume)",
+    "slice.dcm": "slice.dcm is of SOPClassUID (0008,0016) CT Image Storage, not an X-ray projection; a CT is given "
+    "as the volume (--volume)",
     "other.dcm": "other.dcm has modality SEG, not an X-ray projection",
     "black.dcm": "black.dcm shows nothing: all its pixels are 0",
     "nan_xray.nii": "nan_xray.nii has 81 pixels that are NaN or infinite",

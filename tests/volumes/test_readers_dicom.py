@@ -305,7 +305,7 @@ class TestCompressed:
             if path == paths[1]:
                 dataset.PixelData = dataset.PixelData[:20] + bytes(len(dataset.PixelData) - 20)
             dataset.save_as(path)
-        with pytest.raises(InputError, match=rf"{paths[1].name} \(JPEG 2000.*cannot be decoded"):
+        with pytest.raises(InputError, match=rf"{paths[1].name} cannot be decoded from JPEG 2000"):
             Volume.read(tmp_path / "ct")
 
     def test_pixels_cut_short(self, tmp_path: Path) -> None:

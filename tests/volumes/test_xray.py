@@ -14,6 +14,7 @@ from pydicom.uid import (
     ExplicitVRLittleEndian,
     JPEG2000Lossless,
     RLELossless,
+    SecondaryCaptureImageStorage,
     XRayAngiographicImageStorage,
     generate_uid,
 )
@@ -264,10 +265,11 @@ class TestErrors:
             ({"ImagerPixelSpacing": None}, r"pixel spacing.*--pixel-spacing-mm"),
             ({"ImagerPixelSpacing": ["0", "0.4"]}, r"ImagerPixelSpacing.*--pixel-spacing-mm"),
             ({"ImagerPixelSpacing": ["0.4", "-0.4"]}, r"ImagerPixelSpacing.*--pixel-spacing-mm"),
-            ({"Modality": "CT"}, r"modality CT.*--volume"),
-            ({"Modality": "MR"}, r"modality MR"),
+            ({"Modality": "CT", "SOPClassUID": SecondaryCaptureImageStorage}, r"modality CT.*--volume"),
+            ({"Modality": "MR", "SOPClassUID": SecondaryCaptureImageStorage}, r"modality MR"),
+            ({"SOPClassUID": CTImageStorage}, r"SOPClassUID \(0008,0016\) CT Image Storage.*--volume"),
             ({"PixelData": None}, "without an image"),
-            ({"PhotometricInterpretation": "PALETTE COLOR"}, "colour image"),
+            ({"PhotometricInterpretation": "PALETTE COLOR"}, r"palette.*is missing \(RedPaletteColor"),
             ({"pixels": np.zeros((HEIGHT, WIDTH), np.uint16)}, "all its pixels are 0"),
             ({"pixels": np.full((HEIGHT, WIDTH), 77, np.uint16)}, "all its pixels are 77"),
             ({"Rows": HEIGHT + 1}, "cannot be decoded"),
@@ -282,10 +284,6 @@ class TestErrors:
         options = XRayOptions(sdd_mm=1000, pixel_spacing_mm=(0.4, 0.5))
         xray = read(tmp_path, options, DistanceSourceToDetector="0", ImagerPixelSpacing=None)
         assert (xray.camera.fx, xray.camera.fy) == (2000, 2500)
-
-    def test_ct_storage_without_a_modality_is_still_geometryless(self, tmp_path: Path) -> None:
-        with pytest.raises(InputError, match="--sdd-mm"):
-            read(tmp_path, Modality=None, SOPClassUID=CTImageStorage, DistanceSourceToDetector=None)
 
     def test_malformed_number(self, tmp_path: Path) -> None:
         path = write(tmp_path, xray_dataset(DistanceSourceToDetector="1000"))

@@ -6,15 +6,8 @@ import math
 
 import pydicom
 from pydicom.multival import MultiValue
-from pydicom.tag import Tag
 
 from ._dicom_files import FrameHeader
-
-
-def describe(keyword: str) -> str:
-    """An attribute's keyword and tag, for people to read."""
-    tag = Tag(keyword)
-    return f"{keyword} ({tag.group:04x},{tag.element:04x})"
 
 
 class DicomHeader(FrameHeader):

@@ -12,9 +12,9 @@ from pydicom.dataset import FileDataset
 from ..errors import InputError
 from ._dicom_choice import Selection, choose_planes
 from ._dicom_files import list_left_out, read_dataset
+from ._dicom_pixels import hounsfield_units
 from ._dicom_planes import Plane
 from ._dicom_stack import ordered
-from ._dicom_values import hounsfield_units
 from ._grid import RAS_FROM_LPS, Grid, compact
 from ._slices import fit_grid, resampled
 from ._warnings import warn_geometry

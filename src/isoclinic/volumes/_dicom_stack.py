@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from ._dicom_choice import text_of
 from ._dicom_files import LeftOut, read_dataset, relative_name, some
+from ._dicom_pixels import hounsfield_units
 from ._dicom_planes import STRETCHED_MM, TURNED_MM, Plane, at_right_angles, stretched_mm, turned_mm
-from ._dicom_values import hounsfield_units
 from ._slices import Stack, is_even
 from ._warnings import warn_geometry
 

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry.camera import turn_pixels
-from ._dicom_header import DicomHeader, describe
+from ._dicom_header import DicomHeader
+from ._dicom_tables import describe
 
 Array = NDArray[np.float64]
 # Fields of view are written in whole millimetres, and devices round them up to nominal sizes.

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ._dicom_header import DicomHeader, describe
+from ._dicom_header import DicomHeader
+from ._dicom_tables import describe
 from ._field_of_view import Field
 from ._header_geometry import FACTOR, HeaderGeometry, differ, source_of, value_of
 

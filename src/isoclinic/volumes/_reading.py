@@ -28,6 +28,8 @@ class Reading:
         doubts: names of fields that the file gives in two ways, or wrongly and that are not required -> what
             to warn of where no option says better.
         header: of a DICOM file, which says where detector and source were, and who was in between.
+        notes: what else to warn of.
+        excluded: [H, W] bool, True where the file says that there is no image; None where it says nothing.
     """
 
     pixels: NDArray[np.float32]
@@ -36,6 +38,8 @@ class Reading:
     problems: Mapping[str, str] = field(default_factory=dict)
     doubts: Mapping[str, str] = field(default_factory=dict)
     header: DicomHeader | None = None
+    notes: tuple[str, ...] = ()
+    excluded: NDArray[np.bool_] | None = None
 
 
 def grey_image(path: Path, pixels: NDArray[Any], *, frame: int | None) -> NDArray[np.float32]:

@@ -76,7 +76,14 @@ def resolved(
         if name in given:
             values[name], provenance[name] = given[name], f"option --{name.replace('_', '-')}"
     _check_required(path, values, provenance, {**geometry.problems, **reading.problems})
-    findings = [*geometry.findings, *(_doubt(*item) for item in reading.doubts.items())]
+    if "exclude" in given:
+        by_file = provenance.get("exclude")
+        provenance["exclude"] = f"{by_file}, option --exclude" if by_file else "option --exclude"
+    findings = [
+        *geometry.findings,
+        *(_doubt(*item) for item in reading.doubts.items()),
+        *(Finding.of_message("warning", "X-ray", note) for note in reading.notes),
+    ]
     provenance.setdefault("principal_point_px", "image centre (assumed)")
     if "polarity" not in values:
         findings.append(_guess_polarity(values, provenance, reading.pixels, excluded))

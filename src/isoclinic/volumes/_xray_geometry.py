@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ._dicom_header import DicomHeader, describe
+from ._dicom_header import DicomHeader
+from ._dicom_tables import describe
 from ._field_of_view import Orientation, principal_point
 from ._header_geometry import AGREE, FACTOR, HeaderGeometry, differ, source_of, value_of
 from ._pixel_spacing import keep_spacing

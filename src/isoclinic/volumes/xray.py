@@ -94,7 +94,8 @@ class XRayOptions:
         found = {name: value for name, value in values.items() if value not in (None, "auto")}
         flips = {name for name in ("flip_left_right", "flip_top_bottom") if getattr(self, name)}
         found |= dict.fromkeys(flips, True)
-        return found if self.turn is None else found | {"turn": self.turn}
+        more = {"turn": self.turn, "exclude": self.exclude}
+        return found | {name: value for name, value in more.items() if value is not None}
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -178,9 +179,10 @@ class XRay:
     @classmethod
     def _read(cls, path: Path, options: XRayOptions) -> XRay:
         reading = read_file(path, options.frame)
-        excluded = (
-            None if options.exclude is None else _read_mask(options.exclude, path, reading.pixels.shape)
-        )
+        excluded = reading.excluded
+        if options.exclude is not None:
+            mask = _read_mask(options.exclude, path, reading.pixels.shape)
+            excluded = mask if excluded is None else excluded | mask
         height, width = _checked(reading.pixels, str(path), excluded).shape
         found = resolved(path, reading, options.given, excluded)
         values = found.values
@@ -374,7 +376,7 @@ def _checked(
         raise InputError(f"{where} has {bad} pixels that are NaN or infinite; replace them first")
     usable = pixels if excluded is None else pixels[~excluded]
     if usable.size == 0:
-        raise InputError(f"{where} has no pixels left: all are excluded (--exclude)")
+        raise InputError(f"{where} has no pixels left: all are excluded (by --exclude, or by the file)")
     if usable.min() == usable.max():
         rest = "" if excluded is None else " that are not excluded"
         raise InputError(f"{where} shows nothing: all its pixels{rest} are {usable.flat[0]:g}")
