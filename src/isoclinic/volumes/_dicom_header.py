@@ -10,6 +10,10 @@ from pydicom.multival import MultiValue
 from ._dicom_files import FrameHeader
 
 
+# What several values come as, by their type.
+_SEVERAL = (MultiValue, list, tuple)
+
+
 class DicomHeader(FrameHeader):
     """Attributes of one frame as words and numbers.
 
@@ -26,7 +30,7 @@ class DicomHeader(FrameHeader):
     def text(self, keyword: str) -> str:
         """The attribute as one word, empty where it is missing; of several the first."""
         value = self.get(keyword)
-        if isinstance(value, MultiValue):
+        if isinstance(value, _SEVERAL):
             value = next(iter(value), None)
         return "" if value is None else str(value).strip()
 
@@ -37,7 +41,7 @@ class DicomHeader(FrameHeader):
             ValueError: it is no number.
         """
         value = self.get(keyword)
-        return None if value is None or isinstance(value, MultiValue) else float(value)
+        return None if value is None or isinstance(value, _SEVERAL) else float(value)
 
     def pair(self, keyword: str) -> tuple[float, float] | None:
         """The attribute as two numbers; None where it is missing or not two.
@@ -46,7 +50,7 @@ class DicomHeader(FrameHeader):
             ValueError: they are no numbers.
         """
         value = self.get(keyword)
-        if not isinstance(value, MultiValue) or len(value) != 2:
+        if not isinstance(value, _SEVERAL) or len(value) != 2:
             return None
         return float(value[0]), float(value[1])
 
@@ -63,7 +67,7 @@ class DicomHeader(FrameHeader):
         """The attribute's numbers, none where it is missing; what is no number is noted in `malformed`."""
         try:
             value = self.get(keyword)
-            values = value if isinstance(value, MultiValue) else () if value is None else (value,)
+            values = value if isinstance(value, _SEVERAL) else () if value is None else (value,)
             return tuple(float(each) for each in values)
         except (TypeError, ValueError) as error:
             self.malformed[keyword] = str(error)

@@ -110,6 +110,7 @@ class Field:
 
     def fit(self, image_mm: Array) -> tuple[Fit, float]:
         """How an image of (rows, columns) [mm] fills the field, and its size as a share of the field's."""
+        # Rows come first, but devices write the width first, too.
         order = min((self.mm, self.mm[::-1]), key=lambda mm: float(np.abs(np.log(image_mm / mm)).max()))
         ratio = image_mm / order
         close = np.abs(image_mm - order) <= np.maximum(_TOLERANCE * order, _TOLERANCE_MM)
@@ -220,8 +221,9 @@ def _on_detector(
 
 def _without_origin(field: Field | None, image_mm: Array, active: Array) -> Placed:
     """An image of a detector of known size, of which nothing says where it was cut out."""
-    whole = Field(mm=active, source="", round=False, single=False)
-    fit, _ = whole.fit(image_mm)
+    fit, _ = Field(mm=active, source="", round=False, single=False).fit(image_mm)
+    if fit == "scaled" and abs(np.divide(*(image_mm / active)) - 1) > _TOLERANCE:
+        fit = "cut"  # of the same shape only if its sides are exchanged
     if fit == "whole":
         return Placed(
             point_px=None, source=f"image centre, the detector's by {describe('DetectorActiveDimensions')}"

@@ -139,13 +139,12 @@ def _place(
             "principal_point_px",
         )
     if placed.problem:
-        centre = f"--principal-point-px {(size[1] - 1) / 2:g} {(size[0] - 1) / 2:g} to confirm the centre"
-        settled_by = ("pixel_spacing_mm",) if placed.scale else ("principal_point_px",)
+        centre = f"{(size[1] - 1) / 2:g} {(size[0] - 1) / 2:g}"
         found.warn(
             placed.problem,
-            *settled_by,
+            "pixel_spacing_mm" if placed.scale else "principal_point_px",
             unsettled=placed.open,
-            remedy="" if placed.scale else f"--principal-point-px, {centre}",
+            remedy="" if placed.scale else f"--principal-point-px; {centre} confirms the centre",
         )
 
 
