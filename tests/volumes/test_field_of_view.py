@@ -1,8 +1,8 @@
 """Where on the detector an image lies, by DICOM headers: against a detector whose elements know their places.
 
 The oracle is the detector as an array: each element holds its own x or y in millimetres from the middle.
-numpy cuts it, averages blocks, turns and mirrors it as the header says, and what comes out is stored as the image.
-Read back, the ray of each pixel must meet the detector where the pixel's value says.
+numpy cuts it, averages blocks, turns and mirrors it as the header says, and what comes out is the stored
+image. Read back, the ray of each pixel must meet the detector where the pixel's value says.
 """
 
 from pathlib import Path

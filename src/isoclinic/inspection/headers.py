@@ -68,7 +68,7 @@ def xray_header(path: Path) -> Inspection:
 
 
 def patient_orientation(xray: XRay) -> tuple[str, str] | None:
-    """Where an X-ray's rows and columns run, as it is used (PatientOrientation); None if the file lacks it."""
+    """Where an X-ray's rows and columns run, as it is used (PatientOrientation), where the file says."""
     dataset = None if xray.path is None else _dicom(xray.path)
     value = None if dataset is None else dataset.get("PatientOrientation")
     if not isinstance(value, MultiValue) or len(value) != 2:

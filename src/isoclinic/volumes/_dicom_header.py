@@ -9,7 +9,6 @@ from pydicom.multival import MultiValue
 
 from ._dicom_files import FrameHeader
 
-
 # What several values come as, by their type.
 _SEVERAL = (MultiValue, list, tuple)
 

@@ -240,12 +240,17 @@ def _settle_plane(
     unmagnified = bool(scaled) and not scaled[0].differs(in_file)
     if unmagnified or _fills(header, size, in_file):
         return
-    instead = f" ({scaled[0]} then)" if scaled else ""
+    row_mm, column_mm = in_file.mm
+    remedy = f"--pixel-spacing-mm; {row_mm:.4g} {column_mm:.4g} confirms it"
+    if scaled:
+        row_mm, column_mm = scaled[0].mm
+        remedy += f", {row_mm:.4g} {column_mm:.4g} is {scaled[0].source}"
     found.warn(
         f"ImagerPixelSpacing is missing, so {in_file} is taken for the detector's; where the device has"
-        f" scaled it to the patient, it is too small by the magnification{instead}",
+        " scaled it to the patient, it is too small by the magnification",
         "pixel_spacing_mm",
         unsettled=True,
+        remedy=remedy,
     )
 
 

@@ -190,5 +190,6 @@ def _names(name: str) -> frozenset[str]:
 def _known(text: str) -> bool:
     """Whether a name or number says something: not words for nobody, nor one character over and over."""
     words = [word for word in re.split(r"[\W_]+", text.upper()) if word]
-    somebody = [word for word in words if word not in _NOBODY and not word.startswith("ANON")]
-    return bool(somebody) and len(set("".join(words))) > 1
+    if any(re.fullmatch(r"ANON\d*|ANONYM.*", word) for word in words):
+        return False
+    return any(word not in _NOBODY for word in words) and len(set("".join(words))) > 1
