@@ -48,7 +48,7 @@ class Selection:
     def parse(cls, text: str) -> Selection:
         """From the text of --slices-where."""
         keyword, equals, value = (part.strip() for part in text.partition("="))
-        if not equals or tag_for_keyword(keyword) is None:
+        if not keyword or not equals or tag_for_keyword(keyword) is None:
             raise UsageError(
                 "--slices-where must name a DICOM attribute by its keyword and the value that the wanted "
                 f"slices have, such as AcquisitionNumber=2, not {text!r}"
@@ -110,7 +110,7 @@ def choose_planes(path: Path, only: Selection | None) -> Choice:
         if not reason:
             slices.append(file)
         elif given is not None and file.path == path:
-            raise InputError(f"{path} is not a CT slice: {reason}{projection_hint([file])}")
+            raise InputError(f"{path} is not a CT slice: it is {reason}{projection_hint([file])}")
         elif whole:
             left_out.append(LeftOut(file.path, reason))
     if not slices:
@@ -152,7 +152,7 @@ def _of_file(path: Path, slices: list[DicomFile], *, one_ct: bool) -> Choice:
     series = [each for each in slices if _series(each) == _series(file)]
     series, left_out = _without_scouts(series)
     if file not in series:
-        raise InputError(f"{path} is not a CT slice: ImageType says that it is a localizer (scout)")
+        raise InputError(f"{path} is not a CT slice: ImageType calls it a localizer (scout)")
     if len(series) > 1:
         return Choice(planes=_planes(series), left_out=tuple(left_out))
     groups, _ = _merged(_singles(_by_series(slices)), one_ct=one_ct)
@@ -166,7 +166,9 @@ def _of_folder(path: Path, slices: list[DicomFile], left_out: list[LeftOut], *, 
     """The one CT of a folder; what cannot be part of it is left out."""
     if any(file.is_ct_class for file in slices):
         left_out += [
-            LeftOut(file.path, f"{file.storage} beside CT images") for file in slices if not file.is_ct_class
+            LeftOut(file.path, f"of {file.storage}, beside CT images")
+            for file in slices
+            if not file.is_ct_class
         ]
         slices = [file for file in slices if file.is_ct_class]
     if all(file.is_localizer for file in slices) and sum(file.frames for file in slices) <= _MOST_SCOUTS:
@@ -188,8 +190,16 @@ def _of_folder(path: Path, slices: list[DicomFile], left_out: list[LeftOut], *, 
         raise InputError(f"{singles[0].path} is the only slice of its series; a CT volume needs at least two")
     raise InputError(
         f"{path} holds {len(singles)} images of as many series, one image each (SeriesInstanceUID), and "
-        "study, frame of reference, size and orientation do not say that they are one CT. If they are, name "
-        "what they have in common by isoclinic inspect with --slices-where Modality=CT --save-ct FILE.nii.gz"
+        "study, frame of reference, size and orientation do not say that they are one CT. "
+        f"{way_to_merge(singles[0])}"
+    )
+
+
+def way_to_merge(file: DicomFile) -> str:
+    """How to read images as one CT each of which has a series of its own."""
+    return (
+        "If they are one, read it by isoclinic inspect with --slices-where and what they have in common, as "
+        f"--slices-where Modality={file.header.get('Modality', 'CT')} --save-ct FILE.nii.gz"
     )
 
 
@@ -218,7 +228,7 @@ def _without_scouts(slices: list[DicomFile]) -> tuple[list[DicomFile], list[Left
     kept = [file for file in slices if not file.is_localizer]
     if not kept:
         return slices, []
-    reason = "ImageType says that it is a localizer (scout)"
+    reason = "called a localizer (scout) by ImageType"
     return kept, [LeftOut(file.path, reason) for file in slices if file.is_localizer]
 
 
@@ -235,8 +245,8 @@ def _merged(
     for file in singles:
         try:
             (plane,) = planes_of(file)
-        except InputError as error:
-            rest.append((file, str(error).partition(": ")[0]))
+        except InputError:
+            rest.append((file, "with missing or malformed attributes of a slice"))
             continue
         for group in groups:
             same = one_ct or _reference(group[0]) == _reference(plane)
@@ -245,7 +255,7 @@ def _merged(
                 break
         else:
             groups.append([plane])
-    alone = "the only image of its series"
+    alone = "alone in the series"
     rest += [(plane.file, alone) for group in groups if len(group) < _FEWEST_MERGED for plane in group]
     return [group for group in groups if len(group) >= _FEWEST_MERGED], rest
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import warnings
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -94,7 +95,7 @@ class DicomFile:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A file that is no part of the CT, and why."""
+    """A file that is no part of the CT, and what it is instead."""
 
     path: Path
     reason: str
@@ -156,7 +157,9 @@ def read_header(path: Path) -> DicomFile | None:
         with path.open("rb") as file:
             has_preamble = file.read(132)[128:] == b"DICM"
     try:
-        with decoding(path, " as DICOM"):
+        with decoding(path, " as DICOM"), warnings.catch_warnings():
+            if not has_preamble:  # what may be no DICOM at all
+                warnings.simplefilter("ignore")
             header = pydicom.dcmread(path, stop_before_pixels=True, force=True)
             for keyword in _DECODED:
                 header.get(keyword)
@@ -212,25 +215,25 @@ def find_dicom(folder: Path, *, deep: bool) -> tuple[list[DicomFile], list[LeftO
         file = read_header(path)
         if file is None:
             if path.name.lower().endswith(_SUFFIXES) and not path.name.startswith("."):
-                left_out.append(LeftOut(path, "empty, damaged or not DICOM"))
+                left_out.append(LeftOut(path, "empty, damaged or not DICOM, for all that they are named so"))
         elif not is_index(file):
             found.append(file)
     return found, left_out
 
 
 def why_no_slice(file: DicomFile) -> str:
-    """Why a file can be no slice of a CT; empty if it can."""
+    """What a file is that can be no slice of a CT; empty if it can be one."""
     header, frame = file.header, FrameHeader(file.header, 0)
     modality = str(header.get("Modality") or "unknown")
     known = uid.UID(str(header.get("SOPClassUID", ""))).name != header.get("SOPClassUID", "")
     if modality in _OTHER_MODALITIES:
-        return f"its modality is {modality}"
+        return f"of modality {modality}"
     if not file.is_ct_class and known and header.get("SOPClassUID") not in _BY_CONTENT_CLASSES:
-        return f"its modality is {modality}, it is {file.storage}"
+        return f"of modality {modality}, as {file.storage}"
     if int(header.get("SamplesPerPixel") or 1) != 1:
-        return "a colour picture, as of a screen save or a report"
+        return f"of modality {modality}, in colour, as screen saves and reports are"
     if frame.get("ImagePositionPatient") is None and frame.get("ImageOrientationPatient") is None:
-        return f"its modality is {modality}, and it has no ImagePositionPatient and ImageOrientationPatient"
+        return f"of modality {modality}, without ImagePositionPatient and ImageOrientationPatient"
     return ""
 
 
@@ -248,11 +251,11 @@ def relative_name(path: Path, root: Path) -> str:
 
 
 def list_left_out(left_out: Iterable[LeftOut], root: Path) -> str:
-    """All files left out, by reason."""
+    """All files left out, by what they are."""
     by_reason: dict[str, list[str]] = defaultdict(list)
     for item in left_out:
         by_reason[item.reason].append(relative_name(item.path, root))
-    return "; ".join(f"{some(names)} ({reason})" for reason, names in by_reason.items())
+    return "; ".join(f"{len(names)} {reason} ({some(names)})" for reason, names in by_reason.items())
 
 
 def some(names: list[str]) -> str:

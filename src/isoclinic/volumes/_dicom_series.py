@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import FileDataset
 
 from ..errors import InputError
-from ._dicom_choice import Selection, choose_planes
+from ._dicom_choice import Selection, choose_planes, way_to_merge
 from ._dicom_files import list_left_out, read_dataset
 from ._dicom_pixels import hounsfield_units
 from ._dicom_planes import Plane
@@ -46,8 +46,7 @@ def read_dicom_series(path: Path, correction: CTCorrection) -> Grid:
         if grid.interpolated:
             raise InputError(
                 f"{path} holds {len(planes)} images of as many series, one image each (SeriesInstanceUID), "
-                f"that are no even stack: {grid.notes[0]}. If they are one CT all the same, read it by "
-                "isoclinic inspect with --slices-where Modality=CT --save-ct FILE.nii.gz"
+                f"but {grid.notes[0].partition(';')[0]}. {way_to_merge(planes[0].file)}"
             )
         warn_geometry(
             f"{path}: each of {len(planes)} images has a series of its own (SeriesInstanceUID); they are "

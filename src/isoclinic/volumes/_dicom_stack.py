@@ -106,9 +106,7 @@ def _parallel(
         axial = np.sort(_axial(kept, axes))
         if len(kept) < 3 or len(odd) > _ODD_SHARE * len(kept) or not is_even(axial):
             raise InputError(_why_odd(odd[0], kept[0], path))
-        left_out += [
-            LeftOut(plane.path, "another size, orientation or pixel spacing than the slices") for plane in odd
-        ]
+        left_out += [LeftOut(plane.path, "of another size, orientation or pixel spacing") for plane in odd]
     turned = max(turned_mm(plane, axes) for plane in kept)
     if turned > _TOLD_TURN_MM:
         warn_geometry(

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError, HeaderTypeError, ImageDataError
+from nibabel.wrapstruct import WrapStructError
 from numpy.typing import NDArray
 from PIL.Image import DecompressionBombError
 from pydicom.errors import BytesLengthException, InvalidDicomError
@@ -32,7 +33,7 @@ DECODER_ERRORS = (
     *(ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, MemoryError, OSError),
     *(RuntimeError, SyntaxError, TypeError, ValueError, struct.error, zlib.error),
     *(BytesLengthException, DecompressionBombError, HeaderDataError, HeaderTypeError, ImageDataError),
-    *(ImageFileError, InvalidDicomError),
+    *(ImageFileError, InvalidDicomError, WrapStructError),
 )
 
 

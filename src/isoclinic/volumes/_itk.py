@@ -13,6 +13,7 @@ from ._grid import RAS_FROM_LPS, Grid, compact, decoding, slabs_of
 from ._itk_header import (
     axes_of,
     check_detached,
+    check_directions,
     is_nrrd,
     mm_per_unit,
     read_fields,
@@ -39,6 +40,7 @@ def read_itk(path: Path) -> Grid:
         fields = read_fields(path)
         _check_spacing(fields.get("elementspacing", fields.get("elementsize", "")), path)
         check_detached(fields, path)
+        check_directions(fields, path)
         unit_mm = mm_per_unit(fields, path)
         slope, offset = scale_and_offset(fields, path)
         with decimal_point():

@@ -39,6 +39,8 @@ _LPS_TOWARDS = {
     **{"A": (0.0, 1.0, 0.0), "P": (0.0, -1.0, 0.0)},
     **{"I": (0.0, 0.0, 1.0), "S": (0.0, 0.0, -1.0)},
 }
+# Cosine between an axis and the one it is named after: oblique axes are named after the nearest that is free.
+_CONTRADICTION = 0.1
 _MATRICES = ("transformmatrix", "rotation", "orientation")
 _DETACHED = ("elementdatafile", "data file", "datafile")
 
@@ -98,6 +100,15 @@ def check_detached(fields: Fields, path: Path) -> None:
             )
 
 
+def check_directions(fields: Fields, path: Path) -> None:
+    """Refuse an NRRD file that has a space but no directions in it: its voxels could lie in any way."""
+    if "space" in fields and "spacings" in fields and "space directions" not in fields:
+        raise InputError(
+            f"{path} has a space and spacings but no space directions, so that how its axes run is not said; "
+            "write space directions and space origin into its header"
+        )
+
+
 def mm_per_unit(fields: Fields, path: Path) -> float:
     """The unit of length in which the header gives positions and spacings [mm].
 
@@ -149,10 +160,6 @@ def warn_of_space(fields: Fields, path: Path) -> None:
             f"{path} has its axes in the space {fields['space']}, which does not say where the patient's "
             "left, front and head are; left-posterior-superior is assumed"
         )
-    elif "space directions" not in fields:
-        warn_geometry(
-            f"{path} has no space directions: its axes are taken to run to the patient's left, back and head"
-        )
 
 
 def axes_of(fields: Fields, direction: _Matrix, path: Path) -> _Matrix:
@@ -182,7 +189,7 @@ def axes_of(fields: Fields, direction: _Matrix, path: Path) -> _Matrix:
             f"{letters}, the sides at which they begin"
         )
         return named
-    if named is not None and not np.array_equal(named, _nearest_axes(direction)):
+    if named is not None and (named * direction).sum(axis=0).min() < _CONTRADICTION:
         warn_geometry(
             f"TransformMatrix and AnatomicalOrientation ({letters}) of {path} contradict each other about "
             "the orientation of its axes; TransformMatrix is used: check with isoclinic inspect that left "
@@ -197,12 +204,3 @@ def _named_axes(letters: str) -> _Matrix | None:
         return None
     axes: _Matrix = np.array([_LPS_TOWARDS[letter] for letter in letters]).T
     return axes if (np.abs(axes).sum(axis=1) == 1).all() else None
-
-
-def _nearest_axes(direction: _Matrix) -> _Matrix:
-    """The columns rounded to the patient's axes, each to the one it is nearest to."""
-    nearest = np.zeros((3, 3))
-    for column in range(3):
-        row = int(np.abs(direction[:, column]).argmax())
-        nearest[row, column] = np.sign(direction[row, column])
-    return nearest

@@ -15,8 +15,8 @@ from ..errors import InputError
 _OFF_GRID_MM = 0.25
 # The same as a share of the spacing: a slice that is missing puts others off by half of it.
 _OFF_GRID_SHARE = 0.25
-# What rounding to 0.1 mm leaves; more is told [mm].
-_ROUNDING_MM = 0.06
+# What positions rounded to 0.1 mm leave against a grid between two of them; more is told [mm].
+_ROUNDING_MM = 0.11
 # Sideways drift per axial millimetre that is kept as a shear of the affine: 0.1 degree of gantry tilt.
 _DRIFT_KEPT = 2e-3
 # No gantry tilts further [deg]; scanners stop at 30.
@@ -202,7 +202,7 @@ def _sources(axial: _Vector, step: float, count: int) -> list[tuple[int, float]]
     found = []
     for place in axial[0] + step * np.arange(count):
         nearest = int(np.abs(axial - place).argmin())
-        if abs(axial[nearest] - place) <= min(2 * _ROUNDING_MM, step / 10):
+        if abs(axial[nearest] - place) <= min(_ROUNDING_MM, step / 10):
             found.append((nearest, 0.0))
         else:
             before = int(np.clip(np.searchsorted(axial, place) - 1, 0, len(axial) - 2))

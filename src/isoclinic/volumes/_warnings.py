@@ -29,4 +29,4 @@ def warn_geometry(message: str, finding: Finding | None = None) -> None:
     level, frame = 2, sys._getframe(1)
     while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == _PACKAGE:
         level, frame = level + 1, frame.f_back
-    warnings.warn(GeometryWarning(message, finding), stacklevel=level - 1)
+    warnings.warn(GeometryWarning(message, finding), stacklevel=level)
