@@ -17,7 +17,7 @@ from ..errors import InputError, UsageError
 from ..geometry.camera import Camera
 from ._warnings import GeometryWarning
 from .polarity import Polarity, polarity_from_statistics
-from .xray_readers import PixelScale, Reading, read_file
+from .xray_readers import PixelScale, Reading, read_file, xray_file
 
 # Where a polarity comes from that no header and no option says.
 POLARITY_GUESSED = "image statistics"
@@ -154,7 +154,7 @@ class XRay:
             InputError: the file cannot be used; the message names the option that supplies a missing value.
             UsageError: options that do not fit the file.
         """
-        path, options = Path(path), options or XRayOptions()
+        path, options = xray_file(Path(path)), options or XRayOptions()
         reading = read_file(path, options.frame)
         excluded = reading.excluded
         if options.exclude is not None:
@@ -325,9 +325,13 @@ def _checked(
 def _read_mask(path: Path, xray: Path, size: tuple[int, ...]) -> NDArray[np.bool_]:
     """Where the image at `path` is not zero, [H, W] of the X-ray's `size`."""
     try:
-        mask = read_file(path, frame=None).pixels
+        reading = read_file(path, frame=None)
     except InputError as error:
         raise InputError(f"--exclude: {error}") from error
+    for note in reading.notes:
+        _warn(f"--exclude {path}: {note}")
+    # What a mask does not show, as where it is transparent, is not left out.
+    mask = reading.pixels if reading.excluded is None else np.where(reading.excluded, 0, reading.pixels)
     if mask.shape != size:
         raise InputError(
             f"--exclude {path} has {mask.shape[0]} x {mask.shape[1]} pixels (rows x columns), but {xray} has"
@@ -357,8 +361,6 @@ def _resolve(
     if options.exclude is not None:
         by_file = provenance.get("exclude")
         provenance["exclude"] = f"{by_file}, option --exclude" if by_file else "option --exclude"
-    for note in reading.notes:
-        _warn(f"{path}: {note}")
     for name, doubt in reading.doubts.items():
         if not provenance.get(name, "").startswith("option"):
             _warn(f"{path}: {doubt} (--{name.replace('_', '-')} overrides)")
@@ -371,6 +373,8 @@ def _resolve(
                 f"{path}: {meaning} ({provenance[name]}) is {values[name]}, not positive;"
                 f" supply it with {option}"
             )
+    for note in reading.notes:
+        _warn(f"{path}: {note}")
     if "principal_point_px" not in values:
         provenance["principal_point_px"] = "image centre (assumed)"
     if "polarity" not in values:
