@@ -55,6 +55,10 @@ def read_png(path: Path, frame: int | None) -> Picture:
 def _png_pixels(path: Path, image: Image.Image) -> NDArray[Any]:
     with path.open("rb") as file:
         bits, colour = file.read(26)[24:26]  # of the header chunk, the first of every PNG
+    if bits == 16 and colour == 4:
+        raise InputError(
+            f"{path} has 16 bits and transparency, which is not read; save it without an alpha channel"
+        )
     if bits == 16 and colour != 0:  # pillow cuts those with several channels down to 8 bits
         if getattr(image, "n_frames", 1) > 1:
             raise InputError(f"{path} is an animation of 16 bits and several channels; save one grey picture")
