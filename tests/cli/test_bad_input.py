@@ -153,8 +153,8 @@ def make_xrays(folder: Path) -> None:
     save("zero_sdd.dcm", DistanceSourceToDetector="0")
     save("no_spacing.dcm", ImagerPixelSpacing=None)
     save("negative.dcm", ImagerPixelSpacing=["-3", "3"])
-    save("slice.dcm", Modality="CT")
-    save("other.dcm", Modality="SEG")
+    save("slice.dcm", Modality="CT", SOPClassUID="1.2.840.10008.5.1.4.1.1.2")
+    save("other.dcm", Modality="SEG", SOPClassUID="1.2.840.10008.5.1.4.1.1.7")
     content = (folder / "xray.dcm").read_bytes()
     (folder / "cut.dcm").write_bytes(content[: len(content) // 2])
     (folder / "text.dcm").write_text("not an X-ray")
@@ -171,8 +171,7 @@ XRAYS = {
     "text.dcm": "text.dcm is not an X-ray this program reads: DICOM, or PNG, TIFF, NIfTI,",
     "folder": "folder is a folder, not an X-ray",
     "ct.nii.gz": "ct.nii.gz holds 64 planes",
-    "slice.dcm": "slice.dcm is of SOPClassUID (0008,0016) CT Image Storage, not an X-ray projection; a CT is given "
-    "as the volume (--volume)",
+    "slice.dcm": "CT Image Storage, not an X-ray projection; a CT is given as the volume (--volume)",
     "other.dcm": "other.dcm has modality SEG, not an X-ray projection",
     "black.dcm": "black.dcm shows nothing: all its pixels are 0",
     "nan_xray.nii": "nan_xray.nii has 81 pixels that are NaN or infinite",

@@ -252,7 +252,7 @@ XRAYS: dict[str, tuple[Case, str]] = {
     ),
     "CT folder as X-ray": (
         lambda f: XRay.read(series(f / "ct")),
-        r"ct is a folder, not an X-ray; a CT series is given as the volume",
+        r"ct is a folder, not an X-ray: it holds 4 files .*A CT series is given as the volume",
     ),
     "NIfTI CT as X-ray": (
         lambda f: XRay.read(nifti(f / "ct.nii.gz"), GEOMETRY),
@@ -268,7 +268,7 @@ XRAYS: dict[str, tuple[Case, str]] = {
     ),
     "JPEG": (
         lambda f: XRay.read(image(f / "xray.jpg", (PIXELS // 16).astype(np.uint8)), GEOMETRY),
-        r"xray\.jpg .*save the X-ray as PNG, TIFF or DICOM",
+        r"xray\.jpg .*lossy compression.*as DICOM, or as PNG or TIFF",
     ),
     "empty": (lambda f: XRay.read(written(f / "xray.png", b"")), r"xray\.png is empty"),
     "empty DICOM": (lambda f: XRay.read(written(f / "xray.dcm", b"")), r"xray\.dcm is empty"),

@@ -28,7 +28,9 @@ class TestExclude:
     def write(folder: Path, excluded: np.ndarray, name: str = "mask.png") -> Path:
         path = folder / name
         if name.endswith(".nii.gz"):
-            nib.save(nib.Nifti1Image(excluded.T[..., None].astype(np.uint8), np.eye(4)), path)
+            nib.save(
+                nib.Nifti1Image(excluded.T[..., None].astype(np.uint8), np.diag([-1.0, -1.0, 1.0, 1.0])), path
+            )
         elif name.endswith(".dcm"):
             xray_dataset(7 * excluded.astype(np.uint16), Modality="OT").save_as(
                 path, enforce_file_format=True

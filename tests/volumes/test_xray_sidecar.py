@@ -22,7 +22,7 @@ CAMERA = Camera(width=30, height=20, fx=2000, fy=2500, cx=14.5, cy=9.5, sdd_mm=1
 def write_image(path: Path, pixels: np.ndarray) -> Path:
     if path.name.endswith((".nii", ".nii.gz")):
         columns_first = pixels.T if pixels.ndim == 2 else pixels.transpose(2, 1, 0)
-        nib.Nifti1Image(columns_first, np.eye(4)).to_filename(path)
+        nib.Nifti1Image(columns_first, np.diag([-1, -1, 1, 1])).to_filename(path)
     else:
         skimage.io.imsave(path, pixels, check_contrast=False)
     return path
@@ -82,7 +82,7 @@ def test_polarity_is_guessed_with_a_warning(tmp_path: Path) -> None:
         ({**GEOMETRY, "sdd_mm": 0}, "is 0, not positive; supply it with --sdd-mm"),
         ({**GEOMETRY, "sdd_mm": -1000}, "not positive"),
         ({**GEOMETRY, "pixel_spacing_mm": [0.4, 0]}, r"not positive; supply it with --pixel-spacing-mm"),
-        ({**GEOMETRY, "sdd": 1000}, "unknown key 'sdd'; known keys are .*sdd_mm"),
+        ({**GEOMETRY, "sdd": 1000}, r"unknown key 'sdd' \(is 'sdd_mm' meant\?\); known keys are .*sdd_mm"),
         ({**GEOMETRY, "sdd_mm": "1000"}, "sdd_mm must be a number"),
         ({**GEOMETRY, "sdd_mm": True}, "sdd_mm must be a number"),
         ('{"sdd_mm": NaN}', "sdd_mm must be a number"),
@@ -95,7 +95,7 @@ def test_polarity_is_guessed_with_a_warning(tmp_path: Path) -> None:
         ({**GEOMETRY, "cx": 2}, "cx and cy together"),
         ({**GEOMETRY, "fx": 2100, "fy": 2500}, "contradicts"),
         ({**GEOMETRY, "fx": -2000, "fy": 2500}, "fx and fy must be positive"),
-        ("[1, 2]", "must hold a JSON object"),
+        ("[1, 2]", r"another program's.* into knee\.isoclinic\.json; supply it with --sdd-mm"),
         ("{", "not valid JSON"),
     ],
 )

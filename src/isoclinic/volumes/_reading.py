@@ -42,15 +42,40 @@ class Reading:
     excluded: NDArray[np.bool_] | None = None
 
 
-def grey_image(path: Path, pixels: NDArray[Any], *, frame: int | None) -> NDArray[np.float32]:
-    """The one grey image in `pixels`, [H, W] or [planes, H, W] or [H, W, 3 or 4 equal channels]."""
-    if pixels.ndim == 3 and pixels.shape[-1] in (2, 3, 4):
-        colour = pixels[..., : pixels.shape[-1] - (pixels.shape[-1] % 2 == 0)]
-        if np.any(colour != colour[..., :1]):
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """An image of a format that does not say how the X-ray was taken.
+
+    Attributes:
+        pixels: [H, W] float32, upright.
+        excluded: [H, W] bool, where there is no image; None where there is everywhere.
+        pixel_spacing_mm: (row, column) spacing that the file gives; None where it gives none.
+        orientation: what was done to what is stored, and why; empty where nothing was.
+        stored_shape: (height, width) as stored, where something was done.
+        notes: what to warn of.
+    """
+
+    pixels: NDArray[np.float32]
+    excluded: NDArray[np.bool_] | None = None
+    pixel_spacing_mm: tuple[float, float] | None = None
+    orientation: str = ""
+    stored_shape: tuple[int, int] | None = None
+    notes: tuple[str, ...] = ()
+
+
+def one_channel(path: Path, pixels: NDArray[Any]) -> NDArray[Any]:
+    """[H, W] of pixels [H, W] or [H, W, 1 or 3 equal channels]."""
+    if pixels.ndim == 3 and pixels.shape[-1] in (1, 3):
+        if np.any(pixels != pixels[..., :1]):
             raise InputError(f"{path} is a colour image; convert it to one grey channel")
-        pixels = colour[..., 0]
+        return pixels[..., 0]
+    return pixels
+
+
+def grey_image(path: Path, pixels: NDArray[Any], *, frame: int | None) -> NDArray[np.float32]:
+    """The one grey image in `pixels`, [H, W] or [planes, H, W]."""
     if pixels.ndim == 3:
-        if frame is None:
+        if frame is None and pixels.shape[0] > 1:
             raise InputError(
                 f"{path} holds {pixels.shape[0]} planes of {pixels.shape[2]} x {pixels.shape[1]} pixels, not"
                 " one X-ray: choose one with --frame, or give it as the volume (--volume) if it is a CT"

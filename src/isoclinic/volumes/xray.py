@@ -18,7 +18,7 @@ from ._resolve import GEOMETRY, MEANING, POLARITY_GUESSED, all_positive, resolve
 from .findings import Finding, gathered
 from .identity import Identity
 from .polarity import Polarity
-from .xray_readers import read_file
+from .xray_readers import read_file, xray_file
 
 __all__ = ["POLARITY_GUESSED", "XRay", "XRayOptions"]
 
@@ -171,9 +171,8 @@ class XRay:
             InputError: the file cannot be used; the message names the option that supplies a missing value.
             UsageError: options that do not fit the file.
         """
-        path, options = Path(path), options or XRayOptions()
         with gathered("X-ray") as told:
-            xray = cls._read(path, options)
+            xray = cls._read(xray_file(Path(path)), options or XRayOptions())
         return replace(xray, findings=tuple(dict.fromkeys((*told, *xray.findings))))
 
     @classmethod
@@ -386,9 +385,13 @@ def _checked(
 def _read_mask(path: Path, xray: Path, size: tuple[int, ...]) -> NDArray[np.bool_]:
     """Where the image at `path` is not zero, [H, W] of the X-ray's `size`."""
     try:
-        mask = read_file(path, frame=None).pixels
+        reading = read_file(path, frame=None)
     except InputError as error:
         raise InputError(f"--exclude: {error}") from error
+    for note in reading.notes:
+        _warn(f"--exclude {path}: {note}")
+    # What a mask does not show, as where it is transparent, is not left out.
+    mask = reading.pixels if reading.excluded is None else np.where(reading.excluded, 0, reading.pixels)
     if mask.shape != size:
         raise InputError(
             f"--exclude {path} has {mask.shape[0]} x {mask.shape[1]} pixels (rows x columns), but {xray} has"
