@@ -12,7 +12,7 @@ ODD = Finding(level="warning", subject="X-ray", message="odd", remedy="--frame",
 
 
 def test_text_names_the_remedy_once() -> None:
-    assert ODD.text == "odd (--frame)"
+    assert ODD.text == "odd (--frame overrides)"
     assert Finding(level="note", subject="CT", message="use --frame", remedy="--frame").text == "use --frame"
     assert Finding(level="note", subject="CT", message="fine").text == "fine"
 
@@ -28,7 +28,7 @@ def test_notes_are_not_told() -> None:
     with pytest.warns(GeometryWarning) as told:
         tell([note, ODD], "file.dcm")
     (warning,) = told
-    assert str(warning.message) == "file.dcm: odd (--frame)" and warning.message.finding is ODD
+    assert str(warning.message) == "file.dcm: odd (--frame overrides)" and warning.message.finding is ODD
     assert warning.filename == __file__
 
 
@@ -39,7 +39,7 @@ def test_gathered_warnings_go_on() -> None:
         tell([ODD])
     assert [each.message for each in found] == ["plain --option", "odd"]
     assert found[0].subject == "CT" and found[1] is ODD
-    assert [str(each.message) for each in told] == ["plain --option", "of another package", "odd (--frame)"]
+    assert [str(each.message) for each in told] == ["plain --option", "of another package", "odd (--frame overrides)"]
 
 
 def test_warnings_before_an_error_are_not_lost() -> None:

@@ -181,7 +181,7 @@ class TestStoredPixels:
 
     @pytest.mark.parametrize("degrees", [0, 90, 180, 270])
     def test_recalibrated(self, degrees: int) -> None:
-        """What corrects the used image's intrinsics corrects the stored one's: marks still find their places."""
+        """What corrects the used image's intrinsics corrects the stored one's: marks keep their places."""
         camera = Camera(width=60, height=48, fx=2000, fy=2500, cx=25, cy=30, sdd_mm=1000)
         xray = XRay(pixels=np.arange(48 * 60.0).reshape(48, 60), camera=camera)
         used = xray.flip(left_right=True).turn(degrees).crop(top=3, left=5, height=40, width=41)

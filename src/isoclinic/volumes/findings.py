@@ -47,7 +47,10 @@ class Finding:
     def text(self) -> str:
         """The message with what settles it."""
         named = not self.remedy or all(option in self.message for option in self.remedy.split(", "))
-        return self.message if named else f"{self.message} ({self.remedy})"
+        if named:
+            return self.message
+        overrides = self.remedy in [f"--{name.replace('_', '-')}" for name in self.settled_by]
+        return f"{self.message} ({self.remedy}{' overrides' if overrides else ''})"
 
 
 def tell(findings: Iterable[Finding], path: str | Path | None = None) -> None:

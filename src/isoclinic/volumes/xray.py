@@ -15,6 +15,7 @@ from ..errors import InputError, UsageError
 from ..geometry.camera import Camera, quarter_turns, roll, turn_pixels
 from ._reading import PixelScale
 from ._resolve import GEOMETRY, MEANING, POLARITY_GUESSED, all_positive, resolved
+from ._warnings import warn_geometry
 from .findings import Finding, gathered
 from .identity import Identity
 from .polarity import Polarity
@@ -389,7 +390,7 @@ def _read_mask(path: Path, xray: Path, size: tuple[int, ...]) -> NDArray[np.bool
     except InputError as error:
         raise InputError(f"--exclude: {error}") from error
     for note in reading.notes:
-        _warn(f"--exclude {path}: {note}")
+        warn_geometry(f"--exclude {path}: {note}")
     # What a mask does not show, as where it is transparent, is not left out.
     mask = reading.pixels if reading.excluded is None else np.where(reading.excluded, 0, reading.pixels)
     if mask.shape != size:
