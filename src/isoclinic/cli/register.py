@@ -35,7 +35,7 @@ from ..viewer import write_report
 from ..volumes import POLARITY_GUESSED, Volume, XRay, XRayOptions
 from ._console import progress, recorded_warnings, results, warning_line
 from ._folder import new_folder
-from ._model import DEFAULT, chosen_model
+from ._model import DEFAULT, chosen_model, last_resort_file
 from ._options import FLAT, RegistrationOptions, StructuresOptions, parse_options
 from ._report import (
     Registered,
@@ -140,8 +140,8 @@ def main(arguments: Sequence[str]) -> None:
         init = options.init if marked is None else marked.camera_from_world
         status.update("registering; the first time, this compiles the renderer")
         result = register_views(volume, views, init, options.registration, model=model)
-        if options.model == DEFAULT and not rescue_tried(result):
-            learned = None
+        if options.model == DEFAULT and rescue_tried(result):
+            learned = last_resort_file()
         check_not_diverged(result)
         if marked is not None:
             source = f"{len(marked.names)} landmarks"
