@@ -117,7 +117,6 @@ class Trainer:
 
     def __init__(self, data: TrainingData, config: TrainConfig, device: torch.device) -> None:
         check_device(device)
-        require("safetensors")
         self.config = config
         self._data = data
         self._device = device
