@@ -31,7 +31,10 @@ _COMMANDS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; the exit code is 0 (done), 1 (cannot be done), 2 (wrong options) or 130 (interrupted).
+    """Run one command and return its exit status.
+
+    The status is 0 (done), 1 (cannot be done), 2 (wrong options), 3 (`register` alone: done, and a pose is
+    doubtful) or 130 (interrupted).
 
     A request to end the process (SIGTERM) or the end of its terminal (SIGHUP) interrupts it like Ctrl-C.
 
@@ -84,7 +87,9 @@ def _parser() -> argparse.ArgumentParser:
         description="Find where a patient is in an X-ray: the pose that aligns a CT with it.",
         epilog="commands:\n"
         + "\n".join(f"  {name:{width}}  {what}" for name, what in _COMMANDS.items())
-        + "\n\nisoclinic COMMAND --help explains a command and its main options, --help-all every option.",
+        + "\n\nisoclinic COMMAND --help explains a command and its main options, --help-all every option."
+        + "\n\nexit status: 0 done, 1 cannot be done, 2 wrong options, "
+        + "3 register doubts a pose it found, 130 interrupted",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"isoclinic {version('isoclinic')}")

@@ -15,7 +15,6 @@ from torch import Tensor
 
 from ..errors import IsoclinicError, UsageError
 from ..networks import Checkpoint
-from ..solver import Status
 from ..volumes import GeometryWarning, Volume, XRay
 from ._fixed import FixedImage
 from ._learned import Learned
@@ -143,24 +142,24 @@ def register_views(
             break
     best = max(outcomes, key=partial(_merit, config=config))
     last = best.last
-    confidence = replace(best.confidence, doubts=(*best.confidence.doubts, *unavailable))
     problem, point, status = last.problem, last.solution.x[last.best], last.solution.status[last.best]
     if problem.refine_intrinsics.on:
         _warn_of_intrinsics(last)
-    return RegistrationResult(
+    result = RegistrationResult(
         camera_from_world=point[:4],
         cameras_from_world=problem.cameras_from_world(point[None])[0],
         cameras=problem.cameras(point, tuple(view.xray.camera for view in views)),
-        status=Status.DOUBTFUL if confidence.doubts and status is not Status.DIVERGED else status,
+        status=status,
         reason=last.solution.reason[last.best],
         similarity=last.similarity,
-        confidence=confidence,
+        confidence=best.confidence,
         initial=start,
         attempt=best.attempt,
         attempts=tuple(outcome.attempt for outcome in outcomes),
         trace=best.trace,
         seconds=time.perf_counter() - began,
     )
+    return result.doubted(*unavailable)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

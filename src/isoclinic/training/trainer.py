@@ -12,7 +12,6 @@ from typing import TypeVar
 import numpy as np
 import torch
 
-from .._optional import require
 from ..anatomy import Cohort
 from ..errors import InputError, UsageError
 from ..geometry import Camera
