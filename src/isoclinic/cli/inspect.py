@@ -31,6 +31,7 @@ from ..inspection import (
     xray_header,
 )
 from ..registration import InitialPose, RegistrationConfig, initial_pose
+from ..results import drr, picture_of
 from ..similarity.local_standardization import standardize
 from ..viewer import write_comparison
 from ..volumes import (
@@ -44,7 +45,6 @@ from ..volumes import (
 )
 from ._console import progress, results
 from ._options import FLAT, parse_options
-from ._results import drr, picture_of
 
 _Read = TypeVar("_Read")
 

@@ -19,7 +19,7 @@ from .pose_file import InputFile, PoseFile, read_initial_pose
 from .register import Model, register, register_views
 from .result import Attempt, Confidence, ImageStageResult, RegistrationResult, StageResult
 from .search import SearchConfig, SearchView, search
-from .structures import StructureResult, StructuresConfig, register_structures
+from .structures import StructureResult, StructuresConfig, check_structures, register_structures
 from .views import View, views_from_angles, views_from_file, views_from_poses
 
 __all__ = [
@@ -47,6 +47,7 @@ __all__ = [
     "StructuresConfig",
     "View",
     "ViewRefinement",
+    "check_structures",
     "expected_errors_mm",
     "identity_findings",
     "initial_pose",

@@ -53,16 +53,15 @@ _NAMES = {
     Status.DIVERGED: "Diverged",
 }
 _ADVICE = {
-    Status.CONVERGED: "The search settled and no check objects. Compare the pictures before relying on it.",
+    Status.CONVERGED: "The search settled and all checks passed. Compare the pictures before relying on it.",
     Status.MAX_STEPS: "The search was still moving when it reached its limit of steps.",
-    Status.DOUBTFUL: "Do not rely on this pose: the checks disbelieve it.",
+    Status.DOUBTFUL: "Do not rely on this result: a check failed.",
     Status.DIVERGED: "This pose is not a registration.",
 }
 _CONVERGENCE = (
     "Every stage, in the order they ran, compares images of the size named and starts where the one before "
     "ended. Its cost is drawn relative to where it starts: a curve that stays near 1 had little left to gain."
 )
-_DISBELIEVED = (Status.DOUBTFUL, Status.DIVERGED)
 
 
 def write_report(path: Path | str, report: Report) -> None:
@@ -103,10 +102,7 @@ def _headline(report: Report) -> str:
         return ""
     first = report.errors[0]
     note = f" ({escape(first.note)})" if first.note else ""
-    doubt = ", if this is the right pose at all" if report.status in _DISBELIEVED else ""
-    return (
-        f'<p class="headline">Expected error, {escape(first.name)}: <b>{_amount(first)}</b>{note}{doubt}</p>'
-    )
+    return f'<p class="headline">Expected error, {escape(first.name)}: <b>{_amount(first)}</b>{note}</p>'
 
 
 def _note(title: str, lines: Sequence[str], kind: str) -> str:
@@ -254,7 +250,7 @@ def _check_table(checks: Sequence[CheckRow]) -> str:
 def _structure_table(structures: Sequence[StructureRow]) -> str:
     rows = [
         (
-            heading(row.name),
+            heading(row.name, "; ".join(row.doubts)),
             cell(str(row.status), row.status),
             cell(row.moved),
             cell(_millimetres(row.across_mm), "number"),

@@ -58,6 +58,7 @@ class StructureRow:
     Attributes:
         name: of the structure.
         status: how far to rely on its pose.
+        doubts: reasons not to, for people to read.
         moved: how, relative to the CT as a whole, for people to read.
         across_mm: expected error across the beam [mm]; not finite where it is unknown.
         depth_mm: the same in depth.
@@ -70,6 +71,7 @@ class StructureRow:
     across_mm: float
     depth_mm: float
     visible: float
+    doubts: Sequence[str] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
