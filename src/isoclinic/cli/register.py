@@ -19,6 +19,7 @@ from ..registration import (
     StructureResult,
     View,
     check_structures,
+    input_doubts,
     pose_from_landmark_files,
     read_landmark_pairs,
     read_world_points,
@@ -196,6 +197,7 @@ def _registered_structures(
         options.moving,
         preprocess=options.registration.preprocess,
         backend=options.registration.backend,
+        same_patient=options.registration.same_patient,
     )
     first = xray.recalibrated(result.cameras[0])
     return register_structures(volume, first, result.camera_from_world, names, config)
@@ -287,7 +289,12 @@ def _doubts(options: RegisterOptions, registered: Registered) -> Iterator[str]:
     """What should make people look before they use the result."""
     result, report = registered.result, options.output / REPORT
     if result.status is Status.DOUBTFUL:
+        of_inputs = input_doubts(
+            registered.volume, registered.xrays, same_patient=options.registration.same_patient
+        )
         remedy = "try another --init or --landmarks"
+        if set(result.confidence.doubts) <= set(of_inputs):
+            remedy = "settle what CT and X-ray leave open, with the options named"
         if any(xray.provenance.get("polarity") == POLARITY_GUESSED for xray in registered.xrays):
             remedy += ", or the other --polarity, which was guessed"
         yield (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..volumes import Finding, Volume, XRay, compare_identities, tell
+from ..volumes import Finding, Volume, XRay, compare_identities
 
 
 def input_doubts(volume: Volume, xrays: Sequence[XRay], *, same_patient: bool) -> tuple[str, ...]:
@@ -15,21 +15,18 @@ def input_doubts(volume: Volume, xrays: Sequence[XRay], *, same_patient: bool) -
         volume: the CT.
         xrays: the X-rays.
         same_patient: they are of one patient's same part, whatever their headers say.
-
-    Warns:
-        GeometryWarning: headers that do not agree on whom they show; of the rest reading has warned.
     """
+    files = [(volume.path, "the CT", volume.findings)]
+    files += [(xray.path, "the X-ray", xray.findings) for xray in xrays]
     others = () if same_patient else identity_findings(volume, xrays)
-    tell(others)
     return (
-        *(f"{_name(volume.path, 'the CT')}: {each.text}" for each in volume.findings if each.unsettled),
         *(
-            f"{_name(xray.path, 'the X-ray')}: {each.text}"
-            for xray in xrays
-            for each in xray.findings
-            if each.unsettled
+            f"{_name(path, otherwise)}: {finding.text}"
+            for path, otherwise, findings in files
+            for finding in findings
+            if finding.unsettled
         ),
-        *(each.text for each in others),
+        *(finding.text for finding in others),
     )
 
 

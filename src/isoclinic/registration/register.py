@@ -15,9 +15,9 @@ from torch import Tensor
 
 from ..errors import IsoclinicError, UsageError
 from ..networks import Checkpoint
-from ..volumes import GeometryWarning, Volume, XRay
+from ..volumes import GeometryWarning, Volume, XRay, tell
 from ._fixed import FixedImage
-from ._inputs import input_doubts
+from ._inputs import identity_findings, input_doubts
 from ._learned import Learned
 from ._run import Run
 from .config import RegistrationConfig
@@ -101,7 +101,9 @@ def register_views(
     """
     began = time.perf_counter()
     view_from_first = stacked_views(views)
-    doubts = input_doubts(volume, [view.xray for view in views], same_patient=config.same_patient)
+    xrays = [view.xray for view in views]
+    if not config.same_patient:
+        tell(identity_findings(volume, xrays))
     from_model = isinstance(init, str) and init == MODEL
     start = usual = initial_pose(volume, views[0].xray, None if from_model else init)
     for view, pose in zip(views[1:], view_from_first[1:] @ usual.camera_from_world, strict=True):
@@ -161,7 +163,7 @@ def register_views(
         trace=best.trace,
         seconds=time.perf_counter() - began,
     )
-    return result.doubted(*doubts, *unavailable)
+    return result.doubted(*input_doubts(volume, xrays, same_patient=config.same_patient), *unavailable)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -20,6 +20,7 @@ from ..similarity import JointSimilarity, SimilarityConfig, SimilarityTerm
 from ..solver import Solution, Status, levenberg_marquardt
 from ..volumes import PreprocessConfig, Volume, XRay
 from ._fixed import FixedImage, pixel_at_mm
+from ._inputs import input_doubts
 from ._structures_model import MovingStructure, Scene, Structure
 from ._structures_prior import LikelyMotion, MotionPrior
 from .confidence import expected_errors_mm
@@ -53,6 +54,7 @@ class StructuresConfig:
         max_step_mm: longest single step, in millimetres of an average point of the structure.
         doubtful_below: final local correlation below which a result is doubtful.
         least_visible: share of a structure that the X-ray must show; one less visible keeps the overall pose.
+        same_patient: CT and X-ray show the same part of one patient, whatever their headers say.
         backend: where to render; see `RenderConfig`.
 
     Raises:
@@ -77,6 +79,7 @@ class StructuresConfig:
     max_step_mm: float = 10.0
     doubtful_below: float = 0.6
     least_visible: float = 0.25
+    same_patient: bool = False
     backend: Literal["auto", "cpu", "cuda", "reference"] = "auto"
 
     def __post_init__(self) -> None:
@@ -209,7 +212,8 @@ def register_structures(
     run = _Run(volume=volume, fixed=fixed, overall=overall[0], moving=moving, config=config)
     for stage in config.stages:
         run.take_turns(stage)
-    return tuple(run.conclude(index) for index in range(len(moving)))
+    doubts = input_doubts(volume, [xray], same_patient=config.same_patient)
+    return tuple(run.conclude(index, doubts) for index in range(len(moving)))
 
 
 def check_structures(volume: Volume, groups: Sequence[Structure]) -> None:
@@ -323,8 +327,8 @@ class _Run:
             share=self._config.expected_motion_share,
         )
 
-    def conclude(self, index: int) -> StructureResult:
-        """What is known of one structure."""
+    def conclude(self, index: int, input_doubts: tuple[str, ...]) -> StructureResult:
+        """What is known of one structure, with what its inputs leave open."""
         each, pose, trace = self._moving[index], self._poses[index], self._traces[index]
         similarity, status = math.nan, Status.CONVERGED
         hessian = self._prior(index).linearize(pose[None]).hessian[0]
@@ -332,7 +336,7 @@ class _Run:
             last = trace[-1]
             hessian, similarity = last.solution.hessian[last.best], last.similarity
             status = last.solution.status[last.best]
-        doubts = tuple(self._doubts(index, similarity, status))
+        doubts = (*self._doubts(index, similarity, status), *input_doubts)
         if doubts and status is not Status.DIVERGED:
             status = Status.DOUBTFUL
         # What the expected motion costs says what any cost means: half of `share` is one standard deviation.
