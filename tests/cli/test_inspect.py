@@ -67,7 +67,7 @@ def test_json(inspect):
     assert readings["sdd_mm"]["value"] == 1000 and readings["sdd_mm"]["unit"] == "mm"
     assert readings["sdd_mm"]["source"] == "DistanceSourceToDetector (0018,1110)"
     for finding in document["X-ray"]["findings"]:
-        assert set(finding) == {"level", "subject", "message", "remedy"}
+        assert set(finding) == {"level", "subject", "message", "remedy", "unsettled", "settled_by"}
 
 
 def test_a_readers_warning_is_a_finding_and_nothing_else(inspect, files, tmp_path):
@@ -224,7 +224,8 @@ def test_an_angle_in_words_is_settled_by_the_option(inspect, files, tmp_path):
     dataset = pydicom.dcmread(files.xray)
     dataset.add_new("PositionerPrimaryAngle", "LO", "RAO 30")
     dataset.save_as(tmp_path / "xray.dcm")
-    (message,) = findings(parsed(inspect("--json", xray=tmp_path / "xray.dcm")), "warning")
-    assert "RAO 30" in message and "--primary-angle-deg" in message
+    document = parsed(inspect("--json", xray=tmp_path / "xray.dcm"))
+    (finding,) = (each for each in document["X-ray"]["findings"] if each["level"] == "warning")
+    assert "RAO 30" in finding["message"] and finding["remedy"] == "--primary-angle-deg"
     options = ("--primary-angle-deg", "-30", "--secondary-angle-deg", "0")
     assert findings(parsed(inspect("--json", *options, xray=tmp_path / "xray.dcm")), "warning") == []

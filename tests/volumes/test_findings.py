@@ -39,7 +39,11 @@ def test_gathered_warnings_go_on() -> None:
         tell([ODD])
     assert [each.message for each in found] == ["plain --option", "odd"]
     assert found[0].subject == "CT" and found[1] is ODD
-    assert [str(each.message) for each in told] == ["plain --option", "of another package", "odd (--frame overrides)"]
+    assert [str(each.message) for each in told] == [
+        "plain --option",
+        "of another package",
+        "odd (--frame overrides)",
+    ]
 
 
 def test_warnings_before_an_error_are_not_lost() -> None:
