@@ -125,7 +125,7 @@ def test_files_the_wrong_way_round(inspect, files):
     ran = inspect(volume=files.xray, xray=files.ct)
     assert ran.code == 1
     said = " ".join(re.sub("[│┃]", " ", ran.out).split())
-    assert "modality is XA" in said and "given as the" in said
+    assert "it is of modality XA" in said and "given as the" in said
 
 
 def test_start_that_does_not_see_the_ct(inspect, tmp_path):

@@ -58,9 +58,10 @@ def test_dicom_series(shared_data):
 
 
 def test_rescale_type(shared_data, tmp_path):
-    dataset = pydicom.dcmread(next((shared_data / "ct_dicom_series").iterdir()))
-    dataset.RescaleType = "OD"
-    dataset.save_as(tmp_path / "slice.dcm")
+    for path in sorted((shared_data / "ct_dicom_series").iterdir())[:2]:
+        dataset = pydicom.dcmread(path)
+        dataset.RescaleType = "OD"
+        dataset.save_as(tmp_path / path.name)
     assert "RescaleType is OD, not HU" in said(volume_header(tmp_path))
 
 

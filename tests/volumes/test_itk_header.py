@@ -121,7 +121,7 @@ class TestSpaces:
 
     def test_without_directions(self, tmp_path: Path) -> None:
         path = nrrd(tmp_path / "ct.nrrd", "space: LPS\nspacings: 0.7 0.9 2.5")
-        with pytest.raises(InputError, match="no space directions.*write space directions"):
+        with pytest.raises(InputError, match=r"no space directions.*write space directions"):
             Volume.read(path)
 
 

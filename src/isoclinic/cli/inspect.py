@@ -134,7 +134,7 @@ def _inspect(options: InspectOptions) -> dict[str, Inspection]:
         report, _CT, lambda: Volume.read(options.volume, labels=options.labels, correction=correction)
     )
     if volume is not None:
-        report[_CT] += inspect_volume(volume) + volume_header(options.volume)
+        report[_CT] += inspect_volume(volume) + volume_header(options.volume, correction)
         if options.save_ct is not None:
             _save_ct(options.save_ct, volume)
     if options.xray is None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 import pydicom
 import SimpleITK as sitk
@@ -14,7 +13,7 @@ from pydicom.errors import InvalidDicomError
 from pydicom.multival import MultiValue
 from pydicom.tag import Tag
 
-from ..volumes import Finding, XRay
+from ..volumes import CTCorrection, Finding, XRay, readers
 from ..volumes._dicom_files import FrameHeader
 from .records import Inspection, Reading, Value
 
@@ -38,14 +37,15 @@ _XRAY_TAGS = (
 _OPPOSITE = dict(zip("RLAPHF", "LRPAFH", strict=True))
 
 
-def volume_header(path: Path) -> Inspection:
-    """How a CT that `Volume.read` has read is stored: NIfTI, NRRD, MetaImage or DICOM."""
+def volume_header(path: Path, correction: CTCorrection | None = None) -> Inspection:
+    """How a CT that `Volume.read` has read with this correction is stored: NIfTI, NRRD, MetaImage, DICOM."""
+    path = readers.image_file(path)
     name = path.name.lower()
     if name.endswith((".nii", ".nii.gz")):
         return _nifti(path)
     if name.endswith((".nrrd", ".nhdr", ".mha", ".mhd")):
         return _itk(path)
-    dataset = _first_slice(path)
+    dataset = readers.ct_header(path, correction or CTCorrection())
     if dataset is None:
         return Inspection()
     findings = []
@@ -95,8 +95,8 @@ def _finding(subject: str, message: str, remedy: str, *, note: bool = False) -> 
 
 
 def _nifti(path: Path) -> Inspection:
-    header = nib.load(path).header
-    assert isinstance(header, nib.Nifti1Header)
+    with readers.open_nifti(path) as image:
+        header = image.header
     codes = {name: int(header[f"{name}_code"]) for name in ("sform", "qform")}
     used = next((name for name, code in codes.items() if code), None)
     source = f"sform_code {codes['sform']}, qform_code {codes['qform']}"
@@ -115,9 +115,7 @@ def _nifti(path: Path) -> Inspection:
 
 
 def _itk(path: Path) -> Inspection:
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    reader.ReadImageInformation()
+    reader = readers.open_itk(path)
     space = reader.GetMetaData("NRRD_space") if reader.HasMetaDataKey("NRRD_space") else "LPS (ITK's own)"
     readings = (
         Reading(
@@ -142,12 +140,6 @@ def _itk(path: Path) -> Inspection:
             )
         )
     return Inspection(readings=readings, findings=tuple(findings))
-
-
-def _first_slice(path: Path) -> Dataset | None:
-    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
-    slices = (dataset for dataset in map(_dicom, files) if dataset and dataset.get("Modality") == "CT")
-    return next(slices, None)
 
 
 # X-rays -----------------------------------------------------------------------------------------------

@@ -146,7 +146,7 @@ def _odd_grid(volume: Volume, extent_mm: NDArray[np.float64]) -> Iterator[Findin
     if shear_deg > _SHEAR_DEG:
         yield _finding(
             f"the voxel axes are {shear_deg:.1f} deg off right angles, as of an uncorrected gantry tilt",
-            "resample the CT, or convert its DICOM files with dcm2niix",
+            "give the DICOM files it was made from, whose tilt is corrected, or convert them with dcm2niix",
         )
 
 

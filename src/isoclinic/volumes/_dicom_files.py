@@ -132,10 +132,17 @@ def looks_like_dicom(path: Path) -> bool:
 
     Without a preamble the first element is of group 2 or 8, as archives and older exports write it.
     """
+    start = _start(path)
+    return start[128:] == b"DICM" or _begins_bare(start)
+
+
+def _start(path: Path) -> bytes:
     with path.open("rb") as file:
-        start = file.read(132)
-    if start[128:] == b"DICM":
-        return True
+        return file.read(132)
+
+
+def _begins_bare(start: bytes) -> bool:
+    """Whether the first bytes are an element as DICOM without preamble begins with."""
     if len(start) < 16:
         return False
     for order in "<>":
@@ -152,10 +159,10 @@ def read_header(path: Path) -> DicomFile | None:
         InputError: a DICOM file that is damaged.
     """
     with decoding(path):
-        if not looks_like_dicom(path):
-            return None
-        with path.open("rb") as file:
-            has_preamble = file.read(132)[128:] == b"DICM"
+        start = _start(path)
+    has_preamble = start[128:] == b"DICM"
+    if not has_preamble and not _begins_bare(start):
+        return None
     try:
         with decoding(path, " as DICOM"), warnings.catch_warnings():
             if not has_preamble:  # what may be no DICOM at all

@@ -167,7 +167,8 @@ def _along_normal(file: DicomFile, headers: list[FrameHeader]) -> list[Plane]:
     offsets, source = _frame_offsets(file, headers[0])
     warn_geometry(
         f"{file.path} holds {len(headers)} frames and one position: they are placed along the normal of the "
-        f"first as {source} says, in its order; check with isoclinic inspect that head and feet are right"
+        f"first as {source} says, in its order; check with isoclinic inspect that head and feet are right; "
+        "if not, settle it with --mirror-head-feet --save-ct FILE.nii.gz"
     )
     return [
         Plane(

@@ -150,11 +150,14 @@ def _same_place_mm(axial: _Vector) -> float:
 def _without_copies(planes: list[Plane], path: Path) -> list[Plane]:
     """Planes sorted along the normal, those left out that repeat another's identity, place and pixels."""
     kept: list[Plane] = []
+    alike: dict[tuple[str, int], list[Plane]] = defaultdict(list)
     copies: list[str] = []
     for plane in planes:
-        original = next((each for each in kept if _is_copy(plane, each)), None)
+        same = alike[str(plane.file.header.get("SOPInstanceUID", "")), plane.frame]
+        original = next((each for each in same if _is_copy(plane, each)), None)
         if original is None:
             kept.append(plane)
+            same.append(plane)
         else:
             copies.append(f"{_name(plane, path)} (of {_name(original, path)})")
     if copies:
@@ -166,8 +169,8 @@ def _without_copies(planes: list[Plane], path: Path) -> list[Plane]:
 
 
 def _is_copy(plane: Plane, other: Plane) -> bool:
-    uid = plane.file.header.get("SOPInstanceUID")
-    if not uid or plane.frame != other.frame or other.file.header.get("SOPInstanceUID") != uid:
+    """Whether two images of one identity (SOPInstanceUID and frame) are the same."""
+    if not plane.file.header.get("SOPInstanceUID"):
         return False
     if not np.allclose(plane.position, other.position, rtol=0, atol=_SAME_PLACE_MM):
         return False

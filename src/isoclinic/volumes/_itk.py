@@ -44,7 +44,7 @@ def read_itk(path: Path) -> Grid:
         unit_mm = mm_per_unit(fields, path)
         slope, offset = scale_and_offset(fields, path)
         with decimal_point():
-            image = sitk.ReadImage(str(path), imageIO=image_io(path))
+            image = sitk.ReadImage(str(path), imageIO=_image_io(path))
     if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
         raise InputError(
             f"{path} has {image.GetDimension()} dimensions and {image.GetNumberOfComponentsPerPixel()} values"
@@ -68,7 +68,17 @@ def read_itk(path: Path) -> Grid:
     return values, RAS_FROM_LPS @ lps_from_voxel
 
 
-def image_io(path: Path) -> str:
+def open_itk(path: Path) -> sitk.ImageFileReader:
+    """ITK's reader of a file that `read_itk` has read, with the information of its header."""
+    reader = sitk.ImageFileReader()
+    reader.SetImageIO(_image_io(path))
+    reader.SetFileName(str(path))
+    with decimal_point():
+        reader.ReadImageInformation()
+    return reader
+
+
+def _image_io(path: Path) -> str:
     """The name of ITK's reader, which by itself would not know suffixes in capitals."""
     return "NrrdImageIO" if is_nrrd(path) else "MetaImageIO"
 

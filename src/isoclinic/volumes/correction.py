@@ -25,6 +25,7 @@ class CTCorrection:
         hu_offset: what to add after that [HU], often -1024, where a rescale intercept was lost.
         length_unit: unit that the file's positions and spacings are in, though it says millimetres.
         mirror_left_right: left and right are swapped; mirror the CT.
+        mirror_head_feet: head and feet are swapped, as where slices are in reverse; mirror the CT.
         slices_where: read only DICOM slices whose attribute has a value, such as AcquisitionNumber=2 or
             SeriesNumber=3, where several phases or series lie in one folder; the keyword is DICOM's.
         fill_gaps_mm: interpolate between DICOM slices that are up to this far apart [mm], where some
@@ -40,6 +41,7 @@ class CTCorrection:
     hu_offset: float = 0.0
     length_unit: LengthUnit = "mm"
     mirror_left_right: bool = False
+    mirror_head_feet: bool = False
     slices_where: str | None = None
     fill_gaps_mm: float | None = None
     nan_hu: float | None = None
@@ -61,7 +63,8 @@ class CTCorrection:
         return values.astype(np.float32) * np.float32(self.hu_scale) + np.float32(self.hu_offset)
 
     def world_from_voxel(self, affine: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The file's affine [4, 4] in millimetres, left (-x in RAS) and right swapped if asked for."""
+        """The file's affine [4, 4] in millimetres, and mirrored in x or z of RAS if asked for."""
         scale = np.full(3, _MM_PER_UNIT[self.length_unit])
         scale[0] *= -1 if self.mirror_left_right else 1
+        scale[2] *= -1 if self.mirror_head_feet else 1
         return np.diag([*scale, 1.0]) @ affine

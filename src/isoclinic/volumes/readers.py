@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from pydicom.dataset import FileDataset
 
 from ..errors import InputError, UsageError
+from ._dicom_choice import Selection, choose_planes
 from ._dicom_files import looks_like_dicom, relative_name, some
 from ._dicom_series import read_dicom_series
 from ._grid import Grid, LabelArray, check_affine, decoding
-from ._itk import read_itk
-from ._nifti import read_nifti
+from ._itk import open_itk, read_itk
+from ._nifti import open_nifti, read_nifti
 from ._not_finite import finite
-from ._warnings import warn_geometry
+from ._warnings import GeometryWarning, warn_geometry
 from .correction import CTCorrection
 
 __all__ = [
+    "ct_header",
     "find_volumes",
+    "image_file",
+    "open_itk",
+    "open_nifti",
     "read_grid",
     "read_label_names",
     "read_labels",
@@ -45,12 +52,12 @@ def find_volumes(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder of CTs")
-    found = {path.parent for path in folder.rglob("*") if path.name.lower().endswith(".dcm")}
-    found |= set(_image_files(folder))
+    found = set(_image_files(folder))
+    for path in folder.rglob("*"):
+        if path.name.lower().endswith(_DICOM) or (path.is_file() and _is_dicom(path)):
+            found.add(path.parent)
     if not found:
-        raise InputError(
-            f"{folder} holds no CT: there is no NIfTI, NRRD, MetaImage or DICOM (.dcm) file in it"
-        )
+        raise InputError(f"{folder} holds no CT: there is no NIfTI, NRRD, MetaImage or DICOM file in it")
     return sorted(found)
 
 
@@ -110,7 +117,7 @@ def _volume_of_folder(folder: Path) -> Path:
         GeometryWarning: image files beside DICOM, which are not read.
     """
     images = _image_files(folder)
-    if any(path.is_file() and looks_like_dicom(path) for path in folder.rglob("*")):
+    if _holds_dicom(folder):
         if images:
             names = some([relative_name(path, folder) for path in images])
             warn_geometry(f"{folder} holds DICOM files and {names}; only the DICOM files are read")
@@ -126,6 +133,10 @@ def _volume_of_folder(folder: Path) -> Path:
     return folder
 
 
+def _holds_dicom(folder: Path) -> bool:
+    return any(path.is_file() and _is_dicom(path) for path in folder.rglob("*"))
+
+
 def _unknown_format(path: Path) -> str:
     """The error about a file that is in none of the formats."""
     name = path.name.lower()
@@ -139,6 +150,24 @@ def _unknown_format(path: Path) -> str:
         f"{path} has no known volume format{hint}; use NIfTI ({', '.join(_NIFTI)}), NRRD or "
         f"MetaImage ({', '.join(_ITK)}) or a folder of DICOM files"
     )
+
+
+def ct_header(path: Path, correction: CTCorrection) -> FileDataset | None:
+    """The header of the first slice of a CT that `read_grid` has read; None if it is not DICOM."""
+    if path.is_file() and not (path.name.lower().endswith(_DICOM) or _is_dicom(path)):
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", GeometryWarning)  # of which the reader has warned
+        only = None if correction.slices_where is None else Selection.parse(correction.slices_where)
+        return choose_planes(path, only).planes[0].file.header
+
+
+def image_file(path: Path) -> Path:
+    """The file that is read where a folder is given that holds one image file; else the path itself."""
+    if path.is_dir() and not _holds_dicom(path):
+        images = _image_files(path)
+        return images[0] if len(images) == 1 else path
+    return path
 
 
 def read_labels(path: Path) -> tuple[LabelArray, NDArray[np.float64]]:

@@ -95,9 +95,10 @@ class Volume:
             GeometryWarning: everything that was assumed, resampled, filled or left out, or values unlike
                 Hounsfield units.
         """
+        path, correction = Path(path), correction or CTCorrection()
         with gathered("CT") as found:
-            volume = cls._read(Path(path), labels, correction or CTCorrection())
-        return replace(volume, identity=ct_identity(Path(path)), findings=tuple(found))
+            volume = cls._read(path, labels, correction)
+        return replace(volume, identity=ct_identity(path, correction), findings=tuple(found))
 
     @classmethod
     def _read(cls, path: Path, labels: str | Path | None, correction: CTCorrection) -> Volume:
