@@ -64,7 +64,8 @@ class RegisterOptions:
     """Find the pose that aligns a CT with an X-ray, and write it with pictures of the match.
 
     Attributes:
-        xray: the X-ray: DICOM, or PNG, TIFF or NIfTI with a JSON file of the same name for its geometry.
+        xray: the X-ray: DICOM, or PNG, TIFF, NIfTI, MetaImage or NRRD with a JSON file of the same name for
+            its geometry.
             Several X-rays of one patient at rest, from different directions, give one pose, depth included;
             options that say how to read an X-ray hold for all of them.
         volume: the CT: NIfTI, NRRD, MetaImage or a DICOM folder.

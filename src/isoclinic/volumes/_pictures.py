@@ -25,7 +25,7 @@ _ORIENTATIONS = {
     7: "mirrored along its other diagonal",
     8: "turned by 90 degrees counterclockwise",
 }
-_QUARTER_TURNED = (5, 6, 7, 8)
+_EXCHANGED = (5, 6, 7, 8)
 _GREY_MODES = ("1", "L", "I;16", "I;16B", "I;16L", "I", "F")
 _PALETTE, _MIN_IS_WHITE = 3, 0  # TIFF PhotometricInterpretation
 
@@ -203,5 +203,6 @@ def _shown(picture: Picture, orientation: int, name: str, *, done: bool = False)
         pixels=pixels,
         excluded=None if picture.excluded is None else turned(picture.excluded),
         orientation=f"{name} {orientation}, {_ORIENTATIONS[orientation]}",
-        stored_shape=(width, height) if orientation in _QUARTER_TURNED else (height, width),
+        stored_shape=(width, height) if orientation in _EXCHANGED else (height, width),
+        exchanged=orientation in _EXCHANGED,
     )

@@ -52,6 +52,7 @@ class Picture:
         pixel_spacing_mm: (row, column) spacing that the file gives; None where it gives none.
         orientation: what was done to what is stored, and why; empty where nothing was.
         stored_shape: (height, width) as stored, where something was done.
+        exchanged: whether rows are columns of what is stored.
         notes: what to warn of.
     """
 
@@ -60,6 +61,7 @@ class Picture:
     pixel_spacing_mm: tuple[float, float] | None = None
     orientation: str = ""
     stored_shape: tuple[int, int] | None = None
+    exchanged: bool = False
     notes: tuple[str, ...] = ()
 
 

@@ -49,6 +49,13 @@ def with_sidecar(path: Path, picture: Picture) -> Reading:
         missing = f"{sidecar.name} is another program's; write sdd_mm and pixel_spacing_mm into {own}"
     else:
         missing = f"there is no sidecar {sidecar.name} beside the image"
+    if picture.orientation:
+        provenance["orientation"] = picture.orientation
+        uneven = not np.allclose(*values.get("pixel_spacing_mm", (1, 1)))
+        if "principal_point_px" in values or (picture.exchanged and uneven):
+            notes.append(
+                f"{sidecar.name} is taken to describe the image as it is shown, after {picture.orientation}"
+            )
     doubts = {}
     spacing = picture.pixel_spacing_mm
     if spacing is not None:
@@ -58,13 +65,6 @@ def with_sidecar(path: Path, picture: Picture) -> Reading:
             doubts["pixel_spacing_mm"] = (
                 f"{sidecar.name} gives a pixel spacing of {said} mm (row, column), but the image's own is"
                 f" {spacing} mm; the first is used"
-            )
-    if picture.orientation:
-        provenance["orientation"] = picture.orientation
-        ambiguous = "principal_point_px" in values or not np.allclose(*values.get("pixel_spacing_mm", (1, 1)))
-        if content is not None and ambiguous:
-            notes.append(
-                f"{sidecar.name} is taken to describe the image as it is shown, after {picture.orientation}"
             )
     return Reading(
         pixels=picture.pixels,
@@ -133,7 +133,7 @@ def _is_ours(content: dict[str, Any]) -> bool:
     keys = [key for key in content if not _is_comment(key)]
     if not keys or any(key in _KNOWN and key not in _IMAGE_SIZE for key in keys):
         return True
-    return set(keys) <= set(_IMAGE_SIZE) or any(_meant(key) for key in keys)
+    return set(keys) <= set(_IMAGE_SIZE) or any(_meant(key) for key in keys if key not in _IMAGE_SIZE)
 
 
 def _meant(key: str) -> str:

@@ -15,6 +15,8 @@ from ._grid import decoding
 from ._reading import Picture, grey_image, one_channel
 
 _MM_PER_UNIT = {"unknown": 1.0, "mm": 1.0, "meter": 1e3, "micron": 1e-3}
+_EXCHANGED = "rows and columns exchanged"
+_LONGEST_LINE = 4096
 _RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0])
 _SETTLES = "--flip-top-bottom or --flip-left-right settles it where the image is not upright"
 
@@ -54,6 +56,7 @@ def read_itk_image(path: Path, frame: int | None) -> Picture:
     with decoding(path):
         reader = sitk.ImageFileReader()
         reader.SetFileName(str(path))
+        reader.SetImageIO(_image_io(path))  # which ITK would choose by the suffix, in lower case only
         reader.ReadImageInformation()
         size = reader.GetSize()
         planes = int(np.prod([n for n in size[2:]]))
@@ -74,6 +77,25 @@ def read_itk_image(path: Path, frame: int | None) -> Picture:
     spacing = np.ones(3)
     spacing[:dimension] = image.GetSpacing()
     return _picture(path, stored.T, _RAS_FROM_LPS @ axes * spacing, frame, [])
+
+
+def _image_io(path: Path) -> str:
+    """ITK's reader for a file, whose data file must be there if it has one of its own."""
+    with path.open("rb") as file:
+        nrrd = file.read(4) == b"NRRD"
+        file.seek(0)
+        names = ("data file", "datafile") if nrrd else ("elementdatafile",)
+        while line := file.readline(_LONGEST_LINE).decode("utf-8", "replace").strip():
+            name, _, value = line.partition(":" if nrrd else "=")
+            if name.strip().lower() in names:
+                data = value.strip()
+                several = data.upper().startswith("LIST") or "%" in data
+                if data.upper() != "LOCAL" and not several and not (path.parent / data).is_file():
+                    raise InputError(
+                        f"{path} has its pixels in {data}, which is not there; put it beside {path.name}"
+                    )
+                break
+    return "NrrdImageIO" if nrrd else "MetaImageIO"
 
 
 def _spacing_alone(affine: NDArray[np.float64]) -> bool:
@@ -112,7 +134,8 @@ def _picture(
         raise InputError(f"{path} has axes that coincide or have no length; correct its header")
     turned, done, mirrored = _upright(pixels, steps)
     column_mm, row_mm = np.linalg.norm(steps, axis=0)
-    if "exchanged" in done:
+    exchanged = _EXCHANGED in done
+    if exchanged:
         column_mm, row_mm = row_mm, column_mm
     if mirrored:
         notes = [*notes, f"columns run from the patient's left to right by the file's axes; {_SETTLES}"]
@@ -123,6 +146,7 @@ def _picture(
         pixel_spacing_mm=None if unknown else (float(row_mm), float(column_mm)),
         orientation=f"the file's axes: {' and '.join(done)}" if done else "",
         stored_shape=(pixels.shape[0], pixels.shape[1]) if done else None,
+        exchanged=exchanged,
         notes=tuple(notes),
     )
 
@@ -149,7 +173,7 @@ def _upright(
     done = []
     if column_axis > row_axis:
         pixels, column_sign, row_sign = pixels.T, row_sign, column_sign
-        done.append("rows and columns exchanged")
+        done.append(_EXCHANGED)
     if row_sign > 0:
         pixels = pixels[::-1]
         done.append("rows put in the other order")

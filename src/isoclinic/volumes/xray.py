@@ -28,8 +28,9 @@ __all__ = ["POLARITY_GUESSED", "XRay", "XRayOptions"]
 class XRayOptions:
     """What to believe instead of the X-ray file, and which part of the image to use.
 
-    Values left at None are read from the file. Geometry describes the image as stored: it holds before
-    the image is flipped, turned, cropped and binned, in this order.
+    Values left at None are read from the file. Geometry describes the image as stored (and shown, where
+    the file has an orientation): it holds before the image is flipped, turned, cropped and binned, in this
+    order.
 
     Attributes:
         sdd_mm: distance from the source to the detector [mm].
@@ -51,8 +52,8 @@ class XRayOptions:
             undone; 0 leaves the image as it is stored.
         crop_px: (top, left, height, width) of the part to use [px], after flipping and turning.
         bin: average blocks of this many pixels in each direction.
-        exclude: an image (PNG, TIFF, NIfTI or DICOM) of the stored X-ray's size that is not zero where the
-            X-ray must not be used, such as on tools and implants.
+        exclude: an image of the stored X-ray's size, in any format that X-rays may have, that is not zero
+            where the X-ray must not be used, such as on tools and implants.
 
     Raises:
         UsageError: a length that is not positive, an angle or point that is not finite, or `bin` below 1.
@@ -161,12 +162,14 @@ class XRay:
     def read(cls, path: str | Path, options: XRayOptions | None = None) -> XRay:
         """Read an X-ray and its geometry.
 
-        DICOM: distances, spacing (ImagerPixelSpacing, then PixelSpacing), angles and the meaning of pixel
-        values come from the header; compressed and multi-frame files work. PNG, TIFF and NIfTI: from a
-        JSON file of the same name beside the image ('knee.png', 'knee.json'), an object with `sdd_mm` and
-        either `pixel_spacing_mm` ([row, column]) or `fx` and `fy` [px], and optionally `cx` and `cy` [px]
-        (or `principal_point_px`), `width`, `height`, `source_isocentre_mm`, `primary_angle_deg`,
-        `secondary_angle_deg`, `polarity` and `pixel_scale`. Options win over the file.
+        DICOM: distances, spacing (ImagerPixelSpacing, then PixelSpacing), angles, the meaning of pixel
+        values and what is no image (shutter, collimator, padding) come from the header; compressed and
+        multi-frame files work. PNG, TIFF, NIfTI, MetaImage and NRRD: from a JSON file of the same name beside
+        the image ('knee.png', 'knee.json' or 'knee.isoclinic.json'), an object with `sdd_mm` and either
+        `pixel_spacing_mm` ([row, column]) or `fx` and `fy` [px], and optionally `cx` and `cy` [px] (or
+        `principal_point_px`), `width`, `height`, `source_isocentre_mm`, `primary_angle_deg`,
+        `secondary_angle_deg`, `polarity` and `pixel_scale`. Such images are turned as the file says that
+        they are to be shown. Options win over the file. A folder stands for the one X-ray in it.
 
         Raises:
             InputError: the file cannot be used; the message names the option that supplies a missing value.
