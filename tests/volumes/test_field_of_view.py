@@ -149,7 +149,8 @@ def test_the_active_area_has_an_origin_too(tmp_path: Path) -> None:
 def test_options_are_believed_instead(tmp_path: Path) -> None:
     turned = CUT._replace(turned=90)
     xray, _ = turned.read(tmp_path, XRayOptions(turn=0))
-    assert xray.pixels.shape == (30, 40) and xray.turned_deg == 0 and "turn" not in xray.provenance
+    assert xray.pixels.shape == (30, 40) and xray.turned_deg == 0
+    assert xray.provenance["turn"] == "option --turn"
     assert_rays_meet(turned.read(tmp_path, XRayOptions(turn=270)))
     mirrored = CUT._replace(mirrored=True)
     assert_rays_meet(mirrored.read(tmp_path, XRayOptions(flip_left_right=True)))

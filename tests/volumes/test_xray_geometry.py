@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from isoclinic.errors import InputError
 from isoclinic.volumes import XRay, XRayOptions
@@ -313,3 +315,31 @@ def test_changed_images_keep_their_findings(tmp_path: Path) -> None:
     changed = xray.turn(90).crop(top=1, left=1, height=20, width=10).bin(2).flip(left_right=True)
     assert changed.findings == xray.findings
     np.testing.assert_array_equal(xray.pixels, stored_pixels())
+
+
+_NUMBERS = st.sampled_from(["0", "-1", "1", "1e-30", "1e30", "1e300", "0.5", "90", "400", "nan", "inf", "x"])
+_FUZZED = {
+    **dict.fromkeys(("DistanceSourceToDetector", "DistanceSourceToPatient", FACTOR), 1),
+    **dict.fromkeys(("ImagerPixelSpacing", "PixelSpacing", "DetectorElementSpacing", "DetectorBinning"), 2),
+    **dict.fromkeys(("FieldOfViewOrigin", "DetectorActiveDimensions", "DetectorActiveOrigin"), 2),
+    **dict.fromkeys(("FieldOfViewDimensions", "FieldOfViewRotation", "IntensifierSize"), 1),
+    "PositionerPrimaryAngle": 1,
+}
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore:.*pydicom.*")
+@settings(max_examples=150, derandomize=True, deadline=None, suppress_health_check=[*HealthCheck])
+@given(data=st.data())
+def test_headers_of_any_numbers(tmp_path: Path, data: st.DataObject) -> None:
+    """They are read, or refused as an error about the file; nothing else may come of them."""
+    dataset = xray_dataset()
+    for keyword in data.draw(st.sets(st.sampled_from(sorted(_FUZZED)), min_size=1)):
+        count = data.draw(st.sampled_from([_FUZZED[keyword], 1, 2, 3]))
+        values = data.draw(st.lists(_NUMBERS, min_size=count, max_size=count))
+        dataset.add_new(keyword, "LO", values)
+    try:
+        xray = XRay.read(write(tmp_path, dataset))
+    except InputError as error:
+        assert "xray.dcm" in str(error) or "camera" in str(error)
+    else:
+        assert np.isfinite(xray.camera.matrix.numpy()).all()

@@ -73,6 +73,7 @@ def _geometry(xray: XRay) -> Iterator[Reading]:
     yield reading("source_isocentre_mm", xray.source_isocentre_mm, "mm", "source to isocentre")
     yield reading("pixel_spacing_mm", camera.pixel_spacing_mm, "mm (row, column)", _DETECTOR)
     yield reading("principal_point_px", (camera.cx, camera.cy), "px (column, row)", _USED)
+    yield reading("turn", xray.turned_deg, "deg clockwise", _STORED)
     row_mm, column_mm = camera.pixel_spacing_mm
     field_mm = (camera.width * column_mm, camera.height * row_mm)
     yield Reading(name="field of view", value=field_mm, unit="mm (width, height)", frame=_DETECTOR)

@@ -124,9 +124,19 @@ def geometry(xray: XRay) -> dict[str, Any]:
         "source_isocentre_mm": xray.source_isocentre_mm,
         "primary_angle_deg": xray.primary_angle_deg,
         "secondary_angle_deg": xray.secondary_angle_deg,
+        "turn": turned(xray),
         "polarity": xray.polarity,
         "pixel_scale": xray.pixel_scale,
     }
+
+
+def turned(xray: XRay) -> str | None:
+    """What was done to the stored image's sides, for people to read; None where nothing was."""
+    stored = (xray.stored_camera or xray.camera).turn(xray.turned_deg)
+    done = [f"{xray.turned_deg} deg clockwise"] if xray.turned_deg else []
+    if (xray.camera.fx * stored.fx < 0) != (xray.camera.fy * stored.fy < 0):
+        done.append("mirrored")
+    return ", ".join(done) or None
 
 
 def text(value: Any) -> str:

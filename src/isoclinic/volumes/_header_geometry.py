@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ._field_of_view import Orientation
-from .findings import Finding, Level
+from .findings import Finding, Level, option_of
 
 FACTOR = "EstimatedRadiographicMagnificationFactor"
 # Values that differ by more contradict each other.
@@ -48,7 +48,7 @@ class HeaderGeometry:
 def _finding(
     level: Level, message: str, settled_by: tuple[str, ...], remedy: str, unsettled: bool
 ) -> Finding:
-    options = ", ".join(f"--{name.replace('_', '-')}" for name in settled_by)
+    options = ", ".join(map(option_of, settled_by))
     return Finding(
         level=level,
         subject="X-ray",
@@ -67,7 +67,7 @@ def value_of(found: HeaderGeometry, given: Mapping[str, Any], name: str) -> floa
 
 def source_of(found: HeaderGeometry, given: Mapping[str, Any], name: str) -> str:
     """Where that is from."""
-    return f"--{name.replace('_', '-')}" if name in given else found.provenance.get(name, "")
+    return option_of(name) if name in given else found.provenance.get(name, "")
 
 
 def differ(one: float, other: float) -> bool:

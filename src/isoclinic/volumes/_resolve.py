@@ -17,7 +17,7 @@ from ._header_notes import header_notes
 from ._reading import Reading
 from ._xray_checks import checks
 from ._xray_geometry import header_geometry
-from .findings import Finding, still_open, tell
+from .findings import Finding, option_of, still_open, tell
 from .polarity import polarity_from_statistics
 
 # Options that override what a file says about its geometry, and about its pixels.
@@ -74,7 +74,7 @@ def resolved(
     provenance = {**geometry.provenance, **reading.provenance}
     for name in (*GEOMETRY, *MEANING):
         if name in given:
-            values[name], provenance[name] = given[name], f"option --{name.replace('_', '-')}"
+            values[name], provenance[name] = given[name], f"option {option_of(name)}"
     _check_required(path, values, provenance, {**geometry.problems, **reading.problems})
     if "exclude" in given:
         by_file = provenance.get("exclude")
@@ -92,7 +92,10 @@ def resolved(
         values["pixel_scale"] = "linear" if values["polarity"] == "bright_air" else "log"
         provenance["pixel_scale"] = f"assumed for {values['polarity']}"
     orientation = geometry.orientation
-    if orientation.source and not any(name in given for name in _ORIENTATION):
+    by_options = [name for name in _ORIENTATION if name in given]
+    if by_options:
+        provenance["turn"] = f"option {', '.join(option_of(name) for name in by_options)}"
+    elif orientation.source:
         provenance["turn"] = f"undoes {orientation.source}"
     findings += checks(values, provenance)
     if reading.header is not None:
@@ -137,7 +140,7 @@ def _doubt(name: str, message: str) -> Finding:
         level="warning",
         subject="X-ray",
         message=message,
-        remedy=f"--{name.replace('_', '-')}",
+        remedy=option_of(name),
         settled_by=(name,),
     )
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
+
 from ._dicom_header import DicomHeader
 from ._dicom_tables import describe
 from ._field_of_view import Orientation, principal_point
@@ -30,8 +32,9 @@ def header_geometry(header: DicomHeader, size: tuple[int, int], given: Mapping[s
     found = HeaderGeometry(orientation=Orientation.of(header))
     _distances(found, header)
     factor = _magnification(found, header, given)
-    keep_spacing(found, header, size, given, factor)
-    _place(found, header, size, given)
+    with np.errstate(all="ignore"):  # absurd numbers, of which `checks` and the camera complain
+        keep_spacing(found, header, size, given, factor)
+        _place(found, header, size, given)
     _angles(found, header)
     if found.orientation.odd:
         found.warn(

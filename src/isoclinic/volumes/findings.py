@@ -49,8 +49,13 @@ class Finding:
         named = not self.remedy or all(option in self.message for option in self.remedy.split(", "))
         if named:
             return self.message
-        overrides = self.remedy in [f"--{name.replace('_', '-')}" for name in self.settled_by]
+        overrides = self.remedy in map(option_of, self.settled_by)
         return f"{self.message} ({self.remedy}{' overrides' if overrides else ''})"
+
+
+def option_of(name: str) -> str:
+    """How an option is written on the command line, from the name of its field."""
+    return f"--{name.replace('_', '-')}"
 
 
 def tell(findings: Iterable[Finding], path: str | Path | None = None) -> None:
