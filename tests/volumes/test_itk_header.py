@@ -232,3 +232,33 @@ class TestFiles:
         (tmp_path / "3.raw").unlink()
         with pytest.raises(InputError, match=r"are in 3\.raw, which is not there"):
             Volume.read(tmp_path / name)
+
+
+class TestNumbers:
+    """As programs write them under a locale with a decimal comma: C code reads 3,25 as 3."""
+
+    @pytest.mark.parametrize(
+        ("lines", "name"),
+        [
+            ("spacings: 3,25 3,5 2,75", "spacings"),
+            (
+                "space: LPS\nspace directions: (3,25,0,0) (0,3,5,0) (0,0,2,75)\nspace origin: (1,2,3)",
+                "directions",
+            ),
+            (f"space: LPS\n{directions()}".replace("(3,", "(3,4,"), "space origin"),
+        ],
+    )
+    def test_of_nrrd(self, tmp_path: Path, lines: str, name: str) -> None:
+        with pytest.raises(InputError, match=rf"{name} as .*decimal point, no comma"):
+            Volume.read(nrrd(tmp_path / "ct.nrrd", lines))
+
+    @pytest.mark.parametrize(
+        "line", ["Offset = 1,5 2 3", "Position = 1,5 2 3", "TransformMatrix = 0,9 0 0 0 1 0 0 0 1"]
+    )
+    def test_of_metaimage(self, tmp_path: Path, line: str) -> None:
+        with pytest.raises(InputError, match=r"as .*decimal point, no comma"):
+            Volume.read(mha(tmp_path / "ct.mha", line))
+
+    def test_of_metaimage_spacings(self, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match=r"elementspacing as 0,7 0,9 2,5"):
+            Volume.read(mha(tmp_path / "ct.mha", "Offset = 1 2 3", spacing="0,7 0,9 2,5"))

@@ -42,6 +42,11 @@ _LPS_TOWARDS = {
 # Cosine between an axis and the one it is named after: oblique axes are named after the nearest that is free.
 _CONTRADICTION = 0.1
 _MATRICES = ("transformmatrix", "rotation", "orientation")
+# Fields of places and distances: of NRRD, whose vectors are in parentheses, and of MetaImage.
+_NUMBERS = (
+    *("spacings", "space origin", "space directions", "axis mins", "axismins", "axis maxs", "axismaxs"),
+    *(*_MATRICES, "offset", "position", "origin", "elementspacing", "elementsize"),
+)
 _DETACHED = ("elementdatafile", "data file", "datafile")
 
 Fields = dict[str, str]
@@ -98,6 +103,33 @@ def check_detached(fields: Fields, path: Path) -> None:
                 f"the voxels of {path} are in {name}, which is not there: keep both files together, or "
                 f"correct its name in {path.name}"
             )
+
+
+def check_numbers(fields: Fields, path: Path) -> None:
+    """Refuse places that are not written as numbers, of which C code reads as much as it understands.
+
+    Programs that write under a locale with a decimal comma leave 0,9 for 0.9.
+    """
+    for name in _NUMBERS:
+        text = fields.get(name, "")
+        vectors = [vector.split(",") for vector in re.findall(r"\(([^)]*)\)", text)]
+        words = [word for vector in vectors for word in vector] if vectors else text.split()
+        bad = next((word for word in words if not _is_number(word)), None)
+        uneven = fields.get("dimension") == "3" and any(len(vector) not in (1, 3) for vector in vectors)
+        if bad is not None or uneven:
+            kind = "vectors of three numbers" if vectors else "numbers"
+            raise InputError(
+                f"{path} gives {name} as {text}, which are no {kind} (with a decimal point, no comma); "
+                "correct its header"
+            )
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return word.strip() == "none"  # an axis of NRRD that is not in space
+    return True
 
 
 def check_directions(fields: Fields, path: Path) -> None:

@@ -56,6 +56,13 @@ class Stack:
         axial: _Vector = self.positions @ np.cross(*self.axes)
         return axial
 
+    @property
+    def tilt_deg(self) -> float:
+        """Angle between the normal and the line from the first slice to the last [deg]."""
+        along = self.positions[-1] - self.positions[0]
+        sideways = float(np.linalg.norm(self.axes @ along))
+        return float(np.degrees(np.arctan2(sideways, self.axial[-1] - self.axial[0])))
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Grid:
