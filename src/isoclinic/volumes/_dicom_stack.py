@@ -258,8 +258,8 @@ def _interleaved(groups: dict[str, list[Plane]], axes: _Vector) -> bool:
 def _way_to_choose(splits: dict[str, dict[str, list[Plane]]], path: Path) -> str:
     if not splits:
         return (
-            "Nothing in their headers tells them apart: put the images of one CT into a folder of its own, "
-            "or remove what is there twice"
+            "Nothing in their headers tells them apart: export one of them alone, put its images into a "
+            "folder of its own, or remove what is there twice"
         )
     what, groups = next(iter(splits.items()))
     if what in ("folder", "file"):
