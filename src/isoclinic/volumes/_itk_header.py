@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+from codecs import BOM_UTF8
 from pathlib import Path
 from typing import BinaryIO
 
@@ -49,6 +51,18 @@ _NUMBERS = (
 )
 _DETACHED = ("elementdatafile", "data file", "datafile")
 
+# Bytes of a voxel by the names of types, of NRRD in all their spellings, and of MetaImage.
+_BYTES = {
+    **dict.fromkeys(("signed char", "int8", "int8_t", "uchar", "unsigned char", "uint8", "uint8_t"), 1),
+    **dict.fromkeys(("short", "short int", "signed short", "signed short int", "int16", "int16_t"), 2),
+    **dict.fromkeys(("ushort", "unsigned short", "unsigned short int", "uint16", "uint16_t"), 2),
+    **dict.fromkeys(
+        ("int", "signed int", "int32", "int32_t", "uint", "unsigned int", "uint32", "uint32_t"), 4
+    ),
+    **{"float": 4, "double": 8, "MET_CHAR": 1, "MET_UCHAR": 1, "MET_SHORT": 2, "MET_USHORT": 2},
+    **{"MET_INT": 4, "MET_UINT": 4, "MET_FLOAT": 4, "MET_DOUBLE": 8},
+}
+
 Fields = dict[str, str]
 _Matrix = NDArray[np.float64]
 
@@ -64,6 +78,9 @@ def read_fields(path: Path) -> Fields:
     Lines that follow a field LIST are joined to its value.
     """
     fields: Fields = {}
+    with path.open("rb") as file:
+        if is_nrrd(path) and file.read(len(BOM_UTF8)) == BOM_UTF8:
+            raise InputError(f"{path} begins with a byte order mark, which NRRD has not; save it without one")
     separator = ":" if is_nrrd(path) else "="
     with path.open("rb") as file:
         while line := file.readline(_LONGEST_LINE).decode("utf-8", "replace").strip():
@@ -103,6 +120,30 @@ def check_detached(fields: Fields, path: Path) -> None:
                 f"the voxels of {path} are in {name}, which is not there: keep both files together, or "
                 f"correct its name in {path.name}"
             )
+    expected = _uncompressed_bytes(fields, path)
+    if expected is not None and len(names) == 1:
+        size = (path.parent / names[0]).stat().st_size
+        if size != expected:
+            raise InputError(
+                f"the voxels of {path} are in {names[0]}, which has {size} bytes, but its header asks for "
+                f"{expected}: the file is cut short or another, or the header is wrong about size or type"
+            )
+
+
+def _uncompressed_bytes(fields: Fields, path: Path) -> int | None:
+    """Bytes of voxels that are neither compressed nor preceded by others; None if that is unknown."""
+    if is_nrrd(path):
+        plain = fields.get("encoding", "").lower() == "raw" and not any("skip" in name for name in fields)
+        sizes, kind = fields.get("sizes", ""), fields.get("type", "").lower()
+    else:
+        skipped = fields.get("headersize", "0") != "0" or fields.get("elementnumberofchannels", "1") != "1"
+        plain = fields.get("compresseddata", "False").lower() in ("false", "0") and not skipped
+        plain = plain and fields.get("binarydata", "True").lower() in ("true", "1")
+        sizes, kind = fields.get("dimsize", ""), fields.get("elementtype", "")
+    width = _BYTES.get(kind)
+    if not plain or width is None or not sizes or not all(size.isdecimal() for size in sizes.split()):
+        return None
+    return width * math.prod(map(int, sizes.split()))
 
 
 def check_numbers(fields: Fields, path: Path) -> None:
