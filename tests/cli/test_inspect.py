@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 
 import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
 from skimage.io import imread, imsave
+
+from ..volumes.dicom_files import edit, hounsfield, write_series
 
 
 @pytest.fixture
@@ -212,6 +215,49 @@ def test_left_and_right_of_a_ct_are_swapped(inspect, files, tmp_path):
     for name, message in (("saved.nii", "exists already"), ("ct.mha", "must end in .nii or .nii.gz")):
         ran = inspect("--save-ct", tmp_path / name, xray=None)
         assert ran.code == 2 and message in " ".join(ran.err.split())
+
+
+@pytest.mark.parametrize("fault", ["phases", "gap", "nan"])
+def test_the_option_that_an_error_names_settles_it(inspect, files, tmp_path, fault):
+    """As it is written in the message, with --save-ct."""
+    hu = hounsfield((7, 6, 16))
+    path = tmp_path / "ct"
+    if fault == "nan":
+        image = nib.load(files.ct)
+        values = np.asarray(image.dataobj).astype(np.float32)
+        values[np.unravel_index(values.argmax(), values.shape)] = np.nan
+        path = tmp_path / "ct.nii.gz"
+        nib.save(nib.Nifti1Image(values, image.affine), path)
+    else:
+        slices = write_series(path, hu, AcquisitionNumber=1)
+        if fault == "gap":
+            for lost in slices[5:8]:
+                lost.unlink()
+        else:
+            for each in write_series(tmp_path / "second", hu // 2, AcquisitionNumber=2):
+                edit(each, SeriesInstanceUID=pydicom.dcmread(slices[0]).SeriesInstanceUID)
+                each.rename(path / f"second_{each.name}")
+    saved = tmp_path / "saved.nii.gz"
+    ran = inspect("--json", "--save-ct", saved, volume=path, xray=None)
+    assert ran.code == 1 and not saved.exists()
+    (message,) = findings(parsed(ran), "error")
+    named = re.search(r"(--(?!save-ct)[a-z-]+) '?([^' ]+)'?", message)
+    ran = inspect("--json", named[1], named[2], "--save-ct", saved, volume=path, xray=None)
+    assert ran.code == 0 and findings(parsed(ran), "error") == []
+    read = np.asarray(nib.load(saved).dataobj)
+    if fault == "nan":
+        assert read.shape == image.shape and np.isfinite(read).all()
+    else:
+        assert read.shape == hu.shape
+        np.testing.assert_array_equal(read[..., :5], hu[..., :5])
+
+
+def test_files_left_out_of_a_ct_are_findings(inspect, tmp_path):
+    paths = write_series(tmp_path / "ct", hounsfield((7, 6, 16)))
+    shutil.copy(paths[0], tmp_path / "ct" / "page.dcm")
+    edit(tmp_path / "ct" / "page.dcm", ImagePositionPatient=None, ImageOrientationPatient=None)
+    document = parsed(inspect("--json", volume=tmp_path / "ct", xray=None))
+    assert any("(page.dcm)" in message for message in findings(document, "warning"))
 
 
 def test_spacings_that_disagree_are_settled_by_the_option(inspect, files, tmp_path):

@@ -1,5 +1,6 @@
 """What is a CT's slice by content, and which files of a folder are one CT."""
 
+import gc
 import shutil
 import warnings
 from pathlib import Path
@@ -148,7 +149,10 @@ class TestSeriesOfEachSlice:
         with pytest.raises(InputError, match=r"one image each.*--slices-where Modality=CT") as caught:
             Volume.read(tmp_path / "ct")
         assert str(caught.value).count("\n") < 3
-        assert_twin(Volume.read(tmp_path / "ct", correction=CTCorrection(slices_where="Modality=CT")))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", GeometryWarning)  # of the frames of reference
+            volume = Volume.read(tmp_path / "ct", correction=CTCorrection(slices_where="Modality=CT"))
+        assert_twin(volume)
 
     def test_with_a_gap(self, tmp_path: Path) -> None:
         paths = write_series(tmp_path / "ct", hounsfield((7, 6, 9)))
@@ -224,6 +228,10 @@ class TestWrappings:
                  StudyID="1", SeriesNumber=1)  # fmt: skip
             files.add(path)
         files.write(tmp_path / "cd")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)  # of the folder in which it puts files together
+            del files
+            gc.collect()
         assert_twin(Volume.read(tmp_path / "cd" / "DICOMDIR"))
         assert_twin(Volume.read(tmp_path / "cd"))
 
@@ -259,6 +267,19 @@ class TestWrappings:
         for name in ("a.nii.gz", "b.nii.gz"):
             nib.save(nib.Nifti1Image(hounsfield(), world_from_voxel()), tmp_path / name)
         with pytest.raises(InputError, match=r"2 image files; give one of them.*a\.nii\.gz, b\.nii\.gz"):
+            Volume.read(tmp_path)
+
+    def test_an_image_file_beside_other_dicom(self, tmp_path: Path) -> None:
+        """The folder of a case: its X-ray, and its CT as NIfTI."""
+        (path,) = write_series(tmp_path / "case", hounsfield()[..., :1])
+        edit(path, SOPClassUID=XRayAngiographicImageStorage, Modality="XA", **NO_PLACE)
+        nib.save(nib.Nifti1Image(hounsfield(), world_from_voxel()), tmp_path / "case" / "ct.nii.gz")
+        (tmp_path / "case" / "._ct.nii.gz").write_bytes(b"\x00\x05\x16\x07")  # of macOS
+        assert_twin(Volume.read(tmp_path / "case"))
+
+    def test_nothing_but_labels(self, tmp_path: Path) -> None:
+        nib.save(nib.Nifti1Image(hounsfield(), world_from_voxel()), tmp_path / "ct_seg.nii.gz")
+        with pytest.raises(InputError, match="holds no CT images"):
             Volume.read(tmp_path)
 
     def test_dicom_beside_an_image_file(self, tmp_path: Path) -> None:

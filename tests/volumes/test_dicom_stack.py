@@ -181,6 +181,50 @@ class TestDirections:
             Volume.read(tmp_path / "ct")
 
 
+class TestContradictions:
+    def test_a_tilt_that_positions_lack(self, tmp_path: Path) -> None:
+        write_series(tmp_path / "ct", hounsfield(), GantryDetectorTilt=15)
+        with pytest.warns(GeometryWarning, match="GantryDetectorTilt is 15 deg.*upright"):
+            Volume.read(tmp_path / "ct")
+
+    def test_a_tilt_of_zero(self, tmp_path: Path) -> None:
+        write_series(tmp_path / "ct", hounsfield(), GantryDetectorTilt=0)
+        Volume.read(tmp_path / "ct")
+
+    def test_several_frames_of_reference(self, tmp_path: Path) -> None:
+        for path in write_series(tmp_path / "ct", hounsfield()):
+            edit(path, FrameOfReferenceUID=generate_uid())
+        with pytest.warns(GeometryWarning, match="5 frames of reference"):
+            Volume.read(tmp_path / "ct")
+
+    def test_two_orientations_in_one_series(self, tmp_path: Path) -> None:
+        """Axial and coronal reconstructions, told apart by what the error names."""
+        first = write_series(tmp_path / "0", hounsfield(), SeriesDescription="a", AcquisitionNumber=4)
+        second = write_series(
+            tmp_path / "1", hounsfield()[..., :4], np.eye(3)[:, [0, 2, 1]], AcquisitionNumber=5
+        )
+        moved_to_one_series(tmp_path / "ct", [first, second])
+        with pytest.raises(
+            InputError, match=r"ImageOrientationPatient of .*--slices-where 'Acquisition"
+        ) as caught:
+            Volume.read(tmp_path / "ct")
+        option = str(caught.value).partition("--slices-where '")[2].partition("'")[0]
+        chosen = Volume.read(tmp_path / "ct", correction=CTCorrection(slices_where=option))
+        np.testing.assert_array_equal(chosen.hu, hounsfield())
+
+    def test_a_page_at_the_place_of_a_slice(self, tmp_path: Path) -> None:
+        paths = write_series(tmp_path / "ct", hounsfield())
+        page = tmp_path / "ct" / "page.dcm"
+        shutil.copy(paths[1], page)
+        denser(page)
+        edit(page, SOPInstanceUID=generate_uid(), ImageType=["DERIVED", "SECONDARY", "SCREEN SAVE"])
+        with pytest.raises(InputError, match=r"same position.*ImageType tells them apart") as caught:
+            Volume.read(tmp_path / "ct")
+        option = str(caught.value).partition("--slices-where '")[2].partition("'")[0]
+        chosen = Volume.read(tmp_path / "ct", correction=CTCorrection(slices_where=option))
+        np.testing.assert_array_equal(chosen.hu, hounsfield())
+
+
 class TestSpacings:
     def test_rounded_ones_are_one(self, tmp_path: Path) -> None:
         paths = write_series(tmp_path / "ct", hounsfield())

@@ -210,6 +210,35 @@ class TestFiles:
         assert capfd.readouterr() == ("", "")  # nor does the C library say anything
 
     @pytest.mark.parametrize("name", ["ct.mhd", "ct.nhdr"])
+    @pytest.mark.parametrize("size", [100, 419, 421, 840])
+    def test_voxels_of_another_size(
+        self, tmp_path: Path, name: str, size: int, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        sitk.WriteImage(sitk.GetImageFromArray(HU.transpose(2, 1, 0)), str(tmp_path / name))
+        (tmp_path / "ct.raw").write_bytes((2 * HU.tobytes())[:size])
+        with pytest.raises(
+            InputError, match=rf"in ct\.raw, which has {size} bytes, but its header asks for 420"
+        ):
+            Volume.read(tmp_path / name)
+        assert capfd.readouterr() == ("", "")
+
+    @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16, np.int32, np.float32, np.float64])
+    @pytest.mark.parametrize("name", ["ct.mhd", "ct.nhdr"])
+    @pytest.mark.parametrize("compressed", [False, True])
+    def test_voxels_of_every_type(self, tmp_path: Path, dtype: type, name: str, compressed: bool) -> None:
+        hu = (HU % 200).astype(dtype)
+        sitk.WriteImage(sitk.GetImageFromArray(hu.transpose(2, 1, 0)), str(tmp_path / name), compressed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", GeometryWarning)  # that these are no Hounsfield units
+            np.testing.assert_array_equal(Volume.read(tmp_path / name).hu, hu)
+
+    def test_a_byte_order_mark(self, tmp_path: Path) -> None:
+        path = nrrd(tmp_path / "ct.nrrd", f"space: LPS\n{directions()}")
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+        with pytest.raises(InputError, match="begins with a byte order mark"):
+            Volume.read(path)
+
+    @pytest.mark.parametrize("name", ["ct.mhd", "ct.nhdr"])
     def test_voxels_in_one_file_a_slice(self, tmp_path: Path, name: str) -> None:
         for index in range(5):
             (tmp_path / f"{index}.raw").write_bytes(HU[:, :, index].tobytes(order="F"))
@@ -232,3 +261,33 @@ class TestFiles:
         (tmp_path / "3.raw").unlink()
         with pytest.raises(InputError, match=r"are in 3\.raw, which is not there"):
             Volume.read(tmp_path / name)
+
+
+class TestNumbers:
+    """As programs write them under a locale with a decimal comma: C code reads 3,25 as 3."""
+
+    @pytest.mark.parametrize(
+        ("lines", "name"),
+        [
+            ("spacings: 3,25 3,5 2,75", "spacings"),
+            (
+                "space: LPS\nspace directions: (3,25,0,0) (0,3,5,0) (0,0,2,75)\nspace origin: (1,2,3)",
+                "directions",
+            ),
+            (f"space: LPS\n{directions()}".replace("(3,", "(3,4,"), "space origin"),
+        ],
+    )
+    def test_of_nrrd(self, tmp_path: Path, lines: str, name: str) -> None:
+        with pytest.raises(InputError, match=rf"{name} as .*decimal point, no comma"):
+            Volume.read(nrrd(tmp_path / "ct.nrrd", lines))
+
+    @pytest.mark.parametrize(
+        "line", ["Offset = 1,5 2 3", "Position = 1,5 2 3", "TransformMatrix = 0,9 0 0 0 1 0 0 0 1"]
+    )
+    def test_of_metaimage(self, tmp_path: Path, line: str) -> None:
+        with pytest.raises(InputError, match=r"as .*decimal point, no comma"):
+            Volume.read(mha(tmp_path / "ct.mha", line))
+
+    def test_of_metaimage_spacings(self, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match=r"elementspacing as 0,7 0,9 2,5"):
+            Volume.read(mha(tmp_path / "ct.mha", "Offset = 1 2 3", spacing="0,7 0,9 2,5"))

@@ -84,8 +84,8 @@ def test_within_the_body_is_refused(tmp_path: Path, hole: str) -> None:
 
 def test_most_of_the_volume_is_refused(tmp_path: Path) -> None:
     hu = body()
-    hu[:, 16:] = np.nan
-    with pytest.raises(InputError, match=r"56 %.*more than any field of view leaves out.*--nan-hu"):
+    hu[:, 14:] = np.nan
+    with pytest.raises(InputError, match=r"61 %.*more than any field of view leaves out.*--nan-hu"):
         Volume.read(ct(tmp_path / "ct.nii.gz", hu))
 
 

@@ -13,6 +13,8 @@ from scipy.spatial.transform import Rotation
 from isoclinic.errors import InputError
 from isoclinic.volumes import GeometryWarning, Volume, find_volumes
 
+from .dicom_files import hounsfield, write_series
+
 TURN = Rotation.from_euler("xyz", [10, -20, 30], degrees=True).as_matrix()
 MARKED = (4, 1, 3)
 
@@ -341,6 +343,11 @@ class TestFindVolumes:
             (tmp_path / name).touch()
         found = find_volumes(tmp_path)
         assert found == sorted(tmp_path / name for name in (*names[:4], "series"))
+
+    def test_dicom_without_a_suffix(self, tmp_path: Path) -> None:
+        for path in write_series(tmp_path / "ct", hounsfield()):
+            path.rename(path.with_suffix(""))
+        assert find_volumes(tmp_path) == [tmp_path / "ct"]
 
     def test_nothing_to_find(self, tmp_path: Path) -> None:
         (tmp_path / "a_seg.nii.gz").touch()

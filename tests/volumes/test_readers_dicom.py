@@ -84,7 +84,7 @@ class TestSeries:
         write_series(
             tmp_path / "report", hounsfield()[:, :, :1], Modality="SR", SOPClassUID=BasicTextSRStorage
         )
-        with pytest.warns(GeometryWarning, match=r"1 .*localizer.*scout/IM.*; 1 of modality SR.*report/IM"):
+        with pytest.warns(GeometryWarning, match=r"1 of modality SR.*report/IM.*1 .*localizer.*scout/IM"):
             volume = Volume.read(tmp_path)
         np.testing.assert_array_equal(volume.hu, hounsfield())
 

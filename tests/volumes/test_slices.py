@@ -153,7 +153,7 @@ def test_gaps(removed: list[int], widest_gap_mm: float | None, read: bool) -> No
         return
     grid = fit_grid(stack(axial), widest_gap_mm=widest_gap_mm)
     assert grid.shape == (6, 5, 16)
-    assert grid.world_from_voxel[2, 2] == 2
+    assert grid.world_from_voxel[2, 2] == pytest.approx(2)
     places = [axial[k] + (weight and weight * (axial[k + 1] - axial[k])) for k, weight in grid.sources]
     np.testing.assert_allclose(places, 2.0 * np.arange(16))
     assert len(grid.notes) == 1
@@ -168,6 +168,28 @@ def test_the_option_that_the_error_names_works(tmp_path: Path) -> None:
     with pytest.warns(GeometryWarning, match="missing between IM003"):
         volume = Volume.read(tmp_path / "ct", correction=CTCorrection(fill_gaps_mm=8))
     np.testing.assert_allclose(volume.hu, slope(places_of(volume)), atol=1.01)
+
+
+@pytest.mark.parametrize("off_mm", [0.9, -0.9])
+def test_an_end_off_its_place_moves_no_other_slice(off_mm: float) -> None:
+    """The grid is that of the others; what the end tells beyond it, or short of it, is little."""
+    axial = [*2.75 * np.arange(63), 2.75 * 63 + off_mm]
+    grid = fit_grid(stack(axial))
+    assert grid.world_from_voxel[2, 2] == pytest.approx(2.75)
+    assert grid.sources[:63] == tuple((index, 0.0) for index in range(63))
+    if off_mm > 0:
+        ((before, weight),) = grid.sources[63:]
+        assert before == 62 and weight == pytest.approx(2.75 / 3.65)
+    else:
+        assert len(grid.sources) == 63
+
+
+def test_rounded_places_around_a_gap_stay_on_their_grid() -> None:
+    exact = 0.625 * np.delete(np.arange(120), 70)
+    grid = fit_grid(stack(list(np.round(exact, 1))))
+    assert grid.world_from_voxel[2, 2] == pytest.approx(0.625, abs=1e-4)
+    assert [weight for _, weight in grid.sources if weight] == [pytest.approx(0.5, abs=0.1)]
+    assert grid.shape[2] == 120
 
 
 def test_fractions_are_not_rounded() -> None:

@@ -168,7 +168,8 @@ def read_header(path: Path) -> DicomFile | None:
             if not has_preamble:  # what may be no DICOM at all
                 warnings.simplefilter("ignore")
             header = pydicom.dcmread(path, stop_before_pixels=True, force=True)
-            for keyword in _DECODED:
+        for keyword in _DECODED:
+            with decoding(path, f" as DICOM, of which its {keyword} is malformed"):
                 header.get(keyword)
     except InputError:
         if has_preamble:

@@ -26,7 +26,7 @@ _ORIENTATION_TOLERANCE = 1e-2
 # Slices of one CT, turned or stretched against each other, have their farthest pixel this far apart at most
 # [mm]: direction cosines jitter by 1e-3 in files of some scanners, half a millimetre across a field of 500
 # mm.
-TURNED_MM = 1.0
+TURNED_MM = 2.0
 STRETCHED_MM = 0.25
 # Frames' places along the normal, where they have no positions of their own, in order of preference.
 _FRAME_PLACES = ("GridFrameOffsetVector", "SliceLocationVector")
@@ -137,7 +137,8 @@ def alike(one: Plane, other: Plane) -> bool:
 
 def turned_mm(plane: Plane, axes: _Vector) -> float:
     """How far the plane's farthest pixel moves where it gets other axes [2, 3] [mm]."""
-    return float(np.abs(plane.far_corner) @ np.linalg.norm(plane.axes - axes, axis=1))
+    corners = plane.far_corner * [[1, 0], [0, 1], [1, 1]]
+    return float(np.linalg.norm(corners @ (plane.axes - axes), axis=1).max())
 
 
 def stretched_mm(plane: Plane, spacing_mm: _Vector) -> float:

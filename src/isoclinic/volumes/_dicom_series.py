@@ -16,9 +16,12 @@ from ._dicom_pixels import hounsfield_units
 from ._dicom_planes import Plane
 from ._dicom_stack import ordered
 from ._grid import RAS_FROM_LPS, Grid, compact
-from ._slices import fit_grid, resampled
+from ._slices import Stack, fit_grid, resampled
 from ._warnings import warn_geometry
 from .correction import CTCorrection
+
+# A tilt of the gantry that matters [deg].
+_TILT_TOLD_DEG = 0.5
 
 
 def read_dicom_series(path: Path, correction: CTCorrection) -> Grid:
@@ -52,6 +55,7 @@ def read_dicom_series(path: Path, correction: CTCorrection) -> Grid:
             f"{path}: each of {len(planes)} images has a series of its own (SeriesInstanceUID); they are "
             "read as one CT, whose study, frame of reference, size, orientation and even spacing they share"
         )
+    _warn_of_tilt(planes, stack, path)
     if left_out:
         warn_geometry(
             f"{path}: files that are no slices of the CT were left out: {list_left_out(left_out, path)}"
@@ -61,6 +65,17 @@ def read_dicom_series(path: Path, correction: CTCorrection) -> Grid:
     read = _reader(planes, path)
     values = compact(grid.shape, resampled(grid, read), path)
     return values, RAS_FROM_LPS @ grid.world_from_voxel
+
+
+def _warn_of_tilt(planes: list[Plane], stack: Stack, path: Path) -> None:
+    """Warn of a gantry tilt that a header names and positions lack: its slices may be sheared unnoticed."""
+    tilts = [plane.header.get("GantryDetectorTilt") for plane in planes]
+    named = [abs(float(tilt)) for tilt in tilts if isinstance(tilt, (int, float))]
+    if named and np.median(named) > _TILT_TOLD_DEG > stack.tilt_deg:
+        warn_geometry(
+            f"{path}: GantryDetectorTilt is {np.median(named):.3g} deg, but the positions of the slices are "
+            "those of an upright gantry: either the tilt was corrected, or the CT is sheared; look at it"
+        )
 
 
 def _reader(planes: list[Plane], path: Path) -> Callable[[int], NDArray[np.float32]]:

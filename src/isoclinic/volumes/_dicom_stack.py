@@ -52,6 +52,12 @@ def ordered(planes: Sequence[Plane], path: Path, left_out: list[LeftOut]) -> tup
     if len(planes) < 2:
         raise InputError(f"{planes[0].path} is the only slice of its series; a CT volume needs at least two")
     _check_phases(planes, axes, path)
+    references = {str(plane.file.header.get("FrameOfReferenceUID", "")) for plane in planes}
+    if len(references) > 1:
+        warn_geometry(
+            f"the slices of {path} have {len(references)} frames of reference (FrameOfReferenceUID); their "
+            "positions are taken as those of one, as they form one stack"
+        )
     return planes, _stack(planes, axes, spacing_mm, path)
 
 
@@ -105,7 +111,7 @@ def _parallel(
     if odd:
         axial = np.sort(_axial(kept, axes))
         if len(kept) < 3 or len(odd) > _ODD_SHARE * len(kept) or not is_even(axial):
-            raise InputError(_why_odd(odd[0], kept[0], path))
+            raise InputError(_why_odd(odd[0], kept, path))
         left_out += [LeftOut(plane.path, "of another size, orientation or pixel spacing") for plane in odd]
     turned = max(turned_mm(plane, axes) for plane in kept)
     if turned > _TOLD_TURN_MM:
@@ -121,8 +127,20 @@ def _fits(plane: Plane, axes: _Vector, spacing_mm: _Vector) -> bool:
     return turned_mm(plane, axes) <= TURNED_MM and stretched_mm(plane, spacing_mm) <= STRETCHED_MM
 
 
-def _why_odd(odd: Plane, first: Plane, path: Path) -> str:
-    remedy = "put one series into a folder of its own, or choose one with --slices-where"
+def _attribute_between(odd: Plane, kept: Sequence[Plane]) -> str:
+    """An attribute and its value that all kept planes have and the odd one has not; else empty."""
+    for keyword in _TELLING:
+        values = {text_of(plane.header.get(keyword)) for plane in kept}
+        if len(values) == 1 and not values & {"None", text_of(odd.header.get(keyword))}:
+            return f"{keyword}={values.pop()}"
+    return ""
+
+
+def _why_odd(odd: Plane, kept: Sequence[Plane], path: Path) -> str:
+    remedy = "put one series into a folder of its own"
+    if way := _attribute_between(odd, kept):
+        remedy += f", or choose it by isoclinic inspect with --slices-where '{way}' --save-ct FILE.nii.gz"
+    first = kept[0]
     ours, theirs = _name(odd, path), _name(first, path)
     if odd.shape != first.shape:
         return (
@@ -240,8 +258,8 @@ def _interleaved(groups: dict[str, list[Plane]], axes: _Vector) -> bool:
 def _way_to_choose(splits: dict[str, dict[str, list[Plane]]], path: Path) -> str:
     if not splits:
         return (
-            "Nothing in their headers tells them apart: put the images of one CT into a folder of its own, "
-            "or remove what is there twice"
+            "Nothing in their headers tells them apart: export one of them alone, put its images into a "
+            "folder of its own, or remove what is there twice"
         )
     what, groups = next(iter(splits.items()))
     if what in ("folder", "file"):
@@ -250,10 +268,11 @@ def _way_to_choose(splits: dict[str, dict[str, list[Plane]]], path: Path) -> str
         )
         return f"They lie in {what}s of their own: {names}; give one of these {what}s as the CT"
     names = some([f"{value} ({len(group)} images)" for value, group in sorted(groups.items())])
+    largest = max(groups, key=lambda value: len(groups[value]))
     also = [other for other in splits if other != what]
     return (
         f"{what} tells them apart: {names}"
         + (f" (and so do {some(also)})" if also else "")
-        + f"; choose one by isoclinic inspect with --slices-where '{what}={sorted(groups)[0]}' "
+        + f"; choose one by isoclinic inspect with --slices-where '{what}={largest}' "
         "--save-ct FILE.nii.gz"
     )

@@ -14,6 +14,7 @@ from ._itk_header import (
     axes_of,
     check_detached,
     check_directions,
+    check_numbers,
     is_nrrd,
     mm_per_unit,
     read_fields,
@@ -38,6 +39,7 @@ def read_itk(path: Path) -> Grid:
     """
     with decoding(path):
         fields = read_fields(path)
+        check_numbers(fields, path)
         _check_spacing(fields.get("elementspacing", fields.get("elementsize", "")), path)
         check_detached(fields, path)
         check_directions(fields, path)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+from codecs import BOM_UTF8
 from pathlib import Path
 from typing import BinaryIO
 
@@ -42,7 +44,24 @@ _LPS_TOWARDS = {
 # Cosine between an axis and the one it is named after: oblique axes are named after the nearest that is free.
 _CONTRADICTION = 0.1
 _MATRICES = ("transformmatrix", "rotation", "orientation")
+# Fields of places and distances: of NRRD, whose vectors are in parentheses, and of MetaImage.
+_NUMBERS = (
+    *("spacings", "space origin", "space directions", "axis mins", "axismins", "axis maxs", "axismaxs"),
+    *(*_MATRICES, "offset", "position", "origin", "elementspacing", "elementsize"),
+)
 _DETACHED = ("elementdatafile", "data file", "datafile")
+
+# Bytes of a voxel by the names of types, of NRRD in all their spellings, and of MetaImage.
+_BYTES = {
+    **dict.fromkeys(("signed char", "int8", "int8_t", "uchar", "unsigned char", "uint8", "uint8_t"), 1),
+    **dict.fromkeys(("short", "short int", "signed short", "signed short int", "int16", "int16_t"), 2),
+    **dict.fromkeys(("ushort", "unsigned short", "unsigned short int", "uint16", "uint16_t"), 2),
+    **dict.fromkeys(
+        ("int", "signed int", "int32", "int32_t", "uint", "unsigned int", "uint32", "uint32_t"), 4
+    ),
+    **{"float": 4, "double": 8, "MET_CHAR": 1, "MET_UCHAR": 1, "MET_SHORT": 2, "MET_USHORT": 2},
+    **{"MET_INT": 4, "MET_UINT": 4, "MET_FLOAT": 4, "MET_DOUBLE": 8},
+}
 
 Fields = dict[str, str]
 _Matrix = NDArray[np.float64]
@@ -59,6 +78,9 @@ def read_fields(path: Path) -> Fields:
     Lines that follow a field LIST are joined to its value.
     """
     fields: Fields = {}
+    with path.open("rb") as file:
+        if is_nrrd(path) and file.read(len(BOM_UTF8)) == BOM_UTF8:
+            raise InputError(f"{path} begins with a byte order mark, which NRRD has not; save it without one")
     separator = ":" if is_nrrd(path) else "="
     with path.open("rb") as file:
         while line := file.readline(_LONGEST_LINE).decode("utf-8", "replace").strip():
@@ -98,6 +120,57 @@ def check_detached(fields: Fields, path: Path) -> None:
                 f"the voxels of {path} are in {name}, which is not there: keep both files together, or "
                 f"correct its name in {path.name}"
             )
+    expected = _uncompressed_bytes(fields, path)
+    if expected is not None and len(names) == 1:
+        size = (path.parent / names[0]).stat().st_size
+        if size != expected:
+            raise InputError(
+                f"the voxels of {path} are in {names[0]}, which has {size} bytes, but its header asks for "
+                f"{expected}: the file is cut short or another, or the header is wrong about size or type"
+            )
+
+
+def _uncompressed_bytes(fields: Fields, path: Path) -> int | None:
+    """Bytes of voxels that are neither compressed nor preceded by others; None if that is unknown."""
+    if is_nrrd(path):
+        plain = fields.get("encoding", "").lower() == "raw" and not any("skip" in name for name in fields)
+        sizes, kind = fields.get("sizes", ""), fields.get("type", "").lower()
+    else:
+        skipped = fields.get("headersize", "0") != "0" or fields.get("elementnumberofchannels", "1") != "1"
+        plain = fields.get("compresseddata", "False").lower() in ("false", "0") and not skipped
+        plain = plain and fields.get("binarydata", "True").lower() in ("true", "1")
+        sizes, kind = fields.get("dimsize", ""), fields.get("elementtype", "")
+    width = _BYTES.get(kind)
+    if not plain or width is None or not sizes or not all(size.isdecimal() for size in sizes.split()):
+        return None
+    return width * math.prod(map(int, sizes.split()))
+
+
+def check_numbers(fields: Fields, path: Path) -> None:
+    """Refuse places that are not written as numbers, of which C code reads as much as it understands.
+
+    Programs that write under a locale with a decimal comma leave 0,9 for 0.9.
+    """
+    for name in _NUMBERS:
+        text = fields.get(name, "")
+        vectors = [vector.split(",") for vector in re.findall(r"\(([^)]*)\)", text)]
+        words = [word for vector in vectors for word in vector] if vectors else text.split()
+        bad = next((word for word in words if not _is_number(word)), None)
+        uneven = fields.get("dimension") == "3" and any(len(vector) not in (1, 3) for vector in vectors)
+        if bad is not None or uneven:
+            kind = "vectors of three numbers" if vectors else "numbers"
+            raise InputError(
+                f"{path} gives {name} as {text}, which are no {kind} (with a decimal point, no comma); "
+                "correct its header"
+            )
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return word.strip() == "none"  # an axis of NRRD that is not in space
+    return True
 
 
 def check_directions(fields: Fields, path: Path) -> None:

@@ -15,8 +15,8 @@ from ._warnings import warn_geometry
 _AIR_HU = -1000.0
 # Between lung and fat: what is above belongs to the body.
 _BODY_FROM_HU = -300.0
-# A CT that lacks more than this is damaged; a cylinder fills 79 % of its box.
-_MOST_MISSING = 0.5
+# A CT that lacks more than this is damaged; a cylinder fills 79 % of its box, a ball 52 %.
+_MOST_MISSING = 0.6
 _WAY_OUT = "to give them a value all the same, isoclinic inspect with --nan-hu -1000 --save-ct FILE.nii.gz"
 
 

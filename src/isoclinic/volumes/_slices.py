@@ -19,6 +19,8 @@ _OFF_GRID_SHARE = 0.25
 _ROUNDING_MM = 0.11
 # Sideways drift per axial millimetre that is kept as a shear of the affine: 0.1 degree of gantry tilt.
 _DRIFT_KEPT = 2e-3
+# Of uneven slices, how many must lie on one even grid for it to be theirs.
+_ON_GRID_SHARE = 0.8
 # No gantry tilts further [deg]; scanners stop at 30.
 _MOST_TILT_DEG = 45.0
 # A gap of one slice, with rounding, over the usual step.
@@ -55,6 +57,13 @@ class Stack:
         """Positions along the normal [n] [mm]."""
         axial: _Vector = self.positions @ np.cross(*self.axes)
         return axial
+
+    @property
+    def tilt_deg(self) -> float:
+        """Angle between the normal and the line from the first slice to the last [deg]."""
+        along = self.positions[-1] - self.positions[0]
+        sideways = float(np.linalg.norm(self.axes @ along))
+        return float(np.degrees(np.arctan2(sideways, self.axial[-1] - self.axial[0])))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -112,9 +121,9 @@ def fit_grid(stack: Stack, *, widest_gap_mm: float | None = None) -> Grid:
     """
     notes: list[str] = []
     axial = stack.axial
-    step, sources = _along_normal(stack, axial, widest_gap_mm, notes)
+    places, sources = _along_normal(stack, axial, widest_gap_mm, notes)
     normal = np.cross(*stack.axes)
-    count = len(sources)
+    step, start = float(places[1] - places[0]), float(places[0] - axial[0])
     sideways = (stack.positions - stack.positions[0]) @ stack.axes.T
     line = (axial - axial[0])[:, None] * sideways[-1] / (axial[-1] - axial[0])
     drift = float(np.linalg.norm(sideways[-1]) / (axial[-1] - axial[0]))
@@ -122,8 +131,9 @@ def fit_grid(stack: Stack, *, widest_gap_mm: float | None = None) -> Grid:
     affine = np.eye(4)
     affine[:3, :2] = stack.axes.T * stack.spacing_mm
     if drift <= _DRIFT_KEPT and residual <= _OFF_GRID_MM:
-        affine[:3, 2] = (stack.positions[-1] - stack.positions[0]) / (count - 1)
-        affine[:3, 3] = stack.positions[0]
+        along = (stack.positions[-1] - stack.positions[0]) / (axial[-1] - axial[0])
+        affine[:3, 2] = along * step
+        affine[:3, 3] = stack.positions[0] + along * start
         shape, shifts = stack.shape, None
     else:
         notes.append(_sideways_note(stack, drift, residual))
@@ -132,9 +142,9 @@ def fit_grid(stack: Stack, *, widest_gap_mm: float | None = None) -> Grid:
         extra = np.ceil(shifts.max(axis=0) - 1e-6).astype(int)
         shape = (stack.shape[0] + int(extra[0]), stack.shape[1] + int(extra[1]))
         affine[:3, 2] = normal * step
-        affine[:3, 3] = stack.positions[0] + first @ stack.axes
+        affine[:3, 3] = stack.positions[0] + first @ stack.axes + normal * start
     return Grid(
-        shape=(*shape, count),
+        shape=(*shape, len(sources)),
         world_from_voxel=affine,
         sources=tuple(sources),
         shifts=shifts,
@@ -169,8 +179,8 @@ def resampled(grid: Grid, read: Callable[[int], _Image]) -> Iterator[_Image]:
 
 def _along_normal(
     stack: Stack, axial: _Vector, widest_gap_mm: float | None, notes: list[str]
-) -> tuple[float, list[tuple[int, float]]]:
-    """Distance of the volume's slices [mm], and where each comes from."""
+) -> tuple[_Vector, list[tuple[int, float]]]:
+    """Where the volume's slices lie along the normal [mm], and where each comes from."""
     off, step = _off_grid(axial)
     if is_even(axial):
         if off.max() > _ROUNDING_MM:
@@ -179,14 +189,29 @@ def _along_normal(
                 f"{worst} lies {off.max():.2g} mm off its place among slices {step:.4g} mm apart; the slices "
                 "are taken as evenly spaced"
             )
-        return step, [(index, 0.0) for index in range(len(axial))]
+        return axial[0] + step * np.arange(len(axial)), [(index, 0.0) for index in range(len(axial))]
     steps = np.diff(axial)
     fine = _usual_step(steps)
     _check_gaps(stack, steps, fine, widest_gap_mm)
     notes.append(_uneven_note(stack, steps, fine))
-    length = float(axial[-1] - axial[0])
-    step = length / max(round(length / fine), 1)
-    return step, _sources(axial, step, round(length / step) + 1)
+    places = _common_grid(axial, fine)
+    if places is None:
+        places = np.linspace(axial[0], axial[-1], round(float(axial[-1] - axial[0]) / fine) + 1)
+    return places, _sources(axial, places)
+
+
+def _common_grid(axial: _Vector, fine: float) -> _Vector | None:
+    """Places of the even grid on which nearly all slices lie, some of them empty; None if there is none."""
+    index = np.concatenate([[0], np.cumsum(np.maximum(np.rint(np.diff(axial) / fine), 1))])
+    on_grid = np.ones(len(axial), dtype=bool)
+    for _ in range(2):  # once more without those that are off
+        step, first = np.polyfit(index[on_grid], axial[on_grid], 1)
+        on_grid = np.abs(axial - first - step * index) <= _ROUNDING_MM
+        if on_grid.sum() < max(2, _ON_GRID_SHARE * len(axial)):
+            return None
+    places: _Vector = first + step * np.arange(index[-1] + 1)
+    scanned = (places >= axial[0] - _ROUNDING_MM) & (places <= axial[-1] + _ROUNDING_MM)
+    return places[scanned]
 
 
 def _usual_step(steps: _Vector) -> float:
@@ -198,14 +223,16 @@ def _usual_step(steps: _Vector) -> float:
     return float(np.median(steps))
 
 
-def _sources(axial: _Vector, step: float, count: int) -> list[tuple[int, float]]:
+def _sources(axial: _Vector, places: _Vector) -> list[tuple[int, float]]:
+    """For each place the slice before it, and the weight of the one after that one."""
+    near = min(_ROUNDING_MM, (places[1] - places[0]) / 10)
     found = []
-    for place in axial[0] + step * np.arange(count):
+    for place in places:
         nearest = int(np.abs(axial - place).argmin())
-        if abs(axial[nearest] - place) <= min(_ROUNDING_MM, step / 10):
+        if abs(axial[nearest] - place) <= near or not axial[0] < place < axial[-1]:
             found.append((nearest, 0.0))
         else:
-            before = int(np.clip(np.searchsorted(axial, place) - 1, 0, len(axial) - 2))
+            before = int(np.searchsorted(axial, place)) - 1
             weight = (place - axial[before]) / (axial[before + 1] - axial[before])
             found.append((before, float(weight)))
     return found

@@ -12,7 +12,7 @@ from pydicom.dataset import FileDataset
 
 from ..errors import InputError, UsageError
 from ._dicom_choice import Selection, choose_planes
-from ._dicom_files import looks_like_dicom, relative_name, some
+from ._dicom_files import is_index, looks_like_dicom, read_header, relative_name, some, why_no_slice
 from ._dicom_series import read_dicom_series
 from ._grid import Grid, LabelArray, check_affine, decoding
 from ._itk import open_itk, read_itk
@@ -38,7 +38,7 @@ _ITK = (".nrrd", ".nhdr", ".mha", ".mhd")
 # How label maps are told from the CTs beside them.
 _LABELS = ("_label", "_labels", "_mask", "_seg")
 _DICOM = (".dcm", ".ima", ".dicom")
-_ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".7z", ".rar")
+_ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar")
 _IMAGES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
 
 
@@ -67,7 +67,8 @@ def _image_files(folder: Path) -> list[Path]:
     for path in sorted(folder.rglob("*")):
         name = path.name.lower()
         suffix = next((each for each in (*_NIFTI[::-1], *_ITK) if name.endswith(each)), None)
-        if suffix is not None and not name.removesuffix(suffix).endswith(_LABELS):
+        hidden = name.startswith(".")  # such as what macOS leaves beside a file
+        if suffix is not None and not hidden and not name.removesuffix(suffix).endswith(_LABELS):
             found.append(path)
     return found
 
@@ -108,7 +109,7 @@ def read_grid(path: Path, correction: CTCorrection | None = None) -> Grid:
 
 
 def _volume_of_folder(folder: Path) -> Path:
-    """The folder itself if there is DICOM in it, else the one image file below it.
+    """The folder itself if there are slices in DICOM in it, else the one image file below it.
 
     Raises:
         InputError: several image files, or nothing to read.
@@ -117,7 +118,9 @@ def _volume_of_folder(folder: Path) -> Path:
         GeometryWarning: image files beside DICOM, which are not read.
     """
     images = _image_files(folder)
-    if _holds_dicom(folder):
+    if not images and not _archives(folder):
+        return folder
+    if _holds_slices(folder):
         if images:
             names = some([relative_name(path, folder) for path in images])
             warn_geometry(f"{folder} holds DICOM files and {names}; only the DICOM files are read")
@@ -127,14 +130,25 @@ def _volume_of_folder(folder: Path) -> Path:
     if images:
         names = some([relative_name(path, folder) for path in images])
         raise InputError(f"{folder} holds {len(images)} image files; give one of them as the CT: {names}")
-    archives = [path for path in sorted(folder.rglob("*")) if path.name.lower().endswith(_ARCHIVES)]
-    if archives:
-        raise InputError(_unknown_format(archives[0]))
-    return folder
+    raise InputError(_unknown_format(_archives(folder)[0]))
 
 
-def _holds_dicom(folder: Path) -> bool:
-    return any(path.is_file() and _is_dicom(path) for path in folder.rglob("*"))
+def _holds_slices(folder: Path) -> bool:
+    """Whether some DICOM file below the folder can be a slice of a CT."""
+    for path in folder.rglob("*"):
+        if path.is_file() and _is_dicom(path):
+            file = read_header(path)
+            if file is not None and not is_index(file) and not why_no_slice(file):
+                return True
+    return False
+
+
+def _archives(folder: Path) -> list[Path]:
+    return [path for path in sorted(folder.rglob("*")) if _is_archive(path.name.lower())]
+
+
+def _is_archive(name: str) -> bool:
+    return name.endswith(_ARCHIVES) and not name.endswith(_NIFTI)
 
 
 def _unknown_format(path: Path) -> str:
@@ -142,8 +156,8 @@ def _unknown_format(path: Path) -> str:
     name = path.name.lower()
     with path.open("rb") as file:
         zipped = file.read(4) == b"PK\x03\x04"
-    if zipped or name.endswith(_ARCHIVES):
-        return f"{path} is an archive: unpack it, and give the folder that comes out of it as the CT"
+    if zipped or _is_archive(name):
+        return f"{path} is an archive: unpack it, and give the file or folder that comes out of it as the CT"
     image = name.endswith(_IMAGES)
     hint = ": an X-ray is given as the X-ray, and the CT as the volume" if image else ""
     return (
@@ -164,9 +178,10 @@ def ct_header(path: Path, correction: CTCorrection) -> FileDataset | None:
 
 def image_file(path: Path) -> Path:
     """The file that is read where a folder is given that holds one image file; else the path itself."""
-    if path.is_dir() and not _holds_dicom(path):
+    if path.is_dir():
         images = _image_files(path)
-        return images[0] if len(images) == 1 else path
+        if len(images) == 1 and not _holds_slices(path):
+            return images[0]
     return path
 
 
