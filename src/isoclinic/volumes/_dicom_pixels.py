@@ -18,7 +18,14 @@ from scipy import ndimage
 
 from ..errors import InputError
 from ._dicom_tables import LookupTable, describe, modality_table, palette_table
-from ._dicom_words import decoded_words, one_channel, samples_of, whole_number
+from ._dicom_words import (
+    check_sign,
+    decoded_words,
+    one_channel,
+    samples_of,
+    unused_bits,
+    whole_number,
+)
 
 AIR_HU = -1000.0
 # What a CT says of itself when its values are no Hounsfield units (RescaleType, PS3.3 C.11.1.1.2).
@@ -40,6 +47,7 @@ class PixelValues:
         rising: whether values grow with the stored ones; None where they do neither.
         linear: whether they are a multiple of the stored ones and a constant.
         table: the lookup table that was applied, empty if none was.
+        notes: what to warn of.
     """
 
     values: NDArray[np.float64]
@@ -47,6 +55,7 @@ class PixelValues:
     rising: bool | None
     linear: bool
     table: str
+    notes: tuple[str, ...]
 
 
 def hounsfield_units(dataset: Dataset, where: str, frame: int = 0) -> tuple[NDArray[np.float32], list[str]]:
@@ -64,7 +73,7 @@ def hounsfield_units(dataset: Dataset, where: str, frame: int = 0) -> tuple[NDAr
     """
     check_hounsfield(dataset, where, frame)
     pixels = read_pixels(dataset, where, frame=frame)
-    notes: list[str] = []
+    notes = list(pixels.notes)
     hu = pixels.values
     if pixels.padded is not None and pixels.padded.any():
         padded = pixels.padded
@@ -149,8 +158,11 @@ def read_pixels(dataset: Dataset, where: str, *, frame: int = 0, modality_lut: b
         grey = one_channel(samples, colour, dataset, where)
         words = words if words.ndim == 2 else words[..., 0]
         padded = _padded(places, grey, None if shifted or colour else words, dataset, where)
+        notes = [*unused_bits(words, padded, dataset, where)]
+        check_sign(grey, padded, dataset, where)
     else:
         grey, _ = decoded_words(dataset, where, frame)
+        notes = []
         padded = _float_padding(places, grey, keyword, where)
     if grey.ndim != 2:
         raise InputError(f"{where} holds an array of shape {grey.shape}, not one grey image")
@@ -175,7 +187,9 @@ def read_pixels(dataset: Dataset, where: str, *, frame: int = 0, modality_lut: b
             values = values * (1.0 if slope is None else slope) + (intercept or 0.0)
         if slope is not None and slope < 0 and rising is not None:
             rising = not rising
-    return PixelValues(values=values, padded=padded, rising=rising, linear=linear, table=used)
+    return PixelValues(
+        values=values, padded=padded, rising=rising, linear=linear, table=used, notes=tuple(notes)
+    )
 
 
 def _table(

@@ -84,7 +84,7 @@ def _from_dataset(path: Path, dataset: pydicom.Dataset, frame: int | None) -> Re
         provenance["pixels"] = f"through {pixels.table}"
     doubts.update(_lost_in_the_table(header, pixels))
     excluded, sources, said = _excluded(pixels, header, values.get("pixel_spacing_mm"))
-    notes += said
+    notes += [*pixels.notes, *said]
     if sources:
         provenance["exclude"] = ", ".join(sources)
     if frames > 1:

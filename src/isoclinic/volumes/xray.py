@@ -52,8 +52,8 @@ class XRayOptions:
         flip_top_bottom: the stored image is mirrored top to bottom; mirror it back.
         crop_px: (top, left, height, width) of the part to use [px], after flipping.
         bin: average blocks of this many pixels in each direction.
-        exclude: an image of the stored X-ray's size, in any format that X-rays may have, that is not zero where
-            the X-ray must not be used, such as on tools and implants.
+        exclude: an image of the stored X-ray's size, in any format that X-rays may have, that is not zero
+            where the X-ray must not be used, such as on tools and implants.
 
     Raises:
         UsageError: a length that is not positive, an angle or point that is not finite, or `bin` below 1.
