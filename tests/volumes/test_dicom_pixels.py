@@ -23,7 +23,7 @@ from pydicom.uid import (
 )
 
 from isoclinic.errors import InputError
-from isoclinic.volumes import XRay
+from isoclinic.volumes import Volume, XRay
 from isoclinic.volumes._dicom_pixels import hounsfield_units, read_pixels
 
 ROWS, COLUMNS = 12, 16
@@ -304,6 +304,13 @@ class TestModalityLUT:
         )
         np.testing.assert_array_equal(hu(dataset), 3000.0 - SAMPLES)
 
+    def test_unspecified_unit_is_said(self, tmp_path: Path) -> None:
+        entries = np.arange(4096, dtype=np.int16) - 1024
+        dataset = image(tmp_path, SAMPLES, ModalityLUTSequence=table(entries, kind="US"))
+        values, notes = hounsfield_units(dataset, "image.dcm")
+        np.testing.assert_array_equal(values, SAMPLES.astype(float) - 1024)
+        assert len(notes) == 1 and "ModalityLUTType (0028,3004) is US" in notes[0]
+
     def test_first_value_and_beyond_the_table(self, tmp_path: Path) -> None:
         """Values before the table take its first entry, values after it the last (PS3.3 C.11.1.1.1)."""
         entries = np.arange(1000, dtype=np.int16) - 300
@@ -513,3 +520,35 @@ class TestMeaning:
         xray = self.read(tmp_path, modality, ModalityLUTSequence=table(squared, kind="US"))
         np.testing.assert_array_equal(xray.pixels, SAMPLES)
         assert xray.polarity == "bright_air"
+
+
+def test_series(tmp_path: Path) -> None:
+    """A whole CT whose slices need every step: left-aligned words, undeclared overlays, padding, a table."""
+    entries = (3000 - np.arange(4096)).astype(np.int16)
+    for index in range(3):
+        words = ((SAMPLES + index) << 4) | (np.arange(COLUMNS) % 2).astype(np.uint16)
+        words[:2, :2] = 4095 << 4
+        dataset = image(
+            tmp_path,
+            words,
+            HighBit=15,
+            RescaleSlope=None,
+            RescaleIntercept=None,
+            ModalityLUTSequence=table(entries),
+            PixelPaddingValue=element("PixelPaddingValue", "US", 4095),
+            ImagePositionPatient=[0, 0, 2 * index],
+            ImageOrientationPatient=[1, 0, 0, 0, 1, 0],
+            PixelSpacing=[1, 1],
+            SeriesInstanceUID="1.2.3",
+            StudyInstanceUID="1.2",
+            FrameOfReferenceUID="1.2.4",
+            InstanceNumber=index + 1,
+        )
+        (tmp_path / "ct").mkdir(exist_ok=True)
+        dataset.save_as(tmp_path / "ct" / f"{index}.dcm")
+    volume = Volume.read(tmp_path / "ct")
+    assert volume.shape == (COLUMNS, ROWS, 3)
+    for index in range(3):
+        expected = 3000.0 - (SAMPLES + index)
+        expected[:2, :2] = -1000
+        np.testing.assert_array_equal(volume.hu[:, :, index].T, expected)

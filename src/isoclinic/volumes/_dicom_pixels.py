@@ -74,6 +74,12 @@ def hounsfield_units(dataset: Dataset, where: str, frame: int = 0) -> tuple[NDAr
     check_hounsfield(dataset, where, frame)
     pixels = read_pixels(dataset, where, frame=frame)
     notes = list(pixels.notes)
+    sequence = dataset.get("ModalityLUTSequence")
+    if pixels.table and sequence and not str(sequence[0].get("ModalityLUTType", "")).startswith("HU"):
+        notes.append(
+            f"{describe('ModalityLUTType')} is {sequence[0].get('ModalityLUTType')}; the table is taken to lead"
+            " to Hounsfield units"
+        )
     hu = pixels.values
     if pixels.padded is not None and pixels.padded.any():
         padded = pixels.padded
