@@ -75,10 +75,10 @@ def hounsfield_units(dataset: Dataset, where: str, frame: int = 0) -> tuple[NDAr
     pixels = read_pixels(dataset, where, frame=frame)
     notes = list(pixels.notes)
     sequence = dataset.get("ModalityLUTSequence")
-    if pixels.table and sequence and not str(sequence[0].get("ModalityLUTType", "")).startswith("HU"):
+    kind = str(sequence[0].get("ModalityLUTType", "")) if sequence else ""
+    if pixels.table and sequence and not kind.startswith("HU"):
         notes.append(
-            f"{describe('ModalityLUTType')} is {sequence[0].get('ModalityLUTType')}; the table is taken to lead"
-            " to Hounsfield units"
+            f"{describe('ModalityLUTType')} is {kind}; the table is taken to lead to Hounsfield units"
         )
     hu = pixels.values
     if pixels.padded is not None and pixels.padded.any():
