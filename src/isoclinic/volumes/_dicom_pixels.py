@@ -8,6 +8,7 @@ modality transformation (Modality LUT, or rescale slope and intercept).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from ._dicom_words import (
     unused_bits,
     whole_number,
 )
+from ._grid import decoding
 
 AIR_HU = -1000.0
 # What a CT says of itself when its values are no Hounsfield units (RescaleType, PS3.3 C.11.1.1.2).
@@ -71,6 +73,11 @@ def hounsfield_units(dataset: Dataset, where: str, frame: int = 0) -> tuple[NDAr
     Raises:
         InputError: a step that cannot be taken; values that are not in Hounsfield units.
     """
+    with decoding(Path(where)):
+        return _hounsfield_units(dataset, where, frame)
+
+
+def _hounsfield_units(dataset: Dataset, where: str, frame: int) -> tuple[NDArray[np.float32], list[str]]:
     check_hounsfield(dataset, where, frame)
     pixels = read_pixels(dataset, where, frame=frame)
     notes = list(pixels.notes)
@@ -117,7 +124,11 @@ def check_hounsfield(dataset: Dataset, where: str, frame: int = 0) -> None:
     Raises:
         InputError: neither a Modality LUT nor RescaleSlope and RescaleIntercept, or a unit of another kind.
     """
-    places = _places(dataset, frame)
+    with decoding(Path(where)):
+        _check_hounsfield(_places(dataset, frame), where)
+
+
+def _check_hounsfield(places: list[Dataset], where: str) -> None:
     sequence = _first(places, "ModalityLUTSequence")
     slope, intercept = _number(places, "RescaleSlope", where), _number(places, "RescaleIntercept", where)
     if not sequence:
