@@ -84,9 +84,10 @@ def _from_dataset(path: Path, dataset: pydicom.Dataset, frame: int | None) -> Re
         provenance["pixels"] = f"through {pixels.table}"
     doubts.update(_lost_in_the_table(header, pixels))
     excluded, sources, said = _excluded(pixels, header, values.get("pixel_spacing_mm"))
-    notes += [*pixels.notes, *said]
+    notes += said
     if sources:
         provenance["exclude"] = ", ".join(sources)
+    notes += pixels.notes
     if frames > 1:
         chosen = "--frame" if frame is not None else "the middle one"
         values["frame"], provenance["frame"] = index, f"frame {index} of {frames} ({chosen})"
