@@ -32,7 +32,8 @@ _WORDS = (
 _MOSTLY = 0.9
 # Steps between neighbours of more than this share of the range are wrapped numbers, ...
 _WRAP = 0.9
-# ... if there are more of them than this, of samples with at least so many bits (drawings have fewer).
+# ... if there are so many of them, of samples with at least so many bits (drawings have fewer).
+_FEWEST_WRAPS = 20
 _MOST_WRAPS = 1e-3
 _BITS_OF_SIGNALS = 10
 # The middle of the range, which is its ends by the other sign.
@@ -210,7 +211,7 @@ def check_sign(samples: NDArray[Any], padded: NDArray[np.bool_] | None, dataset:
     if (inner & (unit > low) & (unit < high)).any():
         return
     wraps = (np.abs(np.diff(unit, axis=1)) > _WRAP) & inner[:, 1:] & inner[:, :-1]
-    if wraps.mean() > _MOST_WRAPS:
+    if wraps.sum() >= _FEWEST_WRAPS and wraps.mean() > _MOST_WRAPS:
         raise InputError(
             f"{where} has pixels that jump from one end of their range to the other between neighbours"
             f" ({wraps.mean():.1%}), as they do where {describe('PixelRepresentation')} {int(signed)} is"
