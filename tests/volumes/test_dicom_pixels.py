@@ -23,7 +23,7 @@ from pydicom.uid import (
 )
 
 from isoclinic.errors import InputError
-from isoclinic.volumes import XRay
+from isoclinic.volumes import Volume, XRay
 from isoclinic.volumes._dicom_pixels import hounsfield_units, read_pixels
 
 ROWS, COLUMNS = 12, 16
@@ -79,10 +79,11 @@ class TestWords:
     )
     @pytest.mark.parametrize("high", [11, 13, 15])
     def test_high_bit(self, tmp_path: Path, syntax: str, high: int) -> None:
-        """The other bits of the word hold something else, such as overlays."""
+        """The other bits of the word hold overlays."""
         rest = np.uint16(0xFFFF ^ (0xFFF << (high - 11)))
         words = (SAMPLES << (high - 11)) | (np.arange(COLUMNS) % 2).astype(np.uint16) * rest
         dataset = image(tmp_path, words, syntax=syntax, HighBit=high)
+        dataset.add_new(0x60000102, "US", 15)  # OverlayBitPosition
         np.testing.assert_array_equal(hu(dataset), SAMPLES.astype(float) - 1024)
 
     @pytest.mark.parametrize("high", [11, 15])
@@ -91,6 +92,45 @@ class TestWords:
         words = (signed.view(np.uint16) & 0xFFF) << (high - 11)
         dataset = image(tmp_path, words, HighBit=high, PixelRepresentation=1, RescaleIntercept=0)
         np.testing.assert_array_equal(hu(dataset), signed)
+
+    def test_unused_bits_that_nobody_explains(self, tmp_path: Path) -> None:
+        """Cut off as overlays are, and said."""
+        words = SAMPLES | ((np.arange(COLUMNS) % 2) << 14).astype(np.uint16)
+        values, notes = hounsfield_units(image(tmp_path, words), "image.dcm")
+        np.testing.assert_array_equal(values, SAMPLES.astype(float) - 1024)
+        assert len(notes) == 1 and "BitsStored (0028,0101)" in notes[0]
+
+    @pytest.mark.parametrize("negative", [-2000, -3024])
+    def test_negative_words_beyond_the_bits(self, tmp_path: Path, negative: int) -> None:
+        """Padding that no tag declares would become tissue if its sign were cut off."""
+        words = np.minimum(SAMPLES, 2000)
+        words[:3, :3] = negative % 65536
+        with pytest.raises(InputError, match=r"9 pixels that are negative.*BitsStored.*PixelPaddingValue"):
+            hounsfield_units(image(tmp_path, words), "image.dcm")
+
+    @pytest.mark.parametrize("sign", [0, 1])
+    def test_wrong_sign(self, tmp_path: Path, sign: int) -> None:
+        """A noisy ramp through 0 and through half of the range, with the other PixelRepresentation."""
+        ramp = np.tile(np.linspace(-600, 600, COLUMNS * 20), (ROWS, 1))
+        ramp = (ramp + np.random.default_rng(0).normal(0, 20, ramp.shape)).astype(np.int16)
+        words = ramp.view(np.uint16) if sign == 0 else ramp.view(np.uint16) + np.uint16(32768)
+        attributes = {"BitsStored": 16, "HighBit": 15, "RescaleIntercept": 0}
+        right = image(tmp_path, words, PixelRepresentation=1 - sign, **attributes)
+        expected = words.view(np.int16) if sign == 0 else words
+        np.testing.assert_array_equal(read_pixels(right, "image.dcm").values, expected)
+        with pytest.raises(InputError, match=rf"PixelRepresentation \(0028,0103\) {sign} is wrong"):
+            read_pixels(image(tmp_path, words, PixelRepresentation=sign, **attributes), "image.dcm")
+
+    def test_text_is_no_wrong_sign(self, tmp_path: Path) -> None:
+        text = np.where(np.indices((ROWS, COLUMNS)).sum(axis=0) % 2, 4095, 0).astype(np.uint16)
+        np.testing.assert_array_equal(hu(image(tmp_path, text)), text.astype(float) - 1024)
+
+    def test_sharp_edges_are_no_wrong_sign(self, tmp_path: Path) -> None:
+        """A collimator's edge beside bright air, and a patient in between."""
+        picture = np.full((ROWS, COLUMNS), 4000, np.uint16)
+        picture[:, :3] = 20
+        picture[4:8, 8:] = 2000
+        np.testing.assert_array_equal(hu(image(tmp_path, picture)), picture.astype(float) - 1024)
 
     def test_run_length_encoding_keeps_words(self, tmp_path: Path) -> None:
         dataset = image(tmp_path, SAMPLES << 4, HighBit=15)
@@ -263,6 +303,13 @@ class TestModalityLUT:
             RescaleIntercept=None,
         )
         np.testing.assert_array_equal(hu(dataset), 3000.0 - SAMPLES)
+
+    def test_unspecified_unit_is_said(self, tmp_path: Path) -> None:
+        entries = np.arange(4096, dtype=np.int16) - 1024
+        dataset = image(tmp_path, SAMPLES, ModalityLUTSequence=table(entries, kind="US"))
+        values, notes = hounsfield_units(dataset, "image.dcm")
+        np.testing.assert_array_equal(values, SAMPLES.astype(float) - 1024)
+        assert len(notes) == 1 and "ModalityLUTType (0028,3004) is US" in notes[0]
 
     def test_first_value_and_beyond_the_table(self, tmp_path: Path) -> None:
         """Values before the table take its first entry, values after it the last (PS3.3 C.11.1.1.1)."""
@@ -473,3 +520,35 @@ class TestMeaning:
         xray = self.read(tmp_path, modality, ModalityLUTSequence=table(squared, kind="US"))
         np.testing.assert_array_equal(xray.pixels, SAMPLES)
         assert xray.polarity == "bright_air"
+
+
+def test_series(tmp_path: Path) -> None:
+    """A whole CT whose slices need every step: left-aligned words, undeclared overlays, padding, a table."""
+    entries = (3000 - np.arange(4096)).astype(np.int16)
+    for index in range(3):
+        words = ((SAMPLES + index) << 4) | (np.arange(COLUMNS) % 2).astype(np.uint16)
+        words[:2, :2] = 4095 << 4
+        dataset = image(
+            tmp_path,
+            words,
+            HighBit=15,
+            RescaleSlope=None,
+            RescaleIntercept=None,
+            ModalityLUTSequence=table(entries),
+            PixelPaddingValue=element("PixelPaddingValue", "US", 4095),
+            ImagePositionPatient=[0, 0, 2 * index],
+            ImageOrientationPatient=[1, 0, 0, 0, 1, 0],
+            PixelSpacing=[1, 1],
+            SeriesInstanceUID="1.2.3",
+            StudyInstanceUID="1.2",
+            FrameOfReferenceUID="1.2.4",
+            InstanceNumber=index + 1,
+        )
+        (tmp_path / "ct").mkdir(exist_ok=True)
+        dataset.save_as(tmp_path / "ct" / f"{index}.dcm")
+    volume = Volume.read(tmp_path / "ct")
+    assert volume.shape == (COLUMNS, ROWS, 3)
+    for index in range(3):
+        expected = 3000.0 - (SAMPLES + index)
+        expected[:2, :2] = -1000
+        np.testing.assert_array_equal(volume.hu[:, :, index].T, expected)

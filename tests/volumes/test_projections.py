@@ -75,6 +75,23 @@ class TestClass:
         projection = write(tmp_path / "y.dcm", sop_class, "XA", **PLACE)
         np.testing.assert_array_equal(XRay.read(projection, OPTIONS).pixels, PIXELS)
 
+    @pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+    @pytest.mark.parametrize("shape", ["IDENTITY", "INVERSE"])
+    def test_display_said_in_two_ways(self, tmp_path: Path, photometric: str, shape: str) -> None:
+        path = write(
+            tmp_path / "x.dcm",
+            uid.DigitalXRayImageStorageForPresentation,
+            "DX",
+            PhotometricInterpretation=photometric,
+            PresentationLUTShape=shape,
+        )
+        if (photometric == "MONOCHROME1") == (shape == "INVERSE"):
+            xray = XRay.read(path)
+        else:
+            with pytest.warns(GeometryWarning, match=r"PresentationLUTShape .*--polarity"):
+                xray = XRay.read(path)
+        assert xray.polarity == ("bright_air" if photometric == "MONOCHROME1" else "dark_air")
+
     def test_directory_of_a_medium(self, tmp_path: Path) -> None:
         """It has no SOP class of its own."""
         directory = Dataset()

@@ -86,7 +86,7 @@ class TestNifti:
         canonical = nib.as_closest_canonical(nib.load(path))
         assert (np.diag(canonical.affine)[:2] > 0).all()
         nib.save(canonical, tmp_path / "y.nii")
-        with pytest.warns(GeometryWarning, match="--flip-top-bottom or --flip-left-right"):
+        with pytest.warns(GeometryWarning, match="--flip-top-bottom, --flip-left-right or both"):
             xray = read(tmp_path / "y.nii")
         np.testing.assert_array_equal(xray.pixels, PIXELS)
 

@@ -204,6 +204,12 @@ class TestWhoseItIs:
         assert xray.camera == CAMERA
         assert xray.provenance["sdd_mm"] == "knee.isoclinic.json: sdd_mm"
 
+    def test_two_of_ours(self, tmp_path: Path) -> None:
+        path = write(tmp_path, GEOMETRY | {"sdd_mm": 900})
+        (tmp_path / "knee.isoclinic.json").write_text(json.dumps(GEOMETRY))
+        with pytest.raises(InputError, match=r"knee\.isoclinic\.json and knee\.json both describe"):
+            XRay.read(path)
+
     @pytest.mark.parametrize(
         ("key", "meant"),
         [

@@ -143,6 +143,7 @@ def _inspect(options: InspectOptions) -> dict[str, Inspection]:
     path = options.xray
     xray = _read(report, _XRAY, lambda: XRay.read(path, options.xray_options))
     if xray is not None:
+        path = xray.path or path  # of the X-ray in it, if it is a folder
         report[_XRAY] += inspect_xray(xray, options.preprocess) + xray_header(path)
     if volume is None or xray is None:
         return report

@@ -8,6 +8,7 @@ modality transformation (Modality LUT, or rescale slope and intercept).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,15 @@ from scipy import ndimage
 
 from ..errors import InputError
 from ._dicom_tables import LookupTable, describe, modality_table, palette_table
-from ._dicom_words import decoded_words, one_channel, samples_of, whole_number
+from ._dicom_words import (
+    check_sign,
+    decoded_words,
+    one_channel,
+    samples_of,
+    unused_bits,
+    whole_number,
+)
+from ._grid import decoding
 
 AIR_HU = -1000.0
 # What a CT says of itself when its values are no Hounsfield units (RescaleType, PS3.3 C.11.1.1.2).
@@ -40,6 +49,7 @@ class PixelValues:
         rising: whether values grow with the stored ones; None where they do neither.
         linear: whether they are a multiple of the stored ones and a constant.
         table: the lookup table that was applied, empty if none was.
+        notes: what to warn of.
     """
 
     values: NDArray[np.float64]
@@ -47,6 +57,7 @@ class PixelValues:
     rising: bool | None
     linear: bool
     table: str
+    notes: tuple[str, ...]
 
 
 def hounsfield_units(dataset: Dataset, where: str, frame: int = 0) -> tuple[NDArray[np.float32], list[str]]:
@@ -62,9 +73,20 @@ def hounsfield_units(dataset: Dataset, where: str, frame: int = 0) -> tuple[NDAr
     Raises:
         InputError: a step that cannot be taken; values that are not in Hounsfield units.
     """
+    with decoding(Path(where)):
+        return _hounsfield_units(dataset, where, frame)
+
+
+def _hounsfield_units(dataset: Dataset, where: str, frame: int) -> tuple[NDArray[np.float32], list[str]]:
     check_hounsfield(dataset, where, frame)
     pixels = read_pixels(dataset, where, frame=frame)
-    notes: list[str] = []
+    notes = list(pixels.notes)
+    sequence = dataset.get("ModalityLUTSequence")
+    kind = str(sequence[0].get("ModalityLUTType", "")) if sequence else ""
+    if pixels.table and sequence and not kind.startswith("HU"):
+        notes.append(
+            f"{describe('ModalityLUTType')} is {kind}; the table is taken to lead to Hounsfield units"
+        )
     hu = pixels.values
     if pixels.padded is not None and pixels.padded.any():
         padded = pixels.padded
@@ -102,7 +124,11 @@ def check_hounsfield(dataset: Dataset, where: str, frame: int = 0) -> None:
     Raises:
         InputError: neither a Modality LUT nor RescaleSlope and RescaleIntercept, or a unit of another kind.
     """
-    places = _places(dataset, frame)
+    with decoding(Path(where)):
+        _check_hounsfield(_places(dataset, frame), where)
+
+
+def _check_hounsfield(places: list[Dataset], where: str) -> None:
     sequence = _first(places, "ModalityLUTSequence")
     slope, intercept = _number(places, "RescaleSlope", where), _number(places, "RescaleIntercept", where)
     if not sequence:
@@ -149,8 +175,11 @@ def read_pixels(dataset: Dataset, where: str, *, frame: int = 0, modality_lut: b
         grey = one_channel(samples, colour, dataset, where)
         words = words if words.ndim == 2 else words[..., 0]
         padded = _padded(places, grey, None if shifted or colour else words, dataset, where)
+        notes = [*unused_bits(words, padded, dataset, where)]
+        check_sign(grey, padded, dataset, where)
     else:
         grey, _ = decoded_words(dataset, where, frame)
+        notes = []
         padded = _float_padding(places, grey, keyword, where)
     if grey.ndim != 2:
         raise InputError(f"{where} holds an array of shape {grey.shape}, not one grey image")
@@ -175,7 +204,9 @@ def read_pixels(dataset: Dataset, where: str, *, frame: int = 0, modality_lut: b
             values = values * (1.0 if slope is None else slope) + (intercept or 0.0)
         if slope is not None and slope < 0 and rising is not None:
             rising = not rising
-    return PixelValues(values=values, padded=padded, rising=rising, linear=linear, table=used)
+    return PixelValues(
+        values=values, padded=padded, rising=rising, linear=linear, table=used, notes=tuple(notes)
+    )
 
 
 def _table(

@@ -28,6 +28,16 @@ _WORDS = (
     *(ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian),
     *(DeflatedExplicitVRLittleEndian, RLELossless),
 )
+# Share of all pixels that are mostly so.
+_MOSTLY = 0.9
+# Steps between neighbours of more than this share of the range are wrapped numbers, ...
+_WRAP = 0.9
+# ... if there are so many of them, of samples with at least so many bits (drawings have fewer).
+_FEWEST_WRAPS = 20
+_MOST_WRAPS = 1e-3
+_BITS_OF_SIGNALS = 10
+# The middle of the range, which is its ends by the other sign.
+_MIDDLE = (0.45, 0.55)
 # Levels by which the channels of a grey picture may differ after lossy compression.
 _LOSSY_LEVELS = 2
 
@@ -128,6 +138,85 @@ def samples_of(words: NDArray[Any], dataset: Dataset, where: str) -> tuple[NDArr
         sign = 1 << (stored - 1)
         samples = (samples.astype(np.int64) ^ sign) - sign
     return samples, bool(shift)
+
+
+def unused_bits(
+    words: NDArray[Any], padded: NDArray[np.bool_] | None, dataset: Dataset, where: str
+) -> list[str]:
+    """What to warn of where words hold something outside of their samples' bits.
+
+    Older DICOM put overlays there (PS3.5 8.1.2 of 2004), and negative samples continue their sign.
+
+    Raises:
+        InputError: what is there is the sign of negative numbers, but samples have none.
+    """
+    stored = whole_number(dataset, "BitsStored", where)
+    bits = 8 * words.dtype.itemsize
+    if _transfer_syntax(dataset) not in _WORDS or stored >= bits or dataset.get("BitsAllocated") == 1:
+        return []
+    high = stored - 1 if dataset.get("HighBit") is None else whole_number(dataset, "HighBit", where)
+    unsigned = words.view(f"u{words.dtype.itemsize}")
+    if padded is not None:
+        unsigned = unsigned[~padded]
+    above = unsigned >> (high + 1) if high + 1 < bits else np.zeros_like(unsigned)
+    ones = above == (1 << (bits - high - 1)) - 1 if high + 1 < bits else above > 0
+    if dataset.get("PixelRepresentation") == 1:
+        ones &= (unsigned >> high) & 1 == 1
+        others = bool(((above > 0) & ~ones).any())
+    else:
+        others = bool((above > 0).any())
+        # Negative numbers, unlike overlays, are one number (padding) or continue the sample's highest bit.
+        negative = (unsigned[ones] >> (high + 1 - stored)) & ((1 << stored) - 1)
+        if negative.size and not _has_overlay_in_words(dataset):
+            high_bit = (negative >> (stored - 1)).mean()
+            if high_bit > _MOSTLY or np.all(negative == negative[0]):
+                raise InputError(
+                    f"{where} has {negative.size} pixels that are negative in {bits} bits, but"
+                    f" {describe('PixelRepresentation')} 0 has no sign and {describe('BitsStored')} {stored}"
+                    f" no room: correct them, or say by {describe('PixelPaddingValue')} what is no data"
+                )
+    if not others or _has_overlay_in_words(dataset):
+        return []
+    return [
+        f"words have something above their {stored} bits ({describe('BitsStored')}), which was cut off as"
+        " older overlays are; if it belongs to the pixels, correct BitsStored and HighBit"
+    ]
+
+
+def _has_overlay_in_words(dataset: Dataset) -> bool:
+    """Whether a group 60xx says that its overlay lies in the pixels' words (OverlayBitPosition)."""
+    groups = range(0x6000, 0x6020, 2)
+    return any((group, 0x0102) in dataset and (group, 0x3000) not in dataset for group in groups)
+
+
+def check_sign(samples: NDArray[Any], padded: NDArray[np.bool_] | None, dataset: Dataset, where: str) -> None:
+    """Refuse samples that are smooth only with the other PixelRepresentation.
+
+    Neighbours then often lie at opposite ends of the range, without being its very ends as black and white
+    text is, and nothing lies in its middle, as something does where collimators or implants have sharp edges.
+
+    Raises:
+        InputError: PixelRepresentation is wrong.
+    """
+    stored = whole_number(dataset, "BitsStored", where)
+    if stored < _BITS_OF_SIGNALS or samples.ndim != 2:
+        return
+    signed = dataset.get("PixelRepresentation") == 1
+    lowest = -(1 << (stored - 1)) if signed else 0
+    unit = (samples.astype(np.float64) - lowest) / ((1 << stored) - 1)
+    inner = (unit > 0) & (unit < 1)
+    if padded is not None:
+        inner &= ~padded
+    low, high = _MIDDLE
+    if (inner & (unit > low) & (unit < high)).any():
+        return
+    wraps = (np.abs(np.diff(unit, axis=1)) > _WRAP) & inner[:, 1:] & inner[:, :-1]
+    if wraps.sum() >= _FEWEST_WRAPS and wraps.mean() > _MOST_WRAPS:
+        raise InputError(
+            f"{where} has pixels that jump from one end of their range to the other between neighbours"
+            f" ({wraps.mean():.1%}), as they do where {describe('PixelRepresentation')} {int(signed)} is"
+            f" wrong: correct it to {int(not signed)}"
+        )
 
 
 def whole_number(dataset: Dataset, keyword: str, where: str) -> int:

@@ -45,7 +45,7 @@ def check_projection(path: Path, dataset: pydicom.Dataset) -> list[str]:
     """Refuse images that are no projections, by their SOP class, their position, then their modality.
 
     Returns:
-        What to warn of: a modality that contradicts the rest.
+        What to warn of: a modality, or a way to display the image, that contradicts the rest.
 
     Raises:
         InputError: no projection.
@@ -63,12 +63,31 @@ def check_projection(path: Path, dataset: pydicom.Dataset) -> list[str]:
             f" source-detector distance: it is {consequence}"
         )
     if modality not in _OTHER_MODALITIES:
-        return []
+        return _display_notes(dataset)
     if sop_class not in _PROJECTIONS:
         raise InputError(f"{path} has modality {modality}, {consequence}")
     return [
         f"{describe('Modality')} {modality} is not that of an X-ray, but {describe('SOPClassUID')}"
-        f" {uid.UID(sop_class).name} is, which is believed"
+        f" {uid.UID(sop_class).name} is, which is believed",
+        *_display_notes(dataset),
+    ]
+
+
+def _display_notes(dataset: pydicom.Dataset) -> list[str]:
+    """Whether a radiograph says in two ways what is white, where nothing else tells its polarity.
+
+    PS3.3 C.8.11.3.1.2: PresentationLUTShape INVERSE belongs to MONOCHROME1, IDENTITY to MONOCHROME2.
+    """
+    shape, photometric = dataset.get("PresentationLUTShape"), dataset.get("PhotometricInterpretation")
+    told = dataset.get("PixelIntensityRelationshipSign") is not None
+    if told or dataset.get("Modality") not in RADIOGRAPHY:
+        return []
+    if (photometric, shape) not in (("MONOCHROME1", "IDENTITY"), ("MONOCHROME2", "INVERSE")):
+        return []
+    return [
+        f"{describe('PresentationLUTShape')} {shape} contradicts {describe('PhotometricInterpretation')}"
+        f" {photometric}, which is believed: bone may be dark instead of bright, or bright instead of dark"
+        " (--polarity overrides)"
     ]
 
 

@@ -24,6 +24,7 @@ _SIDECAR_PAIRS = ("pixel_spacing_mm", "principal_point_px")
 _SIDECAR_CHOICES = {"polarity": ("bright_air", "dark_air"), "pixel_scale": ("linear", "log")}
 _KNOWN = (*_SIDECAR_NUMBERS, *_SIDECAR_PAIRS, *_SIDECAR_CHOICES)
 _IMAGE_SIZE = ("width", "height")
+_GEOMETRY = tuple(key for key in _KNOWN if key not in _IMAGE_SIZE)
 _OWN_SUFFIX = ".isoclinic.json"
 _CAMEL_CASE = re.compile(r"[A-Z][a-z]+([A-Z0-9][A-Za-z0-9]*)*")
 _RESEMBLES = 0.8  # of difflib; 'sdd_mn' and 'pixelspacing' do, other programs' keys do not
@@ -84,12 +85,14 @@ def _stem(path: Path) -> str:
 def _find(path: Path) -> tuple[Path, dict[str, Any] | None, list[str]]:
     """The sidecar's path, its content if it is ours, and what to warn of."""
     own = path.with_name(f"{_stem(path)}{_OWN_SUFFIX}")
+    sidecar = path.with_name(f"{_stem(path)}.json")
     if own.is_file():
         content = _parsed(own)
         if not isinstance(content, dict):
             raise InputError(f"{own} must hold a JSON object of named values")
+        if sidecar.is_file() and isinstance(other := _parsed(sidecar), dict) and set(other) & set(_GEOMETRY):
+            raise InputError(f"{own.name} and {sidecar.name} both describe {path}; keep one")
         return own, content, []
-    sidecar = path.with_name(f"{_stem(path)}.json")
     if not sidecar.is_file():
         return sidecar, None, []
     content = _parsed(sidecar)
@@ -131,7 +134,7 @@ def _is_ours(content: dict[str, Any]) -> bool:
     Width and height are in many programs' files. Names of DICOM attributes (CamelCase) are other programs'.
     """
     keys = [key for key in content if not _is_comment(key)]
-    if not keys or any(key in _KNOWN and key not in _IMAGE_SIZE for key in keys):
+    if not keys or any(key in _GEOMETRY for key in keys):
         return True
     return set(keys) <= set(_IMAGE_SIZE) or any(_meant(key) for key in keys if key not in _IMAGE_SIZE)
 

@@ -87,6 +87,7 @@ def _from_dataset(path: Path, dataset: pydicom.Dataset, frame: int | None) -> Re
     notes += said
     if sources:
         provenance["exclude"] = ", ".join(sources)
+    notes += pixels.notes
     if frames > 1:
         chosen = "--frame" if frame is not None else "the middle one"
         values["frame"], provenance["frame"] = index, f"frame {index} of {frames} ({chosen})"

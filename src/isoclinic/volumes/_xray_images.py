@@ -18,7 +18,7 @@ _MM_PER_UNIT = {"unknown": 1.0, "mm": 1.0, "meter": 1e3, "micron": 1e-3}
 _EXCHANGED = "rows and columns exchanged"
 _LONGEST_LINE = 4096
 _RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0])
-_SETTLES = "--flip-top-bottom or --flip-left-right settles it where the image is not upright"
+_SETTLES = "--flip-top-bottom, --flip-left-right or both settle it where the image is not upright"
 
 
 def read_nifti_image(path: Path, frame: int | None) -> Picture:
