@@ -15,7 +15,7 @@ from rich.table import Table
 from torch import Tensor
 
 from ..errors import InputError
-from ..geometry import Camera, mean_target_registration_error_mm, se3
+from ..geometry import Camera, PatientSides, mean_target_registration_error_mm, se3
 from ..registration import InputFile, LandmarkPairs, RegistrationConfig, RegistrationResult, register, view
 from ..results import (
     REPORT,
@@ -240,5 +240,7 @@ def _write_overview(
         drr=drr(volume, xray.camera, result.camera_from_world, config),
         camera=xray.camera,
         weight=weight,
+        start_sides=PatientSides.of(xray.camera, result.initial.camera_from_world),
+        sides=PatientSides.of(xray.camera, result.camera_from_world),
         caption=caption,
     )

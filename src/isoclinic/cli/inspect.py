@@ -19,6 +19,7 @@ from tyro.conf import Positional
 
 from .._files import atomic
 from ..errors import InputError, IsoclinicError, UsageError
+from ..geometry import PatientSides
 from ..inspection import (
     Finding,
     Inspection,
@@ -219,6 +220,10 @@ def _save(path: Path, volume: Volume, xray: XRay, start: InitialPose, config: Pr
             "CT as compared": standardized(rendered),
         },
         weight=weight,
+        # Of the CT alone: whether the X-ray shows the same sides is what is to be seen here.
+        sides=dict.fromkeys(
+            ("CT rendered from the start", "CT as compared"), PatientSides.of(camera, start.camera_from_world)
+        ),
         camera=camera,
         caption=f"seen from the source, bright where dense; blue: masked; start: {start.source}",
     )

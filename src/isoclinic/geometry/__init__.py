@@ -3,6 +3,7 @@
 from . import se3, so3, so4
 from .camera import Camera, roll
 from .gantry import gantry_angles, gantry_poses, gantry_view
+from .patient_sides import PatientSides
 from .pose_errors import (
     PoseErrors,
     mean_projection_distance_mm,
@@ -15,6 +16,7 @@ from .se3 import as_poses, perturb, perturbation, rotation_angle_deg, transform_
 
 __all__ = [
     "Camera",
+    "PatientSides",
     "PoseErrors",
     "as_poses",
     "gantry_angles",

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..geometry import Camera
+from ..geometry import Camera, PatientSides
 from ..registration import RegistrationConfig, RegistrationResult
 from ..rendering import RenderConfig, render
 from ..viewer import ConvergenceStage, write_convergence, write_overlay
@@ -67,6 +67,7 @@ def write_pictures(
             drr=drr(volume, picture.camera, result.cameras_from_world[index], config),
             camera=picture.camera,
             weight=weight,
+            sides=PatientSides.of(picture.camera, result.cameras_from_world[index]),
             caption=f"{result.status}, {expected_error_text(result)}, start: {result.initial.source}",
         )
     write_convergence(folder / CONVERGENCE, convergence_stages(result, errors_mm))

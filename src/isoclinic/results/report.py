@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..geometry import se3
+from ..geometry import PatientSides, se3
 from ..registration import ConfidenceConfig, RegistrationResult, StructureResult
 from ..rendering import structure_outline
 from ..solver import Status
@@ -76,6 +76,8 @@ def _view(registered: Registered, index: int) -> ReportView:
         result=drr(registered.volume, picture.camera, pose, config),
         camera=picture.camera,
         weight=weight,
+        sides=PatientSides.of(picture.camera, pose),
+        start_sides=PatientSides.of(picture.camera, start),
         landmarks=_landmarks(registered, picture, start, pose) if marked else None,
         contours=_contours(registered, picture, [each.camera_from_world for each in registered.structures]),
         start_contours=_contours(registered, picture, [start] * len(registered.structures)),

@@ -26,7 +26,7 @@ from ._html import (
     resource,
     table,
 )
-from ._marks import marks, outline_colours
+from ._marks import marks, outline_colours, side_marks
 from ._panels import window
 from .overlay import EDGE_COLOUR, TILES, edges
 from .report_data import (
@@ -149,6 +149,8 @@ def _view(view: ReportView) -> str:
         edges_result=_tint(edges(window(view.result, everywhere)) & seen, EDGE_COLOUR),
         mask=_tint(_MASK_OPACITY * (~seen if view.weight is None else 1 - view.weight), _MASK_COLOUR),
         marks=marks(view),
+        start_sides=side_marks("start", view.start_sides),
+        result_sides=side_marks("result", view.sides),
         legend=_legend(view),
         no_mask=_hidden(bool(seen.all())),
         no_landmarks=_hidden(view.landmarks is None),
