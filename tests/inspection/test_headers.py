@@ -8,7 +8,8 @@ import pydicom
 import pytest
 import SimpleITK as sitk
 
-from isoclinic.inspection import patient_orientation, volume_header, xray_header
+from isoclinic.inspection import inspect_volume, patient_orientation, volume_header, xray_header
+from isoclinic.volumes import GeometryWarning, Volume
 
 from .scenes import body, said, value, xray
 
@@ -57,12 +58,15 @@ def test_dicom_series(shared_data):
     assert found.findings == ()
 
 
-def test_rescale_type(shared_data, tmp_path):
-    for path in sorted((shared_data / "ct_dicom_series").iterdir())[:2]:
-        dataset = pydicom.dcmread(path)
-        dataset.RescaleType = "OD"
-        dataset.save_as(tmp_path / path.name)
-    assert "RescaleType is OD, not HU" in said(volume_header(tmp_path))
+def test_a_unit_that_is_not_said_to_be_hounsfields(shared_data, tmp_path):
+    """Told where the CT is read, so that every command knows."""
+    for file in (shared_data / "ct_dicom_series").iterdir():
+        dataset = pydicom.dcmread(file)
+        dataset.RescaleType = "HU_MOD"
+        dataset.save_as(tmp_path / file.name)
+    with pytest.warns(GeometryWarning, match="RescaleType .* is HU_MOD, not HU"):
+        volume = Volume.read(tmp_path)
+    assert "HU_MOD" in said(inspect_volume(volume), "warning")
 
 
 def header(path: Path, **attributes) -> Path:

@@ -48,14 +48,7 @@ def volume_header(path: Path, correction: CTCorrection | None = None) -> Inspect
     dataset = readers.ct_header(path, correction or CTCorrection())
     if dataset is None:
         return Inspection()
-    findings = []
-    if dataset.get("RescaleType", "HU") not in ("HU", "", "US"):
-        findings.append(
-            _finding(
-                "CT", f"RescaleType is {dataset.RescaleType}, not HU", "export the CT in Hounsfield units"
-            )
-        )
-    return Inspection(readings=tuple(_tags(dataset, _CT_TAGS)), findings=tuple(findings))
+    return Inspection(readings=tuple(_tags(dataset, _CT_TAGS)))
 
 
 def xray_header(path: Path) -> Inspection:

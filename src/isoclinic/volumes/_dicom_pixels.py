@@ -87,6 +87,9 @@ def _hounsfield_units(dataset: Dataset, where: str, frame: int) -> tuple[NDArray
         notes.append(
             f"{describe('ModalityLUTType')} is {kind}; the table is taken to lead to Hounsfield units"
         )
+    unit = str(_first(_places(dataset, frame), "RescaleType") or "")
+    if not pixels.table and unit.upper() not in ("", "HU", "US"):
+        notes.append(f"{describe('RescaleType')} is {unit}, not HU; values are taken for Hounsfield units")
     hu = pixels.values
     if pixels.padded is not None and pixels.padded.any():
         padded = pixels.padded

@@ -162,18 +162,23 @@ class XRay:
     def read(cls, path: str | Path, options: XRayOptions | None = None) -> XRay:
         """Read an X-ray and its geometry.
 
-        DICOM: distances, spacing (ImagerPixelSpacing, then PixelSpacing), angles, the meaning of pixel
-        values and what is no image (shutter, collimator, padding) come from the header; compressed and
-        multi-frame files work. PNG, TIFF, NIfTI, MetaImage and NRRD: from a JSON file of the same name beside
-        the image ('knee.png', 'knee.json' or 'knee.isoclinic.json'), an object with `sdd_mm` and either
-        `pixel_spacing_mm` ([row, column]) or `fx` and `fy` [px], and optionally `cx` and `cy` [px] (or
-        `principal_point_px`), `width`, `height`, `source_isocentre_mm`, `primary_angle_deg`,
-        `secondary_angle_deg`, `polarity` and `pixel_scale`. Such images are turned as the file says that
-        they are to be shown. Options win over the file. A folder stands for the one X-ray in it.
+        DICOM: distances, spacing at the detector, principal point (from the field of view's place on the
+        detector), angles, turns, the meaning of pixel values and what is no image (shutter, collimator,
+        padding) come from the header; compressed and multi-frame files work. PNG, TIFF, NIfTI, MetaImage and
+        NRRD: from a JSON file of the same name beside the image ('knee.png', 'knee.json' or
+        'knee.isoclinic.json'), an object with `sdd_mm` and either `pixel_spacing_mm` ([row, column]) or `fx`
+        and `fy` [px], and optionally `cx` and `cy` [px] (or `principal_point_px`), `width`, `height`,
+        `source_isocentre_mm`, `primary_angle_deg`, `secondary_angle_deg`, `polarity` and `pixel_scale`. Such
+        images are turned as the file says that they are to be shown. Options win over the file. A folder
+        stands for the one X-ray in it.
 
         Raises:
             InputError: the file cannot be used; the message names the option that supplies a missing value.
             UsageError: options that do not fit the file.
+
+        Warns:
+            GeometryWarning: everything that contradicts or had to be assumed; `findings` keeps it, and what
+                nothing in the file settles makes a registration doubtful.
         """
         with gathered("X-ray") as told:
             xray = cls._read(xray_file(Path(path)), options or XRayOptions())
