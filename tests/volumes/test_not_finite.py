@@ -24,11 +24,11 @@ def ct(path: Path, hu: np.ndarray) -> Path:
     return path
 
 
-def cylinder(turn: np.ndarray) -> np.ndarray:
-    """Outside of a cylinder of 19 voxels, bool: a field of view, resampled to turned axes."""
+def cylinder(turn: np.ndarray, radius: float = 17) -> np.ndarray:
+    """Outside of a cylinder, bool: a field of view, resampled to turned axes."""
     centred = np.moveaxis(np.indices(SHAPE), 0, -1) - (np.array(SHAPE) - 1) / 2
     turned = centred @ turn
-    return np.hypot(turned[..., 0], turned[..., 1]) > 17
+    return np.hypot(turned[..., 0], turned[..., 1]) > radius
 
 
 @pytest.mark.parametrize(
@@ -44,6 +44,18 @@ def test_outside_of_the_field_is_air(tmp_path: Path, turn: np.ndarray, value: fl
         volume = Volume.read(ct(tmp_path / "ct.nii.gz", hu))
     assert volume.hu.dtype == np.int16
     np.testing.assert_array_equal(volume.hu, expected)
+
+
+def test_a_body_that_reaches_beyond_the_field(tmp_path: Path) -> None:
+    """What is missing touches the body on every side of the field, and is not within it."""
+    turn = Rotation.from_euler("xyz", [20, 30, 10], degrees=True).as_matrix()
+    outside = cylinder(turn, 14)
+    hu = np.full(SHAPE, 40, np.float32)
+    hu[outside] = np.nan
+    assert 0.3 < outside.mean() < 0.6
+    with pytest.warns(GeometryWarning, match="as air"):
+        volume = Volume.read(ct(tmp_path / "ct.nii.gz", hu))
+    np.testing.assert_array_equal(volume.hu, np.where(outside, -1000, 40))
 
 
 def test_slices_without_values_at_an_end_are_air(tmp_path: Path) -> None:
