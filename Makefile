@@ -1,6 +1,7 @@
 # make demo    register simulated X-rays to a real chest CT; results in demo/
 # make test    lint, types, tests
-# make clean   remove the virtual environment and the demo's results
+# make extras  install isoclinic in each documented way, each in an environment of its own, and try it
+# make clean   remove the virtual environments and the demo's results
 #
 # Each needs only Python 3.11 or newer with pip; everything else goes into .venv.
 
@@ -12,7 +13,7 @@ TORCH ?= torch==2.13.0
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test lint clean
+.PHONY: demo test extras lint clean
 
 demo: .venv/chest-ct.stamp
 	$(BIN)/isoclinic demo --output demo --overwrite
@@ -21,13 +22,16 @@ test: lint .venv/chest-ct.stamp
 	NUMBA_ENABLE_CUDASIM=1 $(BIN)/pytest -m cudasim
 	$(BIN)/pytest
 
+extras:
+	$(PYTHON) tests/installations.py --torch "$(TORCH)"
+
 lint: .venv/dev.stamp
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
 clean:
-	rm -rf .venv demo
+	rm -rf .venv .venv-extras demo
 
 .venv/torch.stamp:
 	$(PYTHON) -m venv .venv

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from skimage.io import imsave
 from isoclinic import Camera
 from isoclinic.exchange import FORMATS
 from isoclinic.registration import PoseFile
+from isoclinic.solver import Status
 
 CAMERA = Camera.from_pixel_spacing(
     width=40, height=30, pixel_spacing_mm=(5, 6), sdd_mm=1000, principal_point_px=(18, 16)
@@ -171,3 +173,13 @@ def test_the_detector_of_a_json_file_is_not_asked_for(run, pose_path):
     assert run("convert", "view.json", *back).code == 0
     assert_same("back.json", pose_path)
     assert PoseFile.read("back.json").camera.sdd_mm == 1000
+
+
+def test_a_doubtful_pose_is_said_to_be_doubtful(run, pose_path, tmp_path):
+    """The other program's file cannot say it."""
+    pose = PoseFile.read(pose_path)
+    doubtful = tmp_path / "doubtful.json"
+    replace(pose, status=Status.DOUBTFUL, doubts=("the CT covers little",)).write(doubtful)
+    ran = run("convert", doubtful, "--to", "opencv", "--output", tmp_path / "camera.json")
+    assert ran.code == 0
+    assert f"isoclinic: warning: the pose in {doubtful} is doubtful: the CT covers little." in ran.err

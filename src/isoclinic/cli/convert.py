@@ -15,8 +15,9 @@ from ..errors import InputError, UsageError
 from ..exchange import FormatName, PosedCamera, read_pose, write_pose
 from ..geometry import Camera
 from ..registration import PoseFile
+from ..solver import Status
 from ..volumes import XRay, XRayOptions
-from ._console import results
+from ._console import results, warning_line
 from ._options import FLAT, parse_options
 
 
@@ -81,6 +82,12 @@ def _read(options: ConvertOptions) -> PosedCamera:
         if not options.pose.is_file():
             raise
         raise InputError(f"{error}; a file of another program needs --from PROGRAM") from error
+    if file.status is Status.DOUBTFUL:
+        # The files of other programs have no place for it.
+        reasons = "; ".join(file.doubts) or "the file does not say why"
+        warning_line(
+            f"the pose in {options.pose} is doubtful: {reasons}. Do not use it before you looked at it"
+        )
     return PosedCamera(camera_from_world=file.camera_from_world, camera=file.camera)
 
 
