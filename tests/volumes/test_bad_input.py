@@ -20,6 +20,8 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, XRayAngiographic
 from isoclinic.errors import InputError, UsageError
 from isoclinic.volumes import GeometryWarning, Volume, XRay, XRayOptions
 
+from .dicom_files import write_enhanced
+
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 HU = np.random.default_rng(0).integers(-1000, 1500, (7, 6, 5)).astype(np.int16)
 PIXELS = np.random.default_rng(1).integers(100, 4000, (20, 30)).astype(np.uint16)
@@ -371,6 +373,7 @@ MAKERS: dict[str, Callable[[Path], Path]] = {
     "ct.nii.gz": nifti,
     "ct.nrrd": itk,
     "ct.mha": itk,
+    "ct_frames.dcm": lambda path: write_enhanced(path, HU),
     "xray.dcm": dicom,
     "xray.png": image,
     "xray.tif": image,

@@ -105,6 +105,26 @@ class TestKinds:
         assert_twin(volume)
 
 
+class TestMalformed:
+    @pytest.mark.parametrize("frames", [10**9, -1, [2, 3]])
+    def test_numbers_of_frames(self, tmp_path: Path, frames: object) -> None:
+        write_series(tmp_path / "ct", hounsfield(), NumberOfFrames=frames)
+        with pytest.raises(InputError, match=r"IM\d+\.dcm has a malformed NumberOfFrames"):
+            Volume.read(tmp_path / "ct")
+
+    @pytest.mark.filterwarnings("ignore:Invalid value for VR UI")  # of pydicom
+    def test_several_classes(self, tmp_path: Path) -> None:
+        for path in write_series(tmp_path / "ct", hounsfield(), SOPClassUID="1.2.3.44444"):
+            path.write_bytes(path.read_bytes().replace(b"1.2.3.44444", rb"1.2.3\4.444"))
+        assert_twin(Volume.read(tmp_path / "ct"))
+
+    def test_decimal_commas(self, tmp_path: Path) -> None:
+        for path in write_series(tmp_path / "ct", hounsfield(), PixelSpacing=[0.625, 0.875]):
+            path.write_bytes(path.read_bytes().replace(b"0.625\\0.875", b"0,625\\0,875"))
+        with pytest.raises(InputError, match=r"PixelSpacing.*could not convert string to float: '0,625'"):
+            Volume.read(tmp_path / "ct")
+
+
 class TestMarks:
     """The preamble and the suffix are not what makes a file DICOM."""
 

@@ -159,6 +159,11 @@ def test_gaps(removed: list[int], widest_gap_mm: float | None, read: bool) -> No
     assert len(grid.notes) == 1
 
 
+def test_three_wide_gaps_in_a_row_are_no_change_of_spacing() -> None:
+    with pytest.raises(InputError, match=r"are 400 mm apart.*are missing"):
+        fit_grid(stack([0.0, 2, 4, 6, 8, 408, 808, 1208]))
+
+
 def test_the_option_that_the_error_names_works(tmp_path: Path) -> None:
     paths = write_planes(tmp_path / "ct", 2.0 * np.arange(16)[:, None] * [0, 0, 1], np.eye(3)[:2], slope)
     for index in (4, 5, 6):

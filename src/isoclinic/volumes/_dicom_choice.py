@@ -25,6 +25,7 @@ from ._dicom_files import (
     why_no_slice,
 )
 from ._dicom_planes import Plane, alike, planes_of
+from ._grid import decoding
 
 # Series of one image each are taken together from this many on.
 _FEWEST_MERGED = 3
@@ -106,7 +107,8 @@ def choose_planes(path: Path, only: Selection | None) -> Choice:
     files, left_out = find_dicom(path if path.is_dir() else path.parent, deep=whole)
     slices = []
     for file in files:
-        reason = why_no_slice(file)
+        with decoding(file.path, " as DICOM"):
+            reason = why_no_slice(file)
         if not reason:
             slices.append(file)
         elif given is not None and file.path == path:

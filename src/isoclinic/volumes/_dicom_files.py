@@ -74,8 +74,15 @@ class DicomFile:
 
     @property
     def frames(self) -> int:
-        """Number of images in it."""
-        return int(self.header.get("NumberOfFrames") or 1)
+        """Number of images in it.
+
+        Raises:
+            InputError: it is no number of images that a file of this size can hold.
+        """
+        value = self.header.get("NumberOfFrames") or 1
+        if isinstance(value, int) and 0 < value < self.path.stat().st_size:
+            return int(value)
+        raise InputError(f"{self.path} has a malformed NumberOfFrames: {value}; export it again")
 
     @property
     def storage(self) -> str:
@@ -85,7 +92,7 @@ class DicomFile:
     @property
     def is_ct_class(self) -> bool:
         """Whether its SOP class is for slices of X-ray computed tomography."""
-        return self.header.get("SOPClassUID") in _CT_CLASSES
+        return str(self.header.get("SOPClassUID")) in _CT_CLASSES
 
     @property
     def is_localizer(self) -> bool:
@@ -233,12 +240,13 @@ def why_no_slice(file: DicomFile) -> str:
     """What a file is that can be no slice of a CT; empty if it can be one."""
     header, frame = file.header, FrameHeader(file.header, 0)
     modality = str(header.get("Modality") or "unknown")
-    known = uid.UID(str(header.get("SOPClassUID", ""))).name != header.get("SOPClassUID", "")
+    storage = str(header.get("SOPClassUID", ""))
+    known = uid.UID(storage).name != storage
     if modality in _OTHER_MODALITIES:
         return f"of modality {modality}"
-    if not file.is_ct_class and known and header.get("SOPClassUID") not in _BY_CONTENT_CLASSES:
+    if not file.is_ct_class and known and storage not in _BY_CONTENT_CLASSES:
         return f"of modality {modality}, as {file.storage}"
-    if int(header.get("SamplesPerPixel") or 1) != 1:
+    if (header.get("SamplesPerPixel") or 1) != 1:
         return f"of modality {modality}, in colour, as screen saves and reports are"
     if frame.get("ImagePositionPatient") is None and frame.get("ImageOrientationPatient") is None:
         return f"of modality {modality}, without ImagePositionPatient and ImageOrientationPatient"

@@ -83,6 +83,11 @@ def planes_of(file: DicomFile) -> list[Plane]:
     Warns:
         GeometryWarning: frames whose direction along the normal the file does not give.
     """
+    with decoding(file.path, " as DICOM"):
+        return _planes_of(file)
+
+
+def _planes_of(file: DicomFile) -> list[Plane]:
     count = file.frames
     headers = [FrameHeader(file.header, frame) for frame in range(count)]
     own_positions = any("PlanePositionSequence" in groups for groups in _per_frame(file))

@@ -25,6 +25,8 @@ _ON_GRID_SHARE = 0.8
 _MOST_TILT_DEG = 45.0
 # A gap of one slice, with rounding, over the usual step.
 _ONE_MISSING = 2.25
+# No CT has slices further apart [mm].
+_WIDEST_STEP_MM = 30.0
 # Steps that differ by less are the same [mm, share].
 _SAME_STEP_MM, _SAME_STEP_SHARE = 0.12, 0.05
 # Outside of what was scanned.
@@ -252,7 +254,7 @@ def _alone(steps: _Vector, index: int) -> bool:
 def _check_gaps(stack: Stack, steps: _Vector, fine: float, widest_gap_mm: float | None) -> None:
     for index, step in enumerate(steps):
         if widest_gap_mm is None:
-            too_wide = step > _ONE_MISSING * fine and _alone(steps, index)
+            too_wide = step > _ONE_MISSING * fine and (step > _WIDEST_STEP_MM or _alone(steps, index))
         else:
             too_wide = step > max(widest_gap_mm, _ONE_MISSING * fine)
         if too_wide:
