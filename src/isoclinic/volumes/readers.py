@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ._dicom_series import read_dicom_series
-from ._grid import Grid, LabelArray, check_affine, decoding
+from ._grid import Grid, check_affine, decoding
 from ._itk import read_itk
 from ._nifti import read_nifti
 from ._warnings import GeometryWarning
@@ -19,22 +18,23 @@ from ._warnings import GeometryWarning
 __all__ = [
     "find_volumes",
     "read_grid",
-    "read_label_names",
-    "read_labels",
     "warn_unless_hounsfield",
 ]
 
 _NIFTI = (".nii", ".nii.gz")
 _ITK = (".nrrd", ".nhdr", ".mha", ".mhd")
 # How label maps are told from the CTs beside them.
-_LABELS = ("_label", "_labels", "_mask", "_seg")
+_LABELS = tuple(
+    f"{mark}{word}" for mark in "_-." for word in ("label", "labels", "labelmap", "mask", "seg", "dseg")
+)
 _IMAGES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
 
 
 def find_volumes(folder: Path) -> list[Path]:
     """Paths of all CTs below a folder, sorted: image files that can hold one, and folders of DICOM files.
 
-    Files whose name ends in _label, _labels, _mask or _seg, before the suffix, are label maps and left out.
+    Files whose name ends in _label, _labels, _labelmap, _mask, _seg or _dseg, before the suffix, are label
+    maps and left out; instead of the underscore there may be a dash or a dot.
 
     Raises:
         InputError: it is no folder, or there is no CT in it.
@@ -82,40 +82,6 @@ def read_grid(path: Path) -> Grid:
     values, affine = read(path)
     check_affine(affine, path)
     return values, affine
-
-
-def read_labels(path: Path) -> tuple[LabelArray, NDArray[np.float64]]:
-    """Labels (uint8 or uint16, [nx, ny, nz]) and world_from_voxel [4, 4] of a label map.
-
-    Raises:
-        InputError: as for `read_grid`, or values that are not whole numbers from 0 to 65535.
-    """
-    values, affine = read_grid(path)
-    low, high = values.min(), values.max()
-    if low >= 0 and high <= 65535:
-        labels: LabelArray = values.astype(np.uint8) if high < 256 else values.astype(np.uint16)
-        if np.array_equal(labels, values):
-            return labels, affine
-    raise InputError(
-        f"{path} is no label map: labels are whole numbers from 0 to 65535, "
-        f"but its values run from {low} to {high}"
-    )
-
-
-def read_label_names(labels: Path) -> dict[int, str]:
-    """Names of the structures from the JSON file of the label map's name beside it; empty without one.
-
-    Raises:
-        InputError: a file that is not a JSON object of names by label.
-    """
-    stem = labels.name.removesuffix(".gz").rsplit(".", 1)[0]
-    path = labels.with_name(f"{stem}.json")
-    if not path.is_file():
-        return {}
-    try:
-        return {int(label): str(name) for label, name in json.loads(path.read_text("utf-8")).items()}
-    except (AttributeError, RecursionError, ValueError) as error:
-        raise InputError(f'{path} must map labels to names, as {{"1": "hip_left"}}: {error}') from error
 
 
 def warn_unless_hounsfield(hu: NDArray[np.generic], path: str | Path) -> None:

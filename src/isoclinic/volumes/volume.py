@@ -17,6 +17,7 @@ from . import readers
 from ._grid import HuArray, LabelArray, check_affine
 from .attenuation import AttenuationConfig, Material, mu_from_hu, split_materials
 from .correction import CTCorrection
+from .labels import read_labels_onto
 
 Structures = Sequence[int | str]
 
@@ -74,15 +75,17 @@ class Volume:
         """Read a CT from NIfTI (.nii, .nii.gz), NRRD, MetaImage or a DICOM folder.
 
         One DICOM file stands for its whole series, in the folder it lies in. The label map may have any of
-        the image formats; a JSON file of its name beside it, {"1": "hip_left", ...}, names the structures.
-        A correction holds for the label map's position as well.
+        the image formats, be a DICOM segmentation or a folder of masks, and lie on another grid than the CT
+        (`labels.read_labels_onto`); its header or a file of its name beside it names the structures. A
+        correction holds for the label map's position as well.
 
         Raises:
-            InputError: files that are missing, broken, not a three-dimensional CT, or label maps on another
-                grid.
+            InputError: files that are missing, broken, not a three-dimensional CT, or label maps that do not
+                overlap it.
 
         Warns:
-            GeometryWarning: an orientation or unit that had to be assumed, or values unlike Hounsfield units.
+            GeometryWarning: an orientation or unit that had to be assumed, values unlike Hounsfield units, or
+                label maps that were resampled or lose something.
         """
         correction = correction or CTCorrection()
         values, affine = readers.read_grid(Path(path))
@@ -91,10 +94,9 @@ class Volume:
         volume = cls(hu=hu, world_from_voxel=affine, path=Path(path))
         if labels is None:
             return volume
-        label_grid, label_affine = readers.read_labels(Path(labels))
-        label_affine = correction.world_from_voxel(label_affine)
-        check_same_grid(volume, label_grid, label_affine, f"label map {labels}")
-        return volume.with_labels(label_grid, readers.read_label_names(Path(labels)))
+        return volume.with_labels(
+            *read_labels_onto(Path(labels), volume.shape, volume.world_from_voxel, correction)
+        )
 
     @property
     def shape(self) -> tuple[int, int, int]:
