@@ -1,5 +1,5 @@
 """The category of every warning about a user's data."""
 
+from .._warnings import GeometryWarning
 
-class GeometryWarning(UserWarning):
-    """Usable data whose geometry, units or intensities are incomplete or contradict themselves."""
+__all__ = ["GeometryWarning"]
