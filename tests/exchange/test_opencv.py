@@ -199,7 +199,7 @@ def test_yaml_and_xml_by_hand(text, ends, encoding, tmp_path):
             XML,
             '<?xml version="1.0"?>',
             '<!DOCTYPE a [<!ENTITY b "c">]>',
-            "looks like XML of <opencv_storage>",
+            "looks like text that begins with",
         ),
     ],
 )

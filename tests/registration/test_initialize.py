@@ -291,9 +291,6 @@ def test_a_start_with_few_decimals(tmp_path, decimals):
 MEANT = {
     "metres: multiply it by 1000": lambda pose: _with(pose, pose[:3, 3] / 1000),
     "centimetres: multiply it by 10": lambda pose: _with(pose, pose[:3, 3] / 10),
-    'LPS: say so in a pose file \\("world": "LPS"\\)': lambda pose: (
-        pose @ torch.diag(torch.tensor([-1.0, -1, 1, 1]).double())
-    ),
     "world_from_camera: invert it": se3.inverse,
 }
 
@@ -304,12 +301,22 @@ def _with(pose: Tensor, translation: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("meant", MEANT)
 def test_what_a_start_was_meant_as_is_said(meant):
-    """The CT is 900 mm from the origin, so that confusions show; its middle is 600 mm deep in the right pose."""
+    """The CT is 900 mm from the origin, where confusions show; in the right pose it is 600 mm deep."""
     start = MEANT[meant](_moved(0, 0, 600))
-    with pytest.raises(
-        InputError, match=rf"the initial pose \(matrix\) .*It would see the middle of the CT if .*{meant}"
-    ):
+    with pytest.raises(InputError, match=rf"\(matrix\) does not see .*see the middle of the CT if .*{meant}"):
         initial_pose(VOLUME, _xray(), start)
+
+
+def test_a_start_in_lps_for_a_ct_off_the_middle_of_the_world():
+    affine = _AFFINE.copy()
+    affine[1, 3] -= 400
+    ct = Volume(hu=VOLUME.hu, world_from_voxel=affine)
+    start = _moved(0, 0, 600)
+    start[:3, 3] -= start[:3, :3] @ torch.tensor([0.0, -400.0, 0.0], dtype=torch.float64)
+    assert not initial_pose(ct, _xray(), start).rough
+    lps = start @ torch.diag(torch.tensor([-1.0, -1.0, 1.0, 1.0], dtype=torch.float64))
+    with pytest.raises(InputError, match=r'if its world were LPS: say so in a pose file \("world": "LPS"\)'):
+        initial_pose(ct, _xray(), lps)
 
 
 def test_metres_with_the_ct_at_the_origin_put_the_source_into_it():
