@@ -8,14 +8,13 @@ dimensions, keep the dtype they are given, and have finite first and second deri
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from .._warnings import GeometryWarning
+from .._warnings import warn_geometry
 from ..errors import InputError
 from . import _series, so3
 from .so3 import hat
@@ -189,11 +188,9 @@ def nearest_poses(poses: Any, name: str, *, said_beyond: float = _SAID_BEYOND) -
             raise InputError(f"{which} is not a rigid transform: {_what_is_not_rigid(pose)}")
         off = float((rotation - pose[:3, :3]).abs().max())
         if off > said_beyond:
-            warnings.warn(
+            warn_geometry(
                 f"{which}: its rotation is off a rotation by up to {off:.2g}, as if rounded; the nearest"
-                " rotation is taken; write it with more decimals",
-                GeometryWarning,
-                stacklevel=4,
+                " rotation is taken; write it with more decimals"
             )
         if off > _ROUNDING:
             pose[:3, :3] = rotation

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from ..errors import InputError
 from ._grid import RAS_FROM_LPS, check_affine, decoding
 from ._label_files import LabelMap
 from ._layers import Layers
-from ._warnings import GeometryWarning
+from ._warnings import warn_geometry
 
 _SEGMENTATION = "SEG"
 _STRUCTURE_SET = "RTSTRUCT"
@@ -90,7 +89,7 @@ def read_segmentation(path: Path) -> LabelMap:
                     raise InputError(f"{path}: a frame is of segment {number}, which SegmentSequence lacks")
                 layers.add(number, names[number], mask.T, (..., int(slices[frame.index])))
     if kind == "FRACTIONAL":
-        _warn(f"{path} holds fractional segments: voxels count from half of their largest value on")
+        warn_geometry(f"{path} holds fractional segments: voxels count from half of their largest value on")
     _warn_of_gaps(frames, slices, names, path)
     layers.finish()
     return LabelMap(labels=layers.labels, world_from_voxel=affine, names=names)
@@ -235,7 +234,7 @@ def _warn_of_gaps(
         own = np.unique([slices[frame.index] for frame in frames if frame.segment == number])
         missing = int(own[-1] - own[0] + 1 - len(own))
         if missing:
-            _warn(
+            warn_geometry(
                 f"{path}: {missing} slices within {names.get(number, 'the segments')} have no frame and are"
                 " taken as empty; if the CT's slices are unevenly spaced, resample the segmentation"
             )
@@ -275,7 +274,3 @@ def _masks(
         yield frame.segment, pixels.astype(np.float64) * 2 >= largest
     else:
         yield frame.segment, pixels != 0
-
-
-def _warn(message: str) -> None:
-    warnings.warn(message, GeometryWarning, stacklevel=5)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +17,7 @@ from . import readers
 from ._grid import RAS_FROM_LPS, LabelArray, check_affine, decoding
 from ._label_names import Names, names_beside, names_in_nifti, segments_of
 from ._layers import Layers
-from ._warnings import GeometryWarning
+from ._warnings import warn_geometry
 
 IMAGE_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
 _LARGEST_LABEL = 65535
@@ -111,11 +110,9 @@ def as_labels(values: NDArray[np.generic], path: Path) -> LabelArray:
         labels[..., first : first + _SLAB] = np.maximum(whole, 0)
     if negative and background:
         listed = ", ".join(f"{value:g}" for value in sorted(negative))
-        warnings.warn(
+        warn_geometry(
             f"{path} has voxels of {listed} and of 0: both are taken for no structure; if 0 is one, number"
-            " the structures from 1",
-            GeometryWarning,
-            stacklevel=6,
+            " the structures from 1"
         )
     return labels
 
@@ -216,11 +213,9 @@ def _from_channels(channels: list[NDArray[np.generic]], path: Path) -> Layers:
             layers.add(number, f"channel_{number}", mask)
     layers.finish()
     background = ", the first of them as background" if one_hot else ""
-    warnings.warn(
+    warn_geometry(
         f"{path} has {len(channels)} masks instead of one label map: they are read as labels"
-        f" 1 to {max(layers.names)}{background}",
-        GeometryWarning,
-        stacklevel=6,
+        f" 1 to {max(layers.names)}{background}"
     )
     return layers
 

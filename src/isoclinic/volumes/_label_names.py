@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import re
-import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ import nibabel as nib
 from .._files import read_text
 from ..errors import InputError
 from ._grid import decoding
-from ._warnings import GeometryWarning
+from ._warnings import warn_geometry
 
 Names = dict[int, str]
 
@@ -127,10 +126,8 @@ def _from_json(path: Path) -> Names:
         except ValueError as error:
             raise InputError(f"{path} {remedy}: {error}") from error
     if document:
-        warnings.warn(
-            f"{path}, beside the label map, names no structures and is not used; to do so it {remedy}",
-            GeometryWarning,
-            stacklevel=5,
+        warn_geometry(
+            f"{path}, beside the label map, names no structures and is not used; to do so it {remedy}"
         )
     return {}
 

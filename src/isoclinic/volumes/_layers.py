@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ._grid import LabelArray
-from ._warnings import GeometryWarning
+from ._warnings import warn_geometry
 
 _SHOWN = 5
 
@@ -69,13 +68,13 @@ class Layers:
             f"{self.names[k]} (by {100 * n / self._voxels[k]:.2g} %)" for k, n in self._hidden.items() if n
         ]
         if overlapping:
-            _warn(
+            warn_geometry(
                 f"{self._source}: structures overlap, and a voxel has one label: the first keeps it, which"
                 f" makes smaller {listed(overlapping)}"
             )
         empty = [self.names[k] for k, n in self._voxels.items() if not n]
         if empty and len(empty) < len(self._voxels):
-            _warn(
+            warn_geometry(
                 f"{self._source}: {len(empty)} of {len(self._voxels)} structures are empty: {listed(empty)}"
             )
 
@@ -84,7 +83,3 @@ def listed(names: list[str]) -> str:
     """The first few names, and how many more there are."""
     more = len(names) - _SHOWN
     return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
-
-
-def _warn(message: str) -> None:
-    warnings.warn(message, GeometryWarning, stacklevel=5)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +16,7 @@ from ._grid import LabelArray
 from ._label_files import IMAGE_SUFFIXES, LabelMap, is_image, read_label_file, read_plain
 from ._label_names import Names
 from ._layers import Layers, listed
-from ._warnings import GeometryWarning
+from ._warnings import warn_geometry
 from .correction import CTCorrection
 
 __all__ = ["LabelMap", "read_labels_onto", "read_plain"]
@@ -129,19 +128,15 @@ class Placing:
                 f" {_size(spacing_mm)} mm, has its centre there; take a finer CT, or leave them out"
             )
         if self._resampled:
-            warnings.warn(
+            warn_geometry(
                 f"{self._source} has other voxels than the CT, of {_size(self._resampled[0])} mm where the"
                 f" CT's have {_size(spacing_mm)} mm, or turned or shifted ones: every voxel of the CT takes"
-                " the label of the nearest",
-                GeometryWarning,
-                stacklevel=4,
+                " the label of the nearest"
             )
         if self._outside:
-            warnings.warn(
+            warn_geometry(
                 f"{self._source} reaches beyond the CT, which lacks part of {listed(self._outside)}; check"
-                " that both are of one scan",
-                GeometryWarning,
-                stacklevel=4,
+                " that both are of one scan"
             )
 
     def _compare(
