@@ -14,7 +14,6 @@ from torch import Tensor
 
 from .._files import read_text
 from ..errors import InputError, UsageError
-from ..geometry import nearest_poses
 from ..volumes import Volume, XRay, XRayOptions
 from ._indexed import IndexedDataset
 from .sample import Sample
@@ -156,7 +155,7 @@ def _entry(document: Any, key: str, truth: Path) -> Any:
 
 
 def _pose(value: Any, label: str) -> Tensor:
-    pose = nearest_poses(value, label)
+    pose = written_poses(value, label)
     if len(pose) != 1:
         raise InputError(f"{label} must be one 4x4 matrix")
     return pose[0]

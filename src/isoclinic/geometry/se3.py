@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .._warnings import warn_geometry
 from ..errors import InputError
 from . import _series, so3
 from .so3 import hat
@@ -37,10 +36,9 @@ __all__ = [
 
 _ORTHONORMAL_TOLERANCE = 1e-4
 _LAST_ROW_TOLERANCE = 1e-6
-# Largest deviations of an entry from the nearest rotation: by rounding in float64; beyond what three decimals
-# leave, which is worth a word; and of what is still rounding (0.02 is 1.1 degrees), not another matrix.
+# Largest deviations of an entry from the nearest rotation: by rounding in float64, and of what is still
+# rounding (0.02 is 1.1 degrees), not another matrix.
 _ROUNDING = 1e-9
-_SAID_BEYOND = 1e-3
 _NEARLY_A_ROTATION = 0.02
 # Axes that are all longer or shorter by this, and equally, are scaled rather than rounded.
 _SCALED_BEYOND = 2e-3
@@ -162,8 +160,8 @@ def as_poses(poses: Any, name: str) -> Tensor:
     return batch
 
 
-def nearest_poses(poses: Any, name: str, *, said_beyond: float = _SAID_BEYOND) -> Tensor:
-    """Rigid transforms nearest to matrices written with few digits, float64 [B, 4, 4]; see `as_poses`.
+def nearest_poses(poses: Any, name: str) -> tuple[Tensor, list[float]]:
+    """Rigid transforms nearest to matrices written with few digits; see `as_poses`.
 
     The nearest rotation, in the sum of squared differences, is U V^T of the singular value decomposition
     U S V^T (Kabsch 1976; Higham 1989, "Matrix nearness problems and applications").
@@ -171,30 +169,26 @@ def nearest_poses(poses: Any, name: str, *, said_beyond: float = _SAID_BEYOND) -
     Args:
         poses: tensor, array or nested lists of shape [4, 4] or [B, 4, 4].
         name: the option, file or argument they come from.
-        said_beyond: largest change of an entry of the rotation without a warning; three decimals leave 5e-4.
+
+    Returns:
+        Transforms, float64 [B, 4, 4]; and by how much an entry of each rotation was changed at most. Three
+        decimals leave 5e-4.
 
     Raises:
         InputError: as for `as_poses`, but rotations only where an entry is off by more than 0.02, about one
             degree, or where all axes are scaled alike.
-
-    Warns:
-        GeometryWarning: a rotation that was changed by more than `said_beyond`.
     """
     batch = _numbers(poses, name).detach().cpu().clone()
+    changes = []
     for index, pose in enumerate(batch):
-        which = f"{name}[{index}]" if len(batch) > 1 else name
         rotation = _nearest_rotation(pose)
         if rotation is None:
+            which = f"{name}[{index}]" if len(batch) > 1 else name
             raise InputError(f"{which} is not a rigid transform: {_what_is_not_rigid(pose)}")
-        off = float((rotation - pose[:3, :3]).abs().max())
-        if off > said_beyond:
-            warn_geometry(
-                f"{which}: its rotation is off a rotation by up to {off:.2g}, as if rounded; the nearest"
-                " rotation is taken; write it with more decimals"
-            )
-        if off > _ROUNDING:
+        changes.append(float((rotation - pose[:3, :3]).abs().max()))
+        if changes[-1] > _ROUNDING:
             pose[:3, :3] = rotation
-    return batch
+    return batch, changes
 
 
 def _apply(transform: Tensor, point: Tensor) -> Tensor:

@@ -13,8 +13,8 @@ from scipy.optimize import linprog
 from torch import Tensor
 
 from ..errors import InputError, UsageError
-from ..geometry import gantry_view, nearest_poses, se3
-from ..volumes import Volume, XRay
+from ..geometry import gantry_view, se3
+from ..volumes import Volume, XRay, written_poses
 from .pose_file import read_initial_pose
 
 # (primary, secondary) C-arm angles in DICOM's sense [deg]: where the detector is, seen from the patient.
@@ -84,7 +84,7 @@ def initial_pose(volume: Volume, xray: XRay, init: Any = None) -> InitialPose:
             )
         pose, source = read_initial_pose(init), f"file {init}"
     else:
-        pose, source = nearest_poses(init, "init"), "matrix"
+        pose, source = written_poses(init, "init"), "matrix"
         if len(pose) != 1:
             raise InputError(f"init must be one pose [4, 4], not {len(pose)}")
     pose = pose.reshape(4, 4)

@@ -19,8 +19,9 @@ from torch import Tensor
 
 from .._files import atomic, read_text
 from ..errors import InputError
-from ..geometry import Camera, as_poses, nearest_poses
+from ..geometry import Camera, as_poses
 from ..solver import Status
+from ..volumes import written_poses
 
 _FORMAT = "isoclinic.pose"
 _VERSION = 1
@@ -133,7 +134,7 @@ class PoseFile:
     def read(cls, path: Path | str) -> PoseFile:
         """Read a pose file; a pose given in LPS is converted to RAS.
 
-        A rotation written with few decimals becomes the nearest one (`geometry.nearest_poses`).
+        A rotation written with few decimals becomes the nearest one (`volumes.written_poses`).
 
         Raises:
             InputError: the file is missing, is no pose file of this version, or an entry cannot be used; the
@@ -154,7 +155,7 @@ class PoseFile:
         world = entries.expect("world", ["RAS", "LPS"], "name the frame of the pose")
         entries.expect("units", ["mm"], "convert the translation to millimetres")
         label = entries.label("camera_from_world")
-        pose = _single_pose(nearest_poses(entries.required("camera_from_world"), label), label)
+        pose = _single_pose(written_poses(entries.required("camera_from_world"), label), label)
         inputs = entries.child("inputs")
         return cls(
             camera_from_world=pose if world == "RAS" else pose @ _RAS_FROM_LPS,
@@ -184,7 +185,7 @@ def read_initial_pose(path: Path | str) -> Tensor:
     """
     document = _load_json(Path(path))
     if isinstance(document, list):
-        return _single_pose(nearest_poses(document, str(path)), str(path))
+        return _single_pose(written_poses(document, str(path)), str(path))
     return PoseFile._parse(document, str(path)).camera_from_world
 
 

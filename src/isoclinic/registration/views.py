@@ -13,8 +13,8 @@ from torch import Tensor
 
 from .._files import read_text
 from ..errors import InputError, UsageError
-from ..geometry import gantry_view, nearest_poses, se3
-from ..volumes import XRay
+from ..geometry import gantry_view, se3
+from ..volumes import XRay, written_poses
 from .pose_file import read_initial_pose
 
 _KEY = "view_from_first"
@@ -160,7 +160,7 @@ def _check_identity(matrix: Tensor, name: str) -> None:
 
 
 def _one_pose(matrix: Any, name: str) -> Tensor:
-    poses = nearest_poses(matrix, name, said_beyond=_SAID_BEYOND)
+    poses = written_poses(matrix, name, said_beyond=_SAID_BEYOND)
     if len(poses) != 1:
         raise InputError(f"{name} must be one 4x4 matrix, not {len(poses)}")
     return poses[0]

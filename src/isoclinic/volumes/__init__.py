@@ -8,6 +8,7 @@ from .points import bone_points, target_points
 from .preprocess import PreprocessConfig, line_integrals
 from .readers import find_volumes
 from .volume import Structures, Volume
+from .written_poses import written_poses
 from .xray import POLARITY_GUESSED, XRay, XRayOptions
 
 __all__ = [
@@ -30,4 +31,5 @@ __all__ = [
     "mu_from_hu",
     "split_materials",
     "target_points",
+    "written_poses",
 ]

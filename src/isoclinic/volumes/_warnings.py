@@ -1,5 +1,20 @@
 """The category of every warning about a user's data, and how to give one."""
 
-from .._warnings import GeometryWarning, warn_geometry
+from __future__ import annotations
 
-__all__ = ["GeometryWarning", "warn_geometry"]
+import sys
+import warnings
+
+_PACKAGE = __name__.partition(".")[0]
+
+
+class GeometryWarning(UserWarning):
+    """Usable data whose geometry, units or intensities are incomplete or contradict themselves."""
+
+
+def warn_geometry(message: str) -> None:
+    """Give a GeometryWarning at the line that called this package, however deep the reader is."""
+    level, frame = 2, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == _PACKAGE:
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, GeometryWarning, stacklevel=level)
