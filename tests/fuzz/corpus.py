@@ -362,8 +362,10 @@ def checkpoint(folder: Path) -> None:
 
 def data_set(folder: Path, kind: str) -> None:
     files = _beside("datasets/files.py")
+    # DeepFluoro's readers cut 50 pixels off at every side.
+    detector = {"size": (130, 140), "spacing_mm": (3.0, 3.0), "principal_px": (70.0, 64.0)}
     volume = Volume(hu=HU.astype(np.float32), world_from_voxel=np.diag([-8.0, 8.0, 8.0, 1.0]))
-    views = [files.scene(volume, seed) for seed in (2, 4)]
+    views = [files.scene(volume, seed, **detector) for seed in (2, 4)]
     points = files.landmarks(volume, 2, 0)
     if kind == "deepfluoro":
         files.write_deepfluoro(folder / "data.h5", volume, views, points)

@@ -377,11 +377,8 @@ def safetensors(content: bytes, rng: Random) -> bytes:
     """The JSON before the tensors, with its length right or not."""
     (length,) = struct.unpack_from("<Q", content)
     header = text(content[8 : 8 + length], rng)
-    if rng.random() < 0.2:
-        length = int(rng.choice(WHOLE)) % 2**64
-    else:
-        length = len(header)
-    return struct.pack("<Q", length) + header + content[8 + struct.unpack_from("<Q", content)[0] :]
+    said = int(rng.choice(WHOLE)) % 2**64 if rng.random() < 0.2 else len(header)
+    return struct.pack("<Q", said) + header + content[8 + length :]
 
 
 def blind(content: bytes, rng: Random) -> bytes:

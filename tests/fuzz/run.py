@@ -125,8 +125,8 @@ def fuzz(
 ) -> Tally:
     """Damage each kind of file in turn until the time or the number of rounds is over.
 
-    The damage of a round is drawn from the seed, the kind and the round alone, so that a run with another limit
-    or of some kinds finds the same.
+    The damage of a round is drawn from the seed, the kind and the round alone, so that a run with another
+    limit or of some kinds finds the same.
     """
     tally = Tally(outcomes={each.name: Counter() for each in seeds})
     end = time.monotonic() + seconds
@@ -204,7 +204,8 @@ def main() -> int:
     tally = fuzz(seeds, seed=options.seed, findings=options.findings, seconds=options.seconds)
     for name, outcomes in tally.outcomes.items():
         print(
-            f"{name:32} {outcomes['read']:6} read {outcomes['refused']:6} refused {outcomes['finding']:4} findings"
+            f"{name:32} {outcomes['read']:6} read {outcomes['refused']:6} refused"
+            f" {outcomes['finding']:4} findings"
         )
     for kind, count in tally.findings.items():
         print(f"{count:4} x {kind}")

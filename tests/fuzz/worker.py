@@ -2,8 +2,9 @@
 
     python tests/fuzz/worker.py
 
-A line in is {"seed": NAME, "folder": PATH}; the line out has "outcome": "read", "refused" or "finding", and what
-there is to say. Memory beyond what the imports take is limited, so that a file that claims gigabytes is found.
+A line in is {"seed": NAME, "folder": PATH}; the line out has "outcome": "read", "refused" or "finding", and
+what there is to say. Memory beyond what the imports take is limited, so that a file that claims gigabytes is
+found.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .._files import read_text
 from ..errors import InputError, UsageError
-from ..volumes import Volume, XRay, XRayOptions
+from ..volumes import Volume, XRay, XRayOptions, written_poses
 from ._indexed import IndexedDataset
 from .sample import Sample
 

@@ -37,7 +37,9 @@ def _main() -> None:
     except ImportError:  # Windows
         pass
     else:
-        resource.setrlimit(resource.RLIMIT_AS, (_LARGEST_MEMORY, _LARGEST_MEMORY))
+        _, allowed = resource.getrlimit(resource.RLIMIT_AS)
+        limit = _LARGEST_MEMORY if allowed == resource.RLIM_INFINITY else min(_LARGEST_MEMORY, allowed)
+        resource.setrlimit(resource.RLIMIT_AS, (limit, allowed))
     try:
         print(json.dumps(applied(sys.argv[1])))
     except (RuntimeError, UnicodeDecodeError) as error:
