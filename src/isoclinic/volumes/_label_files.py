@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from . import readers
+from ._bounds import check_declared_size
 from ._grid import RAS_FROM_LPS, LabelArray, check_affine, decoding
 from ._label_names import Names, names_beside, names_in_nifti, segments_of
 from ._layers import Layers
@@ -133,6 +134,7 @@ def is_image(path: Path) -> bool:
 def _components(path: Path) -> int:
     """Number of values at every voxel: length of what comes after the three dimensions of space."""
     with decoding(path):
+        check_declared_size(path)
         if is_nifti(path):
             shape = tuple(nib.load(path).shape)  # type: ignore[attr-defined]
             return shape[3] if len(shape) == 4 else 1

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
+from ._bounds import check_declared_size
 from ._dicom_series import read_dicom_series
 from ._grid import Grid, check_affine, decoding
 from ._itk import read_itk
@@ -79,6 +80,8 @@ def read_grid(path: Path) -> Grid:
                 f"{path} has no known volume format{hint}; use NIfTI ({', '.join(_NIFTI)}), NRRD or "
                 f"MetaImage ({', '.join(_ITK)}) or a folder of DICOM files"
             )
+    with decoding(path):
+        check_declared_size(path)
     values, affine = read(path)
     check_affine(affine, path)
     return values, affine

@@ -20,6 +20,7 @@ from pydicom.pixels.utils import pixel_array
 from pydicom.tag import Tag
 
 from ..errors import InputError, UsageError
+from ._bounds import BoundedFile, check_declared_size
 from ._grid import DECODER_ERRORS, decoding
 
 PixelScale = Literal["linear", "log"]
@@ -100,7 +101,8 @@ def read_file(path: Path, frame: int | None) -> Reading:
 def _read_dicom(path: Path, frame: int | None) -> Reading:
     with decoding(path, " as DICOM"):
         try:
-            dataset = pydicom.dcmread(path)
+            with BoundedFile(path) as file:
+                dataset = pydicom.dcmread(file)
         except InvalidDicomError as error:
             raise InputError(
                 f"{path} is not an X-ray this program reads: DICOM, or PNG, TIFF or NIfTI with a JSON sidecar"
@@ -270,6 +272,7 @@ def _read_image(path: Path, frame: int | None) -> NDArray[np.float32]:
 
 def _read_nifti(path: Path, frame: int | None) -> NDArray[np.float32]:
     with decoding(path, " as NIfTI"):
+        check_declared_size(path)
         pixels = np.asarray(nib.load(path).dataobj)  # type: ignore[attr-defined]
     # NIfTI counts columns first; planes, if any, come last.
     return _grey(path, pixels.squeeze().T, frame=frame)
