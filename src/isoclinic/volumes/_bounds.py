@@ -12,6 +12,10 @@ import math
 import os
 import struct
 from pathlib import Path
+from typing import Any
+
+import pydicom
+from pydicom.dataset import FileDataset
 
 from ..errors import InputError
 
@@ -61,6 +65,16 @@ def check_declared_size(path: Path) -> None:
         _check_metaimage(path, _fields(path, "="))
     elif name.endswith((".nrrd", ".nhdr")):
         _check_nrrd(path, _fields(path, ":"))
+
+
+def read_dicom(path: Path, **options: Any) -> FileDataset:
+    """`pydicom.dcmread` of a file, without taking memory for elements that claim more than there is.
+
+    Raises:
+        Exception: as `pydicom.dcmread`.
+    """
+    with BoundedFile(path) as file:
+        return pydicom.dcmread(file, **options)
 
 
 class BoundedFile(io.BufferedReader):

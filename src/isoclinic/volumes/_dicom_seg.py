@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from pydicom.pixels.utils import pixel_array
 
 from ..errors import InputError
-from ._bounds import BoundedFile
+from ._bounds import read_dicom
 from ._grid import RAS_FROM_LPS, check_affine, decoding
 from ._label_files import LabelMap
 from ._layers import Layers
@@ -72,8 +71,7 @@ def read_segmentation(path: Path) -> LabelMap:
             overlap or are empty.
     """
     with decoding(path, " as a DICOM segmentation"):
-        with BoundedFile(path) as file:
-            dataset = pydicom.dcmread(file)
+        dataset = read_dicom(path)
         names = _names(dataset, path)
         kind = str(dataset.get("SegmentationType", "BINARY"))
         frames, orientation, spacing_mm, step_mm = _geometry(dataset, path, labels=kind == "LABELMAP")
@@ -99,8 +97,8 @@ def read_segmentation(path: Path) -> LabelMap:
 
 def _modality(file: Path) -> str:
     try:
-        with decoding(file, " as DICOM"), BoundedFile(file) as stream:
-            header = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=["Modality"])
+        with decoding(file, " as DICOM"):
+            header = read_dicom(file, stop_before_pixels=True, specific_tags=["Modality"])
             return str(header.get("Modality", ""))
     except InputError as error:
         if isinstance(error.__cause__, InvalidDicomError):

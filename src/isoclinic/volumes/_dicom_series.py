@@ -7,13 +7,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
-import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import FileDataset
 from pydicom.errors import InvalidDicomError
 
 from ..errors import InputError
-from ._bounds import BoundedFile
+from ._bounds import read_dicom
 from ._grid import DECODER_ERRORS, RAS_FROM_LPS, Grid, compact, decoding
 
 # Scanners write positions rounded to 0.01 mm or so; a missing slice is an error of 100 %.
@@ -113,8 +112,7 @@ def _hint(modalities: Iterable[str]) -> str:
 def _header(file: Path) -> FileDataset | None:
     try:
         with decoding(file, " as DICOM"):
-            with BoundedFile(file) as stream:
-                header = pydicom.dcmread(stream, stop_before_pixels=True)
+            header = read_dicom(file, stop_before_pixels=True)
             for name in _USED:  # decoded on first access
                 header.get(name)
     except InputError as error:
@@ -203,8 +201,7 @@ def _position(header: FileDataset) -> NDArray[np.float64]:
 def _slabs(slices: list[_Slice]) -> Iterator[NDArray[np.float32]]:
     for file, _ in slices:
         with decoding(file, " as DICOM"):
-            with BoundedFile(file) as stream:
-                dataset = pydicom.dcmread(stream)
+            dataset = read_dicom(file)
             syntax = dataset.file_meta.TransferSyntaxUID.name
         try:
             stored = dataset.pixel_array

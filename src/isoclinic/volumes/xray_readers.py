@@ -20,7 +20,7 @@ from pydicom.pixels.utils import pixel_array
 from pydicom.tag import Tag
 
 from ..errors import InputError, UsageError
-from ._bounds import BoundedFile, check_declared_size
+from ._bounds import check_declared_size, read_dicom
 from ._grid import DECODER_ERRORS, decoding
 
 PixelScale = Literal["linear", "log"]
@@ -101,8 +101,7 @@ def read_file(path: Path, frame: int | None) -> Reading:
 def _read_dicom(path: Path, frame: int | None) -> Reading:
     with decoding(path, " as DICOM"):
         try:
-            with BoundedFile(path) as file:
-                dataset = pydicom.dcmread(file)
+            dataset = read_dicom(path)
         except InvalidDicomError as error:
             raise InputError(
                 f"{path} is not an X-ray this program reads: DICOM, or PNG, TIFF or NIfTI with a JSON sidecar"
