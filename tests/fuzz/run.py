@@ -23,6 +23,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ from fuzz.corpus import SEEDS, Seed
 from fuzz.mutations import mutated
 
 LONGEST_S = 10.0
+_WORKER = Path(__file__).with_name("worker.py")
 _START_S = 120.0
 
 
@@ -50,19 +52,22 @@ class Worker:
         if self._process is None:
             self._start()
         assert self._process is not None and self._process.stdin is not None
-        try:
+        with suppress(OSError):  # it has ended; the answer below says so
             self._process.stdin.write(json.dumps({"seed": seed.name, "folder": str(folder)}) + "\n")
             self._process.stdin.flush()
-        except OSError:
-            pass  # it has ended; the answer below says so
         return self._answer(LONGEST_S)
 
     def close(self) -> None:
         """End the process."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
+        if self._process is None:
+            return
+        process, self._process = self._process, None
+        process.kill()
+        process.wait()
+        self._forwarding.join()
+        for stream in (process.stdin, process.stdout):
+            with suppress(OSError):
+                stream.close()
 
     def _start(self) -> None:
         environment = {
@@ -73,14 +78,15 @@ class Worker:
         }
         self._answers = queue.Queue()
         self._process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("worker.py"))],
+            [sys.executable, str(_WORKER)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
             env=environment,
         )
-        threading.Thread(target=_forward, args=(self._process, self._answers), daemon=True).start()
+        self._forwarding = threading.Thread(target=_forward, args=(self._process, self._answers), daemon=True)
+        self._forwarding.start()
         if self._answer(_START_S)["outcome"] != "ready":
             raise RuntimeError(
                 "the process that reads files does not start: run tests/fuzz/worker.py by hand"
@@ -96,7 +102,7 @@ class Worker:
         if line:
             return dict(json.loads(line))
         status = self._process.wait()
-        self._process = None
+        self.close()
         return {"outcome": "finding", "detail": f"crash: the process ended with status {status}"}
 
 

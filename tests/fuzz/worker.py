@@ -15,26 +15,22 @@ import re
 import sys
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from fuzz.corpus import SEEDS
-from isoclinic import IsoclinicError
+from isoclinic.errors import IsoclinicError
 
 LARGEST_MEMORY = 2 << 30
 # Said by decoders that were refused memory, instead of a MemoryError.
 _NO_MEMORY = re.compile(r"(?i)bad_alloc|unable to allocate|failed to allocate|out of memory|cannot allocate")
 
 
-def main() -> None:
+def main(readers: Mapping[str, Callable[[Path], object]]) -> None:
     """Read what is asked for until the input ends."""
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what libraries print must not look like an answer
     _limit_memory()
     warnings.simplefilter("ignore")
-    readers = {seed.name: seed.read for seed in SEEDS}
     answers.write(json.dumps({"outcome": "ready"}) + "\n")
     for line in sys.stdin:
         job = json.loads(line)
@@ -75,4 +71,7 @@ def _is_memory(error: BaseException) -> bool:
 
 
 if __name__ == "__main__":
-    main()
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from fuzz.corpus import SEEDS
+
+    main({seed.name: seed.read for seed in SEEDS})
