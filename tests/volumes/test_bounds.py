@@ -81,6 +81,8 @@ CLAIMS: dict[str, Callable[[Path], Path]] = {
     ),
     "mha, no number": lambda f: edited(itk(f / "ct.mha", False), b"= 7 6 5", b"= 7 six 5"),
     "nrrd, dimensions": lambda f: edited(itk(f / "ct.nrrd", False), b"dimension: 3", b"dimension: 99"),
+    "nrrd, line": lambda f: edited(itk(f / "ct.nrrd", False), b"origin: (", b"origin: (" + b"<a>" * 2000),
+    "mha, line": lambda f: edited(itk(f / "ct.mha", False), b"Offset = ", b"Offset = " + b"[" * 3000),
     "nrrd, text": lambda f: edited(header(f, "nrrd", 20, 20, 20), b"encoding: raw", b"encoding: ascii"),
 }
 
@@ -116,6 +118,14 @@ def test_honest_files_pass(name, compressed, tmp_path):
     else:
         sitk.WriteImage(sitk.GetImageFromArray(even), str(tmp_path / name), useCompression=compressed)
     check_declared_size(tmp_path / name)
+
+
+def test_long_values_of_keys_are_no_damage(tmp_path):
+    """As 3D Slicer writes them into .seg.nrrd."""
+    long = b"endian: little\nSegmentation_ConversionParameters:=" + 5000 * b"a|b&"
+    path = edited(itk(tmp_path / "ct.nrrd", False), b"endian: little", long)
+    check_declared_size(path)
+    np.testing.assert_array_equal(Volume.read(path).hu, HU)
 
 
 def test_other_files_are_left_to_their_readers(tmp_path):

@@ -26,7 +26,9 @@ _MOST_VOXELS = 1 << 31
 _DIMENSIONS = range(1, 8)
 # Smaller reads of DICOM need no second look [bytes].
 _SMALL = 1 << 16
-_LONGEST_LINE = 4096
+# Lines of a header [bytes]: beyond it ITK's parsers overrun their buffers. NRRD's key:=value may be longer.
+_LONGEST_LINE = 2048
+_LONGEST_PAIR = 1 << 20
 
 # Bytes of a value: https://itk.org/Wiki/MetaIO/Documentation, http://teem.sourceforge.net/nrrd/format.html
 _METAIMAGE_TYPES = {
@@ -172,8 +174,10 @@ def _fields(path: Path, separator: str) -> dict[str, str]:
     """Fields of the text before the voxels, by lower-case name."""
     fields: dict[str, str] = {}
     with path.open("rb") as file:
-        while line := file.readline(_LONGEST_LINE).decode("latin-1").strip():
+        while line := file.readline(_LONGEST_PAIR).decode("latin-1").strip():
             name, found, value = line.partition(separator)
+            if len(line) > _LONGEST_LINE and not value.startswith("="):
+                raise InputError(f"the header of {path} is damaged: it has a line of {len(line)} characters")
             if found and not value.startswith("="):  # NRRD's key:=value says nothing about voxels
                 fields.setdefault(name.strip().lower(), value.strip())
             if separator == "=" and name.strip() == "ElementDataFile":
