@@ -5,9 +5,10 @@ from __future__ import annotations
 import codecs
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
+from ._interrupts import note_temporary, remove_temporary
 from .errors import InputError
 
 # Of a name that goes into that of a temporary file [bytes]: file systems allow 143 to 255 for a whole name.
@@ -25,14 +26,14 @@ def atomic(path: Path) -> Iterator[Path]:
     """
     place = Path(os.path.realpath(path))
     temporary = place.with_name(f".{os.getpid()}.{shortened(path.name)}")
+    note_temporary(temporary)
     try:
         yield temporary
         os.replace(temporary, place)
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror or error}") from error
     finally:
-        with suppress(OSError):
-            temporary.unlink()
+        remove_temporary(temporary)
 
 
 def shortened(name: str) -> str:

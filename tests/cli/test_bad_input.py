@@ -53,7 +53,8 @@ def make_volumes(folder: Path) -> None:
 
     def replaced(value: float) -> np.ndarray:
         values = hu.astype(np.float32)
-        values[3, 4, 5] = value
+        densest = np.unravel_index(hu.argmax(), hu.shape)  # within the body
+        values[densest] = value
         return values
 
     save("nan.nii.gz", replaced(np.nan))
@@ -77,18 +78,18 @@ def make_volumes(folder: Path) -> None:
 VOLUMES = {
     "no.nii.gz": "no.nii.gz ",
     "empty.nii.gz": "empty.nii.gz cannot be read as NIfTI",
-    "empty.nrrd": "empty.nrrd cannot be read, it may be cut short or damaged: Unable to determine",
+    "empty.nrrd": "empty.nrrd cannot be read, it may be cut short or damaged",
     "empty.dcm": "empty.dcm is empty",
     "cut.nii.gz": "cut.nii.gz cannot be read as NIfTI, it may be cut short or damaged",
     "text.nii.gz": "text.nii.gz cannot be read as NIfTI",
     "pose.json": "pose.json has no known volume format; use NIfTI",
     "folder": "folder holds no CT images",
-    "xray.dcm": "xray.dcm is not a CT slice: its modality is XA; an X-ray is given as the X-ray",
+    "xray.dcm": "xray.dcm is not a CT slice: it is of modality XA, without ImagePositionPatient",
     "bad.png": "bad.png has no known volume format: an X-ray is given as the X-ray",
     "flat.nii.gz": "flat.nii.gz is a single image of 64 x 48 x 1 pixels",
     "four.nii.gz": "four.nii.gz has 4 dimensions",
-    "nan.nii.gz": "nan.nii.gz contains 1 NaN or infinite voxels; replace them",
-    "inf.nii.gz": "inf.nii.gz contains 1 NaN or infinite voxels; replace them",
+    "nan.nii.gz": "nan.nii.gz has 1 voxels that are NaN or infinite",
+    "inf.nii.gz": "inf.nii.gz has 1 voxels that are NaN or infinite",
     "singular.nii.gz": "the affine of singular.nii.gz is singular",
     "spacing.mha": "the voxel spacing of spacing.mha (ElementSpacing) is 1 0 1, not positive",
 }
@@ -153,8 +154,8 @@ def make_xrays(folder: Path) -> None:
     save("zero_sdd.dcm", DistanceSourceToDetector="0")
     save("no_spacing.dcm", ImagerPixelSpacing=None)
     save("negative.dcm", ImagerPixelSpacing=["-3", "3"])
-    save("slice.dcm", Modality="CT")
-    save("other.dcm", Modality="SEG")
+    save("slice.dcm", Modality="CT", SOPClassUID="1.2.840.10008.5.1.4.1.1.2")
+    save("other.dcm", Modality="SEG", SOPClassUID="1.2.840.10008.5.1.4.1.1.7")
     content = (folder / "xray.dcm").read_bytes()
     (folder / "cut.dcm").write_bytes(content[: len(content) // 2])
     (folder / "text.dcm").write_text("not an X-ray")
@@ -168,10 +169,10 @@ XRAYS = {
     "no.dcm": "X-ray file no.dcm does not exist",
     "empty.dcm": "X-ray file empty.dcm is empty; copy or export it again",
     "cut.dcm": "the pixels of cut.dcm cannot be decoded",
-    "text.dcm": "text.dcm is not an X-ray this program reads: DICOM, or PNG, TIFF or NIfTI",
+    "text.dcm": "text.dcm is not an X-ray this program reads: DICOM, or PNG, TIFF, NIfTI,",
     "folder": "folder is a folder, not an X-ray",
     "ct.nii.gz": "ct.nii.gz holds 64 planes",
-    "slice.dcm": "slice.dcm has modality CT, not an X-ray projection; a CT is given as the volume (--volume)",
+    "slice.dcm": "CT Image Storage, not an X-ray projection; a CT is given as the volume (--volume)",
     "other.dcm": "other.dcm has modality SEG, not an X-ray projection",
     "black.dcm": "black.dcm shows nothing: all its pixels are 0",
     "nan_xray.nii": "nan_xray.nii has 81 pixels that are NaN or infinite",

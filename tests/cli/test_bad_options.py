@@ -199,6 +199,7 @@ def test_settings_in_configuration_files(desk, line, name):
     desk.refuses(line.format(name), 2, SETTINGS[name][1])
 
 
+@pytest.mark.filterwarnings("always::isoclinic.volumes.GeometryWarning")
 @settings(max_examples=25, derandomize=True, deadline=None, suppress_health_check=[*HealthCheck])
 @given(data=st.data())
 def test_numbers_of_any_size(desk, data):
@@ -221,6 +222,7 @@ def test_numbers_of_any_size(desk, data):
         "--frame": (whole, 1),
         "--bin": (whole, 1),
         "--crop-px": (whole, 4),
+        "--turn": (st.sampled_from([0, 90, 180, 270, 45]), 1),
     }
     chosen = data.draw(st.sets(st.sampled_from(sorted(xray)), min_size=1, max_size=3))
     options = " ".join(f"{name} {some(*xray[name])}" for name in sorted(chosen))

@@ -57,6 +57,11 @@ REGISTRATIONS = (
     ("register_structures", OF_STRUCTURES, (registration, register)),
 )
 
+# Pages on which a result is doubtful by its nature: a bone is out of view, one view refines intrinsics, or
+# a start that is wrong for the phantom is tried.
+WITH_DOUBTS = {"per-bone.md", "no-calibration.md", "confidence.md"}
+DOUBTFUL = register.DOUBTFUL_STATUS
+
 # What a line of a page may be, besides an isoclinic command.
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 TARGETS = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
@@ -134,7 +139,8 @@ def test_a_page_works_from_top_to_bottom(page, run, user_folder, capsys):
             printed += capsys.readouterr().out
         for command in block.commands:
             ran = run(*command)
-            assert ran.code == 0, f"isoclinic {shlex.join(command)}\n{ran.err}"
+            expected = (0, DOUBTFUL) if page.name in WITH_DOUBTS and command[0] == "register" else (0,)
+            assert ran.code in expected, f"isoclinic {shlex.join(command)}\n{ran.err}"
             printed += ran.out + ran.err
         for name in block.row_names:
             assert name in printed, f"nothing has printed the row {name!r} that {page.name} shows"

@@ -40,14 +40,14 @@ class Registrations:
         self.starts: list = []
         self.configs: list = []
         self.stop_after: int | None = None
-        self._result = result
+        self.result = result
 
     def register(self, volume, xray, init, config, *, model):
         if self.stop_after is not None and len(self.starts) >= self.stop_after:
             raise KeyboardInterrupt
         self.starts.append(init)
         self.configs.append(config)
-        return self._result
+        return self.result
 
     def write_report(self, folder, measurements, config):
         (folder / "summary.csv").write_text("")
@@ -66,6 +66,20 @@ def result(files):
     stages = (Stage(pixels=32, max_steps=1),)
     volume, xray = Volume.read(files.ct), XRay.read(files.xray)
     return register(volume, xray, files.init, RegistrationConfig(stages=stages))
+
+
+def test_pose_files_say_why_they_are_doubtful(evaluate, registrations, tmp_path):
+    """As those of `isoclinic register` do; an evaluation with doubtful results is nevertheless done."""
+    registrations.result = registrations.result.doubted("the CT covers only 3% of what the X-ray shows")
+    ran = evaluate("--starts", "4")
+    assert ran.code == 0, ran.err
+    files = list((tmp_path / "out").rglob("pose.json"))
+    assert len(files) == 2
+    for file in files:
+        pose = PoseFile.read(file)
+        assert pose.status == "doubtful" and pose.doubts == registrations.result.confidence.doubts
+        assert pose.doubts[-1] == "the CT covers only 3% of what the X-ray shows"
+        assert pose.expected_error_mm is None and pose.covariance is not None
 
 
 def test_every_pose_and_the_table(evaluate, tmp_path):

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 
 import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
 from skimage.io import imread, imsave
+
+from ..volumes.dicom_files import edit, hounsfield, write_series
 
 
 @pytest.fixture
@@ -67,7 +70,7 @@ def test_json(inspect):
     assert readings["sdd_mm"]["value"] == 1000 and readings["sdd_mm"]["unit"] == "mm"
     assert readings["sdd_mm"]["source"] == "DistanceSourceToDetector (0018,1110)"
     for finding in document["X-ray"]["findings"]:
-        assert set(finding) == {"level", "subject", "message", "remedy"}
+        assert set(finding) == {"level", "subject", "message", "remedy", "unsettled", "settled_by"}
 
 
 def test_a_readers_warning_is_a_finding_and_nothing_else(inspect, files, tmp_path):
@@ -125,7 +128,7 @@ def test_files_the_wrong_way_round(inspect, files):
     ran = inspect(volume=files.xray, xray=files.ct)
     assert ran.code == 1
     said = " ".join(re.sub("[│┃]", " ", ran.out).split())
-    assert "modality is XA" in said and "given as the" in said
+    assert "it is of modality XA" in said and "given as the" in said
 
 
 def test_start_that_does_not_see_the_ct(inspect, tmp_path):
@@ -214,6 +217,49 @@ def test_left_and_right_of_a_ct_are_swapped(inspect, files, tmp_path):
         assert ran.code == 2 and message in " ".join(ran.err.split())
 
 
+@pytest.mark.parametrize("fault", ["phases", "gap", "nan"])
+def test_the_option_that_an_error_names_settles_it(inspect, files, tmp_path, fault):
+    """As it is written in the message, with --save-ct."""
+    hu = hounsfield((7, 6, 16))
+    path = tmp_path / "ct"
+    if fault == "nan":
+        image = nib.load(files.ct)
+        values = np.asarray(image.dataobj).astype(np.float32)
+        values[np.unravel_index(values.argmax(), values.shape)] = np.nan
+        path = tmp_path / "ct.nii.gz"
+        nib.save(nib.Nifti1Image(values, image.affine), path)
+    else:
+        slices = write_series(path, hu, AcquisitionNumber=1)
+        if fault == "gap":
+            for lost in slices[5:8]:
+                lost.unlink()
+        else:
+            for each in write_series(tmp_path / "second", hu // 2, AcquisitionNumber=2):
+                edit(each, SeriesInstanceUID=pydicom.dcmread(slices[0]).SeriesInstanceUID)
+                each.rename(path / f"second_{each.name}")
+    saved = tmp_path / "saved.nii.gz"
+    ran = inspect("--json", "--save-ct", saved, volume=path, xray=None)
+    assert ran.code == 1 and not saved.exists()
+    (message,) = findings(parsed(ran), "error")
+    named = re.search(r"(--(?!save-ct)[a-z-]+) '?([^' ]+)'?", message)
+    ran = inspect("--json", named[1], named[2], "--save-ct", saved, volume=path, xray=None)
+    assert ran.code == 0 and findings(parsed(ran), "error") == []
+    read = np.asarray(nib.load(saved).dataobj)
+    if fault == "nan":
+        assert read.shape == image.shape and np.isfinite(read).all()
+    else:
+        assert read.shape == hu.shape
+        np.testing.assert_array_equal(read[..., :5], hu[..., :5])
+
+
+def test_files_left_out_of_a_ct_are_findings(inspect, tmp_path):
+    paths = write_series(tmp_path / "ct", hounsfield((7, 6, 16)))
+    shutil.copy(paths[0], tmp_path / "ct" / "page.dcm")
+    edit(tmp_path / "ct" / "page.dcm", ImagePositionPatient=None, ImageOrientationPatient=None)
+    document = parsed(inspect("--json", volume=tmp_path / "ct", xray=None))
+    assert any("(page.dcm)" in message for message in findings(document, "warning"))
+
+
 def test_spacings_that_disagree_are_settled_by_the_option(inspect, files, tmp_path):
     path = edited(files, tmp_path / "xray.dcm", PixelSpacing=["2", "2"])
     ran = inspect("--json", "--pixel-spacing-mm", "3", "3", xray=path)
@@ -224,7 +270,8 @@ def test_an_angle_in_words_is_settled_by_the_option(inspect, files, tmp_path):
     dataset = pydicom.dcmread(files.xray)
     dataset.add_new("PositionerPrimaryAngle", "LO", "RAO 30")
     dataset.save_as(tmp_path / "xray.dcm")
-    (message,) = findings(parsed(inspect("--json", xray=tmp_path / "xray.dcm")), "warning")
-    assert "RAO 30" in message and "--primary-angle-deg" in message
+    document = parsed(inspect("--json", xray=tmp_path / "xray.dcm"))
+    (finding,) = (each for each in document["X-ray"]["findings"] if each["level"] == "warning")
+    assert "RAO 30" in finding["message"] and finding["remedy"] == "--primary-angle-deg"
     options = ("--primary-angle-deg", "-30", "--secondary-angle-deg", "0")
     assert findings(parsed(inspect("--json", *options, xray=tmp_path / "xray.dcm")), "warning") == []

@@ -99,14 +99,39 @@ def test_structures_are_registered_by_name(register, files):
     assert bones["similarity"] < everything["similarity"] - 0.01
 
 
-def test_doubtful_is_a_warning_not_a_failure(register, tmp_path):
-    ran = register("--confidence.edges-below", "1.1")
-    assert ran.code == 0
+NEVER_GOOD_ENOUGH = ("--confidence.edges-below", "1.1")
+
+
+def test_doubtful_has_its_own_exit_status_and_all_its_files(register, tmp_path):
+    ran = register(*NEVER_GOOD_ENOUGH)
+    assert ran.code == 3
     pose = PoseFile.read(tmp_path / "result" / "pose.json")
     assert pose.status is Status.DOUBTFUL and pose.expected_error_mm is None
     assert "isoclinic: warning: the result is doubtful: X-ray and CT hardly match" in ran.err
     assert "report.html before using the pose" in ran.err
     assert "the result is doubtful" in (tmp_path / "result" / "report.html").read_text()
+
+
+def test_doubtful_can_be_accepted(register):
+    ran = register(*NEVER_GOOD_ENOUGH, "--accept-doubtful")
+    assert ran.code == 0
+    assert ran.out.startswith("DOUBTFUL: "), "it is said all the same"
+
+
+def test_the_verdict_comes_first(register, tmp_path):
+    report = tmp_path / "result" / "report.html"
+    ran = register()
+    assert ran.code == 0
+    pose = PoseFile.read(tmp_path / "result" / "pose.json")
+    line = f"converged, expected error {pose.expected_error_mm:.2f} mm -> {report}"
+    assert ran.out.splitlines()[0] == line
+    ran = register("--overwrite", "--json")
+    assert ran.code == 0 and next(iter(json.loads(ran.out).items())) == ("verdict", line)
+    ran = register("--overwrite", *NEVER_GOOD_ENOUGH)
+    (doubt, *_) = PoseFile.read(tmp_path / "result" / "pose.json").doubts
+    assert ran.out.splitlines()[0] == f"DOUBTFUL: {doubt} -> {report}"
+    ran = register("--overwrite", "--json", *NEVER_GOOD_ENOUGH)
+    assert ran.code == 3 and json.loads(ran.out)["verdict"] == f"DOUBTFUL: {doubt} -> {report}"
 
 
 @pytest.mark.filterwarnings("always::isoclinic.volumes.GeometryWarning")

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from isoclinic.cli._report import writing_beside
+from isoclinic.cli.register import _writing_beside
 from isoclinic.geometry import se3
 from isoclinic.registration import PoseFile
 
@@ -81,14 +81,14 @@ def test_the_command_in_the_report_does_it_again(run, awkward):
 )
 def test_the_result_is_written_beside(arguments, expected):
     """Also where a TOML file names the place."""
-    assert writing_beside(Path("r"), arguments) == expected
+    assert _writing_beside(Path("r"), arguments) == expected
 
 
 def test_a_doubtful_result_says_why(run, files, tmp_path):
     """In the pose file, and in the report with what was found beside its limit."""
     output = tmp_path / "result"
     options = ["--volume", files.ct, "--output", output, "--config", files.config, "--init", files.init]
-    assert run("register", files.xray, *options, "--confidence.edges-below", "1.1").code == 0
+    assert run("register", files.xray, *options, "--confidence.edges-below", "1.1").code == 3
     (doubt,) = PoseFile.read(output / "pose.json").doubts
     found = re.search(r"edges correlate by ([\d.]+), below 1.1", doubt)
     page = (output / "report.html").read_text(encoding="utf-8")
@@ -112,7 +112,8 @@ def test_several_views_say_how_they_lie(run, awkward):
         "--init",
         "my init.json",
     ]
-    assert run("register", *xrays, *options, "--views", "views.json").code == 0
+    # The same X-ray twice does not fit: it is doubtful.
+    assert run("register", *xrays, *options, "--views", "views.json").code == 3
     page = (awkward / "two" / "report.html").read_text(encoding="utf-8")
     row = page[page.index("view 2 from the first") :].partition("</tr>")[0]
     assert re.findall(r"<td[^>]*>([^<]*)", row) == ["turned by 10.00 deg", "views.json"]

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from isoclinic.cli._targets import targets_of
 from isoclinic.geometry import Camera, se3
 from isoclinic.registration import PoseFile
+from isoclinic.results import targets_of
 
 # In world RAS and by name: near the phantom, and behind the source of an X-ray from the front.
 TARGETS = {"left pedicle": [20.0, -10.0, 30.0], "right pedicle": [-25.0, 5.0, 10.0]}
@@ -69,7 +69,7 @@ def test_a_turn_moves_a_target_by_how_far_it_lies_from_the_centre_of_the_ct():
     pose[2, 3] = 700
     covariance = torch.zeros(6, 6, dtype=torch.float64)
     covariance[0, 0] = 0.01**2
-    confidence = SimpleNamespace(covariance=covariance, doubts=())
+    confidence = SimpleNamespace(covariance=covariance, stated_error_mm=0.5)
     camera = Camera.from_pixel_spacing(width=9, height=9, pixel_spacing_mm=(1, 1), sdd_mm=1000)
     result = SimpleNamespace(camera_from_world=pose, cameras=(camera,), confidence=confidence)
     volume = SimpleNamespace(isocentre_world=np.array([30.0, -20.0, 10.0]))

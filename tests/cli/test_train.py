@@ -341,7 +341,7 @@ def test_what_is_no_ct(desk, ct, words):
 
 @pytest.mark.parametrize(
     ("package", "extra", "option"),
-    [("monai", "train", ""), ("safetensors", "train", ""), ("tensorboard", "tensorboard", "--tensorboard")],
+    [("monai", "train", ""), ("tensorboard", "tensorboard", "--tensorboard")],
 )
 def test_packages_that_are_not_installed(desk, monkeypatch, package, extra, option):
     without(monkeypatch, package)

@@ -8,8 +8,9 @@ import pytest
 import torch
 from scipy.ndimage import zoom
 
-from isoclinic.errors import InputError
-from isoclinic.geometry import Camera, se3
+from isoclinic.errors import InputError, UsageError
+from isoclinic.geometry import Camera, roll, se3
+from isoclinic.geometry.camera import turn_pixels
 
 CAMERA = Camera(width=96, height=72, fx=700.0, fy=650.0, cx=44.3, cy=37.6, sdd_mm=1020.0)
 POSE = se3.exp(torch.tensor([0.2, -0.1, 0.3, 5.0, -4.0, 700.0], dtype=torch.float64))
@@ -166,3 +167,26 @@ def test_impossible_spacing_is_refused(spacing: tuple[float, float]) -> None:
 def test_impossible_bins_are_refused(factor: int) -> None:
     with pytest.raises(InputError, match="bin factor"):
         CAMERA.bin(factor)
+
+
+@pytest.mark.parametrize("degrees", [0, 90, 180, 270, -90, 450])
+def test_turn(degrees: int) -> None:
+    """The turned camera's picture, from the pose that is rolled with it, is the picture turned by numpy."""
+    blobs = np.rot90(images(CAMERA), -(degrees // 90), axes=(1, 2))
+    turned, pose = CAMERA.turn(degrees), roll(degrees) @ POSE
+    assert blobs.shape[1:] == (turned.height, turned.width)
+    np.testing.assert_allclose(turned.project(POINTS, pose).numpy(), centroids(blobs), atol=1e-5)
+    assert turned.turn(-degrees) == CAMERA
+    placed = turn_pixels(centroids(images(CAMERA)), width=96, height=72, degrees=degrees)
+    np.testing.assert_allclose(placed, centroids(blobs), atol=1e-5)
+
+
+def test_a_mirrored_image_stays_mirrored_when_turned() -> None:
+    turned = CAMERA.flip(left_right=True).turn(90)
+    assert turned.fx > 0 > turned.fy
+
+
+def test_turns_by_right_angles_only() -> None:
+    for turn in (CAMERA.turn, roll):
+        with pytest.raises(UsageError, match="multiples of 90"):
+            turn(30)

@@ -9,6 +9,7 @@ import torch
 from isoclinic.geometry import se3
 from isoclinic.inspection import inspect_view
 from isoclinic.registration import InitialPose, initial_pose
+from isoclinic.volumes import Identity
 
 from .scenes import CAMERA, ct, said, value, xray
 
@@ -72,7 +73,10 @@ def test_ct_in_another_unit(factor):
         (("R", "F"), r"left to right towards right, but from the start towards left \| --flip-left-right"),
         (("L", "H"), r"top to bottom towards head, but from the start towards feet \| --flip-top-bottom"),
         (("A", "F"), None),
-        (("F", "R"), "turned by 90 deg"),
+        # Feet are to the right: a clockwise turn takes them down, where an AP view has them.
+        (("F", "R"), r"turned by 90 deg \| --turn 90,"),
+        (("H", "L"), r"turned by 90 deg \| --turn 270,"),
+        (("R", "H"), r"left to right towards right.* --turn 180 if the image is turned upside down"),
         (("?", ""), None),
     ],
 )
@@ -80,6 +84,20 @@ def test_orientation_that_the_file_states(letters, expected):
     volume = ct()
     found = inspect_view(volume, xray(), initial_pose(volume, xray(), "ap"), letters)
     assert (found.findings == ()) if expected is None else re.search(expected, said(found))
+
+
+def test_a_turn_is_counted_from_the_stored_image():
+    volume = ct()
+    image = xray().turn(90)
+    found = inspect_view(volume, image, initial_pose(volume, image, "ap"), ("F", "R"))
+    assert "--turn 180," in said(found)
+
+
+def test_headers_that_do_not_agree_on_whom_they_show():
+    volume = ct(identity=Identity(patient_ids=("17",)))
+    image = xray(identity=Identity(patient_ids=("18",)))
+    found = inspect_view(volume, image, initial_pose(volume, image, "ap"))
+    assert re.search("PatientID .*differs.*--same-patient", said(found, "warning"))
 
 
 def test_camera_whose_principal_point_is_far_away():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from isoclinic.inspection import inspect_xray
-from isoclinic.volumes import XRay
+from isoclinic.volumes import Finding, XRay
 
 from .scenes import CAMERA, pixels, said, value, xray
 
@@ -48,29 +48,6 @@ def clipped() -> np.ndarray:
     ("change", "level", "expected"),
     [
         (
-            dict(camera=camera(sdd_mm=100.0)),
-            "warning",
-            r"is 100 mm: it seems to be in centimetres \| --sdd-mm",
-        ),
-        (dict(camera=camera(sdd_mm=1.0)), "warning", r"is 1 mm: it seems to be in metres \| --sdd-mm"),
-        (dict(camera=camera(sdd_mm=5000.0)), "warning", r"5000 mm: C-arms have 500 to 2500 mm \| --sdd-mm"),
-        (dict(source_isocentre_mm=None), "note", r"isocentre is unknown.*\| --source-isocentre-mm"),
-        (dict(source_isocentre_mm=300.0), "warning", r"30 % of the way.*\| --source-isocentre-mm"),
-        (dict(source_isocentre_mm=1100.0), "warning", r"110 % of the way.*\| --source-isocentre-mm"),
-        (dict(primary_angle_deg=None), "note", r"missing \(primary angle deg\).*--primary-angle-deg"),
-        (dict(camera=camera(pixel_spacing_mm=(4.0, 3.9))), "warning", r"not square, 4 x 3.9 mm .*spacing"),
-        (dict(camera=camera(pixel_spacing_mm=(0.02, 0.02))), "warning", "unlike any detector's.*spacing"),
-        (
-            dict(provenance={"pixel_spacing_mm": "PixelSpacing (0028,0030)"}),
-            "warning",
-            r"ImagerPixelSpacing is missing.*magnification \| --pixel-spacing-mm",
-        ),
-        (
-            dict(provenance={"principal_point_px": "image centre (assumed)"}),
-            "note",
-            r"assumed at the centre.*\| --principal-point-px",
-        ),
-        (
             dict(camera=camera(principal_point_px=(90.0, 23.5))),
             "note",
             r"\(90.0, 23.5\) lies outside.*--principal-point-px",
@@ -80,14 +57,7 @@ def clipped() -> np.ndarray:
             "warning",
             r"dark_air \(Photometric.*suggest bright_air.*\| --polarity",
         ),
-        (
-            dict(provenance={"pixel_scale": "assumed for bright_air"}),
-            "note",
-            r"linear is assumed for bright_air \| --pixel-scale",
-        ),
         (dict(image=np.rint(pixels() / 20)), "warning", r"only \d+ grey levels.*--pixel-scale"),
-        (dict(primary_angle_deg=190.0), "warning", r"190 deg.*\| --primary-angle-deg"),
-        (dict(secondary_angle_deg=-91.0), "warning", r"-91 deg.*\| --secondary-angle-deg"),
         (dict(provenance={"frame": "frame 2 of 4 (the middle one)"}), "note", r"frame 2 of 4.*\| --frame"),
         (dict(image=bordered()), "note", r"border of 5 rows and 3 columns.*\| --crop-px"),
         (dict(image=clipped()), "warning", r"\d+ % of the image is at the detector's limit.*full range"),
@@ -95,6 +65,12 @@ def clipped() -> np.ndarray:
 )
 def test_oddities(change, level, expected):
     assert re.search(expected, said(inspect_xray(xray(**change)), level))
+
+
+def test_what_reading_found_comes_first():
+    odd = Finding(level="warning", subject="X-ray", message="odd", remedy="--sdd-mm", unsettled=True)
+    found = inspect_xray(xray(image=np.rint(pixels() / 20), findings=(odd,))).findings
+    assert found[0] is odd and len(found) == 2
 
 
 def test_what_the_user_says_is_not_doubted():

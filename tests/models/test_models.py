@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 import isoclinic
+from isoclinic import models
+from isoclinic.errors import InputError
 from isoclinic.models import DEFAULT_MODEL, default_model
 from isoclinic.networks import CanonicalNetwork, Checkpoint
 
@@ -29,3 +33,15 @@ def test_its_card_says_what_it_holds():
     assert "not for clinical use" in card.lower()
     size_mb = float(re.search(r"([\d.]+) MB", card)[1])
     assert abs(size_mb - DEFAULT_MODEL.stat().st_size / 1e6) < 0.1
+
+
+def test_a_damaged_file_says_how_to_get_it_back(monkeypatch, tmp_path):
+    file = tmp_path / "any-patient.safetensors"
+    file.write_bytes(DEFAULT_MODEL.read_bytes()[:1000])
+    monkeypatch.setattr(models, "DEFAULT_MODEL", file)
+    default_model.cache_clear()
+    try:
+        with pytest.raises(InputError, match=r"damaged.*install isoclinic again"):
+            default_model()
+    finally:
+        default_model.cache_clear()

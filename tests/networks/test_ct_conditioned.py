@@ -18,7 +18,6 @@ from isoclinic.networks import (
 from isoclinic.networks._split_attention import SplitAttention
 from isoclinic.rendering import RenderConfig, render
 from isoclinic.volumes import Volume, mu_from_hu
-from missing_package import without
 
 DEPTH_MM = 600.0
 SMALL = CTConditionedRegressorConfig(
@@ -335,9 +334,3 @@ def test_inputs_of_another_size_are_refused(image, ct, words):
 def test_settings_that_cannot_work_are_refused(settings, words):
     with pytest.raises(UsageError, match=words):
         CTConditionedRegressorConfig(**settings)
-
-
-def test_without_monai_the_extra_is_named(monkeypatch):
-    without(monkeypatch, "monai")
-    with pytest.raises(UsageError, match=r"monai.*isoclinic\[train\]"):
-        CTConditionedRegressor(SMALL)

@@ -414,6 +414,19 @@ class TestFiles:
             atol=1e-9,
         )
 
+    @pytest.mark.parametrize("degrees", [90, 180, 270])
+    def test_the_pose_is_that_of_the_turned_image(self, tmp_path: Path, degrees: int) -> None:
+        """It projects the points to where the marks have gone."""
+        _, world_file, pixel_file = self.scene(tmp_path)
+        used = self.xray().turn(degrees).crop(top=4, left=9, height=100, width=120)
+        fit = pose_from_landmark_files(used, world_file, pixel_file)
+        pairs = read_landmark_pairs(world_file, pixel_file)
+        np.testing.assert_allclose(
+            project(pairs.points_world, fit.camera_from_world, used.camera),
+            used.pixels_from_stored(pairs.stored_px),
+            atol=1e-4,
+        )
+
     def test_one_file_for_both(self, tmp_path: Path) -> None:
         truth, world_file, pixel_file = self.scene(tmp_path)
         pairs = read_landmark_pairs(world_file, pixel_file)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from isoclinic.errors import UsageError
+from isoclinic.errors import InputError, UsageError
 from isoclinic.networks import CanonicalConfig, CanonicalImage, Checkpoint
 from isoclinic.registration import ConfidenceConfig, LearnedConfig, RegistrationConfig, register
 from isoclinic.registration._fixed import FixedImage
@@ -108,6 +108,51 @@ def test_they_can_be_turned_off(settings):
     loader = Loader()
     register(VOLUME, XRAY, FAR, replace(DISSATISFIED, learned=LearnedConfig(**settings)), model=loader)
     assert loader.calls == 0
+
+
+class Failing(nn.Module):
+    """Loads, and cannot predict."""
+
+    config = CanonicalConfig(window_px=9)
+
+    def forward(self, image):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+def loading_fails(error: Exception):
+    def load() -> Checkpoint:
+        raise error
+
+    return load
+
+
+@pytest.mark.parametrize(
+    ("networks", "why"),
+    [
+        (
+            loading_fails(InputError("any-patient.safetensors is damaged")),
+            "any-patient.safetensors is damaged",
+        ),
+        (loading_fails(UsageError("pip install 'isoclinic[train]'")), "pip install 'isoclinic[train]'"),
+        (
+            loading_fails(ModuleNotFoundError("No module named 'safetensors'")),
+            "No module named 'safetensors'",
+        ),
+        (loading_fails(PermissionError(13, "Permission denied")), "Permission denied"),
+        (loading_fails(MemoryError()), "MemoryError"),
+        (Loader(Failing()), "CUDA out of memory"),
+        (lambda: model({}), "no part of the model is used"),
+    ],
+)
+def test_what_was_found_before_it_fails_is_kept(networks, why):
+    without = register(VOLUME, XRAY, FAR, DISSATISFIED)
+    result = register(VOLUME, XRAY, FAR, DISSATISFIED, model=networks)
+    assert torch.equal(result.camera_from_world, without.camera_from_world)
+    assert result.attempts == without.attempts
+    assert result.status == "doubtful"
+    *others, last = result.confidence.doubts
+    assert tuple(others) == without.confidence.doubts
+    assert "the last resort" in last and "was not available" in last and why in last
 
 
 def test_a_model_without_a_canonical_network_is_no_help():

@@ -178,6 +178,11 @@ def test_structure_out_of_view_keeps_the_overall_pose():
     upper, lower = register_structures(_ct(), replace(xray, pixels=pixels, camera=camera), POSE, [1, 2])
     assert upper.visible == 1 and _errors_mm("upper", upper.camera_from_world)[0] < ACROSS_MM
     assert lower.visible < 0.25 and lower.status is Status.DOUBTFUL
+    assert lower.doubts == (
+        f"the X-ray hardly shows it ({lower.visible:.0%} of it is in view): left where the CT as a whole is",
+    )
+    assert lower.stated_error_mm is lower.stated_overall_mm is lower.stated_similarity is None
+    assert upper.doubts == () and upper.stated_error_mm == upper.expected_error_mm
     assert torch.equal(lower.camera_from_world, POSE)
     assert lower.trace == () and np.isnan(lower.similarity) and lower.seconds == 0
     # Nothing is known but what was expected: 5 mm along each axis. A rigid motion of six numbers whose mean
@@ -190,6 +195,9 @@ def test_unlike_pictures_are_doubtful():
     pixels = np.random.default_rng(0).uniform(500, 3000, (128, 128)).astype(np.float32)
     (result,) = register_structures(_ct(), XRay(pixels=pixels, camera=CAMERA), POSE, ["upper"])
     assert result.status is Status.DOUBTFUL
+    (doubt,) = result.doubts
+    assert f"they correlate by {result.similarity:.2f}, below 0.6" in doubt
+    assert result.stated_error_mm is None
 
 
 def _halves() -> tuple[MovingStructure, ...]:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from isoclinic.geometry import Camera
+from isoclinic.geometry import Camera, PatientSides
 from isoclinic.solver import Status
 from isoclinic.viewer import (
     CheckRow,
@@ -53,6 +53,8 @@ def ap_view() -> ReportView:
         result=texture(2, shape),
         camera=camera_of(shape),
         weight=weight,
+        sides=PatientSides(left="R", right="L", top="H", bottom="F"),
+        start_sides=PatientSides(left="F", right="H", top="R", bottom="L"),
         landmarks=ReportLandmarks(
             names=["left hip", "L4", "behind"],
             start_px=np.array([[40.0, 20.0], [90.0, 70.0], [np.nan, np.nan]]),

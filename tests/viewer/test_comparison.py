@@ -5,7 +5,7 @@ import pytest
 from skimage.io import imread
 
 from isoclinic.errors import InputError
-from isoclinic.geometry import Camera
+from isoclinic.geometry import Camera, PatientSides
 from isoclinic.viewer import write_comparison
 
 CAMERA = Camera.from_pixel_spacing(width=40, height=30, pixel_spacing_mm=(1, 1), sdd_mm=1000)
@@ -38,3 +38,14 @@ def test_sizes_must_agree(tmp_path):
 def test_folder_that_is_missing(tmp_path):
     with pytest.raises(InputError, match="cannot be written"):
         write_comparison(tmp_path / "no" / "a.png", images={"CT": RAMP}, weight=RAMP, camera=CAMERA)
+
+
+def test_sides_are_marked_in_the_pictures_named(tmp_path):
+    sides = {"CT": PatientSides(left="R", right="L", top="H", bottom="F")}
+    path, weight = tmp_path / "side.png", np.ones_like(RAMP)
+    pictures = []
+    for marked in (None, sides):
+        write_comparison(path, images={"X-ray": RAMP, "CT": RAMP}, weight=weight, camera=CAMERA, sides=marked)
+        pictures.append(imread(path)[..., :3].astype(int))
+    changed = np.flatnonzero((pictures[0] != pictures[1]).any(axis=(0, 2)))
+    assert len(changed) and changed.min() > pictures[0].shape[1] / 2, "only in the right half"

@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter
 from skimage.io import imread
 
 from isoclinic.errors import InputError
-from isoclinic.geometry import Camera
+from isoclinic.geometry import Camera, PatientSides
 from isoclinic.viewer import checkerboard, edge_overlay, write_overlay, write_overview
 
 # A PNG holds 8 bits: half a step of rounding, or a whole one where matplotlib truncates.
@@ -176,3 +176,60 @@ def test_the_overview_shows_start_and_result(tmp_path: Path):
     assert np.abs(distance.repeat(5, 0).repeat(5, 1)[coloured] - 40).max() <= 1
     with pytest.raises(InputError, match=r"the DRR at the start has shape"):
         write_overview(path, xray=xray, start=start[:9], drr=drr, camera=camera_of(xray), weight=weight)
+
+
+# Letters are smoothed at other fractions of a pixel in every panel.
+SMOOTHED = 3 * STEP
+# Where the letters may be in a panel of 640 x 640 [px], and which picture they are read from.
+BORDERS = {
+    "left": np.s_[280:360, :60],
+    "right": np.s_[280:360, -60:],
+    "top": np.s_[:40, 280:360],
+    "bottom": np.s_[-40:, 280:360],
+}
+SIDES = PatientSides(left="R", right="L", top="H", bottom="F")
+
+
+def test_sides_of_the_patient_are_at_the_borders_of_every_panel(tmp_path: Path):
+    """Each letter is found where it was drawn, and is not the letter that another side would have."""
+    image = np.full((128, 128), 0.3)
+    bare = draw(tmp_path / "bare.png", image, image)
+    marked = draw(tmp_path / "marked.png", image, image, sides=SIDES)
+    others = draw(tmp_path / "others.png", image, image, sides=PatientSides("L", "R", "F", "H"))
+    rest = np.ones((640, 640), dtype=bool)
+    for border, place in BORDERS.items():
+        rest[place] = False
+        drawn = marked[X_RAY][place]
+        assert (drawn == 1).all(axis=-1).sum() > 30, f"white letter at the {border}"
+        assert (drawn == 0).all(axis=-1).sum() > 30, f"with a black outline at the {border}"
+        assert not np.array_equal(drawn, others[X_RAY][place]), border
+    for before, after in zip(bare, marked, strict=True):
+        np.testing.assert_array_equal(before[rest], after[rest])
+        for place in BORDERS.values():
+            # The panels have the same pixels below the letters, so the same with them.
+            np.testing.assert_allclose(after[place], marked[X_RAY][place], atol=SMOOTHED)
+    # R is R at either side: its white pixels have the same shape.
+    letter = [
+        trimmed(panel[BORDERS[border]]) for panel, border in ((marked[0], "left"), (others[0], "right"))
+    ]
+    assert letter[0].shape == letter[1].shape and (letter[0] != letter[1]).mean() < 0.1
+
+
+def trimmed(picture: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """The white pixels, cut to the box around them."""
+    white = (picture == 1).all(axis=-1)
+    rows, columns = np.flatnonzero(white.any(axis=1)), np.flatnonzero(white.any(axis=0))
+    return white[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+
+
+def test_the_overview_marks_the_sides_at_the_start_and_at_the_result(tmp_path: Path):
+    image = np.full((128, 128), 0.3)
+    path = tmp_path / "overview.png"
+    turned = PatientSides(left="F", right="H", top="R", bottom="L")
+    images = {"xray": image, "start": image, "drr": image, "weight": np.ones_like(image)}
+    write_overview(path, **images, camera=camera_of(image), sides=SIDES, start_sides=turned)
+    fixed, before, after, edges = panels(path)
+    for border, place in BORDERS.items():
+        np.testing.assert_allclose(fixed[place], after[place], atol=SMOOTHED)
+        np.testing.assert_allclose(edges[place], after[place], atol=SMOOTHED)
+        assert np.abs(before[place] - after[place]).max() > 0.5, border

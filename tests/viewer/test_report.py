@@ -136,15 +136,15 @@ def test_tables(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("status", "name", "doubted"),
+    ("status", "name"),
     [
-        (Status.CONVERGED, "Converged", False),
-        (Status.MAX_STEPS, "Not settled", False),
-        (Status.DOUBTFUL, "Doubtful", True),
-        (Status.DIVERGED, "Diverged", True),
+        (Status.CONVERGED, "Converged"),
+        (Status.MAX_STEPS, "Not settled"),
+        (Status.DOUBTFUL, "Doubtful"),
+        (Status.DIVERGED, "Diverged"),
     ],
 )
-def test_status(tmp_path: Path, status: Status, name: str, doubted: bool):
+def test_status(tmp_path: Path, status: Status, name: str):
     written = page(tmp_path, status=status)
     assert name in written.texts
     assert f"{name}: A pelvis" in written.texts  # the window's title
@@ -153,7 +153,6 @@ def test_status(tmp_path: Path, status: Status, name: str, doubted: bool):
         re.findall(r">([^<]+)", written.text[written.text.index('class="headline"') - 1 :])[:3]
     )
     assert headline.startswith("Expected error, overall:  0.84 mm")
-    assert ("if this is the right pose at all" in headline) == doubted
 
 
 def test_what_is_not_known_takes_no_room(tmp_path: Path):

@@ -306,3 +306,47 @@ def test_views(opened: OpenedReport):
     assert second.locator("[value=checkerboard]").is_checked()
     opened.page.keyboard.press("v")
     assert first.is_visible() and first.locator("[value=blend]").is_checked()
+
+
+def test_sides_of_the_patient_are_at_the_borders_whatever_the_zoom(opened: OpenedReport):
+    def seen() -> dict[str, str]:
+        """Letters that are visible, by the border of the picture that they are at."""
+        left, top, width, height = opened.box(".stage")
+        found = {}
+        for mark in opened.view.locator(".stage .sides span:visible").all():
+            box = mark.bounding_box()
+            x = (box["x"] + box["width"] / 2 - left) / width
+            y = (box["y"] + box["height"] / 2 - top) / height
+            (border,) = (
+                border
+                for border, at in {"left": x, "right": 1 - x, "top": y, "bottom": 1 - y}.items()
+                if at < 0.1
+            )
+            # In the middle of that border.
+            assert abs((y if border in ("left", "right") else x) - 0.5) < 0.02
+            found[border] = mark.text_content()
+        return found
+
+    at_result = {"left": "R", "right": "L", "top": "H", "bottom": "F"}
+    assert seen() == at_result
+    opened.choose("pose", "start")
+    assert seen() == {"left": "F", "right": "H", "top": "R", "bottom": "L"}
+    opened.choose("pose", "result")
+    for _ in range(3):
+        opened.view.locator('[name="zoom-in"]').click()
+    assert seen() == at_result
+
+
+def test_sides_of_the_patient_on_paper_and_without_the_script(browser, report_path: Path):
+    opened = OpenedReport(browser, report_path, java_script_enabled=False)
+    figures = opened.view.locator(".sources figure").all()
+    letters = [
+        [mark.text_content() for mark in each.locator(".sides span:visible").all()] for each in figures
+    ]
+    result, start = ["R", "L", "H", "F"], ["F", "H", "R", "L"]
+    assert letters == [result, start, result]
+    for figure in figures:
+        picture, lowest = (figure.locator(each).first.bounding_box() for each in ("img", ".sides .bottom"))
+        gap = picture["y"] + picture["height"] - lowest["y"] - lowest["height"]
+        assert 0 <= gap < 15, "at the picture's lower border, above the words below it"
+    opened.context.close()

@@ -13,6 +13,8 @@ from scipy.spatial.transform import Rotation
 from isoclinic.errors import InputError
 from isoclinic.volumes import GeometryWarning, Volume, find_volumes
 
+from .dicom_files import hounsfield, write_series
+
 TURN = Rotation.from_euler("xyz", [10, -20, 30], degrees=True).as_matrix()
 MARKED = (4, 1, 3)
 
@@ -116,12 +118,12 @@ class TestEveryFormat:
         np.testing.assert_array_equal(volume.hu, array.astype(np.float32))
 
     @pytest.mark.parametrize("name", ["ct.nii", "ct.mha"])
-    def test_nan_and_infinity_are_counted(self, tmp_path: Path, name: str) -> None:
+    def test_nan_and_infinity_within_the_body_are_counted(self, tmp_path: Path, name: str) -> None:
         array = values(np.float32, (7, 6, 40))
-        array[0, 0, 0] = np.nan
+        array[0, 0, 0] = np.nan  # at a corner, outside of the rest
         array[1, 2, 30:32] = np.inf, -np.inf
         save = save_nifti if ".nii" in name else save_itk
-        with pytest.raises(InputError, match="3 NaN or infinite voxels"):
+        with pytest.raises(InputError, match=r"3 voxels that are NaN or infinite.* 2 of them lie within"):
             Volume.read(save(tmp_path / name, array, affine_of()))
 
     @pytest.mark.parametrize("name", ["ct.nii", "ct.nii.gz", "ct.nrrd", "ct.mha"])
@@ -230,6 +232,25 @@ class TestNifti:
         with pytest.raises(InputError, match="colour or complex"):
             Volume.read(path)
 
+    @pytest.mark.parametrize("name", ["Ct.Nii.Gz", "CT.NII.GZ", "CT.NII", "ct.Nii"])
+    def test_suffixes_in_capitals(self, tmp_path: Path, name: str) -> None:
+        save_nifti(tmp_path / name.lower(), values(), affine_of()).rename(tmp_path / name)
+        volume = Volume.read(tmp_path / name)
+        np.testing.assert_array_equal(volume.hu, values())
+        np.testing.assert_allclose(volume.world_from_voxel, affine_of(), atol=1e-5)
+
+    @pytest.mark.parametrize(("written", "given"), [("ct.nii.gz", "x.nii"), ("ct.nii", "x.nii.gz")])
+    def test_suffixes_that_lie_about_compression(self, tmp_path: Path, written: str, given: str) -> None:
+        save_nifti(tmp_path / written, values(), affine_of()).rename(tmp_path / given)
+        np.testing.assert_array_equal(Volume.read(tmp_path / given).hu, values())
+
+    @pytest.mark.parametrize("name", ["ct.nii", "ct.nii.gz"])
+    def test_nifti_2(self, tmp_path: Path, name: str) -> None:
+        nib.save(nib.Nifti2Image(values(), affine_of()), tmp_path / name)
+        volume = Volume.read(tmp_path / name)
+        np.testing.assert_array_equal(volume.hu, values())
+        np.testing.assert_allclose(volume.world_from_voxel, affine_of(), atol=1e-5)
+
     def test_another_nibabel_format(self, tmp_path: Path) -> None:
         nib.save(nib.MGHImage(values(), affine_of().astype(np.float32)), tmp_path / "ct.mgz")
         (tmp_path / "ct.mgz").rename(tmp_path / "ct.nii.gz")
@@ -274,7 +295,7 @@ class TestItk:
         path = save_itk(tmp_path / "ct.mhd", values(), affine_of())
         (tmp_path / "ct.raw").unlink(missing_ok=True)
         (tmp_path / "ct.zraw").unlink(missing_ok=True)
-        with pytest.raises(InputError, match="cannot be read"):
+        with pytest.raises(InputError, match=r"voxels of .*ct\.mhd are in ct\.z?raw, which is not there"):
             Volume.read(path)
 
 
@@ -322,6 +343,11 @@ class TestFindVolumes:
             (tmp_path / name).touch()
         found = find_volumes(tmp_path)
         assert found == sorted(tmp_path / name for name in (*names[:4], "series"))
+
+    def test_dicom_without_a_suffix(self, tmp_path: Path) -> None:
+        for path in write_series(tmp_path / "ct", hounsfield()):
+            path.rename(path.with_suffix(""))
+        assert find_volumes(tmp_path) == [tmp_path / "ct"]
 
     def test_nothing_to_find(self, tmp_path: Path) -> None:
         (tmp_path / "a_seg.nii.gz").touch()

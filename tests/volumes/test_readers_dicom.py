@@ -1,74 +1,18 @@
 """DICOM series written slice by slice with pydicom, and SimpleITK's GDCM reader as the oracle."""
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
-from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, JPEG2000Lossless, RLELossless, generate_uid
-from scipy.spatial.transform import Rotation
+from pydicom.uid import BasicTextSRStorage, JPEG2000Lossless, RLELossless
 
 from isoclinic.errors import InputError
 from isoclinic.volumes import GeometryWarning, Volume
 
-TURN = Rotation.from_euler("xyz", [5, -10, 20], degrees=True).as_matrix()
-SPACING = (0.8, 0.6, 2.5)  # along columns' index, rows' index, slices
-ORIGIN_LPS = np.array([-12.0, -34.0, 56.0])
-
-
-def hounsfield(shape: tuple[int, int, int] = (7, 6, 5)) -> np.ndarray:
-    return np.random.default_rng(0).integers(-1000, 1500, shape).astype(np.int16)
-
-
-def world_from_voxel(turn: np.ndarray = TURN) -> np.ndarray:
-    """RAS, from the definition of the tags; nothing but signs between it and LPS."""
-    affine = np.eye(4)
-    affine[:3, :3] = turn * np.array(SPACING)
-    affine[:3, 3] = ORIGIN_LPS
-    return np.diag([-1, -1, 1, 1]) @ affine
-
-
-def write_series(folder: Path, hu: np.ndarray, turn: np.ndarray = TURN, **tags) -> list[Path]:
-    """One file per slice, named and numbered in an order that has nothing to do with position."""
-    folder.mkdir(exist_ok=True)
-    series, paths = generate_uid(), []
-    shuffled = np.random.default_rng(1).permutation(hu.shape[2])
-    for index in range(hu.shape[2]):
-        meta = FileMetaDataset()
-        meta.MediaStorageSOPClassUID, meta.TransferSyntaxUID = CTImageStorage, ExplicitVRLittleEndian
-        meta.MediaStorageSOPInstanceUID = generate_uid()
-        path = folder / f"IM{shuffled[index]:03d}.dcm"
-        slice_ = FileDataset(path, {}, file_meta=meta, preamble=bytes(128))
-        slice_.SOPClassUID, slice_.SOPInstanceUID = CTImageStorage, meta.MediaStorageSOPInstanceUID
-        slice_.Modality, slice_.SeriesInstanceUID, slice_.InstanceNumber = "CT", series, shuffled[index] + 1
-        slice_.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
-        slice_.ImageOrientationPatient = turn[:, :2].T.ravel().tolist()
-        slice_.ImagePositionPatient = (ORIGIN_LPS + index * SPACING[2] * turn[:, 2]).tolist()
-        slice_.PixelSpacing = [SPACING[1], SPACING[0]]  # DICOM: between rows, then between columns
-        slice_.Rows, slice_.Columns = hu.shape[1], hu.shape[0]
-        slice_.SamplesPerPixel, slice_.PhotometricInterpretation = 1, "MONOCHROME2"
-        slice_.BitsAllocated = slice_.BitsStored = 16
-        slice_.HighBit, slice_.PixelRepresentation = 15, 0
-        slice_.RescaleSlope, slice_.RescaleIntercept = 1, -1024
-        slice_.PixelData = (hu[:, :, index].T.astype(np.int32) + 1024).astype(np.uint16).tobytes()
-        for name, value in tags.items():
-            setattr(slice_, name, value)
-        slice_.save_as(path, enforce_file_format=True)
-        paths.append(path)
-    return paths
-
-
-def edit(path: Path, **tags) -> None:
-    """Change tags of a file; None removes one."""
-    dataset = pydicom.dcmread(path)
-    for name, value in tags.items():
-        if value is None:
-            delattr(dataset, name)
-        else:
-            setattr(dataset, name, value)
-    dataset.save_as(path)
+from .dicom_files import ORIGIN_LPS, SPACING, TURN, edit, hounsfield, world_from_voxel, write_series
 
 
 def by_simpleitk(paths: list[Path]) -> sitk.Image:
@@ -137,8 +81,12 @@ class TestSeries:
         write_series(
             tmp_path / "scout", hounsfield()[:, :, :1], ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"]
         )
-        write_series(tmp_path / "report", hounsfield()[:, :, :1], Modality="SR")
-        np.testing.assert_array_equal(Volume.read(tmp_path).hu, hounsfield())
+        write_series(
+            tmp_path / "report", hounsfield()[:, :, :1], Modality="SR", SOPClassUID=BasicTextSRStorage
+        )
+        with pytest.warns(GeometryWarning, match=r"1 of modality SR.*report/IM.*1 .*localizer.*scout/IM"):
+            volume = Volume.read(tmp_path)
+        np.testing.assert_array_equal(volume.hu, hounsfield())
 
     def test_rounded_positions_are_even_enough(self, tmp_path: Path) -> None:
         paths = write_series(tmp_path / "ct", hounsfield())
@@ -198,14 +146,29 @@ class TestRescale:
 
 
 class TestSpacing:
-    @pytest.mark.parametrize(("removed", "count"), [([2], 1), ([1, 2], 2), ([3], 1)])
-    def test_missing_slices(self, tmp_path: Path, removed: list[int], count: int) -> None:
+    @pytest.mark.parametrize("removed", [[1, 2], [3, 4, 5]])
+    def test_several_missing_slices(self, tmp_path: Path, removed: list[int]) -> None:
         paths = write_series(tmp_path / "ct", hounsfield((7, 6, 9)))
         for index in removed:
             paths[index].unlink()
         before, after = paths[removed[0] - 1].name, paths[removed[-1] + 1].name
-        with pytest.raises(InputError, match=rf"{before} and {after} .* {count} slice\(s\) are missing"):
+        missing = rf"{before} and {after} .* {len(removed)} slice\(s\) are missing.*--fill-gaps-mm"
+        with pytest.raises(InputError, match=missing):
             Volume.read(tmp_path / "ct")
+
+    @pytest.mark.parametrize("removed", [1, 4, 7])
+    def test_one_missing_slice_is_interpolated(self, tmp_path: Path, removed: int) -> None:
+        hu = hounsfield((7, 6, 9))
+        paths = write_series(tmp_path / "ct", hu)
+        paths[removed].unlink()
+        before, after = paths[removed - 1].name, paths[removed + 1].name
+        with pytest.warns(GeometryWarning, match=f"a slice is missing between {before} and {after}"):
+            volume = Volume.read(tmp_path / "ct")
+        mean = (hu[..., removed - 1].astype(float) + hu[..., removed + 1]) / 2
+        np.testing.assert_allclose(volume.hu[..., removed], mean, atol=0.5)  # rounded to whole numbers
+        rest = [index for index in range(9) if index != removed]
+        np.testing.assert_array_equal(volume.hu[..., rest], hu[..., rest])
+        np.testing.assert_allclose(volume.world_from_voxel, world_from_voxel(), atol=1e-9)
 
     @pytest.mark.parametrize("factor", [0.0, 0.01])
     def test_doubled_slices(self, tmp_path: Path, factor: float) -> None:
@@ -223,28 +186,30 @@ class TestSpacing:
         with pytest.raises(InputError, match="several phases"):
             Volume.read(tmp_path / "ct")
 
-    @pytest.mark.parametrize(("off", "refused"), [(0.04, False), (0.06, True), (0.4, True)])
-    def test_uneven_slices(self, tmp_path: Path, off: float, refused: bool) -> None:
-        paths = write_series(tmp_path / "ct", hounsfield((7, 6, 9)))
-        position = ORIGIN_LPS + (4 + off) * SPACING[2] * TURN[:, 2]
+    @pytest.mark.parametrize(
+        ("off_mm", "said"), [(0.05, ""), (0.2, "0.2 mm off its place"), (1.0, "not evenly spaced.*interpol")]
+    )
+    def test_one_slice_off_its_place(self, tmp_path: Path, off_mm: float, said: str) -> None:
+        hu = hounsfield((7, 6, 9))
+        paths = write_series(tmp_path / "ct", hu)
+        position = ORIGIN_LPS + (4 * SPACING[2] + off_mm) * TURN[:, 2]
         edit(paths[4], ImagePositionPatient=position.tolist())
-        if refused:
-            with pytest.raises(InputError, match="not evenly spaced"):
-                Volume.read(tmp_path / "ct")
-        else:
-            Volume.read(tmp_path / "ct")
+        with pytest.warns(GeometryWarning, match=said) if said else nullcontext():
+            volume = Volume.read(tmp_path / "ct")
+        np.testing.assert_allclose(volume.world_from_voxel, world_from_voxel(), atol=1e-9)
+        expected = hu[..., 4].astype(float)
+        if off_mm > 0.25:  # linearly between the slice before and this one, which lies further
+            expected = (off_mm * hu[..., 3] + SPACING[2] * expected) / (SPACING[2] + off_mm)
+        np.testing.assert_allclose(volume.hu[..., 4], expected, atol=0.5)
 
-    @pytest.mark.parametrize(("tilt_deg", "refused"), [(0.05, False), (0.2, True), (-15.0, True)])
-    def test_gantry_tilt(self, tmp_path: Path, tilt_deg: float, refused: bool) -> None:
+    def test_a_drift_too_small_for_a_tilt_is_kept_in_the_affine(self, tmp_path: Path) -> None:
         paths = write_series(tmp_path / "ct", hounsfield())
-        step = TURN[:, 2] + np.tan(np.radians(tilt_deg)) * TURN[:, 1]
+        step = SPACING[2] * (TURN[:, 2] + np.tan(np.radians(0.05)) * TURN[:, 1])
         for index, path in enumerate(paths):
-            edit(path, ImagePositionPatient=(ORIGIN_LPS + index * SPACING[2] * step).tolist())
-        if refused:
-            with pytest.raises(InputError, match=rf"tilted by {abs(tilt_deg)} deg"):
-                Volume.read(tmp_path / "ct")
-        else:
-            Volume.read(tmp_path / "ct")
+            edit(path, ImagePositionPatient=(ORIGIN_LPS + index * step).tolist())
+        volume = Volume.read(tmp_path / "ct")
+        np.testing.assert_array_equal(volume.hu, hounsfield())
+        np.testing.assert_allclose(volume.world_from_voxel[:3, 2], step * [-1, -1, 1], atol=1e-9)
 
     def test_a_single_slice(self, tmp_path: Path) -> None:
         write_series(tmp_path / "ct", hounsfield()[:, :, :1])
@@ -261,7 +226,7 @@ class TestRefusals:
 
     @pytest.mark.parametrize(
         ("tag", "value"),
-        [("ImageOrientationPatient", [1, 0, 0, 0, 1, 0]), ("PixelSpacing", [0.6, 0.81])],
+        [("ImageOrientationPatient", [1, 0, 0, 0, 1, 0]), ("PixelSpacing", [0.6, 0.9])],
     )
     def test_mixed_geometry(self, tmp_path: Path, tag: str, value: list[float]) -> None:
         paths = write_series(tmp_path / "ct", hounsfield())
@@ -271,7 +236,7 @@ class TestRefusals:
 
     def test_other_modalities(self, tmp_path: Path) -> None:
         write_series(tmp_path / "mr", hounsfield(), Modality="MR")
-        with pytest.raises(InputError, match="no CT images; DICOM files found: 5 of modality MR"):
+        with pytest.raises(InputError, match=r"no CT images; DICOM files found: 5 of modality MR \(IM000"):
             Volume.read(tmp_path / "mr")
         with pytest.raises(InputError, match="not a CT slice"):
             Volume.read(next((tmp_path / "mr").iterdir()))
@@ -281,10 +246,10 @@ class TestRefusals:
         with pytest.raises(InputError, match="none at all"):
             Volume.read(tmp_path)
 
-    def test_enhanced_multi_frame(self, tmp_path: Path) -> None:
-        paths = write_series(tmp_path / "ct", hounsfield()[:, :, :1], NumberOfFrames=1)
-        edit(paths[0], ImagePositionPatient=None, ImageOrientationPatient=None)
-        with pytest.raises(InputError, match=r"lacks ImagePositionPatient.*dcm2niix"):
+    def test_slices_without_places(self, tmp_path: Path) -> None:
+        for path in write_series(tmp_path / "ct", hounsfield()):
+            edit(path, ImagePositionPatient=None, ImageOrientationPatient=None)
+        with pytest.raises(InputError, match=r"no CT images.*5 of modality CT, without ImagePositionPatient"):
             Volume.read(tmp_path / "ct")
 
 
@@ -305,7 +270,7 @@ class TestCompressed:
             if path == paths[1]:
                 dataset.PixelData = dataset.PixelData[:20] + bytes(len(dataset.PixelData) - 20)
             dataset.save_as(path)
-        with pytest.raises(InputError, match=rf"{paths[1].name} \(JPEG 2000.*cannot be decoded"):
+        with pytest.raises(InputError, match=rf"{paths[1].name} cannot be decoded from JPEG 2000"):
             Volume.read(tmp_path / "ct")
 
     def test_pixels_cut_short(self, tmp_path: Path) -> None:

@@ -28,7 +28,9 @@ class TestExclude:
     def write(folder: Path, excluded: np.ndarray, name: str = "mask.png") -> Path:
         path = folder / name
         if name.endswith(".nii.gz"):
-            nib.save(nib.Nifti1Image(excluded.T[..., None].astype(np.uint8), np.eye(4)), path)
+            nib.save(
+                nib.Nifti1Image(excluded.T[..., None].astype(np.uint8), np.diag([-1.0, -1.0, 1.0, 1.0])), path
+            )
         elif name.endswith(".dcm"):
             xray_dataset(7 * excluded.astype(np.uint16), Modality="OT").save_as(
                 path, enforce_file_format=True
@@ -163,6 +165,31 @@ class TestStoredPixels:
         moved = found[::-1, ::-1][2:18, 4:24].reshape(8, 2, 10, 2, 2).mean(axis=(1, 3))
         rows, columns = np.mgrid[:8, :10]
         np.testing.assert_allclose(moved, np.stack([columns, rows], axis=-1), atol=1e-12)
+
+    @pytest.mark.parametrize("degrees", [90, 180, 270])
+    def test_turned(self, tmp_path: Path, degrees: int) -> None:
+        """Each stored pixel's number, and the mask on it, are found where the pixel has gone."""
+        numbers = np.arange(HEIGHT * WIDTH, dtype=np.uint16).reshape(HEIGHT, WIDTH)
+        path = TestExclude.write(tmp_path, mask())
+        options = XRayOptions(flip_top_bottom=True, turn=degrees, exclude=path)  # type: ignore[arg-type]
+        xray = read(tmp_path, options, pixels=numbers)
+        v, u = np.indices(numbers.shape)
+        found = np.rint(xray.pixels_from_stored(np.stack([u, v], axis=-1).astype(float))).astype(int)
+        np.testing.assert_array_equal(xray.pixels[found[..., 1], found[..., 0]], numbers)
+        assert xray.excluded is not None
+        np.testing.assert_array_equal(xray.excluded[found[..., 1], found[..., 0]], mask())
+
+    @pytest.mark.parametrize("degrees", [0, 90, 180, 270])
+    def test_recalibrated(self, degrees: int) -> None:
+        """What corrects the used image's intrinsics corrects the stored one's: marks keep their places."""
+        camera = Camera(width=60, height=48, fx=2000, fy=2500, cx=25, cy=30, sdd_mm=1000)
+        xray = XRay(pixels=np.arange(48 * 60.0).reshape(48, 60), camera=camera)
+        used = xray.flip(left_right=True).turn(degrees).crop(top=3, left=5, height=40, width=41)
+        refined = replace(used.camera, fx=used.camera.fx * 1.02, fy=used.camera.fy * 1.03, cx=11.0, cy=12.0)
+        again = used.recalibrated(refined)
+        marks = np.random.default_rng(0).uniform(0, 40, (9, 2))
+        np.testing.assert_allclose(again.pixels_from_stored(marks), used.pixels_from_stored(marks), atol=1e-9)
+        assert again.camera == refined and again.stored_camera != camera
 
     def test_pad_and_resize(self) -> None:
         """Edges are kept: stored pixel (0, 0) begins at -1/2."""

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import nibabel as nib
 import numpy as np
@@ -22,7 +22,7 @@ CAMERA = Camera(width=30, height=20, fx=2000, fy=2500, cx=14.5, cy=9.5, sdd_mm=1
 def write_image(path: Path, pixels: np.ndarray) -> Path:
     if path.name.endswith((".nii", ".nii.gz")):
         columns_first = pixels.T if pixels.ndim == 2 else pixels.transpose(2, 1, 0)
-        nib.Nifti1Image(columns_first, np.eye(4)).to_filename(path)
+        nib.Nifti1Image(columns_first, np.diag([-1, -1, 1, 1])).to_filename(path)
     else:
         skimage.io.imsave(path, pixels, check_contrast=False)
     return path
@@ -82,7 +82,7 @@ def test_polarity_is_guessed_with_a_warning(tmp_path: Path) -> None:
         ({**GEOMETRY, "sdd_mm": 0}, "is 0, not positive; supply it with --sdd-mm"),
         ({**GEOMETRY, "sdd_mm": -1000}, "not positive"),
         ({**GEOMETRY, "pixel_spacing_mm": [0.4, 0]}, r"not positive; supply it with --pixel-spacing-mm"),
-        ({**GEOMETRY, "sdd": 1000}, "unknown key 'sdd'; known keys are .*sdd_mm"),
+        ({**GEOMETRY, "sdd": 1000}, r"unknown key 'sdd' \(is 'sdd_mm' meant\?\); known keys are .*sdd_mm"),
         ({**GEOMETRY, "sdd_mm": "1000"}, "sdd_mm must be a number"),
         ({**GEOMETRY, "sdd_mm": True}, "sdd_mm must be a number"),
         ('{"sdd_mm": NaN}', "sdd_mm must be a number"),
@@ -95,7 +95,7 @@ def test_polarity_is_guessed_with_a_warning(tmp_path: Path) -> None:
         ({**GEOMETRY, "cx": 2}, "cx and cy together"),
         ({**GEOMETRY, "fx": 2100, "fy": 2500}, "contradicts"),
         ({**GEOMETRY, "fx": -2000, "fy": 2500}, "fx and fy must be positive"),
-        ("[1, 2]", "must hold a JSON object"),
+        ("[1, 2]", r"another program's.* into knee\.isoclinic\.json; supply it with --sdd-mm"),
         ("{", "not valid JSON"),
     ],
 )
@@ -150,3 +150,90 @@ class TestImages:
         path.write_bytes(b"not an image at all")
         with pytest.raises(InputError, match="cannot be read"):
             XRay.read(path)
+
+
+class TestEncodings:
+    @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
+    def test_unicode(self, tmp_path: Path, encoding: str) -> None:
+        path = write_image(tmp_path / "knee.png", PIXELS)
+        content = json.dumps(GEOMETRY | {"_comment": "Königstraße"}, ensure_ascii=False)
+        (tmp_path / "knee.json").write_bytes(content.encode(encoding))
+        assert XRay.read(path).camera == CAMERA
+
+    def test_other_encoding(self, tmp_path: Path) -> None:
+        path = write_image(tmp_path / "knee.png", PIXELS)
+        (tmp_path / "knee.json").write_bytes('{"_comment": "Straße", "sdd_mm": 1000}'.encode("latin-1"))
+        with pytest.raises(InputError, match=r"knee\.json is not valid JSON: 'utf-8'"):
+            XRay.read(path)
+
+    def test_empty(self, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match="it is empty"):
+            XRay.read(write(tmp_path, " \n"))
+
+
+class TestWhoseItIs:
+    """A JSON file of the image's name is ours if it has a key of ours, or one that is nearly so."""
+
+    BIDS: ClassVar[dict[str, Any]] = {
+        **{"Modality": "RF", "Manufacturer": "X", "ImageType": ["ORIGINAL"], "EchoTime": 1.5},
+        **{"DistanceSourceToDetector": 1020, "PixelSpacing": [1, 1], "ConversionSoftware": "dcm2niix"},
+    }
+    OPTIONS = XRayOptions(sdd_mm=1000, pixel_spacing_mm=(0.4, 0.5), polarity="bright_air")
+
+    @pytest.mark.parametrize(
+        "content",
+        [
+            BIDS,
+            {"version": "5.0.1", "flags": {}, "shapes": [], "imageHeight": 20, "imageWidth": 30},
+            {"filename": "knee.png", "width": 30, "height": 20, "regions": []},
+            {"1": "hip_left", "2": "hip_right"},
+            ["a", "list"],
+        ],
+    )
+    def test_another_programs_is_left_alone(self, tmp_path: Path, content: Any) -> None:
+        path = write(tmp_path, json.dumps(content))
+        with pytest.warns(GeometryWarning, match=r"another program's.*sdd_mm .*named knee\.isoclinic\.json"):
+            assert XRay.read(path, self.OPTIONS).camera == CAMERA
+        with pytest.raises(InputError, match=r"another program's.* into knee\.isoclinic\.json.*--sdd-mm"):
+            XRay.read(path)
+
+    def test_ours_beside_it(self, tmp_path: Path) -> None:
+        path = write(tmp_path, self.BIDS)
+        (tmp_path / "knee.isoclinic.json").write_text(json.dumps(GEOMETRY))
+        xray = XRay.read(path)
+        assert xray.camera == CAMERA
+        assert xray.provenance["sdd_mm"] == "knee.isoclinic.json: sdd_mm"
+
+    def test_two_of_ours(self, tmp_path: Path) -> None:
+        path = write(tmp_path, GEOMETRY | {"sdd_mm": 900})
+        (tmp_path / "knee.isoclinic.json").write_text(json.dumps(GEOMETRY))
+        with pytest.raises(InputError, match=r"knee\.isoclinic\.json and knee\.json both describe"):
+            XRay.read(path)
+
+    @pytest.mark.parametrize(
+        ("key", "meant"),
+        [
+            ("sdd", "sdd_mm"),
+            ("SDD", "sdd_mm"),
+            ("sdd_m", "sdd_mm"),
+            ("sdd-mm", "sdd_mm"),
+            ("pixel_spacing", "pixel_spacing_mm"),
+            ("pixelSpacing", "pixel_spacing_mm"),
+            ("principal_point", "principal_point_px"),
+            ("polarty", "polarity"),
+            ("source_isocenter_mm", "source_isocentre_mm"),
+        ],
+    )
+    @pytest.mark.parametrize("alone", [False, True])
+    def test_a_slip_in_ours_is_an_error(self, tmp_path: Path, key: str, meant: str, alone: bool) -> None:
+        path = write(tmp_path, {key: 1} if alone else GEOMETRY | {key: 1})
+        with pytest.raises(InputError, match=rf"unknown key '{key}' \(is '{meant}' meant\?\)"):
+            XRay.read(path, self.OPTIONS)
+
+    @pytest.mark.parametrize("key", ["_comment", "$schema", "comment", "Comments", "//", "#"])
+    def test_comments(self, tmp_path: Path, key: str) -> None:
+        assert XRay.read(write(tmp_path, GEOMETRY | {key: ["anything"]})).camera == CAMERA
+
+    def test_key_given_twice(self, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match="gives 'sdd_mm' 2 times"):
+            XRay.read(write(tmp_path, '{"sdd_mm": 1000, "pixel_spacing_mm": [1, 1], "sdd_mm": 900}'))

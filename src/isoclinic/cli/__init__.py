@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import signal
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from functools import partial
 from importlib import import_module
 from importlib.metadata import version
 
+from .._interrupts import run_tidily
 from ..errors import IsoclinicError, UsageError
 from ._console import error_line, plain_warnings, show_any_name
 
@@ -32,7 +31,10 @@ _COMMANDS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; the exit code is 0 (done), 1 (cannot be done), 2 (wrong options) or 130 (interrupted).
+    """Run one command and return its exit status.
+
+    The status is 0 (done), 1 (cannot be done), 2 (wrong options), 3 (`register` alone: done, and a pose is
+    doubtful) or 130 (interrupted).
 
     A request to end the process (SIGTERM) or the end of its terminal (SIGHUP) interrupts it like Ctrl-C.
 
@@ -46,9 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     show_any_name()
     try:
         _check_text(chosen.options)
-        with _tidy_ends(), plain_warnings():
-            # Each command loads what it needs; --help and --version need none of it.
-            import_module(f".{chosen.command}", __name__).main(chosen.options)
+        return run_tidily(partial(_run, chosen.command, chosen.options))
     except IsoclinicError as error:
         error_line(str(error))
         return error.exit_code
@@ -61,7 +61,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         error_line("interrupted")
         return 130
-    return 0
+
+
+def _run(command: str, options: list[str]) -> int:
+    with plain_warnings():
+        # Each command loads what it needs; --help and --version need none of it.
+        status: int | None = import_module(f".{command}", __name__).main(options)
+    return status or 0
 
 
 def _check_text(arguments: Sequence[str]) -> None:
@@ -73,26 +79,6 @@ def _check_text(arguments: Sequence[str]) -> None:
             raise UsageError(f"{argument!r} is not valid UTF-8; rename the file") from error
 
 
-@contextmanager
-def _tidy_ends() -> Iterator[None]:
-    """Let signals that would end the process at once interrupt it instead, so that it tidies up."""
-    names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    # Not those that someone ignores (nohup) or sees to. Python hands signals to its main thread only.
-    numbers = [number for number in map(signal.Signals.__getitem__, names) if _ends_at_once(number)]
-    for number in numbers:
-        signal.signal(number, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        for number in numbers:
-            signal.signal(number, signal.SIG_DFL)
-
-
-def _ends_at_once(number: signal.Signals) -> bool:
-    main_thread = threading.current_thread() is threading.main_thread()
-    return main_thread and signal.getsignal(number) is signal.SIG_DFL
-
-
 def _parser() -> argparse.ArgumentParser:
     width = max(map(len, _COMMANDS))
     parser = argparse.ArgumentParser(
@@ -101,7 +87,9 @@ def _parser() -> argparse.ArgumentParser:
         description="Find where a patient is in an X-ray: the pose that aligns a CT with it.",
         epilog="commands:\n"
         + "\n".join(f"  {name:{width}}  {what}" for name, what in _COMMANDS.items())
-        + "\n\nisoclinic COMMAND --help explains a command and its main options, --help-all every option.",
+        + "\n\nisoclinic COMMAND --help explains a command and its main options, --help-all every option."
+        + "\n\nexit status: 0 done, 1 cannot be done, 2 wrong options, "
+        + "3 register doubts a pose it found, 130 interrupted",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"isoclinic {version('isoclinic')}")

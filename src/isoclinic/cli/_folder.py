@@ -11,6 +11,7 @@ from itertools import count
 from pathlib import Path
 
 from .._files import shortened
+from .._interrupts import Held, forget_temporary, note_temporary, remove_temporary
 from ..errors import InputError, UsageError
 
 
@@ -38,24 +39,23 @@ def new_folder(path: Path, *, overwrite: bool, known: frozenset[str]) -> Iterato
     parent = next(folder for folder in place.parents if folder.exists())
     name = shortened(place.name)
     building, replaced = (parent / f".{name}.{os.getpid()}.{what}" for what in ("new", "old"))
+    note_temporary(building)
     try:
-        building.mkdir()
-    except OSError as error:
-        raise InputError(f"--output {path} cannot be written: {error.strerror}") from error
-    try:
+        try:
+            building.mkdir()
+        except OSError as error:
+            # What is there has not been made here.
+            forget_temporary(building)
+            raise InputError(f"--output {path} cannot be written: {error.strerror}") from error
         try:
             yield building
         except InputError as error:
             # Of the file where people expect it, not where it is being built.
             raise InputError(str(error).replace(str(building), str(path))) from error
         try:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            if os.path.lexists(place):
-                check_replaceable(place, overwrite=overwrite, known=known)
-                os.replace(place, replaced)
-                # Nobody finds it here, so nothing is added after this look.
-                check_replaceable(replaced, overwrite=overwrite, known=known)
-            os.replace(building, place)
+            # Meanwhile neither the older result is in its place nor the new one.
+            with Held():
+                _put_in_place(building, place, replaced, overwrite=overwrite, known=known)
         except (UsageError, OSError) as error:
             kept = _kept(building, parent / name)
             if isinstance(error, OSError):
@@ -64,10 +64,37 @@ def new_folder(path: Path, *, overwrite: bool, known: frozenset[str]) -> Iterato
                 why = str(error).replace(str(replaced), str(place))
             raise InputError(f"{why}. The new result is complete: it is in {kept}") from error
     finally:
+        remove_temporary(building)
+
+
+def _put_in_place(
+    building: Path, place: Path, replaced: Path, *, overwrite: bool, known: frozenset[str]
+) -> None:
+    """Move a finished folder to its place, or leave there what is there.
+
+    Args:
+        building: the folder.
+        place: for it.
+        replaced: where an older result is in between.
+        overwrite: as for `new_folder`.
+        known: as for `new_folder`.
+
+    Raises:
+        UsageError: the place has been taken by what may not be replaced.
+        OSError: it cannot be moved.
+    """
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if os.path.lexists(place):
+            check_replaceable(place, overwrite=overwrite, known=known)
+            os.replace(place, replaced)
+            # Nobody finds it here, so nothing is added after this look.
+            check_replaceable(replaced, overwrite=overwrite, known=known)
+        os.replace(building, place)
+    finally:
         if replaced.exists() and not place.exists():
             os.replace(replaced, place)
-        for leftover in (building, replaced):
-            shutil.rmtree(leftover, ignore_errors=True)
+        shutil.rmtree(replaced, ignore_errors=True)
 
 
 def check_replaceable(

@@ -57,8 +57,8 @@ def write_image(path: Path, xray: XRay) -> None:
 
 def _nifti(xray: XRay) -> nib.Nifti1Image:
     row_mm, column_mm = xray.camera.pixel_spacing_mm
-    # NIfTI counts columns first.
-    return nib.Nifti1Image(xray.pixels.T[..., None], np.diag([column_mm, row_mm, 1.0, 1.0]))
+    # NIfTI counts columns first; its axes run to the right and front, columns and rows of X-rays do not.
+    return nib.Nifti1Image(xray.pixels.T[..., None], np.diag([-column_mm, -row_mm, 1.0, 1.0]))
 
 
 def stand_in(camera: Camera, source_isocentre_mm: float | None = None) -> XRay:

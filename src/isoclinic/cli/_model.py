@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,7 +14,6 @@ from ..volumes import XRay
 
 # Values of --model besides files: the networks that come with the program, and none.
 DEFAULT, NONE = "default", "none"
-_PACKAGES = ("monai", "safetensors")
 
 
 class Networks(NamedTuple):
@@ -31,12 +29,12 @@ class Networks(NamedTuple):
 
     @classmethod
     def of(cls, option: str) -> Networks:
-        """Those of a file, or for "default" those that come along, if the packages they need are installed.
+        """Those of a file, or for "default" those that come along.
 
         Raises:
             InputError: there is no such file.
         """
-        if option == NONE or (option == DEFAULT and not all(map(find_spec, _PACKAGES))):
+        if option == NONE:
             return cls(None)
         if option == DEFAULT:
             return cls(InputFile.of(DEFAULT_MODEL), last_resort=True)
@@ -46,17 +44,29 @@ class Networks(NamedTuple):
 def chosen_model(option: str, volume: InputFile, xray: XRay) -> tuple[InputFile | None, Model | None]:
     """The file of the networks that an option means, and they, or what loads them if they are needed.
 
+    The file of those that come along is None: whether they take part is known only afterwards, and until then
+    nothing depends on it; see `last_resort_file`.
+
     Raises:
         InputError, UsageError: a file that is no model, or one that does not fit.
     """
-    source, last_resort = Networks.of(option)
+    if option == DEFAULT:
+        return None, default_model
+    source, _ = Networks.of(option)
     if source is None:
         return None, None
-    if last_resort:
-        return source, default_model
     model = read_model(source)
     check_model(model, source, volume, xray)
     return source, model
+
+
+def last_resort_file() -> InputFile:
+    """The file of the networks that come along, after they took part.
+
+    Raises:
+        InputError: it is gone.
+    """
+    return InputFile.of(DEFAULT_MODEL)
 
 
 def model_file(path: Path | str) -> InputFile:

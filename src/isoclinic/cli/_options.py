@@ -64,6 +64,7 @@ class StructuresOptions(StructuresConfig):
     stages: Suppress[tuple[Stage, ...]] = StructuresConfig.stages
     preprocess: Suppress[PreprocessConfig] = dataclasses.field(default_factory=PreprocessConfig)
     backend: Suppress[Literal["auto", "cpu", "cuda", "reference"]] = StructuresConfig.backend
+    same_patient: Suppress[bool] = StructuresConfig.same_patient
 
 
 def parse_options(

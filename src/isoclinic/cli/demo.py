@@ -15,8 +15,18 @@ from rich.table import Table
 from torch import Tensor
 
 from ..errors import InputError
-from ..geometry import Camera, mean_target_registration_error_mm, se3
+from ..geometry import Camera, PatientSides, mean_target_registration_error_mm, se3
 from ..registration import InputFile, LandmarkPairs, RegistrationConfig, RegistrationResult, register, view
+from ..results import (
+    REPORT,
+    RESULT_FILES,
+    Origin,
+    Registered,
+    drr,
+    report_of,
+    write_pictures,
+    write_poses,
+)
 from ..simulation import SimulationConfig, simulate_xray
 from ..solver import Status
 from ..viewer import write_overview, write_report
@@ -25,8 +35,6 @@ from ._console import progress_bar, results
 from ._folder import new_folder
 from ._image_file import stand_in, write_image
 from ._options import parse_options
-from ._report import Registered, report_of
-from ._results import REPORT, RESULT_FILES, Origin, drr, write_pictures, write_poses
 
 _XRAY, _SIDECAR, _OVERVIEW = "xray.png", "xray.json", "overview.png"
 _FILES = RESULT_FILES | {_XRAY, _SIDECAR, _OVERVIEW}
@@ -126,7 +134,8 @@ def main(arguments: Sequence[str]) -> None:
             initial_mm, final_mm = _errors_mm(ends, job.camera_from_world, landmarks)
             place = folder / job.view.name
             image = replace(InputFile.of(place / _XRAY), path=str(options.output / job.view.name / _XRAY))
-            write_poses(place, result, Origin(volume=ct, xrays=[image]))
+            origin = Origin(volume=ct, xrays=[image])
+            write_poses(place, result, origin)
             write_pictures(place, volume, [job.xray], result, config, errors_mm)
             registered = Registered(
                 volume=volume,
@@ -134,6 +143,7 @@ def main(arguments: Sequence[str]) -> None:
                 xrays=[replace(job.xray, path=Path(image.path))],
                 result=result,
                 config=config,
+                origin=origin,
                 landmarks=_true_landmarks(job, landmarks),
             )
             command = f"isoclinic demo --output {options.output}"
@@ -230,5 +240,7 @@ def _write_overview(
         drr=drr(volume, xray.camera, result.camera_from_world, config),
         camera=xray.camera,
         weight=weight,
+        start_sides=PatientSides.of(xray.camera, result.initial.camera_from_world),
+        sides=PatientSides.of(xray.camera, result.camera_from_world),
         caption=caption,
     )

@@ -19,6 +19,7 @@ from tyro.conf import Positional
 
 from .._files import atomic
 from ..errors import InputError, IsoclinicError, UsageError
+from ..geometry import PatientSides
 from ..inspection import (
     Finding,
     Inspection,
@@ -31,6 +32,7 @@ from ..inspection import (
     xray_header,
 )
 from ..registration import InitialPose, RegistrationConfig, initial_pose
+from ..results import drr, picture_of
 from ..similarity.local_standardization import standardize
 from ..viewer import write_comparison
 from ..volumes import (
@@ -44,7 +46,6 @@ from ..volumes import (
 )
 from ._console import progress, results
 from ._options import FLAT, parse_options
-from ._results import drr, picture_of
 
 _Read = TypeVar("_Read")
 
@@ -58,7 +59,8 @@ class InspectOptions:
 
     Attributes:
         volume: the CT: NIfTI, NRRD, MetaImage or a DICOM folder.
-        xray: the X-ray: DICOM, or PNG, TIFF or NIfTI with a JSON file of the same name for its geometry.
+        xray: the X-ray: DICOM, or PNG, TIFF, NIfTI, MetaImage or NRRD with a JSON file of the same name for
+            its geometry.
         labels: label map of the CT: an image of labels, .seg.nrrd, DICOM SEG, or a folder with a mask for
             each structure.
         correction: what to believe about the CT instead of its file.
@@ -135,7 +137,7 @@ def _inspect(options: InspectOptions) -> dict[str, Inspection]:
         report, _CT, lambda: Volume.read(options.volume, labels=options.labels, correction=correction)
     )
     if volume is not None:
-        report[_CT] += inspect_volume(volume) + volume_header(options.volume)
+        report[_CT] += inspect_volume(volume) + volume_header(options.volume, correction)
         if options.save_ct is not None:
             _save_ct(options.save_ct, volume)
     if options.xray is None:
@@ -143,13 +145,13 @@ def _inspect(options: InspectOptions) -> dict[str, Inspection]:
     path = options.xray
     xray = _read(report, _XRAY, lambda: XRay.read(path, options.xray_options))
     if xray is not None:
+        path = xray.path or path  # of the X-ray in it, if it is a folder
         report[_XRAY] += inspect_xray(xray, options.preprocess) + xray_header(path)
     if volume is None or xray is None:
         return report
     start = _read(report, _VIEW, lambda: initial_pose(volume, xray, options.init), otherwise="--init")
     if start is not None:
-        flipped = options.xray_options.flip_left_right or options.xray_options.flip_top_bottom
-        report[_VIEW] += inspect_view(volume, xray, start, None if flipped else patient_orientation(path))
+        report[_VIEW] += inspect_view(volume, xray, start, patient_orientation(xray))
         if options.save is not None:
             _save(options.save, volume, xray, start, options.preprocess)
     return report
@@ -159,6 +161,8 @@ def _read(
     report: dict[str, Inspection], subject: str, read: Callable[[], _Read], *, otherwise: str = ""
 ) -> _Read | None:
     """What `read` returns; its warnings, or the error that stopped it, become the subject's findings.
+
+    Warnings that the result keeps as its own findings are left to it.
 
     `otherwise` is the remedy where the message names no option.
     """
@@ -170,9 +174,12 @@ def _read(
             result = read()
         except InputError as error:
             findings.append(Finding.of_message("error", subject, str(error), otherwise))
+    kept: tuple[Finding, ...] = getattr(result, "findings", ())
     for warning in caught:
-        if issubclass(warning.category, GeometryWarning):
-            findings.append(Finding.of_message("warning", subject, str(warning.message)))
+        if isinstance(warning.message, GeometryWarning):
+            message = warning.message
+            finding = message.finding or Finding.of_message("warning", subject, str(message))
+            findings += [] if finding in kept else [finding]
         else:  # of another package
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
     report[subject] = Inspection(findings=tuple(findings))
@@ -214,6 +221,10 @@ def _save(path: Path, volume: Volume, xray: XRay, start: InitialPose, config: Pr
             "CT as compared": standardized(rendered),
         },
         weight=weight,
+        # Of the CT alone: whether the X-ray shows the same sides is what is to be seen here.
+        sides=dict.fromkeys(
+            ("CT rendered from the start", "CT as compared"), PatientSides.of(camera, start.camera_from_world)
+        ),
         camera=camera,
         caption=f"seen from the source, bright where dense; blue: masked; start: {start.source}",
     )

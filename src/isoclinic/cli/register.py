@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
-from rich.table import Table
 from tyro.conf import Positional, arg
 
-from ..errors import UsageError
+from .._json import dumps
+from ..errors import IsoclinicError, UsageError
 from ..registration import (
     InputFile,
-    LandmarkPose,
     RegistrationResult,
     StructureResult,
     View,
+    check_structures,
+    input_doubts,
     pose_from_landmark_files,
     read_landmark_pairs,
     read_world_points,
@@ -30,38 +30,33 @@ from ..registration import (
     views_from_poses,
 )
 from ..registration.initialize import MODEL
+from ..results import (
+    REPORT,
+    RESULT_FILES,
+    Origin,
+    Registered,
+    check_not_diverged,
+    document_of,
+    report_of,
+    rescue_tried,
+    targets_of,
+    verdict,
+    write_pictures,
+    write_poses,
+    write_structures,
+)
 from ..solver import Status
 from ..viewer import write_report
 from ..volumes import POLARITY_GUESSED, Volume, XRay, XRayOptions
 from ._console import progress, recorded_warnings, results, warning_line
 from ._folder import new_folder
-from ._model import DEFAULT, chosen_model
+from ._model import DEFAULT, chosen_model, last_resort_file
 from ._options import FLAT, RegistrationOptions, StructuresOptions, parse_options
-from ._report import (
-    Registered,
-    ct_text,
-    fallback_text,
-    geometry,
-    model_parts,
-    report_of,
-    rescue_tried,
-    text,
-    writing_beside,
-)
-from ._results import (
-    POSE,
-    REPORT,
-    RESULT_FILES,
-    TRANSFORM,
-    Origin,
-    check_not_diverged,
-    write_pictures,
-    write_poses,
-    write_structures,
-)
-from ._targets import targets_document, targets_of, targets_table
+from ._register_tables import print_tables
 
 _ALL = "all"
+# The exit status of a result that must not be used before someone has looked at it.
+DOUBTFUL_STATUS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +64,8 @@ class RegisterOptions:
     """Find the pose that aligns a CT with an X-ray, and write it with pictures of the match.
 
     Attributes:
-        xray: the X-ray: DICOM, or PNG, TIFF or NIfTI with a JSON file of the same name for its geometry.
+        xray: the X-ray: DICOM, or PNG, TIFF, NIfTI, MetaImage or NRRD with a JSON file of the same name for
+            its geometry.
             Several X-rays of one patient at rest, from different directions, give one pose, depth included;
             options that say how to read an X-ray hold for all of them.
         volume: the CT: NIfTI, NRRD, MetaImage or a DICOM folder.
@@ -94,7 +90,11 @@ class RegisterOptions:
         each_structure: find where each of these structures of --labels is, after the CT as a whole: names,
             labels, or "all"; several joined by "+" move as one.
         overwrite: replace an older result.
-        json: print the result as JSON instead of a table.
+        accept_doubtful: end with exit status 0 even if the result is doubtful. Without it the status is then
+            3, with all files written: as soon as one pose that was asked for is doubtful, be it that of the
+            CT or that of a structure.
+        json: print the result as JSON instead of a table; the verdict, otherwise the first line, is then its
+            first entry.
         config: TOML file with any of these options; the command line wins.
         xray_options: how to read the X-ray.
         registration: how to register.
@@ -114,6 +114,7 @@ class RegisterOptions:
     labels: Path | None = None
     each_structure: tuple[str, ...] = ()
     overwrite: bool = False
+    accept_doubtful: bool = False
     json: bool = False
     config: Path | None = None
     xray_options: Annotated[XRayOptions, FLAT] = field(default_factory=XRayOptions)
@@ -121,10 +122,11 @@ class RegisterOptions:
     moving: StructuresOptions = field(default_factory=StructuresOptions)
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Run the command."""
+def main(arguments: Sequence[str]) -> int:
+    """Run the command; its exit status is 3 where a pose is doubtful."""
     options = parse_options(RegisterOptions, "register", arguments)
     _check(options)
+    unfinished: IsoclinicError | None = None
     with (
         recorded_warnings() as said,
         new_folder(options.output, overwrite=options.overwrite, known=RESULT_FILES) as folder,
@@ -141,54 +143,76 @@ def main(arguments: Sequence[str]) -> None:
         init = options.init if marked is None else marked.camera_from_world
         status.update("registering; the first time, this compiles the renderer")
         result = register_views(volume, views, init, options.registration, model=model)
-        if options.model == DEFAULT and not rescue_tried(result):
-            learned = None
+        if options.model == DEFAULT and rescue_tried(result):
+            learned = last_resort_file()
         check_not_diverged(result)
         if marked is not None:
             source = f"{len(marked.names)} landmarks"
             result = replace(result, initial=replace(result.initial, source=source))
         structures: tuple[StructureResult, ...] = ()
         if names:
-            first = xrays[0].recalibrated(result.cameras[0])
-            config = replace(
-                options.moving,
-                preprocess=options.registration.preprocess,
-                backend=options.registration.backend,
-            )
-            structures = register_structures(volume, first, result.camera_from_world, names, config)
+            try:
+                structures = _registered_structures(options, volume, xrays[0], result, names)
+            except IsoclinicError as error:
+                # The pose of the CT as a whole must not be lost with it.
+                unfinished = error
         status.update("writing")
         command = shlex.join(["isoclinic", "register", *arguments])
         origin = Origin(volume=ct, xrays=images, model=learned, files=_other_files(options), command=command)
-        write_poses(folder, result, origin)
-        write_structures(folder, structures, result.cameras[0], origin)
-        write_pictures(folder, volume, xrays, result, options.registration)
-        for warning in _doubts(options, xrays, result, structures):
-            said.append(warning)
-            warning_line(warning)
         registered = Registered(
             volume=volume,
             xrays=xrays,
             result=result,
             config=options.registration,
-            model=learned,
+            origin=origin,
             structures=structures,
             views_source=_views_source(options),
             landmarks=read_landmark_pairs(*options.landmarks) if options.landmarks else None,
             landmark_pose=marked,
             targets=targets_of(points, volume, result),
         )
-        again = shlex.join(["isoclinic", "register", *writing_beside(options.output, arguments)])
+        write_poses(folder, result, origin)
+        write_structures(folder, structures, result.cameras[0], origin)
+        write_pictures(folder, volume, xrays, result, options.registration)
+        for warning in _doubts(options, registered):
+            said.append(warning)
+            warning_line(warning)
+        again = shlex.join(["isoclinic", "register", *_writing_beside(options.output, arguments)])
         write_report(folder / REPORT, report_of(registered, said, again))
+    _show(options, registered)
+    if unfinished is not None:
+        raise type(unfinished)(
+            f"the structures could not be registered: {unfinished}. The pose of the CT as a whole is in "
+            f"{options.output}"
+        ) from unfinished
+    return DOUBTFUL_STATUS if registered.doubtful and not options.accept_doubtful else 0
+
+
+def _registered_structures(
+    options: RegisterOptions,
+    volume: Volume,
+    xray: XRay,
+    result: RegistrationResult,
+    names: Sequence[tuple[int | str, ...]],
+) -> tuple[StructureResult, ...]:
+    config = replace(
+        options.moving,
+        preprocess=options.registration.preprocess,
+        backend=options.registration.backend,
+        same_patient=options.registration.same_patient,
+    )
+    first = xray.recalibrated(result.cameras[0])
+    return register_structures(volume, first, result.camera_from_world, names, config)
+
+
+def _show(options: RegisterOptions, registered: Registered) -> None:
+    """Print the verdict, then everything else; a JSON document has it as its first entry."""
     if options.json:
-        print(json.dumps(_document(options, registered), indent=2))
+        print(dumps(document_of(registered, options.output)))
         return
-    results().print(_table(options, registered))
-    if marked is not None:
-        results().print(_landmarks_table(marked))
-    if registered.targets:
-        results().print(targets_table(registered.targets))
-    if structures:
-        results().print(_structures_table(structures))
+    results().print(verdict(registered, options.output), markup=False, soft_wrap=True)
+    start = _start_option(options, registered.result)
+    print_tables(results(), registered, str(options.output), start)
 
 
 def _check(options: RegisterOptions) -> None:
@@ -247,99 +271,41 @@ def _other_files(options: RegisterOptions) -> dict[str, InputFile]:
 
 def _structure_names(options: RegisterOptions, volume: Volume) -> list[tuple[int | str, ...]]:
     """What --each-structure means, checked against the label map before anything is registered."""
+    if not options.each_structure:
+        return []
+    names: list[tuple[int | str, ...]]
     if options.each_structure == (_ALL,):
         assert volume.labels is not None
         labels = np.unique(volume.labels).tolist()
-        return [(volume.label_names.get(label, label),) for label in labels if label > 0]
-    groups = (group.split("+") for group in options.each_structure)
-    names = [tuple(int(name) if name.isdecimal() else name for name in group) for group in groups]
-    for group in names:
-        volume.structure_mask(group, slice(0, 1))
+        names = [(volume.label_names.get(label, label),) for label in labels if label > 0]
+        if not names:
+            raise UsageError(f"--each-structure all: the label map {options.labels} has no structure")
+    else:
+        groups = (group.split("+") for group in options.each_structure)
+        names = [tuple(int(name) if name.isdecimal() else name for name in group) for group in groups]
+    check_structures(volume, names)
     return names
 
 
-def _doubts(
-    options: RegisterOptions,
-    xrays: Sequence[XRay],
-    result: RegistrationResult,
-    structures: Sequence[StructureResult],
-) -> Iterator[str]:
+def _doubts(options: RegisterOptions, registered: Registered) -> Iterator[str]:
     """What should make people look before they use the result."""
+    result, report = registered.result, options.output / REPORT
     if result.status is Status.DOUBTFUL:
+        of_inputs = input_doubts(
+            registered.volume, registered.xrays, same_patient=options.registration.same_patient
+        )
         remedy = "try another --init or --landmarks"
-        if any(xray.provenance.get("polarity") == POLARITY_GUESSED for xray in xrays):
+        if set(result.confidence.doubts) <= set(of_inputs):
+            remedy = "settle what CT and X-ray leave open, with the options named"
+        if any(xray.provenance.get("polarity") == POLARITY_GUESSED for xray in registered.xrays):
             remedy += ", or the other --polarity, which was guessed"
         yield (
-            f"the result is doubtful: {'; '.join(result.confidence.doubts)}. Look at "
-            f"{options.output / REPORT} before using the pose, and {remedy}"
+            f"the result is doubtful: {'; '.join(result.confidence.doubts)}. Look at {report} before using "
+            f"the pose, and {remedy}"
         )
-    hidden = [each.name for each in structures if not each.trace]
-    doubtful = [each.name for each in structures if each.trace and each.status is Status.DOUBTFUL]
-    if hidden:
-        yield f"the X-ray hardly shows {', '.join(hidden)}: left where the CT as a whole is"
-    if doubtful:
-        yield f"doubtful: {', '.join(doubtful)}; look at {options.output / REPORT} before using their poses"
-
-
-def _document(options: RegisterOptions, registered: Registered) -> dict[str, Any]:
-    xray, result = registered.xrays[0], registered.result
-    confidence = result.confidence
-    document = {
-        "output": str(options.output),
-        "status": result.status,
-        "reason": result.reason,
-        "similarity": result.similarity,
-        "confidence": {
-            "expected_error_mm": None if confidence.doubts else confidence.expected_error_mm,
-            "expected_error_by_axis_mm": None if confidence.doubts else confidence.expected_error_by_axis_mm,
-            "expected_rotation_deg": None if confidence.doubts else confidence.expected_rotation_deg,
-            "edges": confidence.edges,
-            "rival": confidence.rival,
-            "overlap": confidence.overlap,
-            "doubts": confidence.doubts,
-        },
-        "seconds": result.seconds,
-        "camera_from_world": result.camera_from_world.tolist(),
-        "initial": {
-            "source": result.initial.source,
-            "camera_from_world": result.initial.camera_from_world.tolist(),
-        },
-        "attempts": [asdict(attempt) for attempt in result.attempts],
-        "xray": {
-            name: {"value": value, "source": xray.provenance.get(name)}
-            for name, value in geometry(xray).items()
-        },
-    }
-    if len(registered.xrays) > 1:
-        document["cameras_from_world"] = result.cameras_from_world.tolist()
-    if registered.model is not None:
-        fallback = fallback_text(result)
-        document["model"] = {
-            **asdict(registered.model),
-            "contributed": model_parts(result),
-            "fallback": None if fallback is None else fallback[0],
-        }
-    if registered.landmark_pose is not None:
-        document["landmarks"] = {
-            name: {"residual_px": px, "residual_mm": mm}
-            for name, px, mm in _residuals(registered.landmark_pose)
-        }
-    if registered.targets:
-        document["targets"] = targets_document(registered.targets)
-    if registered.structures:
-        document["structures"] = {
-            each.name: {
-                "status": each.status,
-                "similarity": each.similarity if each.trace else None,
-                "visible": each.visible,
-                "rotation_deg": each.rotation_deg,
-                "translation_mm": each.translation_mm.tolist(),
-                "expected_error_mm": dict(zip(("across", "depth"), each.expected_error_mm, strict=True)),
-                "camera_from_world": each.camera_from_world.tolist(),
-            }
-            for each in registered.structures
-        }
-    return document
+    for each in registered.structures:
+        if each.doubts:
+            yield f"{each.name} is doubtful: {'; '.join(each.doubts)}. Look at {report} before using its pose"
 
 
 def _start_option(options: RegisterOptions, result: RegistrationResult) -> str:
@@ -350,75 +316,12 @@ def _start_option(options: RegisterOptions, result: RegistrationResult) -> str:
     return "--model" if result.initial.source == MODEL else "default"
 
 
-def _table(options: RegisterOptions, registered: Registered) -> Table:
-    result, confidence = registered.result, registered.result.confidence
-    table = Table("", "value")
-    table.add_column("source", overflow="fold")
-    for xray in registered.xrays:
-        table.add_row("X-ray", f"{xray.camera.width} x {xray.camera.height} px", str(xray.path))
-        for name, value in geometry(xray).items():
-            if value is not None:
-                table.add_row(f"  {name}", text(value), xray.provenance.get(name, ""))
-    table.add_row("CT", ct_text(registered.volume), str(options.volume))
-    table.add_section()
-    table.add_row("start", result.initial.source, _start_option(options, result))
-    if registered.model is not None:
-        table.add_row("model", ", ".join(model_parts(result)) or "took no part", registered.model.path)
-        fallback = fallback_text(result)
-        if fallback is not None:
-            table.add_row("fallback", *fallback)
-    table.add_row("status", str(result.status), f"stopped by {result.reason}")
-    right_mm, down_mm, depth_mm = confidence.expected_error_by_axis_mm
-    if confidence.doubts:
-        table.add_row("expected error", "unknown", "; ".join(confidence.doubts))
-    else:
-        table.add_row(
-            "expected error",
-            f"{confidence.expected_error_mm:.2f} mm",
-            f"of bones in view: {right_mm:.2f} mm right, {down_mm:.2f} mm down, {depth_mm:.2f} mm in depth",
-        )
-    table.add_row("similarity", f"{result.similarity:.3f}", "local correlation; 1 is a perfect match")
-    table.add_row("edges", f"{confidence.edges:.3f}", "the same of the gradients, at low resolution")
-    table.add_row("time", f"{result.seconds:.2f} s", "without reading and writing files")
-    table.add_row("result", f"{POSE}, {TRANSFORM}, {REPORT}", str(options.output))
-    return table
-
-
-def _landmarks_table(marked: LandmarkPose) -> Table:
-    table = Table("landmark", title="how far the start is off the landmarks", title_justify="left")
-    table.add_column("residual\n\\[px]", justify="right")
-    table.add_column("at its depth\n\\[mm]", justify="right")
-    for name, px, mm in _residuals(marked):
-        table.add_row(name, f"{px:.2f}", f"{mm:.2f}")
-    table.add_section()
-    table.add_row("root mean square", f"{marked.rms_px:.2f}", f"{marked.rms_mm:.2f}")
-    return table
-
-
-def _residuals(marked: LandmarkPose) -> Iterator[tuple[str, float, float]]:
-    yield from zip(marked.names, marked.residuals_px.tolist(), marked.residuals_mm.tolist(), strict=True)
-
-
-def _structures_table(structures: Sequence[StructureResult]) -> Table:
-    table = Table("structure", "status", title="moved relative to the CT as a whole", title_justify="left")
-    for heading in (
-        "turned\n\\[deg]",
-        "right, down, depth\n\\[mm]",
-        "expected error\nacross, depth \\[mm]",
-        "similarity",
-        "in view",
-    ):
-        table.add_column(heading, justify="right")
-    for each in structures:
-        across_mm, depth_mm = each.expected_error_mm
-        table.add_row(
-            each.name,
-            str(each.status),
-            f"{each.rotation_deg:.1f}",
-            ", ".join(f"{mm:.1f}" for mm in each.translation_mm.tolist()),
-            f"{across_mm:.1f}, {depth_mm:.1f}",
-            f"{each.similarity:.2f}" if each.trace else "",
-            f"{each.visible:.0%}",
-        )
-    table.caption = "One X-ray hardly shows depth: what it leaves open, --moving.expected-motion-mm settles."
-    return table
+def _writing_beside(output: Path, arguments: Sequence[str]) -> list[str]:
+    """A command's arguments with another place for --output, so that it runs while its result is there."""
+    again = f"{output}-again"
+    changed = [f"--output={again}" if word.startswith("--output=") else word for word in arguments]
+    if "--output" in changed:
+        changed[changed.index("--output") + 1] = again
+    elif changed == list(arguments):
+        changed += ["--output", again]
+    return changed

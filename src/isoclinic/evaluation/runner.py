@@ -18,13 +18,15 @@ from .._spread import SpreadConfig, spread
 from ..datasets import Dataset, Sample
 from ..errors import InputError, UsageError
 from ..registration import InputFile, PoseFile
+from ..results import POSE as POSE_FILE
+from ..results import Origin, pose_file
 from ..solver import Status
 from .measurement import METRICS, Measurement
 from .methods import Method, MethodResult
 from .records import case_folder, check_comparable
 from .starts import is_random, start_of
 
-POSE_FILE, MEASUREMENT_FILE, EVALUATION_FILE = "pose.json", "measurement.json", "evaluation.json"
+MEASUREMENT_FILE, EVALUATION_FILE = "measurement.json", "evaluation.json"
 
 _FORMAT = "isoclinic.evaluation"
 _VERSION = 1
@@ -422,19 +424,9 @@ def _write(task: _Task, job: _Job, sample: Sample, result: MethodResult, measure
     """The pose, then the measurement, by which a later run knows that this one is done."""
     job.folder.mkdir(parents=True, exist_ok=True)
     own = result.result
-    volume, xray = task.files
-    PoseFile(
-        camera_from_world=result.camera_from_world,
-        camera=sample.xray.camera if own is None else own.cameras[0],
-        volume=volume,
-        xray=xray,
-        model=result.model,
-        status=Status(result.status) if result.status in list(Status) else None,
-        similarity=result.similarity,
-        covariance=None if own is None else own.confidence.covariance,
-        expected_error_mm=None if own is not None and own.confidence.doubts else result.expected_error_mm,
-        isoclinic_version=__version__,
-    ).write(job.folder / POSE_FILE)
+    origin = Origin(volume=task.files[0], xrays=task.files[1:], model=result.model)
+    found = _peer_pose_file(result, sample, origin) if own is None else pose_file(own, origin)
+    found.write(job.folder / POSE_FILE)
     document = {
         "key": job.key,
         "measurement": measurement.document(),
@@ -442,3 +434,18 @@ def _write(task: _Task, job: _Job, sample: Sample, result: MethodResult, measure
     }
     with atomic(job.folder / MEASUREMENT_FILE) as temporary:
         temporary.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+
+
+def _peer_pose_file(result: MethodResult, sample: Sample, origin: Origin) -> PoseFile:
+    """What is known of a pose that another package found."""
+    return PoseFile(
+        camera_from_world=result.camera_from_world,
+        camera=sample.xray.camera,
+        volume=origin.volume,
+        xray=origin.xrays[0],
+        model=origin.model,
+        status=Status(result.status) if result.status in list(Status) else None,
+        similarity=result.similarity,
+        expected_error_mm=result.expected_error_mm,
+        isoclinic_version=__version__,
+    )

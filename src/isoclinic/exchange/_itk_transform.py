@@ -41,6 +41,7 @@ def write_transform(path: Path, matrix: Tensor) -> None:
         InputError: the file cannot be written.
     """
     transform = sitk.AffineTransform(3)
+    matrix = matrix + 0.0  # which leaves no -0
     transform.SetMatrix(matrix[:3, :3].flatten().tolist())
     transform.SetTranslation(matrix[:3, 3].tolist())
     with atomic(path) as temporary:

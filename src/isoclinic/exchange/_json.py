@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from .._files import atomic
+from .._json import dumps
 from ..errors import InputError
 from ._found import read_text, unexpected
 
@@ -23,7 +24,7 @@ def write_json(path: Path, document: Mapping[str, Any]) -> None:
         InputError: it cannot be written.
     """
     with atomic(path) as temporary:
-        temporary.write_text(json.dumps(document, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        temporary.write_text(dumps(document) + "\n", encoding="utf-8")
 
 
 class Document:

@@ -1,8 +1,9 @@
 """Rigid motions and the pinhole camera: float64, millimetres, transforms read a_from_b."""
 
 from . import se3, so3, so4
-from .camera import Camera
+from .camera import Camera, roll
 from .gantry import gantry_angles, gantry_poses, gantry_view
+from .patient_sides import PatientSides
 from .pose_errors import (
     PoseErrors,
     mean_projection_distance_mm,
@@ -15,6 +16,7 @@ from .se3 import as_poses, nearest_poses, perturb, perturbation, rotation_angle_
 
 __all__ = [
     "Camera",
+    "PatientSides",
     "PoseErrors",
     "as_poses",
     "gantry_angles",
@@ -27,6 +29,7 @@ __all__ = [
     "perturb",
     "perturbation",
     "pose_errors",
+    "roll",
     "rotation_angle_deg",
     "se3",
     "so3",

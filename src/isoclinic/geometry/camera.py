@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from ..errors import InputError
+from ..errors import InputError, UsageError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,6 +159,27 @@ class Camera:
             camera = replace(camera, fy=-camera.fy, cy=camera.height - 1 - camera.cy)
         return camera
 
+    def turn(self, degrees: int) -> Camera:
+        """Camera of the image turned clockwise, as displayed, by a multiple of 90 degrees.
+
+        Its frame turns along: a point of this camera's frame lies at `roll(degrees)` times it in the new one.
+
+        Raises:
+            UsageError: another angle.
+        """
+        camera = self
+        for _ in range(quarter_turns(degrees)):
+            camera = replace(
+                camera,
+                width=camera.height,
+                height=camera.width,
+                fx=camera.fy,
+                fy=camera.fx,
+                cx=camera.height - 1 - camera.cy,
+                cy=camera.cx,
+            )
+        return camera
+
     def rays(self) -> Tensor:
         """Vectors from the source to every pixel centre, camera frame [mm], [height, width, 3], float64."""
         rows = torch.arange(self.height, dtype=torch.float64)
@@ -181,3 +204,47 @@ class Camera:
         principal = points_camera.new_tensor([self.cx, self.cy])
         pixels = points_camera[..., :2] / depth * focal + principal
         return torch.where(depth > 0, pixels, torch.full_like(pixels, torch.nan))
+
+
+def quarter_turns(degrees: int) -> int:
+    """How many turns by 90 degrees, 0 to 3, a clockwise turn by `degrees` is.
+
+    Raises:
+        UsageError: it is no whole number of them.
+    """
+    turns, rest = divmod(degrees, 90)
+    if rest:
+        raise UsageError(f"an image can be turned by multiples of 90 degrees, not by {degrees}")
+    return int(turns) % 4
+
+
+def turn_pixels(pixels: NDArray[np.float64], *, width: int, height: int, degrees: int) -> NDArray[np.float64]:
+    """Where points [..., 2], (u, v) [px], lie once their image has been turned clockwise by `degrees`.
+
+    Args:
+        pixels: in the image before.
+        width: of that image [px].
+        height: of that image [px].
+        degrees: a multiple of 90.
+
+    Raises:
+        UsageError: another angle.
+    """
+    for _ in range(quarter_turns(degrees)):
+        pixels = np.stack([height - 1 - pixels[..., 1], pixels[..., 0]], axis=-1)
+        width, height = height, width
+    return pixels
+
+
+def roll(degrees: int) -> Tensor:
+    """[4, 4], float64: from a camera's frame to that of the image turned clockwise by `degrees`.
+
+    A turn by 90 degrees takes what lay to the right in the image down, and what lay down to the left.
+
+    Raises:
+        UsageError: `degrees` is no multiple of 90.
+    """
+    cosine, sine = ((1, 0), (0, 1), (-1, 0), (0, -1))[quarter_turns(degrees)]
+    matrix = torch.eye(4, dtype=torch.float64)
+    matrix[:2, :2] = torch.tensor([[cosine, -sine], [sine, cosine]], dtype=torch.float64)
+    return matrix

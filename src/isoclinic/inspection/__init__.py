@@ -1,7 +1,8 @@
 """The geometry doctor: what was read from a CT and an X-ray, from where, and what about it is odd."""
 
+from ..volumes import Finding
 from .headers import patient_orientation, volume_header, xray_header
-from .records import Finding, Inspection, Reading
+from .records import Inspection, Reading
 from .view import inspect_view
 from .volume import inspect_volume
 from .xray import inspect_xray

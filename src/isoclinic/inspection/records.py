@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from typing import Literal
 
-Level = Literal["error", "warning", "note"]
+from ..volumes import Finding
+
 Value = str | float | int | tuple[float, ...] | tuple[str, ...]
 
 
@@ -27,30 +26,6 @@ class Reading:
     unit: str = ""
     frame: str = ""
     source: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finding:
-    """Something odd.
-
-    Attributes:
-        level: 'error' where a registration cannot work, 'warning' where it may go wrong, 'note' for an
-            assumption or a peculiarity to know of.
-        subject: what it is about: "CT", "X-ray", or "view" for both together.
-        message: what is odd, with the numbers that show it.
-        remedy: the option that settles it, or what to do.
-    """
-
-    level: Level
-    subject: str
-    message: str
-    remedy: str = ""
-
-    @classmethod
-    def of_message(cls, level: Level, subject: str, message: str, otherwise: str = "") -> Finding:
-        """A reader's warning or error; the remedy is the options it names, or what there is `otherwise`."""
-        options = dict.fromkeys(re.findall(r"--[a-z][a-z-]+", message))
-        return cls(level=level, subject=subject, message=message, remedy=", ".join(options) or otherwise)
 
 
 @dataclass(frozen=True, kw_only=True)

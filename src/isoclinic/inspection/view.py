@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from ..registration import InitialPose, initial_pose
-from ..volumes import Volume, XRay
-from .records import Finding, Inspection, Reading
+from ..registration import InitialPose, identity_findings, initial_pose
+from ..volumes import Finding, Volume, XRay
+from .records import Inspection, Reading
 
 # Patient directions in RAS by their DICOM letters, and in words.
 _DIRECTIONS = {
@@ -63,7 +63,8 @@ def inspect_view(
     findings = [
         *_unseen(volume, xray, start, seen),
         *_out_of_reach(volume, xray, pose),
-        *_other_orientation(patient_orientation, pose),
+        *_other_orientation(patient_orientation, pose, xray.turned_deg),
+        *identity_findings(volume, [xray]),
     ]
     if depth_mm > 0:
         camera = xray.camera
@@ -165,26 +166,35 @@ def _odd_scale(volume: Volume, field_mm: NDArray[np.float64]) -> Iterator[Findin
         )
 
 
-def _other_orientation(letters: Sequence[str] | None, pose: NDArray[np.float64]) -> Iterator[Finding]:
-    """Directions stated by the file that point against those of the starting view."""
-    for row, letter, axis, option in zip(
-        (0, 1),
-        letters or (),
-        ("left to right", "top to bottom"),
-        ("--flip-left-right", "--flip-top-bottom"),
-        strict=False,
-    ):
-        stated = _DIRECTIONS.get(letter[:1])
-        if row == 0 and stated is not None and abs(float(np.dot(stated, pose[1, :3]))) > _TURNED:
-            yield _finding(
-                f"PatientOrientation says that the image runs left to right towards {_WORDS[letter[0]]}, but "
-                "from the start that is up or down: the image is turned by 90 deg",
-                "turn it upright and save it again, or --init with a pose that is turned alike",
-            )
-            return
-        if stated is not None and float(np.dot(stated, pose[row, :3])) < -0.5:
-            yield _finding(
-                f"PatientOrientation says that the image runs {axis} towards {_WORDS[letter[0]]}, but from "
-                f"the start towards {_towards(pose[row, :3])}",
-                f"{option} if the image is mirrored, else another --init",
-            )
+def _other_orientation(
+    letters: Sequence[str] | None, pose: NDArray[np.float64], turned_deg: int
+) -> Iterator[Finding]:
+    """Directions stated by the file that point elsewhere than those of the starting view."""
+    if letters is None or len(letters) != 2:
+        return
+    right, down = (_DIRECTIONS.get(letter[:1]) for letter in letters)
+    towards_down = 0.0 if right is None else float(np.dot(right, pose[1, :3]))
+    if abs(towards_down) > _TURNED:
+        by = (turned_deg + (90 if towards_down > 0 else 270)) % 360
+        yield _finding(
+            f"PatientOrientation says that the image runs left to right towards {_WORDS[letters[0][0]]}, but "
+            "from the start that is up or down: the image is turned by 90 deg",
+            f"--turn {by}, or --init with a pose that is turned alike",
+        )
+        return
+    against = [
+        (axis, letter, option, _towards(pose[row, :3]))
+        for row, letter, stated, axis, option in (
+            (0, letters[0], right, "left to right", "--flip-left-right"),
+            (1, letters[1], down, "top to bottom", "--flip-top-bottom"),
+        )
+        if stated is not None and float(np.dot(stated, pose[row, :3])) < -0.5
+    ]
+    for axis, letter, option, there in against:
+        turn = f"--turn {(turned_deg + 180) % 360}" if len(against) == 2 else option
+        state = "turned upside down" if len(against) == 2 else "mirrored"
+        yield _finding(
+            f"PatientOrientation says that the image runs {axis} towards {_WORDS[letter[0]]}, but from "
+            f"the start towards {there}",
+            f"{turn} if the image is {state}, else another --init",
+        )

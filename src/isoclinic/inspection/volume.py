@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from ..volumes import AttenuationConfig, Volume
-from .records import Finding, Inspection, Reading
+from ..volumes import AttenuationConfig, Finding, Volume
+from .records import Inspection, Reading
 
 _WORLD = "world, RAS"
 _OPPOSITE = dict(zip("RLAPSI", "LRPAIS", strict=True))
@@ -49,7 +49,7 @@ _SHUFFLED = 0.9
 def inspect_volume(volume: Volume) -> Inspection:
     """Size, place, orientation and Hounsfield units of a CT, and its labels.
 
-    What the reader has warned of already (`GeometryWarning`) is not repeated.
+    What its reading has found (`Volume.findings`) comes first.
     """
     hu = _sample(volume)
     extent_mm = volume.spacing_mm * volume.shape
@@ -70,6 +70,7 @@ def inspect_volume(volume: Volume) -> Inspection:
         *_labels(volume),
     ]
     findings = [
+        *volume.findings,
         *_odd_units(volume.spacing_mm, extent_mm),
         *_odd_grid(volume, extent_mm),
         *_odd_values(hu),
@@ -145,7 +146,7 @@ def _odd_grid(volume: Volume, extent_mm: NDArray[np.float64]) -> Iterator[Findin
     if shear_deg > _SHEAR_DEG:
         yield _finding(
             f"the voxel axes are {shear_deg:.1f} deg off right angles, as of an uncorrected gantry tilt",
-            "resample the CT, or convert its DICOM files with dcm2niix",
+            "give the DICOM files it was made from, whose tilt is corrected, or convert them with dcm2niix",
         )
 
 

@@ -7,23 +7,14 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from ..volumes import Masks, PreprocessConfig, XRay, find_masks, line_integrals
+from ..volumes import Finding, Masks, PreprocessConfig, XRay, find_masks, line_integrals
 from ..volumes.polarity import polarity_from_statistics
-from .records import Finding, Inspection, Reading
+from .records import Inspection, Reading
 
 _STORED = "image as stored"
 _USED = "image as used"
 _DETECTOR = "detector"
 
-# C-arms have about 1000 mm, angiography units up to 1300, chest radiographs 1800 mm.
-_SDD_MM = (500.0, 2500.0)
-# Share of the way to the detector at which patients lie.
-_ISOCENTRE_SHARE = (0.4, 0.97)
-# Detector pixels: 0.05 mm (mammography) to what a heavily binned image intensifier has.
-_PIXEL_MM = (0.04, 6.0)
-_SQUARE = 0.01
-# Beyond them the same directions come again (PS3.3 C.8.7.5).
-_MOST_DEG = {"primary_angle_deg": 180.0, "secondary_angle_deg": 90.0}
 _MOST_SATURATED = 0.05
 _MOST_MASKED = 0.5
 _MOST_METAL = 0.15
@@ -33,7 +24,7 @@ _FEW_LEVELS = 256
 def inspect_xray(xray: XRay, config: PreprocessConfig | None = None) -> Inspection:
     """Camera, meaning of the pixels, and what of the image does not show the patient.
 
-    What the reader has warned of already (`GeometryWarning`) is not repeated.
+    What its reading has found (`XRay.findings`) comes first.
 
     Args:
         xray: as it will be registered.
@@ -43,8 +34,7 @@ def inspect_xray(xray: XRay, config: PreprocessConfig | None = None) -> Inspecti
     image, weight = line_integrals(xray, config)
     masks = find_masks(xray.pixels, image, config.masks)
     findings = [
-        *_odd_distances(xray),
-        *_odd_spacing(xray),
+        *xray.findings,
         *_odd_principal_point(xray),
         *_odd_meaning(xray),
         *_odd_pixels(xray),
@@ -83,6 +73,7 @@ def _geometry(xray: XRay) -> Iterator[Reading]:
     yield reading("source_isocentre_mm", xray.source_isocentre_mm, "mm", "source to isocentre")
     yield reading("pixel_spacing_mm", camera.pixel_spacing_mm, "mm (row, column)", _DETECTOR)
     yield reading("principal_point_px", (camera.cx, camera.cy), "px (column, row)", _USED)
+    yield reading("turn", xray.turned_deg, "deg clockwise", _STORED)
     row_mm, column_mm = camera.pixel_spacing_mm
     field_mm = (camera.width * column_mm, camera.height * row_mm)
     yield Reading(name="field of view", value=field_mm, unit="mm (width, height)", frame=_DETECTOR)
@@ -90,76 +81,8 @@ def _geometry(xray: XRay) -> Iterator[Reading]:
         yield reading(name, getattr(xray, name), "deg", "patient, DICOM C.8.7.5")
 
 
-def _odd_distances(xray: XRay) -> Iterator[Finding]:
-    sdd_mm, isocentre_mm = xray.camera.sdd_mm, xray.source_isocentre_mm
-    low, high = _SDD_MM
-    if not low <= sdd_mm <= high:
-        units = {"centimetres": 10, "metres": 1000}
-        guess = next((unit for unit, factor in units.items() if low <= factor * sdd_mm <= high), None)
-        what = f"it seems to be in {guess}" if guess else f"C-arms have {low:g} to {high:g} mm"
-        yield _finding(f"the source-detector distance is {sdd_mm:g} mm: {what}", "--sdd-mm")
-    if isocentre_mm is None:
-        yield _finding(
-            "the distance from the source to the isocentre is unknown; views are started at two thirds of "
-            "the way to the detector",
-            "--source-isocentre-mm",
-            note=True,
-        )
-    elif not _ISOCENTRE_SHARE[0] <= isocentre_mm / sdd_mm <= _ISOCENTRE_SHARE[1]:
-        yield _finding(
-            f"the isocentre lies {isocentre_mm:g} mm from the source, that is "
-            f"{100 * isocentre_mm / sdd_mm:.0f} % of the way to the detector",
-            "--source-isocentre-mm",
-        )
-    if xray.primary_angle_deg is None or xray.secondary_angle_deg is None:
-        missing = [
-            name.replace("_", " ")
-            for name in ("primary_angle_deg", "secondary_angle_deg")
-            if getattr(xray, name) is None
-        ]
-        yield _finding(
-            f"C-arm angles are missing ({', '.join(missing)}), so a registration starts from a standard view",
-            "--init, --primary-angle-deg, --secondary-angle-deg",
-            note=True,
-        )
-    for name, most_deg in _MOST_DEG.items():
-        angle_deg = getattr(xray, name)
-        if angle_deg is not None and abs(angle_deg) > most_deg:
-            angle = name.removesuffix("_deg").replace("_", " ")
-            yield _finding(
-                f"the {angle} is {angle_deg:g} deg; no C-arm goes beyond {most_deg:g} deg",
-                f"--{name.replace('_', '-')}",
-            )
-
-
-def _odd_spacing(xray: XRay) -> Iterator[Finding]:
-    row_mm, column_mm = xray.camera.pixel_spacing_mm
-    if abs(row_mm / column_mm - 1) > _SQUARE:
-        yield _finding(
-            f"pixels are not square, {row_mm:.4g} x {column_mm:.4g} mm (row, column)", "--pixel-spacing-mm"
-        )
-    if not _PIXEL_MM[0] <= min(row_mm, column_mm) <= max(row_mm, column_mm) <= _PIXEL_MM[1]:
-        yield _finding(
-            f"pixels of {row_mm:.4g} x {column_mm:.4g} mm are unlike any detector's: another unit?",
-            "--pixel-spacing-mm",
-        )
-    if xray.provenance.get("pixel_spacing_mm", "").startswith("PixelSpacing "):
-        yield _finding(
-            "ImagerPixelSpacing is missing, so PixelSpacing is taken for the detector's; where the device "
-            "has scaled it to the patient, it is too small by the magnification",
-            "--pixel-spacing-mm",
-        )
-
-
 def _odd_principal_point(xray: XRay) -> Iterator[Finding]:
     camera = xray.camera
-    if "assumed" in xray.provenance.get("principal_point_px", ""):
-        yield _finding(
-            "the principal point is assumed at the centre of the stored image; for an image cut out of a "
-            "larger one it is elsewhere",
-            "--principal-point-px",
-            note=True,
-        )
     if not (-0.5 <= camera.cx <= camera.width - 0.5 and -0.5 <= camera.cy <= camera.height - 0.5):
         yield _finding(
             f"the principal point ({camera.cx:.1f}, {camera.cy:.1f}) lies outside of the image of "
@@ -206,13 +129,6 @@ def _odd_meaning(xray: XRay) -> Iterator[Finding]:
             f"image suggest {seen.polarity}: bone must be bright in the picture of --save",
             f"--polarity {seen.polarity}, or --polarity {xray.polarity} to confirm",
             note=not seen.agreed,
-        )
-    if "assumed" in xray.provenance.get("pixel_scale", ""):
-        yield _finding(
-            f"whether pixels are linear or logarithmic is not said; {xray.pixel_scale} is "
-            f"{xray.provenance['pixel_scale']}",
-            "--pixel-scale",
-            note=True,
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
+from ..errors import InputError
 from ..networks import Checkpoint
 
 DEFAULT_MODEL = Path(__file__).with_name("any-patient.safetensors")
@@ -18,6 +19,9 @@ def default_model() -> Checkpoint:
     match.
 
     Raises:
-        UsageError: a package of the extra `isoclinic[train]` is not installed.
+        InputError: the file is missing or damaged, because isoclinic is not installed completely.
     """
-    return Checkpoint.load(DEFAULT_MODEL)
+    try:
+        return Checkpoint.load(DEFAULT_MODEL)
+    except InputError as error:
+        raise InputError(f"{error}. The file comes with isoclinic: install isoclinic again") from error

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from .._optional import require
 from ..errors import UsageError
+from ._layers import Convolution, Enlargement, LayerNorm, ResidualUnit, TransformerBlock
 
 # Of an image's intensities: below it an image counts as empty.
 _FLAT = 1e-6
@@ -58,33 +58,21 @@ class Backbone(nn.Module):
 
     def __init__(self, config: BackboneConfig, output_level: int) -> None:
         super().__init__()
-        blocks = require("monai.networks.blocks")
-        norm = ("group", {"num_groups": config.norm_groups})
-        channels = config.channels
+        channels, groups = config.channels, config.norm_groups
         self.stride = config.stride
         self.output_channels = channels[output_level]
         self.levels = nn.ModuleList(
-            blocks.ResidualUnit(2, below, here, strides=1 if level == 0 else 2, act="gelu", norm=norm)
+            ResidualUnit(below, here, stride=1 if level == 0 else 2, norm_groups=groups)
             for level, (below, here) in enumerate(zip((1, *channels), channels, strict=False))
         )
         self.transformer = nn.Sequential(
-            *(
-                blocks.TransformerBlock(channels[-1], 4 * channels[-1], config.heads)
-                for _ in range(config.transformer_blocks)
-            ),
-            nn.LayerNorm(channels[-1]),
+            *(TransformerBlock(channels[-1], config.heads) for _ in range(config.transformer_blocks)),
+            LayerNorm(channels[-1]),
         )
-        for block in (self.transformer, *self.transformer):
-            for name, child in block.named_children():
-                if isinstance(child, nn.LayerNorm):
-                    setattr(block, name, _LayerNorm(channels[-1]))
         ascending = range(len(channels) - 2, output_level - 1, -1)
-        self.enlarge = nn.ModuleList(
-            blocks.UpSample(2, channels[level + 1], channels[level], mode="nontrainable", align_corners=False)
-            for level in ascending
-        )
+        self.enlarge = nn.ModuleList(Enlargement(channels[level + 1], channels[level]) for level in ascending)
         self.merge = nn.ModuleList(
-            blocks.Convolution(2, 2 * channels[level], channels[level], act="gelu", norm=norm)
+            Convolution(2, 2 * channels[level], channels[level], norm_groups=groups, activation="gelu")
             for level in ascending
         )
 
@@ -113,19 +101,6 @@ class Backbone(nn.Module):
     def _transformed(self, x: Tensor) -> Tensor:
         tokens = (x + position_code(x)).flatten(2).mT
         return self.transformer(tokens).mT.unflatten(2, x.shape[-2:])
-
-
-class _LayerNorm(nn.LayerNorm):
-    """Layer normalisation in elementary operations.
-
-    The fused one drops the derivatives of its mean and deviation when a forward-mode derivative is
-    differentiated backwards (torch 2.13), as the step loss does: its gradients are silently wrong.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        centred = x - x.mean(-1, keepdim=True)
-        scale = (centred.square().mean(-1, keepdim=True) + self.eps).rsqrt()
-        return centred * scale * self.weight + self.bias
 
 
 def position_code(features: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from .._optional import require
+from ._layers import Convolution
 
 # Zhang et al. 2020: the attention is computed in a quarter of the channels, but in no fewer than 32.
 _REDUCTION = 4
@@ -19,12 +19,10 @@ def convolution(dimensions: int, below: int, here: int, norm_groups: int, **sett
 
     Normalises in `norm_groups` groups, or as many of them as divide the channels.
     """
-    norm = ("group", {"num_groups": math.gcd(here, norm_groups)})
-    blocks = require("monai.networks.blocks")
-    block: nn.Module = blocks.Convolution(
-        dimensions, below, here, **{"act": "relu", "norm": norm, "bias": False, **settings}
+    groups = math.gcd(here, norm_groups)
+    return Convolution(
+        dimensions, below, here, norm_groups=groups, **{"activation": "relu", "bias": False, **settings}
     )
-    return block
 
 
 class SplitAttention(nn.Module):
@@ -63,7 +61,7 @@ class SplitAttentionBottleneck(nn.Module):
         self.change = nn.Sequential(
             convolution(2, channels, channels, norm_groups, kernel_size=1),
             SplitAttention(channels, radix, cardinality, norm_groups),
-            convolution(2, channels, channels, norm_groups, kernel_size=1, act=None),
+            convolution(2, channels, channels, norm_groups, kernel_size=1, activation=None),
         )
 
     def forward(self, x: Tensor) -> Tensor:

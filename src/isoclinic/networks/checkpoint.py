@@ -100,7 +100,6 @@ class Checkpoint:
 
         Raises:
             InputError: it cannot be written.
-            UsageError: safetensors is not installed.
         """
         tensors = {
             f"{kind}.{name}": tensor
@@ -122,7 +121,7 @@ class Checkpoint:
 
         Raises:
             InputError: the file is missing, damaged, something else, or does not fit this version.
-            UsageError: a package of the extra `isoclinic[train]` is not installed.
+            UsageError: it holds a "pose_regressor", and MONAI (`isoclinic[train]`) is not installed.
         """
         header, tensors = read_tensors(path, _FORMAT, "an isoclinic model")
         if header.get("version") != _VERSION:

@@ -13,7 +13,6 @@ from typing import Any
 from torch import Tensor
 
 from .._files import atomic
-from .._optional import require
 from ..errors import InputError
 
 
@@ -27,12 +26,14 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: dict[str, A
 
     Raises:
         InputError: it cannot be written.
-        UsageError: safetensors is not installed.
     """
+    # It takes a while to load, and few need it.
+    from safetensors.torch import save
+
     # Each tensor on its own memory, as the format wants it.
     stored = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     metadata = {header["format"]: json.dumps(header)}
-    content = require("safetensors.torch").save(stored, metadata=metadata)
+    content = save(stored, metadata=metadata)
     with atomic(path) as temporary:
         temporary.write_bytes(content)
 
@@ -47,17 +48,17 @@ def read_tensors(path: Path, kind: str, name: str) -> tuple[dict[str, Any], dict
 
     Raises:
         InputError: the file is missing, damaged, or something else.
-        UsageError: safetensors is not installed.
     """
-    safetensors = require("safetensors")
+    from safetensors import SafetensorError, safe_open
+
     foreign = f"{path} is not {name}, as isoclinic train writes it"
     try:
-        with safetensors.safe_open(str(path), framework="pt") as stored:
+        with safe_open(str(path), framework="pt") as stored:
             text = (stored.metadata() or {}).get(kind)
             tensors = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
-    except safetensors.SafetensorError as error:
+    except SafetensorError as error:
         raise InputError(f"{path} is damaged or not {name}: {error}") from error
     if text is None:
         raise InputError(foreign)

@@ -2,6 +2,7 @@
 
 from ..similarity import IntrinsicsRefinement, ViewRefinement
 from ._fixed import FixedImage
+from ._inputs import identity_findings, input_doubts
 from .confidence import ConfidenceConfig, expected_errors_mm
 from .config import LearnedConfig, RegistrationConfig, Stage
 from .initialize import PRESETS, InitialPose, initial_pose, view
@@ -18,7 +19,7 @@ from .pose_file import InputFile, PoseFile, read_initial_pose
 from .register import Model, register, register_views
 from .result import Attempt, Confidence, ImageStageResult, RegistrationResult, StageResult
 from .search import SearchConfig, SearchView, search
-from .structures import StructureResult, StructuresConfig, register_structures
+from .structures import StructureResult, StructuresConfig, check_structures, register_structures
 from .views import View, views_from_angles, views_from_file, views_from_poses
 
 __all__ = [
@@ -46,8 +47,11 @@ __all__ = [
     "StructuresConfig",
     "View",
     "ViewRefinement",
+    "check_structures",
     "expected_errors_mm",
+    "identity_findings",
     "initial_pose",
+    "input_doubts",
     "pose_from_landmark_files",
     "pose_from_landmarks",
     "read_initial_pose",

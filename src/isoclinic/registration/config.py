@@ -146,6 +146,8 @@ class RegistrationConfig:
         max_step_mm: longest single step, in millimetres and rotations scaled by that length.
         confidence: when a result is doubtful, and how its error is expected.
         structures: labels or names of the CT's structures to register as one, instead of all tissue.
+        same_patient: CT and X-rays show the same part of one patient, whatever their headers say; otherwise
+            headers that do not agree make the result doubtful.
         refine_views: how far X-rays after the first may lie from where their geometry puts them.
         refine_intrinsics: how far the intrinsics may be off; they are corrected in the last stage.
         backend: where to render: "cpu" (threads), "cuda" (GPU), "reference" (plain torch, slow), or "auto", a
@@ -161,6 +163,7 @@ class RegistrationConfig:
     max_step_mm: float = 40.0
     confidence: ConfidenceConfig = field(default_factory=ConfidenceConfig)
     structures: tuple[int | str, ...] | None = None
+    same_patient: bool = False
     refine_views: ViewRefinement = field(default_factory=ViewRefinement)
     refine_intrinsics: IntrinsicsRefinement = field(default_factory=IntrinsicsRefinement)
     backend: Literal["auto", "cpu", "cuda", "reference"] = "auto"

@@ -112,9 +112,9 @@ def pose_from_landmark_files(
 ) -> LandmarkPose:
     """The pose that projects a CT's landmarks onto their marks in an X-ray; see `pose_from_landmarks`.
 
-    Marks are pixels of the image as stored, however the X-ray has been flipped, cropped or binned since; so
-    are the residuals. (`XRay.pixels_from_stored` takes marks into the X-ray as it is used.) Warns of names
-    without a partner, of a bad fit, and of a second pose that fits as well.
+    Marks are pixels of the image as stored, however the X-ray has been flipped, turned, cropped or binned
+    since; so are the residuals. (`XRay.pixels_from_stored` takes marks into the X-ray as it is used.) Warns
+    of names without a partner, of a bad fit, and of a second pose that fits as well.
 
     Args:
         xray: the X-ray.
@@ -134,11 +134,12 @@ def pose_from_landmark_files(
         raise InputError(f"{where}: {error}") from error
     for warning in _doubts(pairs, fit):
         warnings.warn(f"{where}: {warning}", GeometryWarning, stacklevel=2)
+    turn = torch.from_numpy(xray.camera_from_stored)
     return LandmarkPose(
-        camera_from_world=fit.camera_from_world,
+        camera_from_world=turn @ fit.camera_from_world,
         residuals_px=fit.residuals_px,
         residuals_mm=fit.residuals_mm,
-        alternatives=fit.alternatives,
+        alternatives=turn @ fit.alternatives,
         names=pairs.names,
         unmatched=pairs.unmatched,
     )

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from .._files import atomic, read_text
+from .._json import dumps
 from ..errors import InputError
 from ..geometry import Camera, as_poses
 from ..solver import Status
@@ -128,7 +129,7 @@ class PoseFile:
             "command": self.command,
         }
         with atomic(Path(path)) as temporary:
-            temporary.write_text(json.dumps(document, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+            temporary.write_text(dumps(document) + "\n", encoding="utf-8")
 
     @classmethod
     def read(cls, path: Path | str) -> PoseFile:

@@ -13,11 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import UsageError
+from ..errors import IsoclinicError, UsageError
 from ..networks import Checkpoint
-from ..solver import Status
-from ..volumes import GeometryWarning, Volume, XRay
+from ..volumes import GeometryWarning, Volume, XRay, tell
 from ._fixed import FixedImage
+from ._inputs import identity_findings, input_doubts
 from ._learned import Learned
 from ._run import Run
 from .config import RegistrationConfig
@@ -28,6 +28,10 @@ from .views import View, stacked_views
 
 # Networks, or what loads them in case of need.
 Model = Checkpoint | Callable[[], Checkpoint]
+
+# What keeps the last resort from running where a file or a package of it is missing or damaged, or the memory
+# does not suffice. RuntimeError is torch's only one, for want of graphics memory and for all else.
+_UNAVAILABLE = (IsoclinicError, ImportError, OSError, MemoryError, RuntimeError)
 
 _DEFAULT = RegistrationConfig()
 
@@ -53,7 +57,8 @@ def register(
         config: the schedule and all else.
         model: networks, in evaluation mode, trained for this CT, or any, and an X-ray like this one; see
             `Checkpoint.check_fit`. What they lead to is tried first, without any search. Instead, a function
-            that loads them, such as `default_model`: it is called only if nothing else leads to a match.
+            that loads them, such as `default_model`: it is called only if nothing else leads to a match, and
+            where it fails, what was found without it is returned with one doubt more.
 
     Raises:
         InputError: an X-ray that is masked out entirely, or an initial pose that cannot be used.
@@ -61,8 +66,8 @@ def register(
             no part of which is to be used.
 
     Warns:
-        GeometryWarning: intrinsics were refined, with what that costs in certainty of the pose; or something
-            refined ended at its bound.
+        GeometryWarning: headers of CT and X-ray do not agree on whom they show; intrinsics were refined, with
+            what that costs in certainty of the pose; or something refined ended at its bound.
     """
     return register_views(volume, [View(xray=xray)], init, config, model=model)
 
@@ -96,6 +101,9 @@ def register_views(
     """
     began = time.perf_counter()
     view_from_first = stacked_views(views)
+    xrays = [view.xray for view in views]
+    if not config.same_patient:
+        tell(identity_findings(volume, xrays))
     from_model = isinstance(init, str) and init == MODEL
     start = usual = initial_pose(volume, views[0].xray, None if from_model else init)
     for view, pose in zip(views[1:], view_from_first[1:] @ usual.camera_from_world, strict=True):
@@ -118,11 +126,18 @@ def register_views(
         config=config,
     )
 
+    unavailable: list[str] = []
+
     def last_resort() -> Iterator[_Outcome]:
         if config.learned.rescue and config.learned.fall_back:
-            rescuer = of_model(model()) if callable(model) else learned
-            if rescuer is not None:
-                yield from _rescue(run, usual, rescuer)
+            try:
+                rescuer = of_model(model()) if callable(model) else learned
+                if rescuer is not None:
+                    yield from _rescue(run, usual, rescuer)
+            except _UNAVAILABLE as error:
+                # What was found before must not be lost with it.
+                why = str(error) or type(error).__name__
+                unavailable.append(f"the last resort, a search by trained networks, was not available: {why}")
 
     outcomes: list[_Outcome] = []
     for outcome in chain(_outcomes(run, start, usual, learned), last_resort()):
@@ -130,24 +145,25 @@ def register_views(
         if outcome.confidence.edges >= config.confidence.edges_below:
             break
     best = max(outcomes, key=partial(_merit, config=config))
-    last, confidence = best.last, best.confidence
+    last = best.last
     problem, point, status = last.problem, last.solution.x[last.best], last.solution.status[last.best]
     if problem.refine_intrinsics.on:
         _warn_of_intrinsics(last)
-    return RegistrationResult(
+    result = RegistrationResult(
         camera_from_world=point[:4],
         cameras_from_world=problem.cameras_from_world(point[None])[0],
         cameras=problem.cameras(point, tuple(view.xray.camera for view in views)),
-        status=Status.DOUBTFUL if confidence.doubts and status is not Status.DIVERGED else status,
+        status=status,
         reason=last.solution.reason[last.best],
         similarity=last.similarity,
-        confidence=confidence,
+        confidence=best.confidence,
         initial=start,
         attempt=best.attempt,
         attempts=tuple(outcome.attempt for outcome in outcomes),
         trace=best.trace,
         seconds=time.perf_counter() - began,
     )
+    return result.doubted(*input_doubts(volume, xrays, same_patient=config.same_patient), *unavailable)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

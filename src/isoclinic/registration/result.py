@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -68,7 +70,8 @@ class Confidence:
         covariance: [6, 6] float64 of the tangent (rotation [rad], translation [mm]) about the centre of the
             CT, in the first camera's axes.
         expected_error_mm: root mean square distance between where the points in view are and where the pose
-            puts them [mm], as the covariance says; it holds only if there is no doubt.
+            puts them [mm], as the covariance says; it holds only if there is no doubt, and `stated_error_mm`
+            is what users are told.
         expected_error_by_axis_mm: the same along the first camera's x, y and z (depth) [mm].
         expected_rotation_deg: root mean square angle [deg].
         edges: local correlation of X-ray and DRR gradients, as a share of what the X-ray's noise allows; 1 is
@@ -86,6 +89,26 @@ class Confidence:
     rival: float | None
     overlap: float
     doubts: tuple[str, ...]
+
+    @property
+    def stated_error_mm(self) -> float | None:
+        """`expected_error_mm`; None, which is unknown, where there is a doubt or it is not finite."""
+        return _stated(self.expected_error_mm, self.doubts)
+
+    @property
+    def stated_error_by_axis_mm(self) -> tuple[float, float, float] | None:
+        """`expected_error_by_axis_mm`; None as for `stated_error_mm`."""
+        known = _stated(math.hypot(*self.expected_error_by_axis_mm), self.doubts) is not None
+        return self.expected_error_by_axis_mm if known else None
+
+    @property
+    def stated_rotation_deg(self) -> float | None:
+        """`expected_rotation_deg`; None as for `stated_error_mm`."""
+        return _stated(self.expected_rotation_deg, self.doubts)
+
+
+def _stated(value: float, doubts: Sequence[str]) -> float | None:
+    return value if math.isfinite(value) and not doubts else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,3 +161,9 @@ class RegistrationResult:
     attempts: tuple[Attempt, ...]
     trace: tuple[StageResult, ...]
     seconds: float
+
+    def doubted(self, *reasons: str) -> RegistrationResult:
+        """This result with further reasons to doubt it, if there are any."""
+        doubts = tuple(dict.fromkeys((*self.confidence.doubts, *reasons)))
+        status = Status.DOUBTFUL if doubts and self.status is not Status.DIVERGED else self.status
+        return replace(self, status=status, confidence=replace(self.confidence, doubts=doubts))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -20,6 +20,7 @@ from ..similarity import JointSimilarity, SimilarityConfig, SimilarityTerm
 from ..solver import Solution, Status, levenberg_marquardt
 from ..volumes import PreprocessConfig, Volume, XRay
 from ._fixed import FixedImage, pixel_at_mm
+from ._inputs import input_doubts
 from ._structures_model import MovingStructure, Scene, Structure
 from ._structures_prior import LikelyMotion, MotionPrior
 from .confidence import expected_errors_mm
@@ -53,6 +54,7 @@ class StructuresConfig:
         max_step_mm: longest single step, in millimetres of an average point of the structure.
         doubtful_below: final local correlation below which a result is doubtful.
         least_visible: share of a structure that the X-ray must show; one less visible keeps the overall pose.
+        same_patient: CT and X-ray show the same part of one patient, whatever their headers say.
         backend: where to render; see `RenderConfig`.
 
     Raises:
@@ -77,6 +79,7 @@ class StructuresConfig:
     max_step_mm: float = 10.0
     doubtful_below: float = 0.6
     least_visible: float = 0.25
+    same_patient: bool = False
     backend: Literal["auto", "cpu", "cuda", "reference"] = "auto"
 
     def __post_init__(self) -> None:
@@ -108,6 +111,7 @@ class StructureResult:
             axes: what X-ray and expected motion together leave open.
         expected_error_mm: root mean square of a point's error that the covariance means: across the beam, and
             in depth.
+        doubts: reasons why it is doubtful or diverged, for people to read; none in every other case.
         trace: its turns in the order they ran; empty where it was not registered.
         seconds: wall time of its turns.
     """
@@ -121,6 +125,7 @@ class StructureResult:
     visible: float
     covariance: Tensor
     expected_error_mm: tuple[float, float]
+    doubts: tuple[str, ...]
     trace: tuple[ImageStageResult, ...]
     seconds: float
 
@@ -128,6 +133,22 @@ class StructureResult:
     def name(self) -> str:
         """For people to read."""
         return "+".join(map(str, self.structure))
+
+    @property
+    def stated_error_mm(self) -> tuple[float, float] | None:
+        """`expected_error_mm`; None, which is unknown, where there is a doubt or it is not finite."""
+        known = not self.doubts and math.isfinite(math.hypot(*self.expected_error_mm))
+        return self.expected_error_mm if known else None
+
+    @property
+    def stated_overall_mm(self) -> float | None:
+        """The two as one, their root sum of squares; None as for `stated_error_mm`."""
+        return None if self.stated_error_mm is None else math.hypot(*self.stated_error_mm)
+
+    @property
+    def stated_similarity(self) -> float | None:
+        """`similarity`; None where it is not a number."""
+        return self.similarity if math.isfinite(self.similarity) else None
 
     @property
     def rotation_deg(self) -> float:
@@ -182,7 +203,7 @@ def register_structures(
     if len(overall) != 1:
         raise InputError(f"overall_pose must be one pose [4, 4], not {len(overall)}")
     groups = tuple((each,) if isinstance(each, int | str) else tuple(each) for each in structures)
-    _check_apart(volume, groups)
+    check_structures(volume, groups)
     moving = tuple(
         MovingStructure.of(volume, group, halo_mm=config.halo_mm, soft_tissue_hu=config.soft_tissue_hu)
         for group in groups
@@ -191,10 +212,16 @@ def register_structures(
     run = _Run(volume=volume, fixed=fixed, overall=overall[0], moving=moving, config=config)
     for stage in config.stages:
         run.take_turns(stage)
-    return tuple(run.conclude(index) for index in range(len(moving)))
+    doubts = input_doubts(volume, [xray], same_patient=config.same_patient)
+    return tuple(run.conclude(index, doubts) for index in range(len(moving)))
 
 
-def _check_apart(volume: Volume, groups: tuple[Structure, ...]) -> None:
+def check_structures(volume: Volume, groups: Sequence[Structure]) -> None:
+    """Refuse structures that cannot have a pose each, before anything is registered.
+
+    Raises:
+        UsageError: no structures, one that is unknown, empty or named twice, or a volume without labels.
+    """
     if not all(groups) or not groups:
         raise UsageError("name at least one structure to register")
     names = [name for group in groups for name in group]
@@ -202,6 +229,9 @@ def _check_apart(volume: Volume, groups: tuple[Structure, ...]) -> None:
     twice = [str(name) for name, label in zip(names, labels, strict=True) if labels.count(label) > 1]
     if twice:
         raise UsageError(f"a structure can have one pose only, but these are named twice: {', '.join(twice)}")
+    for group in groups:
+        if not volume.structure_mask(group).any():
+            raise UsageError(f"the label map has no voxel of {', '.join(map(str, group))}")
 
 
 class _Run:
@@ -297,17 +327,18 @@ class _Run:
             share=self._config.expected_motion_share,
         )
 
-    def conclude(self, index: int) -> StructureResult:
-        """What is known of one structure."""
+    def conclude(self, index: int, input_doubts: tuple[str, ...]) -> StructureResult:
+        """What is known of one structure, with what its inputs leave open."""
         each, pose, trace = self._moving[index], self._poses[index], self._traces[index]
-        similarity, status = math.nan, Status.DOUBTFUL
+        similarity, status = math.nan, Status.CONVERGED
         hessian = self._prior(index).linearize(pose[None]).hessian[0]
         if trace:
             last = trace[-1]
             hessian, similarity = last.solution.hessian[last.best], last.similarity
             status = last.solution.status[last.best]
-            if status is not Status.DIVERGED and not similarity >= self._config.doubtful_below:
-                status = Status.DOUBTFUL
+        doubts = (*self._doubts(index, similarity, status), *input_doubts)
+        if doubts and status is not Status.DIVERGED:
+            status = Status.DOUBTFUL
         # What the expected motion costs says what any cost means: half of `share` is one standard deviation.
         covariance = self._config.expected_motion_share * torch.linalg.pinv(hessian, hermitian=True)
         return StructureResult(
@@ -320,9 +351,26 @@ class _Run:
             visible=self._visible[index],
             covariance=covariance,
             expected_error_mm=_expected_error_mm(each, pose, covariance),
+            doubts=doubts,
             trace=tuple(trace),
             seconds=sum(turn.seconds for turn in trace),
         )
+
+    def _doubts(self, index: int, similarity: float, status: Status) -> Iterator[str]:
+        """Why the result of a structure is doubtful, if it is."""
+        config = self._config
+        if not self._traces[index]:
+            yield (
+                f"the X-ray hardly shows it ({self._visible[index]:.0%} of it is in view): left where the CT "
+                "as a whole is"
+            )
+        elif status is Status.DIVERGED:
+            yield "its registration diverged"
+        elif not similarity >= config.doubtful_below:
+            yield (
+                f"X-ray and CT hardly match around it: they correlate by {similarity:.2f}, "
+                f"below {config.doubtful_below:g}"
+            )
 
 
 def _expected_error_mm(each: MovingStructure, pose: Tensor, covariance: Tensor) -> tuple[float, float]:

@@ -12,7 +12,6 @@ from typing import TypeVar
 import numpy as np
 import torch
 
-from .._optional import require
 from ..anatomy import Cohort
 from ..errors import InputError, UsageError
 from ..geometry import Camera
@@ -117,7 +116,6 @@ class Trainer:
 
     def __init__(self, data: TrainingData, config: TrainConfig, device: torch.device) -> None:
         check_device(device)
-        require("safetensors")
         self.config = config
         self._data = data
         self._device = device

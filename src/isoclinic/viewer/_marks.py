@@ -1,4 +1,7 @@
-"""Landmarks and outlines as one SVG over the picture, in its pixels; style.css gives them their look."""
+"""What is drawn over the picture; style.css gives it its look.
+
+Landmarks and outlines are one SVG in the picture's pixels, sides of the patient are letters at its borders.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from itertools import cycle
 import numpy as np
 from numpy.typing import NDArray
 
+from ..geometry import PatientSides
 from .report_data import ReportLandmarks, ReportView
 
 # Of Okabe & Ito (2008), told apart with every kind of colour vision; two others are the edges' colours.
@@ -29,6 +33,17 @@ def marks(view: ReportView) -> str:
     return (
         f'<svg class="marks" viewBox="-0.5 -0.5 {width} {height}" preserveAspectRatio="none" '
         f'aria-hidden="true">{"".join(groups)}</svg>'
+    )
+
+
+def side_marks(pose: str, sides: PatientSides | None) -> str:
+    """Letters at the borders for the sides of the patient at a pose, "start" or "result"."""
+    if sides is None:
+        return ""
+    letters = "".join(f'<span class="{border}">{text}</span>' for border, text in sides._asdict().items())
+    spoken = ", ".join(f"{border} {text}" for border, text in sides._asdict().items())
+    return (
+        f'<div class="sides {pose}" role="note" aria-label="Sides of the patient: {spoken}">{letters}</div>'
     )
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..geometry import Camera
+from ..geometry import Camera, PatientSides
 from ._panels import check_size, grey_to_rgb, window, write_panels
 
 _MASK_COLOUR = (0.16, 0.32, 0.62)
@@ -19,6 +20,7 @@ def write_comparison(
     images: dict[str, NDArray[np.floating]],
     weight: NDArray[np.floating],
     camera: Camera,
+    sides: Mapping[str, PatientSides] | None = None,
     caption: str = "",
 ) -> None:
     """Write a PNG with images side by side; what is masked is tinted blue.
@@ -28,6 +30,7 @@ def write_comparison(
         images: [H, W] by title, bright where dense.
         weight: [H, W]; where it is zero the X-ray is not compared.
         camera: of all.
+        sides: of the patient, to be marked in images of these titles.
         caption: what there is to say.
 
     Raises:
@@ -39,4 +42,4 @@ def write_comparison(
     for title, image in images.items():
         grey = grey_to_rgb(window(image, seen))
         panels[title] = np.where(seen[..., None], grey, 0.5 * grey + 0.5 * np.array(_MASK_COLOUR))
-    write_panels(Path(path), panels, caption)
+    write_panels(Path(path), panels, caption, sides)

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.feature import canny
 
-from ..geometry import Camera
-from ._panels import check_size, grey_to_rgb, window, write_panels
+from ..geometry import Camera, PatientSides
+from ._panels import SIDES_LEGEND, check_size, grey_to_rgb, window, write_panels
 
 TILES = 8
 EDGE_COLOUR = (1.0, 0.55, 0.0)
@@ -25,6 +25,7 @@ def write_overlay(
     drr: NDArray[np.floating],
     camera: Camera,
     weight: NDArray[np.floating] | None = None,
+    sides: PatientSides | None = None,
     caption: str = "",
 ) -> None:
     """Write a PNG with X-ray, DRR, edge overlay and checkerboard side by side.
@@ -35,6 +36,7 @@ def write_overlay(
         drr: [H, W], the same view, bright where dense.
         camera: of both.
         weight: [H, W]; pixels of weight zero do not set the X-ray's tones, and carry no edges.
+        sides: of the patient at the pose, to be marked.
         caption: what else there is to say, such as the status and the expected error.
 
     Raises:
@@ -55,7 +57,10 @@ def write_overlay(
         f"seen from the source, bright where dense; {camera.width} x {camera.height} pixels "
         f"of {column_mm:.3g} x {row_mm:.3g} mm on the detector"
     )
-    write_panels(Path(path), panels, "\n".join(line for line in (caption, frame) if line))
+    marked = {} if sides is None else dict.fromkeys(panels, sides)
+    if marked:
+        frame = f"{frame}; {SIDES_LEGEND}"
+    write_panels(Path(path), panels, "\n".join(line for line in (caption, frame) if line), marked)
 
 
 def write_overview(
@@ -66,6 +71,8 @@ def write_overview(
     drr: NDArray[np.floating],
     camera: Camera,
     weight: NDArray[np.floating],
+    start_sides: PatientSides | None = None,
+    sides: PatientSides | None = None,
     caption: str = "",
 ) -> None:
     """Write a PNG with X-ray, DRR at the start, DRR at the result, and the latter's edges on the X-ray.
@@ -77,6 +84,8 @@ def write_overview(
         drr: [H, W], DRR at the result.
         camera: of all three.
         weight: [H, W]; pixels of weight zero are black in the X-ray, and carry no edges.
+        start_sides: of the patient at the start, to be marked.
+        sides: of the patient at the result, to be marked.
         caption: what there is to say.
 
     Raises:
@@ -92,7 +101,9 @@ def write_overview(
         "CT rendered at the result": grey_to_rgb(after),
         "edges of the result on the X-ray": edge_overlay(fixed, after, seen),
     }
-    write_panels(Path(path), panels, caption)
+    marked = {} if sides is None else dict.fromkeys(panels, sides)
+    marked |= {} if start_sides is None else {"CT rendered at the start": start_sides}
+    write_panels(Path(path), panels, caption, marked)
 
 
 def checkerboard(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.floating]:

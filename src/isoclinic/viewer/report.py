@@ -26,7 +26,7 @@ from ._html import (
     resource,
     table,
 )
-from ._marks import marks, outline_colours
+from ._marks import marks, outline_colours, side_marks
 from ._panels import window
 from .overlay import EDGE_COLOUR, TILES, edges
 from .report_data import (
@@ -53,16 +53,15 @@ _NAMES = {
     Status.DIVERGED: "Diverged",
 }
 _ADVICE = {
-    Status.CONVERGED: "The search settled and no check objects. Compare the pictures before relying on it.",
+    Status.CONVERGED: "The search settled and all checks passed. Compare the pictures before relying on it.",
     Status.MAX_STEPS: "The search was still moving when it reached its limit of steps.",
-    Status.DOUBTFUL: "Do not rely on this pose: the checks disbelieve it.",
+    Status.DOUBTFUL: "Do not rely on this result: a check failed.",
     Status.DIVERGED: "This pose is not a registration.",
 }
 _CONVERGENCE = (
     "Every stage, in the order they ran, compares images of the size named and starts where the one before "
     "ended. Its cost is drawn relative to where it starts: a curve that stays near 1 had little left to gain."
 )
-_DISBELIEVED = (Status.DOUBTFUL, Status.DIVERGED)
 
 
 def write_report(path: Path | str, report: Report) -> None:
@@ -103,10 +102,7 @@ def _headline(report: Report) -> str:
         return ""
     first = report.errors[0]
     note = f" ({escape(first.note)})" if first.note else ""
-    doubt = ", if this is the right pose at all" if report.status in _DISBELIEVED else ""
-    return (
-        f'<p class="headline">Expected error, {escape(first.name)}: <b>{_amount(first)}</b>{note}{doubt}</p>'
-    )
+    return f'<p class="headline">Expected error, {escape(first.name)}: <b>{_amount(first)}</b>{note}</p>'
 
 
 def _note(title: str, lines: Sequence[str], kind: str) -> str:
@@ -153,6 +149,8 @@ def _view(view: ReportView) -> str:
         edges_result=_tint(edges(window(view.result, everywhere)) & seen, EDGE_COLOUR),
         mask=_tint(_MASK_OPACITY * (~seen if view.weight is None else 1 - view.weight), _MASK_COLOUR),
         marks=marks(view),
+        start_sides=side_marks("start", view.start_sides),
+        result_sides=side_marks("result", view.sides),
         legend=_legend(view),
         no_mask=_hidden(bool(seen.all())),
         no_landmarks=_hidden(view.landmarks is None),
@@ -254,7 +252,7 @@ def _check_table(checks: Sequence[CheckRow]) -> str:
 def _structure_table(structures: Sequence[StructureRow]) -> str:
     rows = [
         (
-            heading(row.name),
+            heading(row.name, "; ".join(row.doubts)),
             cell(str(row.status), row.status),
             cell(row.moved),
             cell(_millimetres(row.across_mm), "number"),

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from skimage.measure import approximate_polygon, find_contours
 
 from ..errors import InputError
-from ..geometry import Camera
+from ..geometry import Camera, PatientSides
 from ..solver import Status
 from ._panels import check_size
 from .convergence import ConvergenceStage
@@ -58,6 +58,7 @@ class StructureRow:
     Attributes:
         name: of the structure.
         status: how far to rely on its pose.
+        doubts: reasons not to, for people to read.
         moved: how, relative to the CT as a whole, for people to read.
         across_mm: expected error across the beam [mm]; not finite where it is unknown.
         depth_mm: the same in depth.
@@ -70,6 +71,7 @@ class StructureRow:
     across_mm: float
     depth_mm: float
     visible: float
+    doubts: Sequence[str] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,6 +131,8 @@ class ReportView:
         result: [H, W], DRR at the result.
         camera: of all three.
         weight: [H, W] in 0..1; pixels of weight zero do not count, set no tones and carry no edges.
+        sides: of the patient at the result, to be marked.
+        start_sides: the same at the initial pose.
         landmarks: of the CT, if there are any.
         contours: outlines at the result by structure, polylines [M, 2] of (u, v) each; see `mask_contours`.
         start_contours: the same at the initial pose.
@@ -143,6 +147,8 @@ class ReportView:
     result: NDArray[np.floating]
     camera: Camera
     weight: NDArray[np.floating] | None = None
+    sides: PatientSides | None = None
+    start_sides: PatientSides | None = None
     landmarks: ReportLandmarks | None = None
     contours: Mapping[str, Sequence[NDArray[np.floating]]] = field(default_factory=dict)
     start_contours: Mapping[str, Sequence[NDArray[np.floating]]] = field(default_factory=dict)

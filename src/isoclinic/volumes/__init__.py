@@ -3,6 +3,8 @@
 from ._warnings import GeometryWarning
 from .attenuation import AttenuationConfig, Material, mu_from_hu, split_materials
 from .correction import CTCorrection
+from .findings import Finding, gathered, tell
+from .identity import Identity, compare_identities
 from .masks import MaskConfig, Masks, find_masks
 from .points import bone_points, target_points
 from .preprocess import PreprocessConfig, line_integrals
@@ -15,7 +17,9 @@ __all__ = [
     "POLARITY_GUESSED",
     "AttenuationConfig",
     "CTCorrection",
+    "Finding",
     "GeometryWarning",
+    "Identity",
     "MaskConfig",
     "Masks",
     "Material",
@@ -25,11 +29,14 @@ __all__ = [
     "XRay",
     "XRayOptions",
     "bone_points",
+    "compare_identities",
     "find_masks",
     "find_volumes",
+    "gathered",
     "line_integrals",
     "mu_from_hu",
     "split_materials",
     "target_points",
+    "tell",
     "written_poses",
 ]

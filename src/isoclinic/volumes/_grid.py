@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError, HeaderTypeError, ImageDataError
+from nibabel.wrapstruct import WrapStructError
 from numpy.typing import NDArray
 from PIL.Image import DecompressionBombError
 from pydicom.errors import BytesLengthException, InvalidDicomError
@@ -32,7 +33,7 @@ DECODER_ERRORS = (
     *(ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, MemoryError, OSError),
     *(RuntimeError, SyntaxError, TypeError, ValueError, struct.error, zlib.error),
     *(BytesLengthException, DecompressionBombError, HeaderDataError, HeaderTypeError, ImageDataError),
-    *(ImageFileError, InvalidDicomError),
+    *(ImageFileError, InvalidDicomError, WrapStructError),
 )
 
 
@@ -73,8 +74,10 @@ def slabs_of(stored: NDArray[np.generic], slope: float, intercept: float) -> Ite
 def compact(shape: tuple[int, int, int], slabs: Iterable[NDArray[np.float32]], path: Path) -> HuArray:
     """Gather slabs along the last axis: int16 if all values are whole numbers within its range, else float32.
 
+    Values that are NaN or infinite stay, in float32.
+
     Raises:
-        InputError: a single plane, or NaN or infinite values.
+        InputError: a single plane.
     """
     if min(shape) < 2:
         raise InputError(
@@ -82,18 +85,13 @@ def compact(shape: tuple[int, int, int], slabs: Iterable[NDArray[np.float32]], p
             "given as the X-ray, not as the volume"
         )
     values: HuArray = np.empty(shape, dtype=np.int16)
-    first = not_finite = 0
+    first = 0
     for slab in slabs:
-        if values.dtype == np.int16 and not _fits_int16(slab):
+        if values.dtype == np.int16 and not fits_int16(slab):
             values = values.astype(np.float32)
         last = first + slab.shape[-1]
-        not_finite += slab.size - int(np.isfinite(slab).sum())
         values[..., first:last] = slab
         first = last
-    if not_finite:
-        raise InputError(
-            f"{path} contains {not_finite} NaN or infinite voxels; replace them by air (-1000 HU)"
-        )
     return values
 
 
@@ -114,6 +112,7 @@ def check_affine(affine: NDArray[np.float64], source: str | Path) -> None:
         )
 
 
-def _fits_int16(slab: NDArray[np.float32]) -> bool:
+def fits_int16(slab: HuArray) -> bool:
+    """Whether all values are whole numbers within the range of int16."""
     limits = np.iinfo(np.int16)
     return bool((slab == np.rint(slab)).all() and slab.min() >= limits.min and slab.max() <= limits.max)

@@ -2,70 +2,87 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 
+from .._locale import decimal_point
 from ..errors import InputError
 from ._grid import RAS_FROM_LPS, Grid, compact, decoding, slabs_of
-from ._warnings import GeometryWarning
-
-_NRRD = (".nrrd", ".nhdr")
-_LONGEST_LINE = 4096
+from ._itk_header import (
+    axes_of,
+    check_detached,
+    check_directions,
+    check_numbers,
+    is_nrrd,
+    mm_per_unit,
+    read_fields,
+    scale_and_offset,
+    warn_of_space,
+)
+from ._warnings import warn_geometry
 
 
 def read_itk(path: Path) -> Grid:
     """Values and world_from_voxel; ITK's world is LPS and is turned into RAS here.
 
+    Units of length, orientations and scales that ITK drops are read from the header.
+
     Raises:
-        InputError: a broken file, or anything but one scalar volume.
+        InputError: a broken file or one whose data file is lost, a unit of length that is not known, or
+            anything but one scalar volume.
 
     Warns:
-        GeometryWarning: a file that does not give its voxel spacing, or an NRRD file that does not say in
-            which space its axes are.
+        GeometryWarning: a file that does not give its voxel spacing, or not how its axes lie in the patient,
+            or that contradicts itself about it.
     """
     with decoding(path):
-        header = _header(path)
-        _check_spacing(header.get("elementspacing", header.get("elementsize", "")), path)
-        image = sitk.ReadImage(str(path))
+        fields = read_fields(path)
+        check_numbers(fields, path)
+        _check_spacing(fields.get("elementspacing", fields.get("elementsize", "")), path)
+        check_detached(fields, path)
+        check_directions(fields, path)
+        unit_mm = mm_per_unit(fields, path)
+        slope, offset = scale_and_offset(fields, path)
+        with decimal_point():
+            image = sitk.ReadImage(str(path), imageIO=_image_io(path))
     if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
         raise InputError(
             f"{path} has {image.GetDimension()} dimensions and {image.GetNumberOfComponentsPerPixel()} values"
             " a voxel; a CT has three dimensions and one value: save one volume of it on its own"
         )
-    if path.suffix.lower() in _NRRD and not image.HasMetaDataKey("NRRD_space"):
-        warnings.warn(
-            f"{path} does not say in which space its axes are; left-posterior-superior is assumed",
-            GeometryWarning,
-            stacklevel=4,
-        )
-    if not header.keys() & {"space directions", "spacings", "elementspacing", "elementsize"}:
-        warnings.warn(
-            f"{path} says nothing about its voxel spacing; 1 mm is assumed, add it to the file's header",
-            GeometryWarning,
-            stacklevel=4,
+    direction = np.reshape(image.GetDirection(), (3, 3))
+    if is_nrrd(path):
+        warn_of_space(fields, path)
+    else:
+        direction = axes_of(fields, direction, path)
+    if not fields.keys() & {"space directions", "spacings", "elementspacing", "elementsize"}:
+        warn_geometry(
+            f"{path} says nothing about its voxel spacing; 1 mm is assumed, add it to the file's header"
         )
     stored = sitk.GetArrayViewFromImage(image).transpose(2, 1, 0)
-    values = compact(stored.shape, slabs_of(stored, 1.0, 0.0), path)
+    values = compact(stored.shape, slabs_of(stored, slope, offset), path)
     lps_from_voxel = np.eye(4)
-    lps_from_voxel[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * np.array(image.GetSpacing())
+    lps_from_voxel[:3, :3] = direction * np.array(image.GetSpacing())
     lps_from_voxel[:3, 3] = image.GetOrigin()
+    lps_from_voxel[:3] *= unit_mm
     return values, RAS_FROM_LPS @ lps_from_voxel
 
 
-def _header(path: Path) -> dict[str, str]:
-    """Fields of the text before the voxels, by lower-case name: NRRD has `name: value`, MetaImage `=`."""
-    fields = {}
-    separator = ":" if path.suffix.lower() in _NRRD else "="
-    with path.open("rb") as file:
-        while line := file.readline(_LONGEST_LINE).decode("latin-1").strip():
-            name, _, value = line.partition(separator)
-            fields[name.strip().lower()] = value.strip()
-            if name.startswith("ElementDataFile"):  # the last field; the voxels may follow
-                break
-    return fields
+def open_itk(path: Path) -> sitk.ImageFileReader:
+    """ITK's reader of a file that `read_itk` has read, with the information of its header."""
+    reader = sitk.ImageFileReader()
+    reader.SetImageIO(_image_io(path))
+    reader.SetFileName(str(path))
+    with decimal_point():
+        reader.ReadImageInformation()
+    return reader
+
+
+def _image_io(path: Path) -> str:
+    """The name of ITK's reader, which by itself would not know suffixes in capitals."""
+    return "NrrdImageIO" if is_nrrd(path) else "MetaImageIO"
 
 
 def _check_spacing(text: str, path: Path) -> None:

@@ -7,17 +7,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from .._locale import decimal_point
 from ..errors import InputError
 from . import readers
 from ._bounds import check_declared_size
 from ._grid import RAS_FROM_LPS, LabelArray, check_affine, decoding
+from ._itk import open_itk
+from ._itk_header import mm_per_unit, read_fields
 from ._label_names import Names, names_beside, names_in_nifti, segments_of
 from ._layers import Layers
+from ._nifti import open_nifti
 from ._warnings import warn_geometry
 
 IMAGE_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
@@ -136,9 +139,9 @@ def _components(path: Path) -> int:
     with decoding(path):
         check_declared_size(path)
         if is_nifti(path):
-            shape = tuple(nib.load(path).shape)  # type: ignore[attr-defined]
-            return shape[3] if len(shape) == 4 else 1
-        reader = _itk_reader(path)
+            with open_nifti(path) as image:
+                return image.shape[3] if len(image.shape) == 4 else 1
+        reader = open_itk(path)
         size = reader.GetSize()
         return size[3] if len(size) == 4 else reader.GetNumberOfComponents()
 
@@ -147,11 +150,10 @@ def _channels(path: Path) -> tuple[list[NDArray[np.generic]], NDArray[np.float64
     """Volumes [nx, ny, nz] of a file with several values a voxel, and world_from_voxel [4, 4]."""
     with decoding(path):
         if is_nifti(path):
-            image = nib.load(path)
-            assert isinstance(image, nib.Nifti1Image)
-            data = np.asanyarray(image.dataobj)
-            scale = _MM_PER_UNIT.get(image.header.get_xyzt_units()[0], 1.0)
-            affine = np.diag([scale, scale, scale, 1.0]) @ np.asarray(image.affine, dtype=np.float64)
+            with open_nifti(path) as image:
+                data = np.asanyarray(image.dataobj)
+                scale = _MM_PER_UNIT.get(image.header.get_xyzt_units()[0], 1.0)
+                affine = np.diag([scale, scale, scale, 1.0]) @ np.asarray(image.affine, dtype=np.float64)
         else:
             data, affine = _itk_channels(path)
     check_affine(affine, path)
@@ -161,7 +163,8 @@ def _channels(path: Path) -> tuple[list[NDArray[np.generic]], NDArray[np.float64
 
 
 def _itk_channels(path: Path) -> tuple[NDArray[np.generic], NDArray[np.float64]]:
-    image = sitk.ReadImage(str(path))
+    with decimal_point():
+        image = open_itk(path).Execute()
     data = sitk.GetArrayViewFromImage(image)
     # [nz, ny, nx, channel], or as four dimensions of space [channel, nz, ny, nx].
     data = data.transpose(2, 1, 0, 3) if image.GetDimension() == 3 else data.transpose(3, 2, 1, 0)
@@ -170,6 +173,7 @@ def _itk_channels(path: Path) -> tuple[NDArray[np.generic], NDArray[np.float64]]
     lps_from_voxel = np.eye(4)
     lps_from_voxel[:3, :3] = direction * np.array(image.GetSpacing())[:3]
     lps_from_voxel[:3, 3] = image.GetOrigin()[:3]
+    lps_from_voxel[:3] *= mm_per_unit(read_fields(path), path)
     return np.array(data), RAS_FROM_LPS @ lps_from_voxel
 
 
@@ -223,13 +227,6 @@ def _from_channels(channels: list[NDArray[np.generic]], path: Path) -> Layers:
 
 
 # Headers -----------------------------------------------------------------------------------------------
-
-
-def _itk_reader(path: Path) -> sitk.ImageFileReader:
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    reader.ReadImageInformation()
-    return reader
 
 
 def _segment_lines(path: Path) -> Iterator[tuple[str, str]]:

@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-import nibabel as nib
-
 from .._files import read_text
 from ..errors import InputError
 from ._grid import decoding
+from ._nifti import open_nifti
 from ._warnings import warn_geometry
 
 Names = dict[int, str]
@@ -62,8 +61,8 @@ def names_in_nifti(path: Path) -> Names:
     It is Caret's and Connectome Workbench's extension (NIfTI code 30); TotalSegmentator writes the same XML
     under code 0 (`add_label_map_to_nifti` in its `nifti_ext_header.py`).
     """
-    with decoding(path, " as NIfTI"):
-        extensions = getattr(nib.load(path).header, "extensions", [])
+    with decoding(path, " as NIfTI"), open_nifti(path) as image:
+        extensions = getattr(image.header, "extensions", [])
         contents = [  # nibabel 5.3 made it an attribute of bytes
             each.content if hasattr(each, "content") else each.get_content() for each in extensions
         ]

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-import warnings
+import gzip
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import IOBase
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
 from nibabel.arrayproxy import ArrayProxy
-from nibabel.openers import ImageOpener
 from numpy.typing import NDArray
 
 from ..errors import InputError
 from ._grid import Grid, check_affine, compact, decoding, slabs_of
-from ._warnings import GeometryWarning
+from ._warnings import warn_geometry
 
 _MM_PER_UNIT = {"unknown": 1.0, "mm": 1.0, "meter": 1e3, "micron": 1e-3}
+# The first field of the header is its size.
+_SIZE_OF_NIFTI2 = (540).to_bytes(4, "little"), (540).to_bytes(4, "big")
 
 
 def read_nifti(path: Path) -> Grid:
@@ -27,10 +32,7 @@ def read_nifti(path: Path) -> Grid:
     Warns:
         GeometryWarning: no sform and no qform, or two that contradict each other.
     """
-    with decoding(path, " as NIfTI"):
-        image = nib.load(path)
-        if not isinstance(image, nib.Nifti1Image):
-            raise InputError(f"{path} is {type(image).__name__}, not NIfTI; convert it to NIfTI")
+    with decoding(path, " as NIfTI"), open_nifti(path) as image:
         proxy = image.dataobj
         assert isinstance(proxy, ArrayProxy)  # as in every image that comes from a file
         stored = np.asanyarray(proxy.get_unscaled())
@@ -41,6 +43,28 @@ def read_nifti(path: Path) -> Grid:
     shape = _spatial_shape(stored.shape, path)
     values = compact(shape, slabs_of(stored.reshape(shape, order="F"), proxy.slope, proxy.inter), path)
     return values, affine
+
+
+@contextmanager
+def open_nifti(path: Path) -> Iterator[nib.Nifti1Image]:
+    """The image of a NIfTI file; its first bytes say which version it is and whether it is compressed."""
+    with _opened(path) as file:
+        is_nifti2 = file.read(4) in _SIZE_OF_NIFTI2
+        file.seek(0)
+        kind = nib.Nifti2Image if is_nifti2 else nib.Nifti1Image
+        yield kind.from_file_map({"image": nib.FileHolder(fileobj=file)})
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[IOBase]:
+    with path.open("rb") as file:
+        compressed = file.read(2) == b"\x1f\x8b"
+        file.seek(0)
+        if not compressed:
+            yield file
+            return
+        with gzip.open(file) as content:
+            yield content
 
 
 def _spatial_shape(shape: tuple[int, ...], path: Path) -> tuple[int, int, int]:
@@ -59,29 +83,26 @@ def _affine(image: nib.Nifti1Image, path: Path) -> NDArray[np.float64]:
     if sform is None:
         _check_spacing(image, path)
     if qform is None and sform is None:
-        warnings.warn(
+        warn_geometry(
             f"{path} says nothing about its orientation (qform and sform codes are 0): "
             "left and right may be swapped, and its position is made up; isoclinic inspect settles it with "
-            "--save-ct FILE.nii.gz, and --mirror-left-right if they are",
-            GeometryWarning,
-            stacklevel=5,
+            "--save-ct FILE.nii.gz, and --mirror-left-right if they are"
         )
     elif qform is not None and sform is not None:
         far_corner = np.array([*image.shape[:3], 1.0])
         apart = float((np.abs(sform - qform) @ far_corner).max())
         if not apart <= 0.1 * min(image.header.get_zooms()[:3]):
-            warnings.warn(
-                f"the sform and qform of {path} disagree by up to {apart:.3g} mm; the sform is used",
-                GeometryWarning,
-                stacklevel=5,
+            warn_geometry(
+                f"the sform and qform of {path} disagree by up to {apart:.3g} mm; the sform is used"
             )
     return affine
 
 
 def _check_spacing(image: nib.Nifti1Image, path: Path) -> None:
     """Refuse spacings that nibabel silently replaces: 0 by 1, negative ones by their opposite."""
-    with ImageOpener(str(path)) as file:
-        spacing = type(image.header).from_fileobj(file, check=False)["pixdim"][1:4]
+    with _opened(path) as file:
+        header: Any = type(image.header).from_fileobj(file, check=False)
+    spacing = header["pixdim"][1:4]
     if not (spacing > 0).all():
         raise InputError(
             f"the voxel spacing of {path} (pixdim) is {spacing.tolist()}, not positive; export it again or "

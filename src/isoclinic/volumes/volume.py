@@ -14,9 +14,12 @@ from numpy.typing import NDArray
 
 from ..errors import InputError, UsageError
 from . import readers
+from ._ct_identity import ct_identity
 from ._grid import HuArray, LabelArray, check_affine
 from .attenuation import AttenuationConfig, Material, mu_from_hu, split_materials
 from .correction import CTCorrection
+from .findings import Finding, gathered
+from .identity import Identity
 from .labels import read_labels_onto
 
 Structures = Sequence[int | str]
@@ -35,6 +38,8 @@ class Volume:
         labels: structure of every voxel on the same grid, uint8 or uint16, 0 for none.
         label_names: names of the structures by label.
         path: the file or folder it was read from.
+        identity: whom the file says it shows.
+        findings: what is odd about the file.
 
     Raises:
         InputError: arrays of another shape or type, or an affine that is singular or not finite.
@@ -45,6 +50,8 @@ class Volume:
     labels: LabelArray | None = None
     label_names: Mapping[int, str] = field(default_factory=dict)
     path: Path | None = None
+    identity: Identity = field(default_factory=Identity)
+    findings: tuple[Finding, ...] = ()
 
     def __post_init__(self) -> None:
         if self.hu.ndim != 3 or self.hu.size == 0:
@@ -72,26 +79,34 @@ class Volume:
         labels: str | Path | None = None,
         correction: CTCorrection | None = None,
     ) -> Volume:
-        """Read a CT from NIfTI (.nii, .nii.gz), NRRD, MetaImage or a DICOM folder.
+        """Read a CT from NIfTI (.nii, .nii.gz), NRRD, MetaImage, DICOM files or a folder with one of these.
 
-        One DICOM file stands for its whole series, in the folder it lies in. The label map may have any of
-        the image formats, be a DICOM segmentation or a folder of masks, and lie on another grid than the CT
-        (`labels.read_labels_onto`); its header or a file of its name beside it names the structures. A
-        correction holds for the label map's position as well.
+        One DICOM file stands for its whole series, in the folder it lies in, and a DICOMDIR for all files
+        below its folder. Slices that are uneven, or displaced as by a tilted gantry, are resampled; voxels
+        that are NaN outside of what was scanned are air. The label map may have any of the image formats; a
+        JSON file of its name beside it, {"1": "hip_left", ...}, names the structures. A correction holds for
+        the label map's position as well.
 
         Raises:
-            InputError: files that are missing, broken, not a three-dimensional CT, or label maps that do not
-                overlap it.
+            InputError: files that are missing, broken, not a three-dimensional CT, or label maps on another
+                grid.
+            UsageError: a correction that this file has no use for.
 
         Warns:
-            GeometryWarning: an orientation or unit that had to be assumed, values unlike Hounsfield units, or
-                label maps that were resampled or lose something.
+            GeometryWarning: everything that was assumed, resampled, filled or left out, or values unlike
+                Hounsfield units.
         """
-        correction = correction or CTCorrection()
-        values, affine = readers.read_grid(Path(path))
+        path, correction = Path(path), correction or CTCorrection()
+        with gathered("CT") as found:
+            volume = cls._read(path, labels, correction)
+        return replace(volume, identity=ct_identity(path, correction), findings=tuple(found))
+
+    @classmethod
+    def _read(cls, path: Path, labels: str | Path | None, correction: CTCorrection) -> Volume:
+        values, affine = readers.read_grid(path, correction)
         hu, affine = correction.hu(values), correction.world_from_voxel(affine)
         readers.warn_unless_hounsfield(hu, path)
-        volume = cls(hu=hu, world_from_voxel=affine, path=Path(path))
+        volume = cls(hu=hu, world_from_voxel=affine, path=path)
         if labels is None:
             return volume
         return volume.with_labels(

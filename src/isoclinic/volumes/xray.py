@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,26 +12,25 @@ import torch
 from numpy.typing import NDArray
 
 from ..errors import InputError, UsageError
-from ..geometry.camera import Camera
-from ._warnings import GeometryWarning
-from .polarity import Polarity, polarity_from_statistics
-from .xray_readers import PixelScale, Reading, read_file
+from ..geometry.camera import Camera, quarter_turns, roll, turn_pixels
+from ._reading import PixelScale
+from ._resolve import GEOMETRY, MEANING, POLARITY_GUESSED, all_positive, resolved
+from ._warnings import warn_geometry
+from .findings import Finding, gathered
+from .identity import Identity
+from .polarity import Polarity
+from .xray_readers import read_file, xray_file
 
-# Where a polarity comes from that no header and no option says.
-POLARITY_GUESSED = "image statistics"
-
-_REQUIRED = {
-    "sdd_mm": ("the source-detector distance", "--sdd-mm MM"),
-    "pixel_spacing_mm": ("the detector's pixel spacing", "--pixel-spacing-mm ROW COLUMN"),
-}
+__all__ = ["POLARITY_GUESSED", "XRay", "XRayOptions"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class XRayOptions:
     """What to believe instead of the X-ray file, and which part of the image to use.
 
-    Values left at None are read from the file. Geometry describes the image as stored: it holds before
-    the image is flipped, cropped and binned, in this order.
+    Values left at None are read from the file. Geometry describes the image as stored (and shown, where
+    the file has an orientation): it holds before the image is flipped, turned, cropped and binned, in this
+    order.
 
     Attributes:
         sdd_mm: distance from the source to the detector [mm].
@@ -50,10 +47,13 @@ class XRayOptions:
         pixel_scale: whether pixels follow the beam's intensity ('linear') or its logarithm ('log').
         flip_left_right: the stored image is mirrored left to right; mirror it back.
         flip_top_bottom: the stored image is mirrored top to bottom; mirror it back.
-        crop_px: (top, left, height, width) of the part to use [px], after flipping.
+        turn: turn the stored image clockwise by 90, 180 or 270 degrees, after flipping. Where neither this
+            nor a flip is given, a DICOM header's FieldOfViewRotation and FieldOfViewHorizontalFlip are
+            undone; 0 leaves the image as it is stored.
+        crop_px: (top, left, height, width) of the part to use [px], after flipping and turning.
         bin: average blocks of this many pixels in each direction.
-        exclude: an image (PNG, TIFF, NIfTI or DICOM) of the stored X-ray's size that is not zero where the
-            X-ray must not be used, such as on tools and implants.
+        exclude: an image of the stored X-ray's size, in any format that X-rays may have, that is not zero
+            where the X-ray must not be used, such as on tools and implants.
 
     Raises:
         UsageError: a length that is not positive, an angle or point that is not finite, or `bin` below 1.
@@ -70,6 +70,7 @@ class XRayOptions:
     pixel_scale: Literal["auto", "linear", "log"] = "auto"
     flip_left_right: bool = False
     flip_top_bottom: bool = False
+    turn: Literal[0, 90, 180, 270] | None = None
     crop_px: tuple[int, int, int, int] | None = None
     bin: int = 1
     exclude: Path | None = None
@@ -77,14 +78,26 @@ class XRayOptions:
     def __post_init__(self) -> None:
         for name in ("sdd_mm", "source_isocentre_mm", "pixel_spacing_mm"):
             value = getattr(self, name)
-            if value is not None and not _all_positive(value):
+            if value is not None and not all_positive(value):
                 raise UsageError(f"--{name.replace('_', '-')} must be positive, not {value}")
         for name in ("principal_point_px", "primary_angle_deg", "secondary_angle_deg"):
             value = getattr(self, name)
             if value is not None and not np.isfinite(value).all():
                 raise UsageError(f"--{name.replace('_', '-')} must be finite, not {value}")
+        if self.turn not in (None, 0, 90, 180, 270):
+            raise UsageError(f"--turn must be 0, 90, 180 or 270 degrees, not {self.turn}")
         if self.bin < 1:
             raise UsageError(f"--bin must be at least 1, not {self.bin}")
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """What is to be believed instead of the file: values by the names of their options."""
+        values = {name: getattr(self, name) for name in (*GEOMETRY, *MEANING)}
+        found = {name: value for name, value in values.items() if value not in (None, "auto")}
+        flips = {name for name in ("flip_left_right", "flip_top_bottom") if getattr(self, name)}
+        found |= dict.fromkeys(flips, True)
+        more = {"turn": self.turn, "exclude": self.exclude}
+        return found | {name: value for name, value in more.items() if value is not None}
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -102,8 +115,11 @@ class XRay:
         provenance: where each value came from, by the name of its option.
         path: the file it was read from.
         excluded: [H, W] bool, True on pixels that must not be used; None where all may be.
-        stored_camera: intrinsics of the image before it was flipped, cropped, padded, binned or resized;
-            `camera` itself when omitted.
+        stored_camera: intrinsics of the image before it was flipped, turned, cropped, padded, binned or
+            resized; `camera` itself when omitted.
+        turned_deg: by how much the image has been turned clockwise since it was stored, 0 to 270 [deg].
+        identity: whom the file says it shows.
+        findings: what is odd about the file, but for what options have settled.
 
     Raises:
         InputError: pixels that are not one finite grey image of the camera's size, that are all excluded, or
@@ -121,6 +137,9 @@ class XRay:
     path: Path | None = None
     excluded: NDArray[np.bool_] | None = None
     stored_camera: Camera | None = None
+    turned_deg: int = 0
+    identity: Identity = field(default_factory=Identity)
+    findings: tuple[Finding, ...] = ()
 
     def __post_init__(self) -> None:
         where = str(self.path) if self.path else "the X-ray"
@@ -143,24 +162,33 @@ class XRay:
     def read(cls, path: str | Path, options: XRayOptions | None = None) -> XRay:
         """Read an X-ray and its geometry.
 
-        DICOM: distances, spacing (ImagerPixelSpacing, then PixelSpacing), angles and the meaning of pixel
-        values come from the header; compressed and multi-frame files work. PNG, TIFF and NIfTI: from a
-        JSON file of the same name beside the image ('knee.png', 'knee.json'), an object with `sdd_mm` and
-        either `pixel_spacing_mm` ([row, column]) or `fx` and `fy` [px], and optionally `cx` and `cy` [px]
-        (or `principal_point_px`), `width`, `height`, `source_isocentre_mm`, `primary_angle_deg`,
-        `secondary_angle_deg`, `polarity` and `pixel_scale`. Options win over the file.
+        DICOM: distances, spacing (ImagerPixelSpacing, then PixelSpacing), angles, the meaning of pixel
+        values and what is no image (shutter, collimator, padding) come from the header; compressed and
+        multi-frame files work. PNG, TIFF, NIfTI, MetaImage and NRRD: from a JSON file of the same name beside
+        the image ('knee.png', 'knee.json' or 'knee.isoclinic.json'), an object with `sdd_mm` and either
+        `pixel_spacing_mm` ([row, column]) or `fx` and `fy` [px], and optionally `cx` and `cy` [px] (or
+        `principal_point_px`), `width`, `height`, `source_isocentre_mm`, `primary_angle_deg`,
+        `secondary_angle_deg`, `polarity` and `pixel_scale`. Such images are turned as the file says that
+        they are to be shown. Options win over the file. A folder stands for the one X-ray in it.
 
         Raises:
             InputError: the file cannot be used; the message names the option that supplies a missing value.
             UsageError: options that do not fit the file.
         """
-        path, options = Path(path), options or XRayOptions()
+        with gathered("X-ray") as told:
+            xray = cls._read(xray_file(Path(path)), options or XRayOptions())
+        return replace(xray, findings=tuple(dict.fromkeys((*told, *xray.findings))))
+
+    @classmethod
+    def _read(cls, path: Path, options: XRayOptions) -> XRay:
         reading = read_file(path, options.frame)
-        excluded = (
-            None if options.exclude is None else _read_mask(options.exclude, path, reading.pixels.shape)
-        )
+        excluded = reading.excluded
+        if options.exclude is not None:
+            mask = _read_mask(options.exclude, path, reading.pixels.shape)
+            excluded = mask if excluded is None else excluded | mask
         height, width = _checked(reading.pixels, str(path), excluded).shape
-        values, provenance = _resolve(path, reading, options, excluded)
+        found = resolved(path, reading, options.given, excluded)
+        values = found.values
         camera = Camera.from_pixel_spacing(
             width=width,
             height=height,
@@ -168,11 +196,18 @@ class XRay:
             sdd_mm=values["sdd_mm"],
             principal_point_px=values.get("principal_point_px"),
         )
+        left_right, top_bottom, turn = (
+            options.flip_left_right,
+            options.flip_top_bottom,
+            int(options.turn or 0),
+        )
+        if not (left_right or top_bottom) and options.turn is None:
+            left_right, turn = found.mirrored, -found.turned_deg % 360
         # Seen as stored, a mirrored image has negative focal lengths; flipping it makes them positive.
         stored = replace(
             camera,
-            fx=-camera.fx if options.flip_left_right else camera.fx,
-            fy=-camera.fy if options.flip_top_bottom else camera.fy,
+            fx=-camera.fx if left_right else camera.fx,
+            fy=-camera.fy if top_bottom else camera.fy,
         )
         xray = cls(
             pixels=reading.pixels,
@@ -182,11 +217,13 @@ class XRay:
             source_isocentre_mm=values.get("source_isocentre_mm"),
             primary_angle_deg=values.get("primary_angle_deg"),
             secondary_angle_deg=values.get("secondary_angle_deg"),
-            provenance=provenance,
+            provenance=found.provenance,
             path=path,
             excluded=excluded,
+            identity=Identity.of(reading.header),
+            findings=found.findings,
         )
-        xray = xray.flip(left_right=options.flip_left_right, top_bottom=options.flip_top_bottom)
+        xray = xray.flip(left_right=left_right, top_bottom=top_bottom).turn(turn)
         if options.crop_px is not None:
             top, left, height, width = options.crop_px
             xray = xray.crop(top=top, left=left, height=height, width=width)
@@ -278,8 +315,34 @@ class XRay:
             excluded=None if self.excluded is None else self.excluded[rows, columns],
         )
 
+    def turn(self, degrees: int) -> XRay:
+        """The image turned clockwise, as displayed, by a multiple of 90 degrees.
+
+        Its camera's frame turns along: with a pose `camera_from_world` of this image, the turned one has
+        `geometry.roll(degrees) @ camera_from_world`.
+
+        Raises:
+            UsageError: another angle.
+        """
+        clockwise = -quarter_turns(degrees)
+        return replace(
+            self,
+            pixels=np.rot90(self.pixels, clockwise),
+            camera=self.camera.turn(degrees),
+            excluded=None if self.excluded is None else np.rot90(self.excluded, clockwise),
+            turned_deg=(self.turned_deg + degrees) % 360,
+        )
+
+    @property
+    def camera_from_stored(self) -> NDArray[np.float64]:
+        """[4, 4], from the camera frame of the image as stored to that of this image."""
+        matrix: NDArray[np.float64] = roll(self.turned_deg).numpy()
+        return matrix
+
     def pixels_from_stored(self, stored_px: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Where points of the image as stored lie in this image, which may be flipped, cropped or resampled.
+        """Where points of the image as stored lie in this image.
+
+        It may be flipped, turned, cropped or resampled.
 
         Args:
             stored_px: [..., 2], (u, v) [px].
@@ -289,12 +352,14 @@ class XRay:
         """
         # Both cameras see the same ray in a point, so its place follows from their intrinsics.
         old, new = self.stored_camera or self.camera, self.camera
-        scale = np.array([new.fx / old.fx, new.fy / old.fy])
-        return (stored_px - np.array([old.cx, old.cy])) * scale + np.array([new.cx, new.cy])
+        turned = old.turn(self.turned_deg)
+        scale = np.array([new.fx / turned.fx, new.fy / turned.fy])
+        placed = turn_pixels(stored_px, width=old.width, height=old.height, degrees=self.turned_deg)
+        return (placed - np.array([turned.cx, turned.cy])) * scale + np.array([new.cx, new.cy])
 
     def recalibrated(self, camera: Camera) -> XRay:
         """The same pixels with other intrinsics, of an image of the same size."""
-        old, stored = self.camera, self.stored_camera or self.camera
+        old, stored = self.camera, (self.stored_camera or self.camera).turn(self.turned_deg)
         along_u, along_v = camera.fx / old.fx, camera.fy / old.fy
         stored = replace(
             stored,
@@ -304,7 +369,7 @@ class XRay:
             cy=stored.cy + (camera.cy - old.cy) * stored.fy / old.fy,
             sdd_mm=camera.sdd_mm,
         )
-        return replace(self, camera=camera, stored_camera=stored)
+        return replace(self, camera=camera, stored_camera=stored.turn(-self.turned_deg))
 
 
 def _checked(
@@ -314,7 +379,7 @@ def _checked(
         raise InputError(f"{where} has {bad} pixels that are NaN or infinite; replace them first")
     usable = pixels if excluded is None else pixels[~excluded]
     if usable.size == 0:
-        raise InputError(f"{where} has no pixels left: all are excluded (--exclude)")
+        raise InputError(f"{where} has no pixels left: all are excluded (by --exclude, or by the file)")
     if usable.min() == usable.max():
         rest = "" if excluded is None else " that are not excluded"
         raise InputError(f"{where} shows nothing: all its pixels{rest} are {usable.flat[0]:g}")
@@ -324,9 +389,13 @@ def _checked(
 def _read_mask(path: Path, xray: Path, size: tuple[int, ...]) -> NDArray[np.bool_]:
     """Where the image at `path` is not zero, [H, W] of the X-ray's `size`."""
     try:
-        mask = read_file(path, frame=None).pixels
+        reading = read_file(path, frame=None)
     except InputError as error:
         raise InputError(f"--exclude: {error}") from error
+    for note in reading.notes:
+        warn_geometry(f"--exclude {path}: {note}")
+    # What a mask does not show, as where it is transparent, is not left out.
+    mask = reading.pixels if reading.excluded is None else np.where(reading.excluded, 0, reading.pixels)
     if mask.shape != size:
         raise InputError(
             f"--exclude {path} has {mask.shape[0]} x {mask.shape[1]} pixels (rows x columns), but {xray} has"
@@ -339,53 +408,3 @@ def _read_mask(path: Path, xray: Path, size: tuple[int, ...]) -> NDArray[np.bool
         if none_or_all.all():
             raise InputError(f"--exclude {path} {consequence}: it must be nonzero on what to leave out only")
     return excluded
-
-
-def _resolve(
-    path: Path, reading: Reading, options: XRayOptions, excluded: NDArray[np.bool_] | None
-) -> tuple[dict[str, Any], dict[str, str]]:
-    """Values and their provenance after options have overridden what the file says."""
-    values, provenance = dict(reading.values), dict(reading.provenance)
-    for name in (
-        *("sdd_mm", "source_isocentre_mm", "pixel_spacing_mm", "principal_point_px"),
-        *("primary_angle_deg", "secondary_angle_deg", "polarity", "pixel_scale"),
-    ):
-        given = getattr(options, name)
-        if given is not None and given != "auto":
-            values[name], provenance[name] = given, f"option --{name.replace('_', '-')}"
-    for name, doubt in reading.doubts.items():
-        if not provenance.get(name, "").startswith("option"):
-            _warn(f"{path}: {doubt} (--{name.replace('_', '-')} overrides)")
-    for name, (meaning, option) in _REQUIRED.items():
-        if name not in values:
-            reason = reading.problems.get(name, "the file does not give it")
-            raise InputError(f"{path} lacks {meaning}: {reason}; supply it with {option}")
-        if not _all_positive(values[name]):
-            raise InputError(
-                f"{path}: {meaning} ({provenance[name]}) is {values[name]}, not positive;"
-                f" supply it with {option}"
-            )
-    if "principal_point_px" not in values:
-        provenance["principal_point_px"] = "image centre (assumed)"
-    if "polarity" not in values:
-        guess = polarity_from_statistics(reading.pixels, excluded)
-        values["polarity"], provenance["polarity"] = guess.polarity, POLARITY_GUESSED
-        _warn(
-            f"{path} does not say whether air is bright or dark; guessed {guess.polarity} from the image,"
-            f" {'where all signs agree' if guess.agreed else 'unsurely: its signs disagree'}"
-            " (--polarity overrides)"
-        )
-    if "pixel_scale" not in values:
-        # Detectors deliver intensities; images with dark air have been through a display curve.
-        values["pixel_scale"] = "linear" if values["polarity"] == "bright_air" else "log"
-        provenance["pixel_scale"] = f"assumed for {values['polarity']}"
-    return values, provenance
-
-
-def _warn(message: str) -> None:
-    warnings.warn(message, GeometryWarning, stacklevel=4)
-
-
-def _all_positive(value: float | tuple[float, float]) -> bool:
-    numbers = value if isinstance(value, tuple) else (value,)
-    return all(math.isfinite(number) and number > 0 for number in numbers)

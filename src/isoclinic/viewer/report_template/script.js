@@ -21,7 +21,7 @@ class View {
     this.layers = section.querySelector(".layers");
     this.marks = section.querySelector(".marks");
     this.canvas = section.querySelector("canvas");
-    this.image = (name) => section.querySelector(`.sources .${name}`);
+    this.image = (name) => section.querySelector(`.sources img.${name}`);
     this.grey = Object.fromEntries(["xray", "start", "result"].map((name) => [name, greyOf(this.image(name))]));
     this.form.addEventListener("input", () => this.update());
     // The browser resets the controls only after the event.

@@ -1,4 +1,4 @@
-"""The option --targets: points of the CT, where they are in the X-ray, and what error to expect there."""
+"""Points of the CT where the error counts: where they are in the X-ray, and what error to expect there."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.table import Table
 
 from ..registration import RegistrationResult, expected_errors_mm
 from ..viewer import ErrorRow
@@ -55,26 +54,10 @@ def targets_of(
             name=name,
             point_world=point,
             pixel=pixel,
-            expected_error_mm=None if confidence.doubts else tuple(error_mm),
+            expected_error_mm=None if confidence.stated_error_mm is None else tuple(error_mm),
         )
         for (name, point), pixel, error_mm in zip(points.items(), pixels, errors_mm, strict=True)
     ]
-
-
-def targets_table(targets: Sequence[Target]) -> Table:
-    """For people to read."""
-    table = Table("target", title="what error to expect at the targets", title_justify="left")
-    for heading in ("column, row\n\\[px]", "expected error\n\\[mm]", "right, down, depth\n\\[mm]"):
-        table.add_column(heading, justify="right")
-    for each in targets:
-        error = ("unknown", "")
-        if each.expected_error_mm is not None:
-            error = (
-                f"{each.overall_mm:.2f}",
-                ", ".join(f"{mm:.2f}" for mm in each.expected_error_mm),
-            )
-        table.add_row(each.name, ", ".join(f"{px:.1f}" for px in each.pixel), *error)
-    return table
 
 
 def targets_document(targets: Sequence[Target]) -> dict[str, Any]:

@@ -4,27 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..geometry import se3
-from ..registration import (
-    ConfidenceConfig,
-    InputFile,
-    LandmarkPairs,
-    LandmarkPose,
-    RegistrationConfig,
-    RegistrationResult,
-    StructureResult,
-)
-from ..registration.initialize import MODEL
-from ..registration.result import CANONICAL_SEARCH
+from ..geometry import PatientSides, se3
+from ..registration import ConfidenceConfig, RegistrationResult, StructureResult
 from ..rendering import structure_outline
 from ..solver import Status
 from ..viewer import (
@@ -37,38 +26,10 @@ from ..viewer import (
     StructureRow,
     mask_contours,
 )
-from ..volumes import Volume, XRay, line_integrals
-from ._results import convergence_stages, drr, picture_of
-from ._targets import Target, target_errors
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Registered:
-    """A registration with everything that went into it.
-
-    Attributes:
-        volume: the CT.
-        xrays: the X-rays, the first one's camera being the reference.
-        result: of their registration.
-        config: of their registration.
-        model: whose networks could take part.
-        structures: registered one by one in the first X-ray.
-        views_source: where it is known from how several X-rays lie relative to each other.
-        landmarks: marked in the first X-ray.
-        landmark_pose: that the registration started from, fitted to them.
-        targets: points of the CT where the error counts.
-    """
-
-    volume: Volume
-    xrays: Sequence[XRay]
-    result: RegistrationResult
-    config: RegistrationConfig
-    model: InputFile | None = None
-    structures: Sequence[StructureResult] = ()
-    views_source: str = ""
-    landmarks: LandmarkPairs | None = None
-    landmark_pose: LandmarkPose | None = None
-    targets: Sequence[Target] = ()
+from ..volumes import XRay, line_integrals
+from .pictures import convergence_stages, drr, picture_of
+from .registered import Registered, ct_text, fallback_text, geometry, model_parts, moved_text, text
+from .targets import target_errors
 
 
 def report_of(registered: Registered, warnings: Sequence[str], command: str) -> Report:
@@ -83,8 +44,8 @@ def report_of(registered: Registered, warnings: Sequence[str], command: str) -> 
     xrays = ", ".join(map(_name, registered.xrays))
     return Report(
         title=f"{xrays} in {registered.volume.path.name if registered.volume.path else 'the CT'}",
-        status=result.status,
-        reasons=result.confidence.doubts or _unsettled(result),
+        status=Status.DOUBTFUL if registered.doubtful else result.status,
+        reasons=registered.doubts or _unsettled(result),
         views=[_view(registered, index) for index in range(len(registered.xrays))],
         errors=[*_errors(result), *target_errors(registered.targets)],
         structures=[_structure_row(each) for each in registered.structures],
@@ -95,76 +56,6 @@ def report_of(registered: Registered, warnings: Sequence[str], command: str) -> 
         folder=str(Path.cwd()),
         stages=convergence_stages(result),
     )
-
-
-def writing_beside(output: Path, arguments: Sequence[str]) -> list[str]:
-    """A command's arguments with another place for --output, so that it runs while its result is there."""
-    again = f"{output}-again"
-    changed = [f"--output={again}" if word.startswith("--output=") else word for word in arguments]
-    if "--output" in changed:
-        changed[changed.index("--output") + 1] = again
-    elif changed == list(arguments):
-        changed += ["--output", again]
-    return changed
-
-
-def geometry(xray: XRay) -> dict[str, Any]:
-    """Values that were read from an X-ray, by the names of their options."""
-    row_mm, column_mm = xray.camera.pixel_spacing_mm
-    return {
-        "sdd_mm": xray.camera.sdd_mm,
-        "pixel_spacing_mm": [row_mm, column_mm],
-        "principal_point_px": [xray.camera.cx, xray.camera.cy],
-        "source_isocentre_mm": xray.source_isocentre_mm,
-        "primary_angle_deg": xray.primary_angle_deg,
-        "secondary_angle_deg": xray.secondary_angle_deg,
-        "polarity": xray.polarity,
-        "pixel_scale": xray.pixel_scale,
-    }
-
-
-def text(value: Any) -> str:
-    """A value for people to read."""
-    if isinstance(value, list):
-        return ", ".join(f"{number:.6g}" for number in value)
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
-
-
-def ct_text(volume: Volume) -> str:
-    """The CT's grid for people to read."""
-    nx, ny, nz = volume.shape
-    spacing = " x ".join(f"{mm:.3g}" for mm in volume.spacing_mm)
-    return f"{nx} x {ny} x {nz} voxels of {spacing} mm, {volume.orientation}"
-
-
-def model_parts(result: RegistrationResult) -> list[str]:
-    """What a model contributed: the start, networks that refined it, the search that found the pose."""
-    found = CANONICAL_SEARCH in result.attempt.learned
-    return [*_tried_first(result), *([CANONICAL_SEARCH] if found else [])]
-
-
-def rescue_tried(result: RegistrationResult) -> bool:
-    """Whether a model was the last resort."""
-    return any(CANONICAL_SEARCH in attempt.learned for attempt in result.attempts)
-
-
-def fallback_text(result: RegistrationResult) -> tuple[str, str] | None:
-    """How searches ended that were made because the model led to no match, and why; None without any."""
-    first, *searches = result.attempts
-    if not (_tried_first(result) and searches):
-        return None
-    best = result.attempt
-    reason = f"the model's result hardly matched: edges {first.edges:.2f}"
-    if best is first:
-        return f"{len(searches)} searches found nothing better", reason
-    return f"found by a search around {', '.join([best.start, *best.learned])}", reason
-
-
-def _tried_first(result: RegistrationResult) -> list[str]:
-    """Parts of a model in the first attempt."""
-    first = result.attempts[0]
-    networks = [name for name in first.learned if name != CANONICAL_SEARCH]
-    return [*(["start"] if first.start == MODEL else []), *networks]
 
 
 def _unsettled(result: RegistrationResult) -> tuple[str, ...]:
@@ -185,6 +76,8 @@ def _view(registered: Registered, index: int) -> ReportView:
         result=drr(registered.volume, picture.camera, pose, config),
         camera=picture.camera,
         weight=weight,
+        sides=PatientSides.of(picture.camera, pose),
+        start_sides=PatientSides.of(picture.camera, start),
         landmarks=_landmarks(registered, picture, start, pose) if marked else None,
         contours=_contours(registered, picture, [each.camera_from_world for each in registered.structures]),
         start_contours=_contours(registered, picture, [start] * len(registered.structures)),
@@ -223,27 +116,33 @@ def _contours(
 def _errors(result: RegistrationResult) -> list[ErrorRow]:
     """What the confidence says; unknown where it is in doubt."""
     confidence = result.confidence
-    right_mm, down_mm, depth_mm = confidence.expected_error_by_axis_mm
-    rows = [
+    right_mm, down_mm, depth_mm = confidence.stated_error_by_axis_mm or (None, None, None)
+    return [
         ErrorRow(
-            name="overall", value=confidence.expected_error_mm, note="root mean square, at bones in view"
+            name="overall",
+            value=_number(confidence.stated_error_mm),
+            note="root mean square, at bones in view",
         ),
-        ErrorRow(name="right in the image", value=right_mm),
-        ErrorRow(name="down in the image", value=down_mm),
-        ErrorRow(name="depth", value=depth_mm, note="along the viewing direction of the first X-ray"),
-        ErrorRow(name="rotation", value=confidence.expected_rotation_deg, unit="deg"),
+        ErrorRow(name="right in the image", value=_number(right_mm)),
+        ErrorRow(name="down in the image", value=_number(down_mm)),
+        ErrorRow(
+            name="depth", value=_number(depth_mm), note="along the viewing direction of the first X-ray"
+        ),
+        ErrorRow(name="rotation", value=_number(confidence.stated_rotation_deg), unit="deg"),
     ]
-    return [replace(row, value=math.nan) for row in rows] if confidence.doubts else rows
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
 
 
 def _structure_row(each: StructureResult) -> StructureRow:
-    known = each.status is not Status.DOUBTFUL
-    across_mm, depth_mm = each.expected_error_mm if known else (math.nan, math.nan)
-    right, down, depth = each.translation_mm.tolist()
+    across_mm, depth_mm = each.stated_error_mm or (math.nan, math.nan)
     return StructureRow(
         name=each.name,
         status=each.status,
-        moved=f"{each.rotation_deg:.1f} deg; {right:.1f}, {down:.1f}, {depth:.1f} mm",
+        doubts=each.doubts,
+        moved=f"{each.rotation_deg:.1f} deg; {moved_text(each)} mm",
         across_mm=across_mm,
         depth_mm=depth_mm,
         visible=each.visible,
@@ -278,9 +177,9 @@ def _geometry_rows(registered: Registered) -> Iterator[GeometryRow]:
     volume, result = registered.volume, registered.result
     yield GeometryRow(name="CT", value=ct_text(volume), source=str(volume.path or ""))
     yield GeometryRow(name="start", value=result.initial.source)
-    if registered.model is not None:
+    if registered.origin.model is not None:
         parts = ", ".join(model_parts(result)) or "took no part"
-        yield GeometryRow(name="model", value=parts, source=registered.model.path)
+        yield GeometryRow(name="model", value=parts, source=registered.origin.model.path)
         fallback = fallback_text(result)
         if fallback is not None:
             yield GeometryRow(name="fallback", value=fallback[0], source=fallback[1])

@@ -1,0 +1,183 @@
+"""A registration with everything that went into it, and what all its files and tables say alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..registration import (
+    InputFile,
+    LandmarkPairs,
+    LandmarkPose,
+    RegistrationConfig,
+    RegistrationResult,
+    StructureResult,
+)
+from ..registration.initialize import MODEL
+from ..registration.result import CANONICAL_SEARCH
+from ..solver import Status
+from ..volumes import Volume, XRay
+from .targets import Target
+
+POSE, TRANSFORM, OVERLAY = "pose.json", "transform.tfm", "overlay.png"
+CONVERGENCE, REPORT, STRUCTURES = "convergence.png", "report.html", "structures"
+# With numbers: of the second X-ray and further ones.
+RESULT_FILES = frozenset(
+    {POSE, TRANSFORM, OVERLAY, CONVERGENCE, REPORT, "pose-[0-9]*.json", "overlay-[0-9]*.png"}
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """What a result was made from.
+
+    Attributes:
+        volume: the CT.
+        xrays: the X-rays.
+        model: whose networks took part.
+        files: other files that count, by the option that named them.
+        command: the command line.
+    """
+
+    volume: InputFile
+    xrays: Sequence[InputFile]
+    model: InputFile | None = None
+    files: Mapping[str, InputFile] = field(default_factory=dict)
+    command: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Registered:
+    """A registration with everything that went into it.
+
+    Attributes:
+        volume: the CT.
+        xrays: the X-rays, the first one's camera being the reference.
+        result: of their registration.
+        config: of their registration.
+        origin: the files it was made from.
+        structures: registered one by one in the first X-ray.
+        views_source: where it is known from how several X-rays lie relative to each other.
+        landmarks: marked in the first X-ray.
+        landmark_pose: that the registration started from, fitted to them.
+        targets: points of the CT where the error counts.
+    """
+
+    volume: Volume
+    xrays: Sequence[XRay]
+    result: RegistrationResult
+    config: RegistrationConfig
+    origin: Origin
+    structures: Sequence[StructureResult] = ()
+    views_source: str = ""
+    landmarks: LandmarkPairs | None = None
+    landmark_pose: LandmarkPose | None = None
+    targets: Sequence[Target] = ()
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """Reasons to doubt any pose that was asked for, those of structures with their names."""
+        of_structures = (f"{each.name}: {doubt}" for each in self.structures for doubt in each.doubts)
+        return (*self.result.confidence.doubts, *of_structures)
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether any pose that was asked for must not be relied on."""
+        statuses = (self.result.status, *(each.status for each in self.structures))
+        return bool(self.doubts) or any(each in (Status.DOUBTFUL, Status.DIVERGED) for each in statuses)
+
+
+def verdict(registered: Registered, output: Path) -> str:
+    """The one line that matters most: may the poses be relied on, how far, and what to look at.
+
+    Args:
+        registered: the registration.
+        output: the folder with its files.
+    """
+    result, where = registered.result, output / REPORT
+    if registered.doubtful:
+        first = next(iter(registered.doubts), f"the solver stopped by {result.reason}")
+        return f"DOUBTFUL: {first} -> {where}"
+    return f"{result.status}, {expected_error_text(result)} -> {where}"
+
+
+def expected_error_text(result: RegistrationResult) -> str:
+    """The expected error in a few words."""
+    error_mm = result.confidence.stated_error_mm
+    return "expected error unknown" if error_mm is None else f"expected error {error_mm:.2f} mm"
+
+
+def moved_text(each: StructureResult) -> str:
+    """How far a structure moved right, down and away in the image, in a few characters."""
+    return ", ".join(f"{mm:z.1f}" for mm in each.translation_mm.tolist())
+
+
+def geometry(xray: XRay) -> dict[str, Any]:
+    """Values that were read from an X-ray, by the names of their options."""
+    row_mm, column_mm = xray.camera.pixel_spacing_mm
+    return {
+        "sdd_mm": xray.camera.sdd_mm,
+        "pixel_spacing_mm": [row_mm, column_mm],
+        "principal_point_px": [xray.camera.cx, xray.camera.cy],
+        "source_isocentre_mm": xray.source_isocentre_mm,
+        "primary_angle_deg": xray.primary_angle_deg,
+        "secondary_angle_deg": xray.secondary_angle_deg,
+        "turn": turned(xray),
+        "polarity": xray.polarity,
+        "pixel_scale": xray.pixel_scale,
+    }
+
+
+def turned(xray: XRay) -> str | None:
+    """What was done to the stored image's sides, for people to read; None where nothing was."""
+    stored = (xray.stored_camera or xray.camera).turn(xray.turned_deg)
+    done = [f"{xray.turned_deg} deg clockwise"] if xray.turned_deg else []
+    if (xray.camera.fx * stored.fx < 0) != (xray.camera.fy * stored.fy < 0):
+        done.append("mirrored")
+    return ", ".join(done) or None
+
+
+def text(value: Any) -> str:
+    """A value for people to read."""
+    if isinstance(value, list):
+        return ", ".join(f"{number:z.6g}" for number in value)
+    return f"{value:z.6g}" if isinstance(value, float) else str(value)
+
+
+def ct_text(volume: Volume) -> str:
+    """The CT's grid for people to read."""
+    nx, ny, nz = volume.shape
+    spacing = " x ".join(f"{mm:.3g}" for mm in volume.spacing_mm)
+    return f"{nx} x {ny} x {nz} voxels of {spacing} mm, {volume.orientation}"
+
+
+def model_parts(result: RegistrationResult) -> list[str]:
+    """What a model contributed: the start, networks that refined it, the search that found the pose."""
+    found = CANONICAL_SEARCH in result.attempt.learned
+    return [*_tried_first(result), *([CANONICAL_SEARCH] if found else [])]
+
+
+def rescue_tried(result: RegistrationResult) -> bool:
+    """Whether a model was the last resort."""
+    return any(CANONICAL_SEARCH in attempt.learned for attempt in result.attempts)
+
+
+def fallback_text(result: RegistrationResult) -> tuple[str, str] | None:
+    """How searches ended that were made because the model led to no match, and why; None without any."""
+    first, *searches = result.attempts
+    if not (_tried_first(result) and searches):
+        return None
+    best = result.attempt
+    reason = f"the model's result hardly matched: edges {first.edges:.2f}"
+    if best is first:
+        return f"{len(searches)} searches found nothing better", reason
+    return f"found by a search around {', '.join([best.start, *best.learned])}", reason
+
+
+def _tried_first(result: RegistrationResult) -> list[str]:
+    """Parts of a model in the first attempt."""
+    first = result.attempts[0]
+    networks = [name for name in first.learned if name != CANONICAL_SEARCH]
+    return [*(["start"] if first.start == MODEL else []), *networks]
