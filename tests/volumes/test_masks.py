@@ -327,8 +327,9 @@ def test_dense_anatomy_at_the_border_is_not_fog(shared_data: Path, corner: tuple
 def test_specks_all_over_an_even_image_leave_nothing_beside_a_shadow():
     """Every pixel of the image touches the even area, so that there is no step to measure."""
     attenuation = np.zeros((64, 64), dtype=np.float32)
-    attenuation[17:47:4, 17:47:4] = attenuation[18:47:4, 17:47:4] = 1
-    attenuation[17:47:4, 18:47:4] = attenuation[18:47:4, 18:47:4] = 1  # of two, because halves are averaged
+    for row in (16, 17):  # two pixels wide, because averages of two by two are looked at
+        for column in (16, 17):
+            attenuation[row:48:4, column:48:4] = 1
     masks = find_masks(attenuation, attenuation)
     assert np.isfinite(masks.weight).all() and masks.weight.shape == (64, 64)
 
