@@ -5,6 +5,7 @@ from ._fixed import FixedImage
 from .confidence import ConfidenceConfig, expected_errors_mm
 from .config import LearnedConfig, RegistrationConfig, Stage
 from .initialize import PRESETS, InitialPose, initial_pose, view
+from .intrinsics import IntrinsicsConfig
 from .landmarks import (
     LandmarkPairs,
     LandmarkPose,
@@ -16,7 +17,15 @@ from .landmarks import (
 )
 from .pose_file import InputFile, PoseFile, read_initial_pose
 from .register import Model, register, register_views
-from .result import Attempt, Confidence, ImageStageResult, RegistrationResult, StageResult
+from .result import (
+    Attempt,
+    Confidence,
+    GeometryCheck,
+    ImageStageResult,
+    RegistrationResult,
+    StageResult,
+    ViewGeometry,
+)
 from .search import SearchConfig, SearchView, search
 from .structures import StructureResult, StructuresConfig, register_structures
 from .views import View, views_from_angles, views_from_file, views_from_poses
@@ -27,9 +36,11 @@ __all__ = [
     "Confidence",
     "ConfidenceConfig",
     "FixedImage",
+    "GeometryCheck",
     "ImageStageResult",
     "InitialPose",
     "InputFile",
+    "IntrinsicsConfig",
     "IntrinsicsRefinement",
     "LandmarkPairs",
     "LandmarkPose",
@@ -45,6 +56,7 @@ __all__ = [
     "StructureResult",
     "StructuresConfig",
     "View",
+    "ViewGeometry",
     "ViewRefinement",
     "expected_errors_mm",
     "initial_pose",

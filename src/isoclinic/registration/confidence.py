@@ -142,13 +142,10 @@ def assess(
     last = trace[-1]
     point = last.solution.x[last.best : last.best + 1]
     poses = check.problem.cameras_from_world(point)[0]
-    points = target_points(volume, config.points, structures, generator=np.random.default_rng(0))
-    points = _in_view(points, last.problem, poses)
+    points = points_in_view(last, volume, structures, config)
     covariance = config.error_factor**2 * _covariance(last, config.tile_px)
-    isocentre = torch.as_tensor(volume.isocentre_world, dtype=torch.float64)
-    each_mm = expected_errors_mm(covariance, points, poses[0], isocentre)
-    x_mm, y_mm, depth_mm = each_mm.square().mean(0).sqrt().tolist()
-    error_mm = math.hypot(x_mm, y_mm, depth_mm)
+    by_axis_mm = errors_by_axis_mm(covariance, points, poses[0], volume)
+    error_mm = math.hypot(*by_axis_mm)
     images = check.problem.images(point)
     edges = float(check.correlate_images(images)[0])
     rival = _rival(trace, check, points, poses[0], config)
@@ -156,13 +153,37 @@ def assess(
     return Confidence(
         covariance=covariance,
         expected_error_mm=error_mm,
-        expected_error_by_axis_mm=(x_mm, y_mm, depth_mm),
-        expected_rotation_deg=math.degrees(float(covariance.diagonal()[:3].sum().clamp(min=0).sqrt())),
+        expected_error_by_axis_mm=by_axis_mm,
+        expected_rotation_deg=rotation_deg(covariance),
         edges=edges,
         rival=rival,
         overlap=overlap,
         doubts=(*reasons_to_doubt(edges, rival, overlap, error_mm, config), *_held(last)),
     )
+
+
+def rotation_deg(covariance: Tensor) -> float:
+    """Root mean square angle [deg] of a covariance [6, 6]."""
+    return math.degrees(float(covariance.diagonal()[:3].sum().clamp(min=0).sqrt()))
+
+
+def points_in_view(
+    last: ImageStageResult, volume: Volume, structures: Structures | None, config: ConfidenceConfig
+) -> Tensor:
+    """Points [N, 3] of the CT [mm] where errors are expected: those of bone that some X-ray shows."""
+    poses = last.problem.cameras_from_world(last.solution.x[last.best : last.best + 1])[0]
+    points = target_points(volume, config.points, structures, generator=np.random.default_rng(0))
+    return _in_view(points, last.problem, poses)
+
+
+def errors_by_axis_mm(
+    covariance: Tensor, points_world: Tensor, camera_from_world: Tensor, volume: Volume
+) -> tuple[float, float, float]:
+    """Root mean square over points [N, 3] of `expected_errors_mm`, along the camera's x, y and z [mm]."""
+    isocentre = torch.as_tensor(volume.isocentre_world, dtype=torch.float64)
+    each_mm = expected_errors_mm(covariance, points_world, camera_from_world, isocentre)
+    right_mm, down_mm, depth_mm = each_mm.square().mean(0).sqrt().tolist()
+    return right_mm, down_mm, depth_mm
 
 
 def _held(last: ImageStageResult) -> Iterator[str]:

@@ -10,6 +10,7 @@ from ..similarity import IntrinsicsRefinement, SimilarityConfig, SimilarityTerm,
 from ..solver import LMConfig
 from ..volumes import PreprocessConfig
 from .confidence import ConfidenceConfig
+from .intrinsics import IntrinsicsConfig
 from .search import SearchConfig
 
 
@@ -145,6 +146,7 @@ class RegistrationConfig:
         length_mm: size at which a rotation and a translation count alike: rotations are scaled by it [mm].
         max_step_mm: longest single step, in millimetres and rotations scaled by that length.
         confidence: when a result is doubtful, and how its error is expected.
+        intrinsics: how far the X-rays' geometry may be off, and when their images contradict it.
         structures: labels or names of the CT's structures to register as one, instead of all tissue.
         refine_views: how far X-rays after the first may lie from where their geometry puts them.
         refine_intrinsics: how far the intrinsics may be off; they are corrected in the last stage.
@@ -160,6 +162,7 @@ class RegistrationConfig:
     length_mm: float = 60.0
     max_step_mm: float = 40.0
     confidence: ConfidenceConfig = field(default_factory=ConfidenceConfig)
+    intrinsics: IntrinsicsConfig = field(default_factory=IntrinsicsConfig)
     structures: tuple[int | str, ...] | None = None
     refine_views: ViewRefinement = field(default_factory=ViewRefinement)
     refine_intrinsics: IntrinsicsRefinement = field(default_factory=IntrinsicsRefinement)

@@ -18,6 +18,7 @@ from ..networks import Checkpoint
 from ..solver import Status
 from ..volumes import GeometryWarning, Volume, XRay
 from ._fixed import FixedImage
+from ._geometry_check import with_geometry
 from ._learned import Learned
 from ._run import Run
 from .config import RegistrationConfig
@@ -131,6 +132,8 @@ def register_views(
             break
     best = max(outcomes, key=partial(_merit, config=config))
     last, confidence = best.last, best.confidence
+    if not confidence.doubts:
+        confidence = with_geometry(confidence, last, volume, [view.xray for view in views], config)
     problem, point, status = last.problem, last.solution.x[last.best], last.solution.status[last.best]
     if problem.refine_intrinsics.on:
         _warn_of_intrinsics(last)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -60,6 +61,49 @@ class ImageStageResult(StageResult):
         return float(self.correlation[self.best])
 
 
+@dataclass(frozen=True, kw_only=True)
+class ViewGeometry:
+    """What one X-ray itself says about its geometry; deviations are those of one standard deviation.
+
+    Attributes:
+        focal_percent: by how much its perspective makes the focal length (source-detector distance over pixel
+            size) longer than given [%].
+        focal_deviation_percent: of that [%].
+        depth_change_mm: by how much the CT would lie deeper with that focal length [mm].
+        radial: see `Distortion`.
+        spiral: see `Distortion`.
+        distortion_deviation: of the larger of these.
+        given_percent: how far the focal length may be off by where it comes from [%].
+        given_principal_point_mm: the same of the principal point [mm].
+    """
+
+    focal_percent: float
+    focal_deviation_percent: float
+    depth_change_mm: float
+    radial: float
+    spiral: float
+    distortion_deviation: float
+    given_percent: float
+    given_principal_point_mm: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeometryCheck:
+    """What a wrong geometry would do to a result, and what the images say about it.
+
+    Attributes:
+        views: of every X-ray, the first one first.
+        depth_per_percent_mm: how much depth goes with one per cent of the first X-ray's focal length [mm].
+        findings: where the images contradict what was given beyond chance, for people to read.
+        doubts: those of them that would move the result too far to trust it.
+    """
+
+    views: tuple[ViewGeometry, ...]
+    depth_per_percent_mm: float
+    findings: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Confidence:
     """What is known about a result besides its pose.
@@ -76,6 +120,8 @@ class Confidence:
         rival: the same of the best other pose that was found, None if there was none.
         overlap: share of the tissue in the X-ray that the CT covers.
         doubts: reasons why the result is doubtful, for people to read.
+        geometry: what intrinsics that are off would do, which the covariance and expected errors include;
+            None where that was not looked at, as of a result that is doubtful for another reason.
     """
 
     covariance: Tensor
@@ -86,6 +132,12 @@ class Confidence:
     rival: float | None
     overlap: float
     doubts: tuple[str, ...]
+    geometry: GeometryCheck | None = None
+
+    @property
+    def expected_error_across_mm(self) -> float:
+        """Expected error across the beam, along the first camera's x and y together [mm]."""
+        return math.hypot(*self.expected_error_by_axis_mm[:2])
 
 
 @dataclass(frozen=True, kw_only=True)

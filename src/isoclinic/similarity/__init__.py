@@ -2,6 +2,8 @@
 
 from ._local_kernel import standardize
 from .canonical import CanonicalSimilarity, canonical_target
+from .distortion import Distortion
+from .freed_geometry import FreedGeometry, Freedom, without_intrinsics
 from .image_similarity import ImageSimilarity, SimilarityConfig, SimilarityTerm
 from .joint import JointSimilarity
 from .refinement import IntrinsicsRefinement, ViewRefinement, refined_camera
@@ -10,6 +12,9 @@ from .tone import Tone, fit_tone
 
 __all__ = [
     "CanonicalSimilarity",
+    "Distortion",
+    "FreedGeometry",
+    "Freedom",
     "ImageSimilarity",
     "IntrinsicsRefinement",
     "JointSimilarity",
@@ -24,4 +29,5 @@ __all__ = [
     "refined_camera",
     "residual_and_slopes",
     "standardize",
+    "without_intrinsics",
 ]
