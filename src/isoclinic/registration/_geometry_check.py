@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..rendering import RenderConfig
 from ..similarity import FreedGeometry, Freedom, without_intrinsics
-from ..solver import LMConfig, levenberg_marquardt
+from ..solver import Linearization
 from ..volumes import Volume, XRay
 from .confidence import errors_by_axis_mm, points_in_view, rotation_deg
 from .config import RegistrationConfig
@@ -24,7 +24,8 @@ _WIDE_LOG_FOCAL, _WIDE_DISTORTION = 0.1, 0.05
 _BORDER, _SCATTER = 1.0, 1.0
 # The principal point hardly differs from a turn of the C-arm: what the image says of it is left aside.
 _LEAST_CENTRE_MM = 0.5
-_STEPS = 10
+# Steps at most, of which each is tried in full and in part, and the gain in cost that ends them.
+_STEPS, _SHARES, _LEAST_GAIN = 4, (1.0, 0.3), 1e-3
 
 
 def with_geometry(
@@ -65,12 +66,14 @@ def with_geometry(
     )
     borders = tuple(view.projector.of_border(render) for view in joint.views)
     freed = FreedGeometry(joint=joint, borders=borders, freedom=freedom)
-    effects = _effects(freed, freed.start(x))
+    start = freed.start(x)
+    at = freed.linearize(start, torch.arange(1))
+    effects = _effects(freed, at)
     covariance = confidence.covariance + _outer(effects.unmodelled)
     check = None
     if not last.problem.refine_intrinsics.on:
         given = torch.tensor([settings.focal_percent(xray) / 100 for xray in xrays], dtype=torch.float64)
-        said = _said(freed, freed.start(x), config) if settings.check else _nothing_said(len(xrays))
+        said = _said(freed, start, at, config) if settings.check else _nothing_said(len(xrays))
         covariance = covariance + effects.of_focal @ _left(given, said) @ effects.of_focal.mT
         for index, xray in enumerate(xrays):
             centre = settings.centre_mm(xray) * effects.of_centre[:, 2 * index : 2 * index + 2]
@@ -104,9 +107,8 @@ class _Effects:
     unmodelled: Tensor
 
 
-def _effects(freed: FreedGeometry, start: Tensor) -> _Effects:
-    at = freed.linearize(start, torch.arange(1))
-    hessian, gradient = at.hessian[0] if at.hessian.ndim == 3 else at.hessian, at.gradient[0]
+def _effects(freed: FreedGeometry, at: Linearization) -> _Effects:
+    hessian, gradient = at.hessian[0], at.gradient[0]
     count = len(freed.joint.views)
     pose = list(range(freed.place("log_focal", 0)))
 
@@ -153,20 +155,12 @@ def _nothing_said(count: int) -> _Said:
     )
 
 
-def _said(freed: FreedGeometry, start: Tensor, config: RegistrationConfig) -> _Said:
+def _said(freed: FreedGeometry, start: Tensor, at: Linearization, config: RegistrationConfig) -> _Said:
     """Free everything from where the registration ended."""
     count, settings = len(freed.joint.views), config.intrinsics
-    solver = LMConfig(
-        max_steps=_STEPS,
-        step_scale=freed.step_scale(config.length_mm),
-        max_step=config.max_step_mm,
-        step_tolerance=0.05,
-        decrease_tolerance=1e-5,
-        step_deviation_tolerance=0.0,
-    )
-    solution = levenberg_marquardt(freed, start, solver)
-    values = freed.values(solution.x)
-    gradients, curvature = (part[0] for part in freed.scatter(solution.x, config.confidence.tile_px))
+    x = _freed(freed, start, at)
+    values = freed.values(x)
+    gradients, curvature = (part[0] for part in freed.scatter(x, config.confidence.tile_px))
     if not (curvature.isfinite().all() and values.isfinite().all()):
         return _nothing_said(count)
     inverse = torch.linalg.pinv(curvature, hermitian=True)
@@ -181,6 +175,28 @@ def _said(freed: FreedGeometry, start: Tensor, config: RegistrationConfig) -> _S
         distortion=values[:, 3:5],
         distortion_covariance=torch.stack([covariance[own][:, own] for own in bent]),
     )
+
+
+def _freed(freed: FreedGeometry, x: Tensor, at: Linearization) -> Tensor:
+    """Where some steps of Gauss and Newton lead to from a point, of which `at` is the linearization.
+
+    The pose is at its optimum, so that what is left is a narrow valley in which no damping is needed,
+    only that no step raises the cost.
+    """
+    for _ in range(_STEPS):
+        step = -_solved(at.hessian[0], at.gradient[0][:, None])[None, :, 0]
+        for share in _SHARES:
+            trial = freed.retract(x, share * step)
+            there = freed.linearize(trial, torch.arange(1))
+            if bool(there.cost < at.cost):
+                break
+        else:
+            return x
+        gain = float(1 - there.cost / at.cost)
+        x, at = trial, there
+        if gain < _LEAST_GAIN:
+            break
+    return x
 
 
 def _left(given: Tensor, said: _Said) -> Tensor:

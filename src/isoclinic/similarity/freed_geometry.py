@@ -101,15 +101,6 @@ class FreedGeometry:
         """Index of a value within the tangent."""
         return self._joint_size + _VALUES * view + NAMES.index(name)
 
-    def step_scale(self, length_mm: float) -> tuple[float, ...]:
-        """See `JointSimilarity.step_scale`."""
-        own: list[float] = []
-        for view in self.joint.views:
-            camera = view.projector.camera
-            half_mm = max(camera.width, camera.height) / 2 * min(camera.pixel_spacing_mm)
-            own += [1 / camera.sdd_mm, 1.0, 1.0, *(1 / half_mm,) * 2, *(0.1,) * 4]
-        return (*self.joint.step_scale(length_mm), *own)
-
     def linearize(self, x: Tensor, items: Tensor) -> Linearization:
         """Cost, gradient and Gauss-Newton Hessian at one point; see `Problem.linearize`."""
         count = len(self.joint.views)
@@ -182,23 +173,23 @@ class FreedGeometry:
         return values, free
 
     def _rendered(self, x: Tensor) -> Iterator[tuple[ImageSimilarity, tuple[Tensor, Tensor], Tensor]]:
-        """Of every view: itself, its image [1, H, W] with derivatives [1, 15, H, W], and their chain."""
+        """Of every view: itself, its image [1, H, W] with derivatives [1, 13, H, W], and their chain."""
         joint = self.joint_point(x)
         poses, chains = self.joint.cameras_from_world(joint), self.joint.chains(joint)
         size = self._joint_size
         parts = zip(self.joint.views, self.borders, self.values(x), chains, strict=True)
         for index, (view, border, values, pose_chain) in enumerate(parts):
-            chain = x.new_zeros(6 + _VALUES, size + _VALUES * len(self.joint.views))
+            chain = x.new_zeros(6 + len(NAMES), size + _VALUES * len(self.joint.views))
             chain[:6, :size] = pose_chain[0]
             first = size + _VALUES * index
-            chain[6:, first : first + _VALUES] = torch.eye(_VALUES, dtype=x.dtype)
+            chain[6:, first : first + len(NAMES)] = torch.eye(len(NAMES), dtype=x.dtype)
             yield view, _image_and_jacobian(view, border, poses[:, index], values), chain
 
 
 def _image_and_jacobian(
     view: ImageSimilarity, border: Projector, pose: Tensor, values: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Image [1, H, W] at a pose [1, 4, 4] and values [9], and its derivatives [1, 15, H, W]."""
+    """Image [1, H, W] at a pose [1, 4, 4] and values [9], and its derivatives [1, 13, H, W]."""
     nominal = view.projector.camera
     camera = refined_camera(nominal, values[:3])
     image, by_pose = (each.cpu() for each in view.projector.image_and_jacobian(pose, camera))
@@ -207,10 +198,7 @@ def _image_and_jacobian(
     by_distortion = distortion_jacobian(by_intrinsics[:, 1:], nominal)
     by_border = -border.image(pose, camera).cpu()[:, None]
     by_scatter = _scattered(image)[:, None]
-    nothing = torch.zeros_like(by_border)
-    jacobian = torch.cat(
-        [by_pose, by_intrinsics, by_distortion, by_border, by_scatter, nothing, nothing], dim=1
-    )
+    jacobian = torch.cat([by_pose, by_intrinsics, by_distortion, by_border, by_scatter], dim=1)
     image = image + float(values[5]) * by_border[:, 0] + float(values[6]) * by_scatter[:, 0]
     radial, spiral = values[3:5].tolist()
     if radial or spiral:
