@@ -5,8 +5,9 @@
 
 TROUBLE.py is a simulator of trouble, a module with `KINDS` and `build(ct, kind, number, seed)`, which returns
 what a user would have and the truth (see `Built`). The folder holds cases `NAME/NN/xray.dcm` and
-`truth.json`, as for register.py. Every X-ray is registered as a user would, with the default configuration. The rows are
-written one by one to `results.jsonl` in the output folder, and an interrupted run goes on where it stopped.
+`truth.json`, as for register.py. Every X-ray is registered as a user would, with the default
+configuration. The rows are written one by one to `results.jsonl` in the output folder, and an interrupted run
+goes on where it stopped.
 
 The exit code is 1 where a target is missed: no error of 10 mm or more may pass unflagged, at most one
 unflagged error in 20 may be larger than 1 mm and three times the expected one, and at most one result in ten

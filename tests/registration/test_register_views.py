@@ -74,10 +74,9 @@ def test_one_view_is_register():
     start = displaced(VOLUME, TRUTH, 8, seed=1)
     one, joint = register(VOLUME, view.xray, start, FINE), register_views(VOLUME, [view], start, FINE)
     assert torch.equal(one.camera_from_world, joint.camera_from_world)
-    assert (
-        torch.equal(one.confidence.covariance, joint.confidence.covariance)
-        and one.similarity == joint.similarity
-    )
+    # The covariance is that of matrix products in float32, whose order of summing is not fixed.
+    torch.testing.assert_close(one.confidence.covariance, joint.confidence.covariance, rtol=1e-3, atol=1e-6)
+    assert one.similarity == joint.similarity
     assert torch.equal(one.cameras_from_world[0], one.camera_from_world) and one.cameras == (CAMERA,)
 
 

@@ -38,6 +38,7 @@ from ..viewer import (
     mask_contours,
 )
 from ..volumes import Volume, XRay, line_integrals
+from ._geometry_text import depth_note, geometry_checks
 from ._results import convergence_stages, drr, picture_of
 from ._targets import Target, target_errors
 
@@ -88,7 +89,10 @@ def report_of(registered: Registered, warnings: Sequence[str], command: str) -> 
         views=[_view(registered, index) for index in range(len(registered.xrays))],
         errors=[*_errors(result), *target_errors(registered.targets)],
         structures=[_structure_row(each) for each in registered.structures],
-        checks=list(_checks(result, registered.config.confidence)),
+        checks=[
+            *_checks(result, registered.config.confidence),
+            *geometry_checks(result.confidence, registered.config.intrinsics),
+        ],
         geometry=list(_geometry_rows(registered)),
         warnings=warnings,
         command=command,
@@ -224,13 +228,16 @@ def _errors(result: RegistrationResult) -> list[ErrorRow]:
     """What the confidence says; unknown where it is in doubt."""
     confidence = result.confidence
     right_mm, down_mm, depth_mm = confidence.expected_error_by_axis_mm
+    depth = "along the viewing direction of the first X-ray"
+    if confidence.geometry is not None:
+        depth = f"{depth}; {depth_note(confidence).removeprefix('depth: ')}"
     rows = [
         ErrorRow(
             name="overall", value=confidence.expected_error_mm, note="root mean square, at bones in view"
         ),
         ErrorRow(name="right in the image", value=right_mm),
         ErrorRow(name="down in the image", value=down_mm),
-        ErrorRow(name="depth", value=depth_mm, note="along the viewing direction of the first X-ray"),
+        ErrorRow(name="depth", value=depth_mm, note=depth),
         ErrorRow(name="rotation", value=confidence.expected_rotation_deg, unit="deg"),
     ]
     return [replace(row, value=math.nan) for row in rows] if confidence.doubts else rows
@@ -268,8 +275,8 @@ def _checks(result: RegistrationResult, config: ConfidenceConfig) -> Iterator[Ch
         limit=f"below {config.overlap_below:.0%}",
     )
     yield CheckRow(
-        name="expected error, if this is the right pose",
-        value=f"{confidence.expected_error_mm:.2f} mm",
+        name="expected error, if this is the right pose and the geometry exact",
+        value=f"{confidence.image_error_mm:.2f} mm",
         limit=f"above {config.expected_error_above_mm:g} mm",
     )
 

@@ -183,7 +183,10 @@ def expected_error_text(result: RegistrationResult) -> str:
     confidence = result.confidence
     if confidence.doubts:
         return "expected error unknown"
-    return f"expected error {confidence.expected_error_mm:.2f} mm"
+    if confidence.geometry is None:
+        return f"expected error {confidence.expected_error_mm:.2f} mm"
+    depth_mm = confidence.expected_error_by_axis_mm[2]
+    return f"expected error {confidence.expected_error_across_mm:.2f} mm across, {depth_mm:.1f} mm in depth"
 
 
 def convergence_stages(

@@ -25,6 +25,7 @@ from ..registration import (
     read_world_points,
     register_structures,
     register_views,
+    straight_xrays,
     views_from_angles,
     views_from_file,
     views_from_poses,
@@ -35,6 +36,7 @@ from ..viewer import write_report
 from ..volumes import POLARITY_GUESSED, Volume, XRay, XRayOptions
 from ._console import progress, recorded_warnings, results, warning_line
 from ._folder import new_folder
+from ._geometry_text import depth_note, geometry_document, geometry_rows
 from ._model import DEFAULT, chosen_model
 from ._options import FLAT, RegistrationOptions, StructuresOptions, parse_options
 from ._report import (
@@ -143,6 +145,7 @@ def main(arguments: Sequence[str]) -> None:
         if options.model == DEFAULT and not rescue_tried(result):
             learned = None
         check_not_diverged(result)
+        xrays = straight_xrays(xrays, result.distortions)
         if marked is not None:
             source = f"{len(marked.names)} landmarks"
             result = replace(result, initial=replace(result.initial, source=source))
@@ -296,6 +299,7 @@ def _document(options: RegisterOptions, registered: Registered) -> dict[str, Any
             "rival": confidence.rival,
             "overlap": confidence.overlap,
             "doubts": confidence.doubts,
+            "geometry": geometry_document(confidence),
         },
         "seconds": result.seconds,
         "camera_from_world": result.camera_from_world.tolist(),
@@ -376,8 +380,13 @@ def _table(options: RegisterOptions, registered: Registered) -> Table:
             f"{confidence.expected_error_mm:.2f} mm",
             f"of bones in view: {right_mm:.2f} mm right, {down_mm:.2f} mm down, {depth_mm:.2f} mm in depth",
         )
+        if confidence.geometry is not None:
+            table.add_row("", "", depth_note(confidence))
     table.add_row("similarity", f"{result.similarity:.3f}", "local correlation; 1 is a perfect match")
     table.add_row("edges", f"{confidence.edges:.3f}", "the same of the gradients, at low resolution")
+    for said, given in geometry_rows(confidence):
+        name, _, value = said.partition(": ")
+        table.add_row(name, value, given)
     table.add_row("time", f"{result.seconds:.2f} s", "without reading and writing files")
     table.add_row("result", f"{POSE}, {TRANSFORM}, {REPORT}", str(options.output))
     return table

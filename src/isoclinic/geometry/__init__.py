@@ -2,6 +2,7 @@
 
 from . import se3, so3, so4
 from .camera import Camera
+from .distortion import Distortion, distortion_jacobian, sampled
 from .gantry import gantry_angles, gantry_poses, gantry_view
 from .pose_errors import (
     PoseErrors,
@@ -15,8 +16,10 @@ from .se3 import as_poses, perturb, perturbation, rotation_angle_deg, transform_
 
 __all__ = [
     "Camera",
+    "Distortion",
     "PoseErrors",
     "as_poses",
+    "distortion_jacobian",
     "gantry_angles",
     "gantry_poses",
     "gantry_view",
@@ -27,6 +30,7 @@ __all__ = [
     "perturbation",
     "pose_errors",
     "rotation_angle_deg",
+    "sampled",
     "se3",
     "so3",
     "so4",

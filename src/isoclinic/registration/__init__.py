@@ -2,6 +2,7 @@
 
 from ..similarity import IntrinsicsRefinement, ViewRefinement
 from ._fixed import FixedImage
+from ._refined import straight_xrays
 from .confidence import ConfidenceConfig, expected_errors_mm
 from .config import LearnedConfig, RegistrationConfig, Stage
 from .initialize import PRESETS, InitialPose, initial_pose, view
@@ -70,6 +71,7 @@ __all__ = [
     "register_structures",
     "register_views",
     "search",
+    "straight_xrays",
     "view",
     "views_from_angles",
     "views_from_file",

@@ -24,6 +24,8 @@ _WIDE_LOG_FOCAL, _WIDE_DISTORTION = 0.1, 0.05
 _BORDER, _SCATTER = 1.0, 1.0
 # The principal point hardly differs from a turn of the C-arm: what the image says of it is left aside.
 _LEAST_CENTRE_MM = 0.5
+# Deviations from which something is said although it does no harm.
+_BEYOND_CHANCE = 3.0
 # Steps at most, of which each is tried in full and in part, and the gain in cost that ends them.
 _STEPS, _SHARES, _LEAST_GAIN = 4, (1.0, 0.3), 1e-3
 
@@ -230,6 +232,7 @@ def _check(
                 radial=radial,
                 spiral=spiral,
                 distortion_deviation=worst,
+                distorted=_distorted(said, index, settings),
                 given_percent=100 * float(given[index]),
                 given_principal_point_mm=settings.centre_mm(xray),
             )
@@ -249,7 +252,9 @@ def _findings(
     """What the images say beyond chance, and whether that makes the result doubtful."""
     for index, (view, xray) in enumerate(zip(views, xrays, strict=True)):
         which = f"X-ray {index + 1}" if len(views) > 1 else "the X-ray"
-        if abs(view.focal_percent) > settings.above_deviations * view.focal_deviation_percent:
+        deviations = abs(view.focal_percent) / max(view.focal_deviation_percent, 1e-9)
+        far = abs(view.depth_change_mm) > settings.above_depth_mm
+        if deviations > (settings.above_deviations if far else _BEYOND_CHANCE):
             longer, smaller = ("longer", "smaller") if view.focal_percent > 0 else ("shorter", "larger")
             deeper = "farther from" if view.depth_change_mm > 0 else "nearer to"
             yield (
@@ -258,18 +263,23 @@ def _findings(
                 f"{xray.camera.sdd_mm:.0f} mm given, or its pixels that much {smaller}; the patient would "
                 f"then be {abs(view.depth_change_mm):.0f} mm {deeper} the source (correct --sdd-mm or "
                 "--pixel-spacing-mm, or see --refine-intrinsics)",
-                abs(view.depth_change_mm) > settings.above_depth_mm,
+                far,
             )
-        bent = said.distortion[index]
-        deviations = _mahalanobis(bent, said.distortion_covariance[index])
-        if deviations > settings.distortion_above_deviations:
-            percent = 100 * float(bent.norm())
+        if view.distorted:
             yield (
                 f"{which} is distorted as by an image intensifier: {100 * view.radial:+.1f} % radially and "
                 f"{100 * view.spiral:+.1f} % as a spiral, ± {100 * view.distortion_deviation:.1f} %, at half "
-                "of its longer side from the principal point (correct the distortion before registering)",
-                percent > settings.distortion_above_percent,
+                "of its longer side from the principal point (--refine-distortion takes that out)",
+                True,
             )
+
+
+def _distorted(said: _Said, index: int, settings: IntrinsicsConfig) -> bool:
+    """Whether an X-ray is distorted beyond chance, and enough to matter."""
+    values = said.distortion[index]
+    deviations = _mahalanobis(values, said.distortion_covariance[index])
+    large = 100 * float(values.norm()) > settings.distortion_above_percent
+    return large and deviations > settings.distortion_above_deviations
 
 
 def _mahalanobis(values: Tensor, covariance: Tensor) -> float:

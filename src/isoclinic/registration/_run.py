@@ -57,6 +57,12 @@ class Run:
         toned = self._run_toned(results[-1])
         return results if toned is None else [*results, toned]
 
+    def polished(self, points: Tensor) -> list[ImageStageResult]:
+        """The last stage, with a tone curve where one helps, from points [B, 4 + R, 4] near its optimum."""
+        result = self._run_stage(self.config.stages[-1], points, last=True)
+        toned = self._run_toned(result)
+        return [result] if toned is None else [result, toned]
+
     def distinct(self, result: ImageStageResult, keep: int) -> Tensor:
         """Points that a stage hands on [<= keep, ...], best first, no two nearer than half a pixel."""
         camera = result.problem.views[0].projector.camera

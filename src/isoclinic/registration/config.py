@@ -149,7 +149,10 @@ class RegistrationConfig:
         intrinsics: how far the X-rays' geometry may be off, and when their images contradict it.
         structures: labels or names of the CT's structures to register as one, instead of all tissue.
         refine_views: how far X-rays after the first may lie from where their geometry puts them.
-        refine_intrinsics: how far the intrinsics may be off; they are corrected in the last stage.
+        refine_intrinsics: how far the intrinsics may be off; they are corrected in the last stage where the
+            images contradict those given beyond chance.
+        refine_distortion: take a distortion out of an X-ray where it shows one beyond chance, as that of an
+            image intensifier, and register what is left.
         backend: where to render: "cpu" (threads), "cuda" (GPU), "reference" (plain torch, slow), or "auto", a
             GPU if there is one.
     """
@@ -166,6 +169,7 @@ class RegistrationConfig:
     structures: tuple[int | str, ...] | None = None
     refine_views: ViewRefinement = field(default_factory=ViewRefinement)
     refine_intrinsics: IntrinsicsRefinement = field(default_factory=IntrinsicsRefinement)
+    refine_distortion: bool = False
     backend: Literal["auto", "cpu", "cuda", "reference"] = "auto"
 
     def __post_init__(self) -> None:

@@ -14,12 +14,14 @@ import torch
 from torch import Tensor
 
 from ..errors import UsageError
+from ..geometry import Distortion
 from ..networks import Checkpoint
 from ..solver import Status
 from ..volumes import GeometryWarning, Volume, XRay
 from ._fixed import FixedImage
 from ._geometry_check import with_geometry
 from ._learned import Learned
+from ._refined import kept_where_telling, straightened
 from ._run import Run
 from .config import RegistrationConfig
 from .initialize import MODEL, InitialPose, check_sees, initial_pose
@@ -131,12 +133,15 @@ def register_views(
         if outcome.confidence.edges >= config.confidence.edges_below:
             break
     best = max(outcomes, key=partial(_merit, config=config))
+    best, distortions = _with_geometry(best, run, [view.xray for view in views])
     last, confidence = best.last, best.confidence
-    if not confidence.doubts:
-        confidence = with_geometry(confidence, last, volume, [view.xray for view in views], config)
     problem, point, status = last.problem, last.solution.x[last.best], last.solution.status[last.best]
     if problem.refine_intrinsics.on:
         _warn_of_intrinsics(last)
+    if confidence.geometry is not None:
+        for text in confidence.geometry.findings:
+            if text not in confidence.doubts:
+                warnings.warn(text, GeometryWarning, stacklevel=2)
     return RegistrationResult(
         camera_from_world=point[:4],
         cameras_from_world=problem.cameras_from_world(point[None])[0],
@@ -150,6 +155,7 @@ def register_views(
         attempts=tuple(outcome.attempt for outcome in outcomes),
         trace=best.trace,
         seconds=time.perf_counter() - began,
+        distortions=distortions,
     )
 
 
@@ -168,6 +174,24 @@ class _Outcome:
     trace: tuple[StageResult, ...]
     last: ImageStageResult
     confidence: Confidence
+
+
+def _with_geometry(
+    outcome: _Outcome, run: Run, xrays: Sequence[XRay]
+) -> tuple[_Outcome, tuple[Distortion | None, ...]]:
+    """The outcome after a look at its geometry, and the distortions that were taken out of the X-rays."""
+    nothing = (None,) * len(xrays)
+    if outcome.confidence.doubts:
+        return outcome, nothing
+    confidence = with_geometry(outcome.confidence, outcome.last, run.volume, xrays, run.config)
+    outcome = replace(outcome, confidence=confidence)
+    stages = [stage for stage in outcome.trace if isinstance(stage, ImageStageResult)]
+    straight = straightened(run, stages, confidence, run.volume, xrays)
+    if straight is None:
+        return outcome, nothing
+    trace = (*outcome.trace, *straight.stages)
+    last, confidence = straight.stages[-1], straight.confidence
+    return replace(outcome, trace=trace, last=last, confidence=confidence), straight.distortions
 
 
 def _merit(outcome: _Outcome, config: RegistrationConfig) -> float:
@@ -248,7 +272,7 @@ def _outcome(
     candidates: int = 0,
 ) -> _Outcome:
     """Where all stages lead to from poses [B, 4, 4]."""
-    stages = run.register(points)
+    stages = kept_where_telling(run, run.register(points))
     confidence = run.assess(stages)
     attempt = Attempt(start=start, learned=learned, candidates=candidates, edges=confidence.edges)
     return _Outcome(attempt=attempt, trace=(*refined, *stages), last=stages[-1], confidence=confidence)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ..geometry import Camera
+from ..geometry import Camera, Distortion
 from ..similarity import JointSimilarity
 from ..solver import Reason, Solution, Status
 from .initialize import InitialPose
@@ -73,6 +73,7 @@ class ViewGeometry:
         radial: see `Distortion`.
         spiral: see `Distortion`.
         distortion_deviation: of the larger of these.
+        distorted: whether these are beyond chance and too large to be left in.
         given_percent: how far the focal length may be off by where it comes from [%].
         given_principal_point_mm: the same of the principal point [mm].
     """
@@ -83,6 +84,7 @@ class ViewGeometry:
     radial: float
     spiral: float
     distortion_deviation: float
+    distorted: bool
     given_percent: float
     given_principal_point_mm: float
 
@@ -120,6 +122,8 @@ class Confidence:
         rival: the same of the best other pose that was found, None if there was none.
         overlap: share of the tissue in the X-ray that the CT covers.
         doubts: reasons why the result is doubtful, for people to read.
+        image_error_mm: the expected error that the image alone leaves, were the geometry exact [mm]; it is
+            what makes a result doubtful.
         geometry: what intrinsics that are off would do, which the covariance and expected errors include;
             None where that was not looked at, as of a result that is doubtful for another reason.
     """
@@ -132,6 +136,7 @@ class Confidence:
     rival: float | None
     overlap: float
     doubts: tuple[str, ...]
+    image_error_mm: float
     geometry: GeometryCheck | None = None
 
     @property
@@ -176,6 +181,8 @@ class RegistrationResult:
         attempts: all, in the order they were made, until one matched.
         trace: the stages that led to the result, in the order they ran.
         seconds: wall time of everything but reading files.
+        distortions: of the V X-rays, as found and taken out (`RegistrationConfig.refine_distortion`); the
+            pose is that of `XRay.undistorted`. None of an X-ray that was used as it is.
     """
 
     camera_from_world: Tensor
@@ -190,3 +197,4 @@ class RegistrationResult:
     attempts: tuple[Attempt, ...]
     trace: tuple[StageResult, ...]
     seconds: float
+    distortions: tuple[Distortion | None, ...]

@@ -2,7 +2,6 @@
 
 from ._local_kernel import standardize
 from .canonical import CanonicalSimilarity, canonical_target
-from .distortion import Distortion
 from .freed_geometry import FreedGeometry, Freedom, without_intrinsics
 from .image_similarity import ImageSimilarity, SimilarityConfig, SimilarityTerm
 from .joint import JointSimilarity
@@ -12,7 +11,6 @@ from .tone import Tone, fit_tone
 
 __all__ = [
     "CanonicalSimilarity",
-    "Distortion",
     "FreedGeometry",
     "Freedom",
     "ImageSimilarity",

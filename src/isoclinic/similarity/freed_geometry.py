@@ -11,10 +11,9 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from ..errors import UsageError
-from ..geometry import Camera
+from ..geometry import Distortion, distortion_jacobian, sampled
 from ..rendering import Projector, intrinsics_jacobian
 from ..solver import Linearization
-from .distortion import Distortion, distortion_jacobian, sampled
 from .image_similarity import ImageSimilarity, Scatter
 from .joint import NOISE, JointSimilarity
 from .refinement import refined_camera
@@ -139,13 +138,6 @@ class FreedGeometry:
         values = torch.minimum(torch.maximum(values, -5 * deviations), 5 * deviations)
         rows = torch.cat([values.reshape(-1, 3), values.new_zeros(len(values) * ROWS, 1)], dim=1)
         return torch.cat([moved, rows[None]], dim=1)
-
-    def cameras(self, x: Tensor) -> tuple[Camera, ...]:
-        """The views' cameras at a point, at their working resolution."""
-        return tuple(
-            refined_camera(view.projector.camera, row[:3])
-            for view, row in zip(self.joint.views, self.values(x), strict=True)
-        )
 
     @property
     def _joint_size(self) -> int:

@@ -15,12 +15,16 @@ from numpy.typing import NDArray
 
 from ..errors import InputError, UsageError
 from ..geometry.camera import Camera
+from ..geometry.distortion import Distortion
 from ._warnings import GeometryWarning
 from .polarity import Polarity, polarity_from_statistics
 from .xray_readers import PixelScale, Reading, read_file
 
 # Where a polarity comes from that no header and no option says.
 POLARITY_GUESSED = "image statistics"
+
+# Share of an excluded pixel in an interpolated one that excludes it; less is rounding.
+_LEAST_EXCLUDED = 0.01
 
 _REQUIRED = {
     "sdd_mm": ("the source-detector distance", "--sdd-mm MM"),
@@ -277,6 +281,19 @@ class XRay:
             camera=self.camera.flip(left_right=left_right, top_bottom=top_bottom),
             excluded=None if self.excluded is None else self.excluded[rows, columns],
         )
+
+    def undistorted(self, distortion: Distortion) -> XRay:
+        """The image as it would be without a distortion; what a pixel excluded contributes to is excluded."""
+
+        def straight(image: NDArray[Any]) -> NDArray[np.float32]:
+            moved = distortion.undistorted(torch.from_numpy(image.astype(np.float32))[None], self.camera)
+            straightened: NDArray[np.float32] = moved[0].numpy()
+            return straightened
+
+        # Bicubic interpolation overshoots at edges, where no beam would become negative.
+        pixels = np.clip(straight(self.pixels), self.pixels.min(), self.pixels.max())
+        excluded = None if self.excluded is None else straight(self.excluded) > _LEAST_EXCLUDED
+        return replace(self, pixels=pixels, excluded=excluded)
 
     def pixels_from_stored(self, stored_px: NDArray[np.float64]) -> NDArray[np.float64]:
         """Where points of the image as stored lie in this image, which may be flipped, cropped or resampled.

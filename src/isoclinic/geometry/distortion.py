@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import grid_sample
 
 from ..errors import UsageError
-from ..geometry import Camera
+from .camera import Camera
 
 # Fixed-point steps of the inverse; each gains the digits of the distortion's own size, some two.
 _INVERSE_STEPS = 12
