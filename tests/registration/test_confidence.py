@@ -13,6 +13,7 @@ from isoclinic.errors import UsageError
 from isoclinic.geometry import se3
 from isoclinic.registration import (
     ConfidenceConfig,
+    IntrinsicsConfig,
     IntrinsicsRefinement,
     RegistrationConfig,
     SearchConfig,
@@ -34,7 +35,10 @@ ISOCENTRE = torch.from_numpy(VOLUME.isocentre_world)
 # Without the factor that was fitted to misfit on other images.
 PLAIN = ConfidenceConfig(error_factor=1.0)
 FINE = RegistrationConfig(
-    searches=(SearchConfig(candidates=0),), stages=(Stage(pixels=128),), confidence=PLAIN
+    searches=(SearchConfig(candidates=0),),
+    stages=(Stage(pixels=128),),
+    confidence=PLAIN,
+    intrinsics=IntrinsicsConfig.exact(),
 )
 SMALL = RegistrationConfig(searches=(SearchConfig(candidates=32, keep=6),))
 
@@ -205,7 +209,11 @@ def test_anatomy_that_repeats_is_ambiguous():
 def test_refined_intrinsics_are_no_rival():
     """The search ran with the focal length as given, which put everything some 20 mm too near."""
     wrong = XRAY.recalibrated(replace(CAMERA, fx=CAMERA.fx * 0.97, fy=CAMERA.fy * 0.97))
-    refine = replace(SMALL, refine_intrinsics=IntrinsicsRefinement(focal_percent=6.0))
+    refine = replace(
+        SMALL,
+        refine_intrinsics=IntrinsicsRefinement(focal_percent=6.0),
+        intrinsics=IntrinsicsConfig(above_deviations=0),
+    )
     with pytest.warns(GeometryWarning, match="focal length"):
         result = register(VOLUME, wrong, TRUTH, refine)
     searched = result.trace[0].camera_from_world[result.trace[0].best]

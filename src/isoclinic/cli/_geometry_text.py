@@ -43,7 +43,7 @@ def geometry_checks(confidence: Confidence, config: IntrinsicsConfig) -> Iterato
         yield CheckRow(
             name=f"source-detector distance by the perspective{which}, against that given",
             value=f"{view.focal_percent:+.1f} % ± {view.focal_deviation_percent:.1f} %",
-            limit=f"above {config.above_deviations:g} deviations and {config.above_depth_mm:g} mm of depth",
+            limit=f"above {config.above_deviations:g} deviations and a move of {config.above_move_mm:g} mm",
         )
         yield CheckRow(
             name=f"distortion{which}: radial, spiral",

@@ -24,8 +24,8 @@ _WIDE_LOG_FOCAL, _WIDE_DISTORTION = 0.1, 0.05
 _BORDER, _SCATTER = 1.0, 1.0
 # The principal point hardly differs from a turn of the C-arm: what the image says of it is left aside.
 _LEAST_CENTRE_MM = 0.5
-# Deviations from which something is said although it does no harm.
-_BEYOND_CHANCE = 3.0
+# Deviations and moves from which something is said although it does no harm.
+_BEYOND_CHANCE, _LEAST_MOVE_MM = 3.0, 1.0
 # Steps at most, of which each is tried in full and in part, and the gain in cost that ends them.
 _STEPS, _SHARES, _LEAST_GAIN = 4, (1.0, 0.3), 1e-3
 
@@ -229,6 +229,7 @@ def _check(
                 focal_percent=100 * math.expm1(focal),
                 focal_deviation_percent=100 * float(said.focal_covariance[index, index].sqrt()),
                 depth_change_mm=float(effects.of_focal[5, index]) * focal,
+                moved_mm=float(effects.of_focal[3:, index].norm()) * abs(focal),
                 radial=radial,
                 spiral=spiral,
                 distortion_deviation=worst,
@@ -253,8 +254,9 @@ def _findings(
     for index, (view, xray) in enumerate(zip(views, xrays, strict=True)):
         which = f"X-ray {index + 1}" if len(views) > 1 else "the X-ray"
         deviations = abs(view.focal_percent) / max(view.focal_deviation_percent, 1e-9)
-        far = abs(view.depth_change_mm) > settings.above_depth_mm
-        if deviations > (settings.above_deviations if far else _BEYOND_CHANCE):
+        far = view.moved_mm > settings.above_move_mm
+        telling = deviations > (settings.above_deviations if far else _BEYOND_CHANCE)
+        if telling and view.moved_mm > _LEAST_MOVE_MM:
             longer, smaller = ("longer", "smaller") if view.focal_percent > 0 else ("shorter", "larger")
             deeper = "farther from" if view.depth_change_mm > 0 else "nearer to"
             yield (

@@ -33,8 +33,9 @@ class IntrinsicsConfig:
             a fit to errors measured (benchmarks/trust.py, docs/method.md).
         least_deviation_percent: of the freed focal length: what scatter, tone and the borders of the CT do to
             it that its scatter does not show [%].
-        above_deviations: standard deviations by which the image must contradict the focal length to count.
-        above_depth_mm: change of depth from which that makes a result doubtful [mm].
+        above_deviations: standard deviations by which the image must contradict the focal length to count; it
+            is also what refined intrinsics must differ by to be kept (0 keeps them whatever they are).
+        above_move_mm: move of the CT from which that makes a result doubtful [mm].
         distortion_above_deviations: standard deviations by which a distortion must differ from none to count.
         distortion_above_percent: distortion half of the longer side from the principal point, as a share of
             that length, from which it makes a result doubtful [%].
@@ -52,7 +53,7 @@ class IntrinsicsConfig:
     error_factor: float = 1.5
     least_deviation_percent: float = 0.25
     above_deviations: float = 1.7
-    above_depth_mm: float = 4.5
+    above_move_mm: float = 4.5
     distortion_above_deviations: float = 4.0
     distortion_above_percent: float = 0.5
 

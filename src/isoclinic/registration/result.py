@@ -70,6 +70,7 @@ class ViewGeometry:
             size) longer than given [%].
         focal_deviation_percent: of that [%].
         depth_change_mm: by how much the CT would lie deeper with that focal length [mm].
+        moved_mm: by how much its centre would lie elsewhere in all [mm].
         radial: see `Distortion`.
         spiral: see `Distortion`.
         distortion_deviation: of the larger of these.
@@ -81,6 +82,7 @@ class ViewGeometry:
     focal_percent: float
     focal_deviation_percent: float
     depth_change_mm: float
+    moved_mm: float
     radial: float
     spiral: float
     distortion_deviation: float

@@ -131,16 +131,20 @@ class JointSimilarity:
         return torch.cat([first, torch.cat([values, x[:, 4:, 3:]], dim=2)], dim=1)
 
     def scatter(self, x: Tensor, tile_px: int) -> Scatter:
-        """How far tiles of the images agree on the optimum at the points [b, 4 + R, 4], with no value held.
+        """How far tiles of the images agree on the optimum at the points [b, 4 + R, 4].
+
+        A value at its bound is not held; one whose bound is 0 is.
 
         See `ImageSimilarity.scatter`. A prior is one more observation of its value: the last 3 R rows of the
         gradients hold what size is to be expected of each, one deviation from where it is least.
         """
         count = len(self.views)
         priors = torch.cat([x.new_zeros(6), self.prior_curvature])
-        gradients, curvature = [], priors.diag().expand(len(x), -1, -1)
+        # What may not change at all is no parameter.
+        free = torch.cat([x.new_ones(6), (self.bounds.flatten() > 0).to(x)])
+        gradients, curvature = [], (priors + 1 - free).diag().expand(len(x), -1, -1)
         for view, rendered, chain in zip(self.views, self._rendered(x), self.chains(x), strict=True):
-            own = view.scatter_images(*rendered, tile_px)
+            own, chain = view.scatter_images(*rendered, tile_px), chain * free
             gradients.append(own.gradients @ chain / count)
             curvature = curvature + chain.mT @ own.curvature @ chain / count
         expected = (NOISE * priors).sqrt().diag()[6:]
