@@ -109,9 +109,10 @@ def test_the_factor_scales_every_expected_error():
     scaled = register(
         VOLUME, XRAY, TRUTH, replace(FINE, confidence=ConfidenceConfig(error_factor=3.0))
     ).confidence
-    assert scaled.expected_error_mm == pytest.approx(3 * plain.expected_error_mm)
-    assert scaled.expected_rotation_deg == pytest.approx(3 * plain.expected_rotation_deg)
-    torch.testing.assert_close(scaled.covariance, 9 * plain.covariance)
+    # What borders and scatter do to the pose, little here, is not scaled.
+    assert scaled.image_error_mm == pytest.approx(3 * plain.image_error_mm)
+    assert scaled.expected_error_mm == pytest.approx(3 * plain.expected_error_mm, rel=0.05)
+    assert scaled.expected_rotation_deg == pytest.approx(3 * plain.expected_rotation_deg, rel=0.05)
 
 
 def checked(xray: XRay, pixels: int) -> tuple[ImageSimilarity, FixedImage]:

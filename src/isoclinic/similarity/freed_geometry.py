@@ -187,17 +187,17 @@ def _image_and_jacobian(
     image, by_pose = (each.cpu() for each in view.projector.image_and_jacobian(pose, camera))
     centre = (pose[:, :3, :3] @ view.projector.isocentre_world) + pose[:, :3, 3]
     by_intrinsics = intrinsics_jacobian(by_pose, camera, centre)
-    by_distortion = distortion_jacobian(by_intrinsics[:, 1:], nominal)
     by_border = -border.image(pose, camera).cpu()[:, None]
     by_scatter = _scattered(image)[:, None]
-    jacobian = torch.cat([by_pose, by_intrinsics, by_distortion, by_border, by_scatter], dim=1)
     image = image + float(values[5]) * by_border[:, 0] + float(values[6]) * by_scatter[:, 0]
+    straight = torch.cat([image[:, None], by_pose, by_intrinsics, by_border, by_scatter], dim=1)
     radial, spiral = values[3:5].tolist()
     if radial or spiral:
         displacement = Distortion(radial=radial, spiral=spiral).source_px(nominal)
-        together = sampled(torch.cat([image[:, None], jacobian], dim=1)[0], displacement)
-        image, jacobian = together[:1], together[None, 1:]
-    return image, jacobian
+        straight = sampled(straight[0], displacement)[None]
+    image, by_pose, by_intrinsics, by_more = straight.split([1, 6, 3, 2], dim=1)
+    by_distortion = distortion_jacobian(by_intrinsics[:, 1:], nominal)
+    return image[:, 0], torch.cat([by_pose, by_intrinsics, by_distortion, by_more], dim=1)
 
 
 def _scattered(image: Tensor) -> Tensor:
