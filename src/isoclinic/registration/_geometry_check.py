@@ -71,7 +71,7 @@ def with_geometry(
     start = freed.start(x)
     at = freed.linearize(start, torch.arange(1))
     effects = _effects(freed, at)
-    covariance = confidence.covariance + _outer(effects.unmodelled)
+    covariance = confidence.covariance + _outer(settings.unmodelled_factor * effects.unmodelled)
     check = None
     if not last.problem.refine_intrinsics.on:
         given = torch.tensor([settings.focal_percent(xray) / 100 for xray in xrays], dtype=torch.float64)

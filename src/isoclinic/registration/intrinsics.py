@@ -31,6 +31,8 @@ class IntrinsicsConfig:
         check: free intrinsics and distortion where a registration ends, to see what the image says.
         error_factor: how much larger errors of freed values are than those of a pose with the same scatter;
             a fit to errors measured (benchmarks/trust.py, docs/method.md).
+        unmodelled_factor: how much larger errors are than what freeing the CT's borders and scatter moves the
+            pose by; a fit over five CTs (docs/method.md).
         least_deviation_percent: of the freed focal length: what scatter, tone and the borders of the CT do to
             it that its scatter does not show [%].
         above_deviations: standard deviations by which the image must contradict the focal length to count; it
@@ -51,6 +53,7 @@ class IntrinsicsConfig:
     assumed_principal_point_mm: float = 1.0
     check: bool = True
     error_factor: float = 1.5
+    unmodelled_factor: float = 3.0
     least_deviation_percent: float = 0.25
     above_deviations: float = 1.7
     above_move_mm: float = 4.5
