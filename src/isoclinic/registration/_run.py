@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..geometry import Camera, transform_points
-from ..rendering import Projector, RenderConfig
+from ..rendering import Coverage, Projector, RenderConfig
 from ..similarity import ImageSimilarity, IntrinsicsRefinement, JointSimilarity
 from ..solver import levenberg_marquardt
 from ..volumes import Volume
@@ -82,6 +82,7 @@ class Run:
                 fixed=image.image,
                 weight=image.weight,
                 view_from_first=view_from_first,
+                coverage=self._coverage,
             )
             for image, view_from_first in zip(images, self.view_from_first, strict=True)
         ]
@@ -116,18 +117,22 @@ class Run:
 
     def _solved(self, problem: JointSimilarity, points: Tensor, stage: Stage, name: str) -> ImageStageResult:
         began = time.perf_counter()
+        problem = problem.seen_from(points)
         settings = replace(
             stage.solver(self.config.length_mm, self.config.max_step_mm),
             step_scale=problem.step_scale(self.config.length_mm),
         )
         solution = levenberg_marquardt(problem, points, settings)
-        correlation = problem.correlation(solution.x)
+        ended = problem.seen_from(solution.x)
+        # A pose that hides much of the X-ray behind what the CT does not know has less to show for itself.
+        correlation = ended.correlation(solution.x) * ended.known_share.sqrt()
+        best = int(correlation.argmax())
         return ImageStageResult(
             name=name,
-            problem=problem,
+            problem=problem.seen_from(solution.x[best : best + 1]),
             solution=solution,
             correlation=correlation,
-            best=int(correlation.argmax()),
+            best=best,
             seconds=time.perf_counter() - began,
         )
 
@@ -140,6 +145,7 @@ class Run:
                 fixed=image.image,
                 weight=image.weight,
                 config=stage.similarity,
+                coverage=self._coverage,
             )
             for image, view_from_first in zip(images, self.view_from_first, strict=True)
         ]
@@ -159,6 +165,11 @@ class Run:
             backend=self.config.backend,
         )
         return Projector.of(self.volume, camera, camera_from_world[None], render)
+
+    @cached_property
+    def _coverage(self) -> Coverage | None:
+        coverage = Coverage.of(self.volume, self.config.structures)
+        return None if coverage.closed else coverage
 
     @property
     def _isocentre_world(self) -> Tensor:

@@ -92,10 +92,11 @@ class Check:
 
     def correlation(self, x: Tensor) -> Tensor:
         """Mean over the X-rays [b] of how much of the correlation that is possible points [b, ...] reach."""
-        return self.correlate_images(self.problem.images(x))
+        problem = self.problem.seen_from(x)
+        return replace(self, problem=problem).correlate_images(problem.images(x))
 
     def correlate_images(self, images: Sequence[Tensor]) -> Tensor:
-        """The same of DRRs [b, H, W] in every view."""
+        """The same of DRRs [b, H, W] in every view, over the pixels that are known to the problem."""
         parts = zip(self.problem.views, images, self.ceilings, strict=True)
         return torch.stack([view.correlate_images(image) / best for view, image, best in parts]).mean(dim=0)
 
@@ -149,6 +150,7 @@ def assess(
     each_mm = expected_errors_mm(covariance, points, poses[0], isocentre)
     x_mm, y_mm, depth_mm = each_mm.square().mean(0).sqrt().tolist()
     error_mm = math.hypot(x_mm, y_mm, depth_mm)
+    check = replace(check, problem=check.problem.seen_from(point))
     images = check.problem.images(point)
     edges = float(check.correlate_images(images)[0])
     rival = _rival(trace, check, points, poses[0], config)
@@ -233,7 +235,8 @@ def _overlap(views: Sequence[ImageSimilarity], images: Sequence[Tensor]) -> floa
     tissue = covered = 0.0
     for view, image in zip(views, images, strict=True):
         seen = view.fixed[view.weight > 0]
-        shows = view.weight * (view.fixed > _TISSUE * seen.quantile(0.98))
+        known = 1.0 if view.known is None else view.known[0]
+        shows = view.weight * known * (view.fixed > _TISSUE * seen.quantile(0.98))
         tissue += float(shows.sum())
         covered += float((shows * (image[0] > _COVERED)).sum())
     return covered / max(tissue, 1e-6)

@@ -13,7 +13,7 @@ from torch.nn.functional import grid_sample
 
 from ..errors import UsageError
 from ..geometry import se3
-from ..rendering import Projector
+from ..rendering import Coverage, Projector
 from ..similarity import standardize
 
 # Candidates rendered at once: bounds memory.
@@ -62,12 +62,14 @@ class SearchView:
         fixed: X-ray as line integrals [H, W], float32.
         weight: confidence of its pixels [H, W].
         view_from_first: [4, 4] float64, from the first X-ray's camera frame to this one's.
+        coverage: which rays the CT can speak of; None where it can speak of all.
     """
 
     projector: Projector
     fixed: Tensor
     weight: Tensor
     view_from_first: Tensor
+    coverage: Coverage | None = None
 
 
 def search(views: Sequence[SearchView], start: Tensor, config: SearchConfig) -> tuple[Tensor, Tensor]:
@@ -155,7 +157,12 @@ def _correlation_by_shift(
     above, beside = (round(size * config.margin) for size in target.shape)
     wide = view.projector.camera.pad(top=above, bottom=above, left=beside, right=beside)
     moving = view.projector.image(poses, wide).cpu()
-    moving = _standardized(moving, torch.ones(wide.height, wide.width), config)
+    if view.coverage is None:
+        known = torch.ones(wide.height, wide.width)
+    else:
+        known = view.coverage.known(wide, poses)
+    # What the CT cannot speak of is zero, the mean of what it can: it neither speaks for a shift nor against.
+    moving = _standardized(moving, known, config) * known
     return _sliding_correlation(moving, target, view.weight), (above, beside)
 
 
@@ -185,7 +192,7 @@ def _sliding_correlation(moving: Tensor, target: Tensor, weight: Tensor) -> Tens
 
 def _standardized(image: Tensor, weight: Tensor, config: SearchConfig) -> Tensor:
     # Both images are standardised over their own contrast: the search compares pattern, not tone.
-    share = weight / weight.sum().clamp(min=1e-6)
+    share = weight / weight.sum(dim=(-2, -1), keepdim=True).clamp(min=1e-6)
     mean = (share * image).sum(dim=(1, 2), keepdim=True)
     contrast = (share * (image - mean).square()).sum(dim=(1, 2), keepdim=True).sqrt().clamp(min=1e-6)
     no_change = image.new_zeros(len(image), 0, *image.shape[1:])

@@ -56,6 +56,18 @@ class JointSimilarity:
         rows += self.refine_intrinsics.bounds * len(self.views) if self.refine_intrinsics.on else ()
         return torch.tensor(rows, dtype=torch.float64).reshape(-1, 3)
 
+    def seen_from(self, x: Tensor) -> JointSimilarity:
+        """With the pixels that the CT can speak of at points [B, 4 + R, 4]; see `ImageSimilarity.seen_from`."""
+        poses = self.cameras_from_world(x).unbind(1)
+        views = tuple(view.seen_from(pose) for view, pose in zip(self.views, poses, strict=True))
+        same = all(new is old for new, old in zip(views, self.views, strict=True))
+        return self if same else replace(self, views=views)
+
+    @property
+    def known_share(self) -> Tensor:
+        """Mean over the views of the share [K] of their weight that is compared; see `ImageSimilarity`."""
+        return torch.stack(torch.broadcast_tensors(*(view.known_share for view in self.views))).mean(dim=0)
+
     def start(self, x: Tensor) -> Tensor:
         """Points [B, 4 + R, 4] from those of a problem that refines no more; new values begin at 0."""
         missing = 4 + len(self.bounds) - x.shape[1]
@@ -110,13 +122,13 @@ class JointSimilarity:
 
         A value at its bound that the cost pushes against it is held: as if it were no parameter.
         """
-        at = self.linearize_freely(x)
+        at = self.linearize_freely(x, items)
         return self._held(x, at) if len(self.bounds) else at
 
-    def linearize_freely(self, x: Tensor) -> Linearization:
-        """The same with no value held."""
+    def linearize_freely(self, x: Tensor, items: Tensor | None = None) -> Linearization:
+        """The same with no value held; `items` None where points and masks come in one order."""
         parts = [
-            _along(view.linearize_images(*rendered), chain)
+            _along(view.linearize_images(*rendered, items), chain)
             for view, rendered, chain in zip(self.views, self._rendered(x), self._chains(x), strict=True)
         ]
         total = sum(parts[1:], start=parts[0])

@@ -3,6 +3,7 @@
 from ._warnings import GeometryWarning
 from .attenuation import AttenuationConfig, Material, mu_from_hu, split_materials
 from .correction import CTCorrection
+from .extent import open_faces, tissue_points
 from .masks import MaskConfig, Masks, find_masks
 from .points import bone_points, target_points
 from .preprocess import PreprocessConfig, line_integrals
@@ -28,6 +29,8 @@ __all__ = [
     "find_volumes",
     "line_integrals",
     "mu_from_hu",
+    "open_faces",
     "split_materials",
     "target_points",
+    "tissue_points",
 ]
