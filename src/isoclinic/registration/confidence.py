@@ -24,6 +24,8 @@ _TISSUE = 0.05
 _FEW_POINTS = 10
 # An X-ray noisier than this is no longer given the benefit of the doubt.
 _LEAST_CEILING = 0.3
+# A CT that can speak of less than this share of the tissue in an X-ray cannot be said to cover it badly.
+_FEW_KNOWN = 0.02
 _LARGEST_PX = 10_000
 _LARGEST_FACTOR = 1000
 
@@ -154,7 +156,7 @@ def assess(
     images = check.problem.images(point)
     edges = float(check.correlate_images(images)[0])
     rival = _rival(trace, check, points, poses[0], config)
-    overlap = _overlap(check.problem.views, images)
+    overlap = covered_tissue(check.problem.views, images)
     return Confidence(
         covariance=covariance,
         expected_error_mm=error_mm,
@@ -231,15 +233,20 @@ def _rival(
     return float(check.correlation(check.problem.start(found[elsewhere])).max())
 
 
-def _overlap(views: Sequence[ImageSimilarity], images: Sequence[Tensor]) -> float:
-    tissue = covered = 0.0
+def covered_tissue(views: Sequence[ImageSimilarity], images: Sequence[Tensor]) -> float:
+    """Share of the tissue in the X-rays, where the CT can speak of it, that DRRs [1, H, W] show, too.
+
+    It is 1 where the CT can speak of hardly any.
+    """
+    tissue = known = covered = 0.0
     for view, image in zip(views, images, strict=True):
         seen = view.fixed[view.weight > 0]
-        known = 1.0 if view.known is None else view.known[0]
-        shows = view.weight * known * (view.fixed > _TISSUE * seen.quantile(0.98))
+        shows = view.weight * (view.fixed > _TISSUE * seen.quantile(0.98)) if len(seen) else view.weight
         tissue += float(shows.sum())
+        shows = shows if view.known is None else shows * view.known[0]
+        known += float(shows.sum())
         covered += float((shows * (image[0] > _COVERED)).sum())
-    return covered / max(tissue, 1e-6)
+    return covered / known if known > _FEW_KNOWN * tissue else 1.0
 
 
 def reasons_to_doubt(

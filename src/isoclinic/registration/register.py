@@ -118,7 +118,13 @@ def register_views(
         config=config,
     )
 
+    part = run.explained_share() < config.partial.covered_below
+    if part:
+        run = replace(run, config=config.for_part())
+
     def last_resort() -> Iterator[_Outcome]:
+        if part:  # the networks know whole CTs
+            return
         if config.learned.rescue and config.learned.fall_back:
             rescuer = of_model(model()) if callable(model) else learned
             if rescuer is not None:
@@ -233,6 +239,7 @@ def _search(
     refined: Sequence[StageResult] = (),
 ) -> _Outcome:
     """Where all stages lead to from a search around the start of a run; see `Attempt` for the names."""
+    run = replace(run, depth_reach_mm=reach.depth_mm)
     return _outcome(run, run.searched(reach), start, learned, refined, reach.candidates)
 
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
 from scipy.stats import qmc
 from torch import Tensor
-from torch.nn.functional import grid_sample
+from torch.nn.functional import grid_sample, pad
 
 from ..errors import UsageError
 from ..geometry import se3
 from ..rendering import Coverage, Projector
-from ..similarity import standardize
+from ..similarity import central_differences, standardize
 
 # Candidates rendered at once: bounds memory.
 _CHUNK = 256
@@ -31,6 +32,8 @@ class SearchConfig:
         rotation_deg: reach about the camera's x, y and z axes [deg], semi-axes of an ellipsoid.
         depth_mm: reach along the viewing direction [mm].
         pixels: longer side of the image the search works on [px].
+        image: what is compared: "intensity" (line integrals), or "gradient" (both derivatives of them), which
+            soft tissue that the model lacks disturbs less, and which is more sensitive to a turn.
         window_px: side of the window for local standardisation [px], odd.
         margin: how far the anatomy may lie beside where the initial pose puts it, as a fraction of the image.
         keep: best candidates that are handed on.
@@ -40,6 +43,7 @@ class SearchConfig:
     rotation_deg: tuple[float, float, float] = (22.0, 22.0, 22.0)
     depth_mm: float = 0.0
     pixels: int = 32
+    image: Literal["intensity", "gradient"] = "intensity"
     window_px: int = 9
     margin: float = 0.5
     keep: int = 24
@@ -94,7 +98,7 @@ def search(views: Sequence[SearchView], start: Tensor, config: SearchConfig) -> 
     """
     if config.candidates < 1:
         raise UsageError("a search needs at least one candidate")
-    targets = [_standardized(view.fixed[None], view.weight, config)[0] for view in views]
+    targets = [_features(view.fixed[None], view.weight, config)[0] for view in views]
     isocentre = views[0].projector.isocentre_world
     poses, correlations = [], []
     for tangents in _candidates(config).split(_CHUNK):
@@ -154,7 +158,7 @@ def _correlation_by_shift(
     view: SearchView, target: Tensor, poses: Tensor, config: SearchConfig
 ) -> tuple[Tensor, tuple[int, int]]:
     """Correlation [B, R, C] of an X-ray with poses by (row, column) of shift, and where no shift is."""
-    above, beside = (round(size * config.margin) for size in target.shape)
+    above, beside = (round(size * config.margin) for size in target.shape[1:])
     wide = view.projector.camera.pad(top=above, bottom=above, left=beside, right=beside)
     moving = view.projector.image(poses, wide).cpu()
     if view.coverage is None:
@@ -162,8 +166,11 @@ def _correlation_by_shift(
     else:
         known = view.coverage.known(wide, poses)
     # What the CT cannot speak of is zero, the mean of what it can: it neither speaks for a shift nor against.
-    moving = _standardized(moving, known, config) * known
-    return _sliding_correlation(moving, target, view.weight), (above, beside)
+    moving = _features(moving, known, config) * known.unsqueeze(-3)
+    channels = [
+        _sliding_correlation(part, fixed, view.weight) for part, fixed in zip(moving.unbind(1), target, strict=True)
+    ]
+    return torch.stack(channels).mean(dim=0), (above, beside)
 
 
 def _sampled(maps: Tensor, row_column: Tensor) -> Tensor:
@@ -188,6 +195,14 @@ def _sliding_correlation(moving: Tensor, target: Tensor, weight: Tensor) -> Tens
     # Where the view is all but empty the correlation is rounding; half a per cent of the largest is empty.
     empty = 0.005 * energy.amax(dim=(1, 2), keepdim=True) + 1e-6
     return slide(moving, weight * target) / energy.clamp(min=empty).sqrt()
+
+
+def _features(image: Tensor, weight: Tensor, config: SearchConfig) -> Tensor:
+    """What is compared [B, C, H, W] of images [B, H, W], standardised; 0 at the border of derivatives."""
+    if config.image == "intensity":
+        return _standardized(image, weight, config)[:, None]
+    derivatives = pad(central_differences(image), (1, 1, 1, 1)).unbind(1)
+    return torch.stack([_standardized(part, weight, config) for part in derivatives], dim=1)
 
 
 def _standardized(image: Tensor, weight: Tensor, config: SearchConfig) -> Tensor:

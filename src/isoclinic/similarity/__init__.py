@@ -2,6 +2,7 @@
 
 from ._local_kernel import standardize
 from .canonical import CanonicalSimilarity, canonical_target
+from ._gradients import central_differences
 from .image_similarity import ImageSimilarity, SimilarityConfig, SimilarityTerm
 from .joint import JointSimilarity
 from .refinement import IntrinsicsRefinement, ViewRefinement, refined_camera
@@ -9,6 +10,7 @@ from .spherical import SphericalSimilarity, linearize_embedding, residual_and_sl
 from .tone import Tone, fit_tone
 
 __all__ = [
+    "central_differences",
     "CanonicalSimilarity",
     "ImageSimilarity",
     "IntrinsicsRefinement",
