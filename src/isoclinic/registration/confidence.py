@@ -40,10 +40,13 @@ class ConfidenceConfig:
         window_px: side of the window for local standardisation in that check [px], odd.
         edges_below: local correlation of the two images' gradients, in that check and as a share of what the
             X-ray's noise allows, below which a result is doubtful.
+        similarity_below: local correlation in the last stage below which a result is doubtful.
         rival_above: share of that correlation which another pose, one that the search found too, may reach.
-        rival_mm: distance from which a pose is another one, at the points where errors are expected [mm].
+        rival_mm: distance from which a pose is another one, at the points where errors are expected [mm];
+            across the beam, as depth is what the expected error is for.
         overlap_below: share of the tissue in the X-ray that the CT must cover.
         expected_error_above_mm: expected error above which a result is doubtful [mm].
+        expected_across_above_mm: the same of the error across the first X-ray's beam alone [mm].
         points: number of points, of bone where the CT shows any, at which errors are expected.
         tile_px: side of the squares of the last stage's image that err independently [px].
         error_factor: how much larger errors are than these squares' scatter says; a fit to errors measured.
@@ -52,10 +55,12 @@ class ConfidenceConfig:
     pixels: int = 64
     window_px: int = 9
     edges_below: float = 0.62
+    similarity_below: float = 0.0
     rival_above: float = 0.9
     rival_mm: float = 10.0
     overlap_below: float = 0.25
     expected_error_above_mm: float = 4.0
+    expected_across_above_mm: float = 4.0
     points: int = 200
     tile_px: int = 16
     error_factor: float = 1.55
@@ -67,12 +72,18 @@ class ConfidenceConfig:
             raise UsageError(f"confidence's window_px and tile_px must not be above {_LARGEST_PX}")
         if self.window_px < 3 or self.window_px % 2 == 0:
             raise UsageError(f"confidence's window_px must be odd and at least 3, not {self.window_px}")
+        if not self.expected_across_above_mm > 0:
+            raise UsageError("confidence's expected_across_above_mm must be positive")
         if not (self.expected_error_above_mm > 0 and self.rival_mm > 0 and self.error_factor > 0):
             raise UsageError(
                 "confidence's expected_error_above_mm, rival_mm and error_factor must be positive"
             )
         if self.error_factor > _LARGEST_FACTOR:
             raise UsageError(f"confidence's error_factor must not be above {_LARGEST_FACTOR}")
+
+    def matched(self, edges: float, similarity: float) -> bool:
+        """Whether X-ray and CT match, by these values of `Confidence` and of the last stage."""
+        return edges >= self.edges_below and similarity >= self.similarity_below
 
     @property
     def similarity(self) -> SimilarityConfig:
@@ -165,8 +176,25 @@ def assess(
         edges=edges,
         rival=rival,
         overlap=overlap,
-        doubts=(*reasons_to_doubt(edges, rival, overlap, error_mm, config), *_held(last)),
+        doubts=(
+            *reasons_to_doubt(edges, rival, overlap, error_mm, config),
+            *_further_reasons(last.similarity, math.hypot(x_mm, y_mm), config),
+            *_held(last),
+        ),
     )
+
+
+def _further_reasons(similarity: float, across_mm: float, config: ConfidenceConfig) -> Iterator[str]:
+    if not similarity >= config.similarity_below:
+        yield (
+            f"X-ray and CT hardly match: they correlate by {similarity:.2f} in the last stage, below "
+            f"{config.similarity_below:g}"
+        )
+    if not across_mm <= config.expected_across_above_mm:
+        yield (
+            f"the expected error across the beam is {across_mm:.1f} mm, above "
+            f"{config.expected_across_above_mm:g} mm"
+        )
 
 
 def _held(last: ImageStageResult) -> Iterator[str]:
@@ -224,13 +252,20 @@ def _rival(
         return None
     found = several[-1].solution.x
     here = se3.transform_points(pose, points)
-    there = se3.transform_points(found, points)
+    there = se3.transform_points(found[:, :4], points)
     # Later stages may have moved the result, as when they refine intrinsics: compare with where it was then.
     own = there[(there - here).norm(dim=-1).mean(-1).argmin()]
-    elsewhere = (there - own).norm(dim=-1).mean(-1) > config.rival_mm
+    elsewhere = _across_mm(there, own) > config.rival_mm
     if not elsewhere.any():
         return None
     return float(check.correlation(check.problem.start(found[elsewhere])).max())
+
+
+def _across_mm(points: Tensor, others: Tensor) -> Tensor:
+    """Mean distance [...] of points [..., N, 3] in the camera from others, without what is along their rays."""
+    ray = others / others.norm(dim=-1, keepdim=True)
+    off = points - others
+    return (off - (off * ray).sum(-1, keepdim=True) * ray).norm(dim=-1).mean(-1)
 
 
 def covered_tissue(views: Sequence[ImageSimilarity], images: Sequence[Tensor]) -> float:

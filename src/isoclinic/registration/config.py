@@ -170,11 +170,20 @@ class PartialConfig:
             registers every CT as a whole.
         searches: as `RegistrationConfig.searches`, which they replace.
         stages: as `RegistrationConfig.stages`, which they replace.
+        confidence: as `RegistrationConfig.confidence`, which it replaces: what the part lacks lowers every
+            correlation, and single views leave its depth open.
     """
 
     covered_below: float = 0.6
     searches: tuple[SearchConfig, ...] = _PART_SEARCHES
     stages: tuple[Stage, ...] = _PART_STAGES
+    confidence: ConfidenceConfig = ConfidenceConfig(
+        edges_below=0.25,
+        similarity_below=0.22,
+        overlap_below=0.0,
+        expected_error_above_mm=30.0,
+        expected_across_above_mm=1.0,
+    )
 
     def __post_init__(self) -> None:
         if not (self.stages and self.searches):
@@ -231,4 +240,5 @@ class RegistrationConfig:
 
     def for_part(self) -> RegistrationConfig:
         """The same with the schedule of a CT that explains only part of an X-ray."""
-        return replace(self, searches=self.partial.searches, stages=self.partial.stages)
+        part = self.partial
+        return replace(self, searches=part.searches, stages=part.stages, confidence=part.confidence)

@@ -133,7 +133,7 @@ def register_views(
     outcomes: list[_Outcome] = []
     for outcome in chain(_outcomes(run, start, usual, learned), last_resort()):
         outcomes.append(outcome)
-        if outcome.confidence.edges >= config.confidence.edges_below:
+        if run.config.confidence.matched(outcome.confidence.edges, outcome.last.similarity):
             break
     best = max(outcomes, key=partial(_merit, config=config))
     last, confidence = best.last, best.confidence
