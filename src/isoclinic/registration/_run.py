@@ -13,12 +13,13 @@ from ..geometry import Camera, transform_points
 from ..rendering import Coverage, Projector, RenderConfig
 from ..similarity import ImageSimilarity, IntrinsicsRefinement, JointSimilarity
 from ..solver import levenberg_marquardt
-from ..volumes import Volume, tissue_points
+from ..volumes import Volume, mirror_plane, tissue_points
 from ._fixed import FixedImage, pixel_at_mm
 from ._region import Region, extremes, region_of
 from .confidence import Check, assess, ceiling, covered_tissue
 from .config import RegistrationConfig, Stage
-from .result import Confidence, ImageStageResult
+from ._twin import WIDE, twin_pose
+from .result import Confidence, ImageStageResult, Twins
 from .search import SearchConfig, SearchView, search
 
 # Margin around what the model fills of an image while its pose is refined, as a share of that.
@@ -40,6 +41,7 @@ class Run:
         start: initial pose of the first camera [4, 4].
         config: the schedule and all else.
         depth_reach_mm: how far from the start's a search looks for the depth [mm].
+        part: whether the CT explains only part of the X-rays.
     """
 
     volume: Volume
@@ -48,6 +50,7 @@ class Run:
     start: Tensor
     config: RegistrationConfig
     depth_reach_mm: float = 0.0
+    part: bool = False
 
     def regions(self, poses: Tensor, margin: float) -> tuple[Region, ...]:
         """Where the X-rays may show the model at poses [B, 4, 4], with a margin, as a share of its size."""
@@ -85,6 +88,8 @@ class Run:
             result = self._run_stage(stage, points, regions, last=stage is self.config.stages[-1])
             results.append(result)
             points = self.distinct(result, stage.keep)
+        twin = self._run_twin(results[-1])
+        results += [] if twin is None else [twin]
         toned = self._run_toned(results[-1])
         return results if toned is None else [*results, toned]
 
@@ -156,6 +161,32 @@ class Run:
         cameras = [view.projector.camera for view in problem.views]
         name = " + ".join(f"{camera.width} x {camera.height} px" for camera in cameras)
         return self._solved(problem, problem.start(points), stage, name)
+
+    def _run_twin(self, result: ImageStageResult) -> ImageStageResult | None:
+        """The last stage from its result and from the mirror image of that; None of parts that have none.
+
+        The one that counts is that which the checks of confidence prefer: see `Twins`.
+        """
+        plane = mirror_plane(self.volume, self.config.structures) if self.part else None
+        if plane is None:
+            return None
+        point = result.solution.x[result.best]
+        other = torch.cat([twin_pose(point[:4], plane), point[4:]])
+        points = torch.stack([point, other])
+        stage, regions = self.config.stages[-1], self.regions(points[:, :4], _STAGE_MARGIN)
+        found = self._run_stage(stage, points, regions, last=True)
+        twins = self._twins(found)
+        best = int(twins.edges.argmax())
+        problem = self._problem(stage, regions, last=True).seen_from(found.solution.x[best : best + 1])
+        name = f"{found.name}, and its mirror image"
+        return replace(found, name=name, best=best, problem=problem, twins=twins)
+
+    def _twins(self, found: ImageStageResult) -> Twins:
+        x = found.solution.x
+        stage = replace(self.config.stages[-1], similarity=WIDE)
+        wide = self._problem(stage, self.regions(x[:, :4], _STAGE_MARGIN), last=True).seen_from(x)
+        check = self._check(found.camera_from_world[found.best])
+        return Twins(edges=check.correlation(x), wide=wide.correlation(x))
 
     def _run_toned(self, result: ImageStageResult) -> ImageStageResult | None:
         """The last stage again, with tone curves that its result suggests; None where they gain little."""

@@ -180,6 +180,7 @@ def assess(
             *reasons_to_doubt(edges, rival, overlap, error_mm, config),
             *_further_reasons(last.similarity, math.hypot(x_mm, y_mm), config),
             *_held(last),
+            *_undecided(trace),
         ),
     )
 
@@ -205,6 +206,16 @@ def _held(last: ImageStageResult) -> Iterator[str]:
             f"refined as far as allowed: {', '.join(reached)}; what was given is off by more than the bounds "
             "(--refine-views, --refine-intrinsics), or the X-ray does not fit for another reason"
         )
+
+
+def _undecided(trace: Sequence[ImageStageResult]) -> Iterator[str]:
+    for stage in trace:
+        if stage.twins is not None and not stage.twins.agree:
+            (best, other) = stage.twins.edges.sort(descending=True).values.tolist()
+            yield (
+                "there are two answers: the part is its own mirror image, and the mirrored pose matches about as "
+                f"well: edges correlate by {other:.3f} there, {best:.3f} here"
+            )
 
 
 def _covariance(last: ImageStageResult, tile_px: int) -> Tensor:

@@ -120,7 +120,7 @@ def register_views(
 
     part = run.explained_share() < config.partial.covered_below
     if part:
-        run = replace(run, config=config.for_part())
+        run = replace(run, config=config.for_part(), part=True)
 
     def last_resort() -> Iterator[_Outcome]:
         if part:  # the networks know whole CTs

@@ -8,6 +8,7 @@ from .masks import MaskConfig, Masks, find_masks
 from .points import bone_points, target_points
 from .preprocess import PreprocessConfig, line_integrals
 from .readers import find_volumes
+from .symmetry import MirrorPlane, mirror_plane
 from .volume import Structures, Volume
 from .xray import POLARITY_GUESSED, XRay, XRayOptions
 
@@ -19,6 +20,7 @@ __all__ = [
     "MaskConfig",
     "Masks",
     "Material",
+    "MirrorPlane",
     "PreprocessConfig",
     "Structures",
     "Volume",
@@ -28,6 +30,7 @@ __all__ = [
     "find_masks",
     "find_volumes",
     "line_integrals",
+    "mirror_plane",
     "mu_from_hu",
     "open_faces",
     "split_materials",

@@ -45,12 +45,13 @@ def open_faces(volume: Volume, structures: Structures | None = None) -> NDArray[
     kept = _faces.setdefault(volume, {})
     key = None if structures is None else tuple(structures)
     if key not in kept:
-        tissue = _tissue(volume, structures)
+        tissue = tissue_mask(volume, structures)
         kept[key] = np.array([_open_ends(tissue, axis) for axis in range(3)])
     return kept[key]
 
 
-def _tissue(volume: Volume, structures: Structures | None) -> NDArray[np.bool_]:
+def tissue_mask(volume: Volume, structures: Structures | None) -> NDArray[np.bool_]:
+    """Voxels [nx, ny, nz] of a CT, or of some of its structures, that are not air."""
     return volume.hu > _TISSUE_HU if structures is None else volume.structure_mask(structures)
 
 
@@ -86,7 +87,7 @@ def tissue_points(volume: Volume, structures: Structures | None = None) -> Tenso
 
 
 def _tissue_points(volume: Volume, structures: Structures | None) -> Tensor:
-    tissue = _tissue(volume, structures)
+    tissue = tissue_mask(volume, structures)
     sides = [-(-count // _BLOCKS) for count in volume.shape]
     padded = np.pad(tissue, [(0, -count % side) for count, side in zip(volume.shape, sides, strict=True)])
     x, y, z = (count // side for count, side in zip(padded.shape, sides, strict=True))
