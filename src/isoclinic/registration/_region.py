@@ -38,7 +38,9 @@ class Region:
     @classmethod
     def whole(cls, camera: Camera) -> Region:
         """All of an image."""
-        return cls(top=0, left=0, height=camera.height, width=camera.width, span_px=max(camera.height, camera.width))
+        return cls(
+            top=0, left=0, height=camera.height, width=camera.width, span_px=max(camera.height, camera.width)
+        )
 
     def crop(self, fixed: FixedImage) -> FixedImage:
         """The X-ray in this window."""
@@ -104,7 +106,9 @@ def _interval(first: float, last: float, size: int) -> tuple[int, int]:
     return low, high
 
 
-def extremes(start: Tensor, rotation_deg: tuple[float, float, float], depth_mm: float, isocentre: Tensor) -> Tensor:
+def extremes(
+    start: Tensor, rotation_deg: tuple[float, float, float], depth_mm: float, isocentre: Tensor
+) -> Tensor:
     """Poses [B, 4, 4] at the ends of a search's reach around `start` [4, 4], and the start itself."""
     tangents = torch.zeros(9, 6, dtype=torch.float64)
     for axis, reach in enumerate(rotation_deg):

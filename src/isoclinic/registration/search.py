@@ -168,7 +168,8 @@ def _correlation_by_shift(
     # What the CT cannot speak of is zero, the mean of what it can: it neither speaks for a shift nor against.
     moving = _features(moving, known, config) * known.unsqueeze(-3)
     channels = [
-        _sliding_correlation(part, fixed, view.weight) for part, fixed in zip(moving.unbind(1), target, strict=True)
+        _sliding_correlation(part, fixed, view.weight)
+        for part, fixed in zip(moving.unbind(1), target, strict=True)
     ]
     return torch.stack(channels).mean(dim=0), (above, beside)
 

@@ -80,9 +80,7 @@ class _Prepared(NamedTuple):
         """The masks of some items [b] int64; all of them in order when None."""
         if items is None or len(self.weight) == 1:
             return self
-        weight, target, pixel_weight = (
-            each[items] for each in (self.weight, self.target, self.pixel_weight)
-        )
+        weight, target, pixel_weight = (each[items] for each in (self.weight, self.target, self.pixel_weight))
         return self._replace(weight=weight, target=target, pixel_weight=pixel_weight)
 
 

@@ -14,8 +14,10 @@ from .extent import tissue_mask
 from .volume import Structures, Volume
 
 # Mean distance of mirrored surface points from the surface, as a share of the part's root mean square radius,
-# below which a part is its own mirror image. Symmetric implants measure 0.0002, bones 0.02 and more.
+# below which a part is its own mirror image. Symmetric implants measure 0.0002, bones 0.02 and more. To that
+# comes a share of a voxel, by which surfaces on a grid are rough.
 _SYMMETRIC = 0.01
+_ROUGH = 0.3
 # A principal plane that is farther off than this does not come close by turning it a little.
 _PROMISING = 0.06
 _POINTS = 1500
@@ -110,7 +112,7 @@ def _mirror_plane(volume: Volume, structures: Structures | None) -> MirrorPlane 
         if best is None or found.fun < best[0]:
             a, b, shift = found.x
             best = float(found.fun), normal + a * second + b * third, float(shift) * radius
-    if best is None or best[0] > _SYMMETRIC:
+    if best is None or best[0] > _SYMMETRIC + _ROUGH * float(spacing_mm.max()) / radius:
         return None
     normal = best[1] / np.linalg.norm(best[1])
     point = volume.world_from_voxel[:3, 3] + centre + best[2] * normal
