@@ -88,6 +88,8 @@ class Run:
             result = self._run_stage(stage, points, regions, last=stage is self.config.stages[-1])
             results.append(result)
             points = self.distinct(result, stage.keep)
+        again = self._run_masked(results[-1])
+        results += [] if again is None else [again]
         twin = self._run_twin(results[-1])
         results += [] if twin is None else [twin]
         toned = self._run_toned(results[-1])
@@ -161,6 +163,13 @@ class Run:
         cameras = [view.projector.camera for view in problem.views]
         name = " + ".join(f"{camera.width} x {camera.height} px" for camera in cameras)
         return self._solved(problem, problem.start(points), stage, name)
+
+    def _run_masked(self, result: ImageStageResult) -> ImageStageResult | None:
+        """The last stage again, with what the CT can speak of at its result; None where that is everything."""
+        if all(view.known is None for view in result.problem.views):
+            return None
+        point = result.solution.x[result.best : result.best + 1]
+        return self._solved(result.problem, point, self.config.stages[-1], f"{result.name}, masked anew")
 
     def _run_twin(self, result: ImageStageResult) -> ImageStageResult | None:
         """The last stage from its result and from the mirror image of that; None of parts that have none.

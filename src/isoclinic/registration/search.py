@@ -15,7 +15,7 @@ from torch.nn.functional import grid_sample, pad
 from ..errors import UsageError
 from ..geometry import se3
 from ..rendering import Coverage, Projector
-from ..similarity import central_differences, standardize
+from ..similarity import COVERAGE_MARGIN_PX, central_differences, standardize
 
 # Candidates rendered at once: bounds memory.
 _CHUNK = 256
@@ -164,7 +164,7 @@ def _correlation_by_shift(
     if view.coverage is None:
         known = torch.ones(wide.height, wide.width)
     else:
-        known = view.coverage.known(wide, poses)
+        known = view.coverage.known(wide, poses, COVERAGE_MARGIN_PX)
     # What the CT cannot speak of is zero, the mean of what it can: it neither speaks for a shift nor against.
     moving = _features(moving, known, config) * known.unsqueeze(-3)
     channels = [

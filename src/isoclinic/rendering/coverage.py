@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import max_pool2d
 
 from ..geometry import Camera
 from ..volumes import Structures, Volume, open_faces
@@ -44,7 +45,7 @@ class Coverage:
         """Whether no face is open, so that every ray is known."""
         return not bool(self.open_faces.any())
 
-    def known(self, camera: Camera, camera_from_world: Tensor) -> Tensor:
+    def known(self, camera: Camera, camera_from_world: Tensor, margin_px: int = 0) -> Tensor:
         """Pixels whose rays cross no open face of the CT, nor what lies beyond one.
 
         Beyond an open face the patient may go on for ever: with its open faces moved to infinity the box
@@ -55,13 +56,19 @@ class Coverage:
         Args:
             camera: intrinsics of the image.
             camera_from_world: [B, 4, 4] float64.
+            margin_px: how far from what is unknown a pixel must lie to count as known: poses are uncertain, and
+                a strip beside the cut in which the CT lacks tissue looks like an edge.
 
         Returns:
             [B, H, W] float32, 1 where known and 0 elsewhere.
         """
         if self.closed:
             return torch.ones(len(camera_from_world), camera.height, camera.width)
-        return torch.cat([self._known(camera, poses) for poses in camera_from_world.split(_CHUNK)])
+        known = torch.cat([self._known(camera, poses) for poses in camera_from_world.split(_CHUNK)])
+        if not margin_px:
+            return known
+        side = 2 * margin_px + 1
+        return -max_pool2d(-known[:, None], side, stride=1, padding=margin_px)[:, 0]
 
     def _known(self, camera: Camera, poses: Tensor) -> Tensor:
         voxel_from_world = torch.from_numpy(self.voxel_from_world)

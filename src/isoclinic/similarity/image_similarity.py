@@ -20,6 +20,8 @@ from .tone import Tone, fit_tone
 
 # Share of a DRR's contrast that part of an X-ray shows, below which it is taken for chance.
 _LEAST_SHOWN = 0.05
+# Rim of what a CT can speak of that is not compared: poses are known to about a pixel.
+COVERAGE_MARGIN_PX = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +137,7 @@ class ImageSimilarity:
         """
         if self.coverage is None or self.coverage.closed:
             return self
-        known = self.coverage.known(self.projector.camera, poses)
+        known = self.coverage.known(self.projector.camera, poses, COVERAGE_MARGIN_PX)
         if bool((known == known[:1]).all()):
             known = known[:1]
         return replace(self, known=None if bool(known.all()) else known)
