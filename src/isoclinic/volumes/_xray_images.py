@@ -11,6 +11,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from ..errors import InputError
+from ._bounds import check_declared_size
 from ._grid import decoding
 from ._reading import Picture, grey_image, one_channel
 
@@ -29,6 +30,7 @@ def read_nifti_image(path: Path, frame: int | None) -> Picture:
         UsageError: `frame` does not exist.
     """
     with decoding(path, " as NIfTI"):
+        check_declared_size(path)
         image: Any = nib.load(path)
         stored = np.asarray(image.dataobj)
         affine = np.asarray(image.affine, dtype=np.float64)
@@ -54,6 +56,7 @@ def read_itk_image(path: Path, frame: int | None) -> Picture:
         UsageError: `frame` does not exist.
     """
     with decoding(path):
+        check_declared_size(path)
         reader = sitk.ImageFileReader()
         reader.SetFileName(str(path))
         reader.SetImageIO(_image_io(path))  # which ITK would choose by the suffix, in lower case only
