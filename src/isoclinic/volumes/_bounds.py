@@ -129,7 +129,9 @@ def _check_nifti(path: Path) -> None:
 
 
 def _check_metaimage(path: Path, fields: dict[str, str]) -> None:
-    shape = _whole_numbers(path, fields.get("dimsize", ""))
+    if "dimsize" not in fields:
+        return
+    shape = _whole_numbers(path, fields["dimsize"])
     (dimensions,) = _whole_numbers(path, fields.get("ndims", "")) or [len(shape)]
     if dimensions not in _DIMENSIONS or len(shape) != dimensions:
         raise InputError(
@@ -142,7 +144,9 @@ def _check_metaimage(path: Path, fields: dict[str, str]) -> None:
 
 
 def _check_nrrd(path: Path, fields: dict[str, str]) -> None:
-    shape = _whole_numbers(path, fields.get("sizes", ""))
+    if "sizes" not in fields:
+        return
+    shape = _whole_numbers(path, fields["sizes"])
     (dimensions,) = _whole_numbers(path, fields.get("dimension", "")) or [len(shape)]
     if dimensions not in _DIMENSIONS or len(shape) != dimensions:
         raise InputError(

@@ -29,6 +29,8 @@ _LARGEST_LABEL = 65535
 _OFF_WHOLE = 1e-3
 # Programs write one or two negative values for "nothing here"; an image has many.
 _MOST_NEGATIVE_VALUES = 4
+# Label maps number so many at most that have the air of a CT, -1000 or so, as background.
+_USUAL_LABELS = 255
 _SLAB = 16
 _MM_PER_UNIT = {"meter": 1e3, "micron": 1e-3}
 
@@ -92,7 +94,7 @@ def as_labels(values: NDArray[np.generic], path: Path) -> LabelArray:
         f"{path} is no label map: labels are whole numbers from 0 to {_LARGEST_LABEL}, but its values run"
         f" from {low:g} to {high:g}"
     )
-    if high > _LARGEST_LABEL:
+    if high > _LARGEST_LABEL or (low < -_USUAL_LABELS and high > _USUAL_LABELS):  # the latter in HU
         raise InputError(refusal)
     labels: LabelArray = np.zeros(values.shape, dtype=np.uint8 if high < 255.5 else np.uint16)
     negative: set[float] = set()
