@@ -177,8 +177,8 @@ XRAYS = {
     "no_sdd.dcm": "no_sdd.dcm lacks the source-detector distance: the file does not give it; supply it with "
     "--sdd-mm MM",
     "zero_sdd.dcm": "DistanceSourceToDetector (0018,1110) is 0.0; supply it with --sdd-mm MM",
-    "no_spacing.dcm": "lacks the detector's pixel spacing: the file does not give it; supply it with "
-    "--pixel-spacing-mm ROW COLUMN",
+    "no_spacing.dcm": "lacks the detector's pixel spacing: neither ImagerPixelSpacing nor "
+    "PixelSpacing is in its header; supply it with --pixel-spacing-mm ROW COLUMN",
     "negative.dcm": "ImagerPixelSpacing (0018,1164) is (-3.0, 3.0); supply it with --pixel-spacing-mm",
     "bare.png": "there is no sidecar bare.json beside the image; supply it with --sdd-mm MM",
     "bad.png": "bad.json: sdd_mm must be a number, not 'far'",
