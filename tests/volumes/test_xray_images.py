@@ -14,6 +14,7 @@ import SimpleITK as sitk
 
 from isoclinic.errors import InputError
 from isoclinic.volumes import GeometryWarning, XRay, XRayOptions
+from isoclinic.volumes._xray_images import read_itk_image
 
 HEIGHT, WIDTH = 20, 30
 PIXELS = np.random.default_rng(0).integers(0, 60000, (HEIGHT, WIDTH)).astype(np.uint16)
@@ -176,3 +177,16 @@ def test_lost_data_file(tmp_path: Path) -> None:
     (tmp_path / "x.raw").unlink()
     with pytest.raises(InputError, match=r"pixels in x\.raw, which is not there"):
         read(tmp_path / "x.mhd")
+
+
+@pytest.mark.parametrize(("unit", "mm"), [("mm", 1.0), ("cm", 10.0)])
+def test_spacings_in_the_unit_of_an_nrrd_header(tmp_path, unit, mm):
+    """ITK drops `space units`: a spacing of 0.12 cm is 1.2 mm, in an X-ray as in a CT."""
+    path = tmp_path / "x.nrrd"
+    header = (
+        "NRRD0004\ntype: uint16\ndimension: 2\nspace dimension: 2\nsizes: 4 3\n"
+        f"space directions: ({1.2 / mm},0) (0,{1.5 / mm})\nspace origin: (0,0)\n"
+        f'space units: "{unit}" "{unit}"\nendian: little\nencoding: raw\n\n'
+    )
+    path.write_bytes(header.encode() + np.arange(12, dtype="<u2").tobytes())
+    assert read_itk_image(path, None).pixel_spacing_mm == pytest.approx((1.5, 1.2))

@@ -105,8 +105,15 @@ def _lines(file: BinaryIO) -> list[str]:
     return lines
 
 
-def check_detached(fields: Fields, path: Path) -> None:
-    """Refuse a header whose voxels are in files that are not there, by their names."""
+def check_detached(fields: Fields, path: Path, lying: str = "") -> None:
+    """Refuse a header whose data are in files that are not there, by their names.
+
+    Args:
+        fields: of the header.
+        path: of the file with the header.
+        lying: how the message begins, up to "in FILE"; that the voxels of the file are, by default.
+    """
+    lying = lying or f"the voxels of {path} are"
     entry = next((fields[name] for name in _DETACHED if name in fields), "")
     first, *listed = entry.split("\n")
     if first.upper() in ("", "LOCAL"):
@@ -117,7 +124,7 @@ def check_detached(fields: Fields, path: Path) -> None:
     for name in names:
         if not (path.parent / name).is_file():
             raise InputError(
-                f"the voxels of {path} are in {name}, which is not there: keep both files together, or "
+                f"{lying} in {name}, which is not there: keep both files together, or "
                 f"correct its name in {path.name}"
             )
     expected = _uncompressed_bytes(fields, path)
@@ -125,7 +132,7 @@ def check_detached(fields: Fields, path: Path) -> None:
         size = (path.parent / names[0]).stat().st_size
         if size != expected:
             raise InputError(
-                f"the voxels of {path} are in {names[0]}, which has {size} bytes, but its header asks for "
+                f"{lying} in {names[0]}, which has {size} bytes, but its header asks for "
                 f"{expected}: the file is cut short or another, or the header is wrong about size or type"
             )
 

@@ -18,7 +18,7 @@ from ..errors import InputError
 from ._grid import Grid, check_affine, compact, decoding, slabs_of
 from ._warnings import warn_geometry
 
-_MM_PER_UNIT = {"unknown": 1.0, "mm": 1.0, "meter": 1e3, "micron": 1e-3}
+MM_PER_UNIT = {"unknown": 1.0, "mm": 1.0, "meter": 1e3, "micron": 1e-3}
 # The first field of the header is its size.
 _SIZE_OF_NIFTI2 = (540).to_bytes(4, "little"), (540).to_bytes(4, "big")
 
@@ -36,7 +36,7 @@ def read_nifti(path: Path) -> Grid:
         proxy = image.dataobj
         assert isinstance(proxy, ArrayProxy)  # as in every image that comes from a file
         stored = np.asanyarray(proxy.get_unscaled())
-        unit = _MM_PER_UNIT[image.header.get_xyzt_units()[0]]
+        unit = MM_PER_UNIT[image.header.get_xyzt_units()[0]]
         affine = np.diag([unit, unit, unit, 1.0]) @ _affine(image, path)
     if stored.dtype.kind not in "iuf":
         raise InputError(f"{path} holds {stored.dtype} values (colour or complex), not Hounsfield units")

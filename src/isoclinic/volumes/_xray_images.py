@@ -10,15 +10,16 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from .._locale import decimal_point
 from ..errors import InputError
 from ._bounds import check_declared_size
-from ._grid import decoding
+from ._grid import RAS_FROM_LPS, decoding
+from ._itk import open_itk
+from ._itk_header import check_detached, check_numbers, mm_per_unit, read_fields
+from ._nifti import MM_PER_UNIT
 from ._reading import Picture, grey_image, one_channel
 
-_MM_PER_UNIT = {"unknown": 1.0, "mm": 1.0, "meter": 1e3, "micron": 1e-3}
 _EXCHANGED = "rows and columns exchanged"
-_LONGEST_LINE = 4096
-_RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0])
 _SETTLES = "--flip-top-bottom, --flip-left-right or both settle it where the image is not upright"
 
 
@@ -36,7 +37,7 @@ def read_nifti_image(path: Path, frame: int | None) -> Picture:
         affine = np.asarray(image.affine, dtype=np.float64)
         header = image.header
         said = int(header["qform_code"]) > 0 or int(header["sform_code"]) > 0
-        unit = _MM_PER_UNIT[header.get_xyzt_units()[0]]
+        unit = MM_PER_UNIT[header.get_xyzt_units()[0]]
     axes = affine[:3, :3] * unit
     if not said or _spacing_alone(affine):
         axes = -np.diag(np.linalg.norm(axes, axis=0))
@@ -57,10 +58,11 @@ def read_itk_image(path: Path, frame: int | None) -> Picture:
     """
     with decoding(path):
         check_declared_size(path)
-        reader = sitk.ImageFileReader()
-        reader.SetFileName(str(path))
-        reader.SetImageIO(_image_io(path))  # which ITK would choose by the suffix, in lower case only
-        reader.ReadImageInformation()
+        fields = read_fields(path)
+        check_numbers(fields, path)
+        check_detached(fields, path, f"{path} has its pixels")
+        unit_mm = mm_per_unit(fields, path)
+        reader = open_itk(path)
         size = reader.GetSize()
         planes = int(np.prod([n for n in size[2:]]))
         if min(size) > 1 and planes > 1 and frame is None:
@@ -68,7 +70,8 @@ def read_itk_image(path: Path, frame: int | None) -> Picture:
                 f"{path} looks like a volume, not an X-ray: a CT is given as the volume (--volume); of"
                 f" {planes} X-rays of {size[0]} x {size[1]} pixels --frame chooses one"
             )
-        image = reader.Execute()
+        with decimal_point():
+            image = reader.Execute()
     dimension = image.GetDimension()
     if dimension not in (2, 3):
         raise InputError(f"{path} has {dimension} dimensions; an X-ray has two: save it as one image")
@@ -78,27 +81,8 @@ def read_itk_image(path: Path, frame: int | None) -> Picture:
     axes = np.eye(3)
     axes[:dimension, :dimension] = np.reshape(image.GetDirection(), (dimension, dimension))
     spacing = np.ones(3)
-    spacing[:dimension] = image.GetSpacing()
-    return _picture(path, stored.T, _RAS_FROM_LPS @ axes * spacing, frame, [])
-
-
-def _image_io(path: Path) -> str:
-    """ITK's reader for a file, whose data file must be there if it has one of its own."""
-    with path.open("rb") as file:
-        nrrd = file.read(4) == b"NRRD"
-        file.seek(0)
-        names = ("data file", "datafile") if nrrd else ("elementdatafile",)
-        while line := file.readline(_LONGEST_LINE).decode("utf-8", "replace").strip():
-            name, _, value = line.partition(":" if nrrd else "=")
-            if name.strip().lower() in names:
-                data = value.strip()
-                several = data.upper().startswith("LIST") or "%" in data
-                if data.upper() != "LOCAL" and not several and not (path.parent / data).is_file():
-                    raise InputError(
-                        f"{path} has its pixels in {data}, which is not there; put it beside {path.name}"
-                    )
-                break
-    return "NrrdImageIO" if nrrd else "MetaImageIO"
+    spacing[:dimension] = np.array(image.GetSpacing()) * unit_mm
+    return _picture(path, stored.T, RAS_FROM_LPS[:3, :3] @ axes * spacing, frame, [])
 
 
 def _spacing_alone(affine: NDArray[np.float64]) -> bool:
