@@ -102,7 +102,6 @@ def read_grid(path: Path, correction: CTCorrection | None = None) -> Grid:
             check_declared_size(path)
             values, affine = read_nifti(path)
         elif name.endswith(_ITK):
-            check_declared_size(path)
             values, affine = read_itk(path)
         else:
             raise InputError(_unknown_format(path))
