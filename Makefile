@@ -1,6 +1,7 @@
 # make demo    register simulated X-rays to a real chest CT; results in demo/
 # make test    lint, types, tests
 # make extras  install isoclinic in each documented way, each in an environment of its own, and try it
+# make fuzz    damage files of every kind and read them; FUZZ_SECONDS=120, FUZZ_SEED=0; findings in fuzz-findings/
 # make clean   remove the virtual environments and the demo's results
 #
 # Each needs only Python 3.11 or newer with pip; everything else goes into .venv.
@@ -13,7 +14,10 @@ TORCH ?= torch==2.13.0
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test extras lint clean
+FUZZ_SECONDS ?= 120
+FUZZ_SEED ?= 0
+
+.PHONY: demo test extras lint fuzz clean
 
 demo: .venv/chest-ct.stamp
 	$(BIN)/isoclinic demo --output demo --overwrite
@@ -30,8 +34,11 @@ lint: .venv/dev.stamp
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
+fuzz: .venv/dev.stamp
+	$(BIN)/python tests/fuzz/run.py --seconds $(FUZZ_SECONDS) --seed $(FUZZ_SEED)
+
 clean:
-	rm -rf .venv .venv-extras demo
+	rm -rf .venv .venv-extras demo fuzz-findings
 
 .venv/torch.stamp:
 	$(PYTHON) -m venv .venv

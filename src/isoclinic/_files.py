@@ -1,7 +1,8 @@
-"""Writing files so that a reader never meets half of one."""
+"""Writing files so that a reader never meets half of one, and reading text as other programs write it."""
 
 from __future__ import annotations
 
+import codecs
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,3 +41,18 @@ def shortened(name: str) -> str:
     while len(os.fsencode(name)) > _LONGEST_NAME:
         name = name[1:]
     return name
+
+
+def read_text(path: Path) -> str:
+    """The text of a file in UTF-8, with or without byte order mark, or in UTF-16 with one.
+
+    Lines end in line feeds, whatever they end in in the file.
+
+    Raises:
+        OSError: it cannot be read.
+        UnicodeDecodeError: it is in another encoding, or no text.
+    """
+    content = path.read_bytes()
+    utf_16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    text = content.decode("utf-16" if utf_16 else "utf-8-sig")
+    return text.replace("\r\n", "\n").replace("\r", "\n")

@@ -113,12 +113,11 @@ def test_volumes(desk, line, name):
 def make_labels(folder: Path) -> None:
     image = nib.load(folder / "labels.nii.gz")
     labels = np.asarray(image.dataobj)
-    nib.save(nib.Nifti1Image(labels[:-1], image.affine), folder / "small.nii.gz")
-    moved = image.affine.copy()
-    moved[0, 3] += 1
-    nib.save(nib.Nifti1Image(labels, moved), folder / "moved.nii.gz")
+    far = image.affine.copy()
+    far[0, 3] += 900
+    nib.save(nib.Nifti1Image(labels, far), folder / "far.nii.gz")
     nib.save(nib.Nifti1Image(labels, image.affine), folder / "named.nii.gz")
-    (folder / "named.json").write_text('{"hip": 1}')
+    (folder / "named.json").write_text('{"one": "hip"}')
 
 
 LABELS = {
@@ -126,8 +125,7 @@ LABELS = {
     "ct.nii.gz": "ct.nii.gz is no label map: labels are whole numbers from 0 to 65535",
     "cut.nii.gz": "cut.nii.gz cannot be read as NIfTI",
     "xray.dcm": "xray.dcm is not a CT slice",
-    "small.nii.gz": "small.nii.gz has (63, 48, 64) voxels but the CT (64, 48, 64): resample it",
-    "moved.nii.gz": "moved.nii.gz lies up to 1 mm off the CT's grid: resample it",
+    "far.nii.gz": "far.nii.gz does not overlap the CT",
     "named.nii.gz": "named.json must map labels to names",
 }
 

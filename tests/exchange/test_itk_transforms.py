@@ -178,3 +178,51 @@ def test_lps_is_not_applied_twice(tmp_path):
     write_slicer_transform(tmp_path / "transform.tfm", identity)
     np.testing.assert_array_equal(matrix(tmp_path / "transform.tfm"), np.eye(4))
     assert torch.equal(se3.inverse(identity), identity)
+
+
+# What other programs leave ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("ends", ["\n", "\r\n", "\r"], ids=["unix", "windows", "old mac"])
+def test_text_of_any_encoding_and_line_ends(encoding, ends, tmp_path):
+    view = posed("random 0", "square")
+    write_pose(tmp_path / "pose.tfm", view, "itk")
+    text = (tmp_path / "pose.tfm").read_text()
+    (tmp_path / "Pose.TXT").write_bytes(text.replace("\n", ends).encode(encoding))
+    read = read_pose(tmp_path / "Pose.TXT", "itk", view.camera)
+    np.testing.assert_allclose(read.camera_from_world, view.camera_from_world, atol=ROUNDING_MM)
+
+
+def test_three_decimals(tmp_path):
+    """Typed by hand: read as the nearest rotation."""
+    view = posed("random 0", "square")
+    transform = sitk.AffineTransform(3)
+    transform.SetMatrix(np.round(view.camera_from_world[:3, :3].numpy(), 3).ravel().tolist())
+    sitk.WriteTransform(transform, str(tmp_path / "pose.tfm"))
+    read = read_pose(tmp_path / "pose.tfm", "itk", view.camera).camera_from_world
+    se3.as_poses(read, "read")
+    np.testing.assert_allclose(read[:3, :3] @ F[:3, :3], view.camera_from_world[:3, :3], atol=1e-3)
+
+
+def test_grids_of_any_size_are_refused_before_they_are_made(tmp_path):
+    """ITK allocates what FixedParameters say: here 8 PB."""
+    sitk.WriteTransform(spline(), str(tmp_path / "pose.tfm"))
+    lines = (tmp_path / "pose.tfm").read_text().splitlines()
+    fixed = next(line for line in lines if line.startswith("FixedParameters"))
+    huge = fixed.split()
+    huge[1:4] = ["100000"] * 3
+    (tmp_path / "pose.tfm").write_text("\n".join(lines).replace(fixed, " ".join(huge)))
+    with pytest.raises(InputError, match=r"pose\.tfm holds a BSplineTransform, which deforms"):
+        read_pose(tmp_path / "pose.tfm", "itk", CAMERAS["square"])
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".mat"])
+def test_binary_files_that_end_the_process_that_reads_them(suffix, tmp_path, monkeypatch):
+    """Damaged HDF5 crashes SimpleITK on some versions only, so that the crash is made here."""
+    write_pose(tmp_path / f"pose{suffix}", posed("random 0", "square"), "itk")
+    dies = tmp_path / "dies.py"
+    dies.write_text("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
+    monkeypatch.setattr("isoclinic.exchange._itk_apply.__file__", str(dies))
+    with pytest.raises(InputError, match=rf"pose\{suffix} is not an ITK transform"):
+        read_pose(tmp_path / f"pose{suffix}", "itk", CAMERAS["square"])

@@ -100,7 +100,7 @@ def test_no_distortion_is_what_a_file_may_say_in_several_ways(coefficients, tmp_
         ({"sdd_mm": True}, "sdd_mm must be a finite number"),
         (
             {"tvec": None},
-            "not OpenCV's camera and pose in JSON, which has .*tvec; it looks like JSON with image_width",
+            "in JSON, YAML or XML, which has .*tvec; it looks like JSON with image_width",
         ),
     ],
 )
@@ -108,3 +108,102 @@ def test_what_cannot_be_used_is_named(entries, message, tmp_path):
     with pytest.raises(InputError, match=message) as caught:
         read_pose(changed(tmp_path, **entries), "opencv")
     assert not isinstance(caught.value, UsageError)
+
+
+# YAML and XML -------------------------------------------------------------------------------------------
+
+VIEW = posed("random 0", "off centre")
+
+
+@pytest.mark.parametrize("name", ["view.yml", "view.yaml", "view.xml", "view.json"])
+def test_files_that_opencv_writes_itself(name, tmp_path):
+    """The same pose whatever the name makes of the file."""
+    cv2 = pytest.importorskip("cv2")
+    _, array = written(tmp_path, VIEW)
+    file = cv2.FileStorage(str(tmp_path / name), cv2.FILE_STORAGE_WRITE)
+    if name != "view.json":  # comments are no JSON
+        file.writeComment("after a calibration: [1, 2]")
+    for key in ("camera_matrix", "distortion_coefficients", "rvec", "tvec"):
+        file.write(key, array(key))
+    for key, value in (("image_width", VIEW.camera.width), ("image_height", VIEW.camera.height)):
+        file.write(key, value)
+    file.write("sdd_mm", VIEW.camera.sdd_mm)
+    file.write("calibration_time", "Tue: 09 [1, 2]")
+    file.release()
+    back = read_pose(tmp_path / name, "opencv")
+    assert back.camera == VIEW.camera
+    np.testing.assert_allclose(back.camera_from_world, VIEW.camera_from_world, atol=1e-10)
+
+
+# As FileStorage breaks lines, and as ROS's camera_calibration writes matrices.
+YAML = """\
+%YAML:1.0
+---
+image_width: 256
+image_height: 256
+camera_matrix: !!opencv-matrix
+   rows: 3
+   cols: 3
+   dt: d
+   data: [ 8.5000000000000000e+02, 0., 1.2750000000000000e+02, 0.,
+       850., 127.5, 0., 0., 1. ]
+rvec: !!opencv-matrix
+   rows: 3
+   cols: 1
+   dt: d
+   data: [ 0., 2.2, 2.2 ]
+tvec:
+  rows: 3
+  cols: 1
+  data: [0.0, 0.0, 700.0]
+sdd_mm: 1020.
+"""
+XML = """\
+<?xml version="1.0"?>
+<opencv_storage>
+<image_width>256</image_width>
+<image_height>256</image_height>
+<camera_matrix type_id="opencv-matrix">
+  <rows>3</rows> <cols>3</cols> <dt>d</dt>
+  <data>
+    850. 0. 127.5 0. 850. 127.5 0. 0. 1.</data></camera_matrix>
+<rvec type_id="opencv-matrix"><rows>3</rows><cols>1</cols><dt>d</dt><data>0. 2.2 2.2</data></rvec>
+<tvec type_id="opencv-matrix"><rows>3</rows><cols>1</cols><dt>d</dt><data>0. 0. 700.</data></tvec>
+<sdd_mm>1020.</sdd_mm>
+</opencv_storage>
+"""
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("ends", ["\n", "\r\n", "\r"], ids=["unix", "windows", "old mac"])
+@pytest.mark.parametrize("text", [YAML, XML], ids=["YAML", "XML"])
+def test_yaml_and_xml_by_hand(text, ends, encoding, tmp_path):
+    (tmp_path / "pose").write_bytes(text.replace("\n", ends).encode(encoding))
+    read = read_pose(tmp_path / "pose", "opencv")
+    assert (read.camera.fx, read.camera.cx, read.camera.width, read.camera.sdd_mm) == (850, 127.5, 256, 1020)
+    np.testing.assert_allclose(read.camera_from_world[:3, :3], rodrigues(np.array([0, 2.2, 2.2])), atol=1e-12)
+    assert read.camera_from_world[:3, 3].tolist() == [0, 0, 700]
+
+
+@pytest.mark.parametrize(
+    ("text", "old", "new", "message"),
+    [
+        (YAML, "2.2, 2.2", "2.2, .Nan", "rvec: data must be 3 finite numbers"),
+        (YAML, "2.2, 2.2", "2.2, x", "rvec: data must be 3 finite numbers"),
+        (YAML, "0., 2.2, 2.2", "2.2", "rvec: data must be 3 finite numbers"),
+        (YAML, "tvec:", "t:", "is not OpenCV's camera and pose .* which has .*tvec"),
+        (YAML, "   data: [ 0., 2.2, 2.2 ]\n", "", "rvec: data is missing"),
+        (XML, "0. 2.2 2.2", "0. 2.2 -.Inf", "rvec: data must be 3 finite numbers"),
+        (XML, "</opencv_storage>", "", "looks like XML of <opencv_storage>"),
+        (
+            XML,
+            '<?xml version="1.0"?>',
+            '<!DOCTYPE a [<!ENTITY b "c">]>',
+            "looks like text that begins with",
+        ),
+    ],
+)
+def test_what_cannot_be_used_of_them_is_named(text, old, new, message, tmp_path):
+    (tmp_path / "pose.yml").write_text(text.replace(old, new))
+    with pytest.raises(InputError, match=rf"pose\.yml.*{message}"):
+        read_pose(tmp_path / "pose.yml", "opencv")

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from isoclinic.errors import InputError
-from isoclinic.geometry import se3
+from isoclinic.geometry import se3, so3
 
 DTYPES = [torch.float64, torch.float32]
 # Both sides of the exponential's switch (2 rad) and of the logarithm's (0.49 rad).
@@ -274,3 +274,58 @@ class TestAsPoses:
         poses[1, :3, :3] *= 2
         with pytest.raises(InputError, match=r"starts\[1\]"):
             se3.as_poses(poses, "starts")
+
+
+class TestNearestPoses:
+    def test_what_is_rigid_stays_as_it_is(self) -> None:
+        poses = random_poses(4)
+        nearest, changes = se3.nearest_poses(poses, "pose")
+        assert torch.equal(nearest, poses) and max(changes) < 1e-14
+
+    @pytest.mark.parametrize("decimals", [3, 4, 6])
+    def test_three_decimals_without_a_word(self, decimals: int) -> None:
+        """The nearest rotation is no farther from the rounded one than the true one: sqrt(9) half units."""
+        poses = random_poses(50)
+        rounded = torch.from_numpy(np.round(poses.numpy(), decimals))
+        before = rounded.clone()
+        nearest, changes = se3.nearest_poses(rounded, "pose")
+        assert 0.1 * 10**-decimals < max(changes) < 10**-decimals
+        se3.as_poses(nearest, "pose")
+        gram = nearest[:, :3, :3] @ nearest[:, :3, :3].mT
+        torch.testing.assert_close(gram, torch.eye(3).double().expand_as(gram), rtol=0, atol=1e-14)
+        off = torch.linalg.matrix_norm((nearest - rounded)[:, :3, :3])
+        assert off.max() <= 1.5 * 10**-decimals
+        assert torch.equal(nearest[:, :3, 3], rounded[:, :3, 3])
+        assert torch.equal(rounded, before)  # the caller's matrix is left alone
+
+    def test_it_is_the_nearest(self) -> None:
+        """No small turn of it comes closer."""
+        rounded = torch.from_numpy(np.round(random_poses(1)[0].numpy(), 3))
+        (nearest,), _ = se3.nearest_poses(rounded, "pose")
+        turns = so3.exp(
+            1e-4 * torch.eye(3, dtype=torch.float64).repeat(2, 1) * torch.tensor([[1.0]] * 3 + [[-1.0]] * 3)
+        )
+        others = torch.linalg.matrix_norm(turns @ nearest[:3, :3] - rounded[:3, :3])
+        assert (others > torch.linalg.matrix_norm(nearest[:3, :3] - rounded[:3, :3])).all()
+
+    @pytest.mark.parametrize(
+        ("problem", "change"),
+        [
+            ("not orthonormal but stretched or sheared", lambda block: np.round(block, 1)),
+            (
+                "not orthonormal but stretched or sheared",
+                lambda block: block @ [[1, 0.05, 0], [0, 1, 0], [0, 0, 1]],
+            ),
+            ("not orthonormal but stretched or sheared", lambda block: block @ np.diag([1, 1, 1.05])),
+            (r"scaled by 1\.01;", lambda block: 1.01 * block),
+            (r"scaled by 0\.99\d*;", lambda block: np.round(0.99 * block, 3)),
+            ("scaled by 1000;", lambda block: 1000 * block),
+            ("mirrors space", lambda block: np.round(block @ np.diag([1, -1, 1]), 3)),
+            ("NaN", lambda block: np.nan * block),
+        ],
+    )
+    def test_another_matrix_is_refused_by_name(self, problem: str, change) -> None:
+        pose = random_poses(1)[0].numpy()
+        pose[:3, :3] = change(pose[:3, :3])
+        with pytest.raises(InputError, match=rf"--init is not a rigid transform: .*{problem}"):
+            se3.nearest_poses(pose, "--init")

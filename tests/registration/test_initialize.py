@@ -271,3 +271,68 @@ def test_pose_file_that_does_not_see_the_ct_is_named(tmp_path):
     path.write_text(json.dumps(_moved(0, 0, -600).tolist()))
     with pytest.raises(InputError, match=r"pose\.json.*does not see"):
         initial_pose(VOLUME, _xray(), path)
+
+
+@pytest.mark.parametrize("decimals", [3, 4])
+def test_a_start_with_few_decimals(tmp_path, decimals):
+    """As people copy it: taken as the nearest rotation, within half a unit of every entry's rounding."""
+    turned = Rotation.from_rotvec([0.2, -0.1, 0.4]).as_matrix()
+    pose = se3.rigid(torch.from_numpy(turned), torch.zeros(3, dtype=torch.float64)) @ _moved(4, 5, 600)
+    pose[:3, 3] += torch.tensor([0.0, 0.0, 600.0]) - (pose @ torch.cat([ISOCENTRE, torch.ones(1)]))[:3]
+    rounded = np.round(pose.numpy(), decimals).tolist()
+    path = tmp_path / "start.json"
+    path.write_text(json.dumps(rounded))
+    for start in (rounded, path):
+        found = initial_pose(VOLUME, _xray(), start).camera_from_world
+        assert se3.rotation_angle_deg(found, pose) < np.degrees(1.5 * 10**-decimals)
+        np.testing.assert_allclose(se3.as_poses(found, "found")[0, :3, 3], np.array(rounded)[:3, 3])
+
+
+MEANT = {
+    "metres: multiply it by 1000": lambda pose: _with(pose, pose[:3, 3] / 1000),
+    "centimetres: multiply it by 10": lambda pose: _with(pose, pose[:3, 3] / 10),
+    "world_from_camera: invert it": se3.inverse,
+}
+
+
+def _with(pose: Tensor, translation: Tensor) -> Tensor:
+    return se3.rigid(pose[:3, :3], translation)
+
+
+@pytest.mark.parametrize("meant", MEANT)
+def test_what_a_start_was_meant_as_is_said(meant):
+    """The CT is 900 mm from the origin, where confusions show; in the right pose it is 600 mm deep."""
+    start = MEANT[meant](_moved(0, 0, 600))
+    with pytest.raises(InputError, match=rf"\(matrix\) does not see .*see the middle of the CT if .*{meant}"):
+        initial_pose(VOLUME, _xray(), start)
+
+
+def test_a_start_in_lps_for_a_ct_off_the_middle_of_the_world():
+    affine = _AFFINE.copy()
+    affine[1, 3] -= 400
+    ct = Volume(hu=VOLUME.hu, world_from_voxel=affine)
+    start = _moved(0, 0, 600)
+    start[:3, 3] -= start[:3, :3] @ torch.tensor([0.0, -400.0, 0.0], dtype=torch.float64)
+    assert not initial_pose(ct, _xray(), start).rough
+    lps = start @ torch.diag(torch.tensor([-1.0, -1.0, 1.0, 1.0], dtype=torch.float64))
+    with pytest.raises(InputError, match=r'if its world were LPS: say so in a pose file \("world": "LPS"\)'):
+        initial_pose(ct, _xray(), lps)
+
+
+def test_metres_with_the_ct_at_the_origin_put_the_source_into_it():
+    """Part of the CT is then before the source and in the image."""
+    affine = _AFFINE.copy()
+    affine[:3, 3] -= VOLUME.isocentre_world
+    ct = Volume(hu=VOLUME.hu, world_from_voxel=affine)
+    pose = torch.eye(4, dtype=torch.float64)
+    pose[:3, :3] = _moved(0, 0, 0)[:3, :3]
+    pose[2, 3] = 600
+    assert not initial_pose(ct, _xray(), pose).rough
+    pose[2, 3] = 0.6
+    with pytest.raises(InputError, match=r"0\.6 mm from the X-ray source; .* in metres: multiply it by 1000"):
+        initial_pose(ct, _xray(), pose)
+    pose[2, 3] = 60
+    with pytest.raises(
+        InputError, match=r"60 mm from the X-ray source; .* in centimetres: multiply it by 10"
+    ):
+        initial_pose(ct, _xray(), pose)

@@ -19,6 +19,7 @@ from isoclinic.registration import (
     views_from_file,
     views_from_poses,
 )
+from isoclinic.volumes import GeometryWarning
 from phantoms import CAMERA, phantom, true_pose, xray_of
 
 VOLUME = phantom(3, (16, 16, 16))
@@ -84,6 +85,20 @@ def test_file(tmp_path, form):
     first, second = views_from_file([XRAY, XRAY], path)
     assert first.view_from_first is None
     torch.testing.assert_close(second.view_from_first, FROM_FIRST, rtol=0, atol=0)
+
+
+def test_a_file_with_few_decimals(tmp_path):
+    """Six of them are as good as any; three are half a millimetre at the detector, which is said."""
+    path = tmp_path / "views.json"
+    first = np.round((TRUTH @ se3.inverse(TRUTH)).numpy() + 3e-5 * (1 - np.eye(4)[3:].T), 4).tolist()
+    path.write_text(json.dumps([first, np.round(FROM_FIRST.numpy(), 6).tolist()]))
+    _, second = views_from_file([XRAY, XRAY], path)
+    torch.testing.assert_close(second.view_from_first, FROM_FIRST, rtol=0, atol=2e-6)
+    path.write_text(json.dumps([np.round(FROM_FIRST.numpy(), 3).tolist()]))
+    with pytest.warns(
+        GeometryWarning, match=r"views\.json: view_from_first\[0\]: its rotation is off a rotation"
+    ):
+        views_from_file([XRAY, XRAY], path)
 
 
 BAD_FILES = {

@@ -105,6 +105,16 @@ def damage(path: Path, **header) -> None:
         (lambda path: path.write_text(json.dumps({})), "is damaged or not the state of a training"),
         (lambda path: damage(path, format=MODEL_FILE), "is not the state of a training"),
         (lambda path: damage(path, version=9), "has version 9, this program reads 1"),
+        (lambda path: damage(path, settings=3), "is damaged: it lacks the settings or the courses"),
+        (lambda path: damage(path, courses=None), "is damaged: it lacks the settings or the courses"),
+        (
+            lambda path: damage(path, courses={}),
+            "does not fit this version of the networks: 'pose_regressor'",
+        ),
+        (
+            lambda path: damage(path, courses={"pose_regressor": {"steps": 1}}),
+            "does not fit this version of the networks",
+        ),
     ],
 )
 def test_files_that_are_no_state(path, spoil, message):

@@ -129,6 +129,7 @@ def labelled(folder: Path, labels: Path, names: bytes | None = None) -> Volume:
 
 
 ONES = (1.0, 1.0, 1.0)
+FAR = np.eye(1, 16, 3).reshape(4, 4)  # along the x of the world
 Case = Callable[[Path], object]
 
 VOLUMES: dict[str, tuple[Case, str]] = {
@@ -229,16 +230,12 @@ VOLUMES: dict[str, tuple[Case, str]] = {
         r"labels\.nii is no label map: .* from -\d+ to \d+",
     ),
     "label map that is missing": (lambda f: labelled(f, f / "no.nii"), r"no\.nii does not exist"),
-    "label map on another grid": (
-        lambda f: labelled(f, nifti(f / "labels.nii", (HU > 0).astype(np.uint8)[:, :, :4])),
-        r"labels\.nii has \(7, 6, 4\) voxels but the CT .* resample",
-    ),
     "label map elsewhere": (
-        lambda f: labelled(f, nifti(f / "labels.nii", (HU > 0).astype(np.uint8), affine_of((0.7, 0.9, 2.6)))),
-        r"labels\.nii lies up to .* mm off the CT's grid",
+        lambda f: labelled(f, nifti(f / "labels.nii", (HU > 0).astype(np.uint8), affine_of() + 900 * FAR)),
+        r"labels\.nii does not overlap the CT: .* take the label map of this scan",
     ),
-    "label names without numbers": (
-        lambda f: labelled(f, nifti(f / "labels.nii", (HU > 0).astype(np.uint8)), b'{"hip": 1}'),
+    "label names of words": (
+        lambda f: labelled(f, nifti(f / "labels.nii", (HU > 0).astype(np.uint8)), b'{"one": "hip"}'),
         r"labels\.json must map labels to names",
     ),
     "label names nested without end": (

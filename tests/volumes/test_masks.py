@@ -319,3 +319,23 @@ def test_dense_anatomy_at_the_border_is_not_fog(shared_data: Path, corner: tuple
     for folder in _without_tools(shared_data):
         pixels = XRay.read(folder / "xray.dcm").pixels[top : top + 160, left : left + 160]
         assert not find_fog(attenuation_of(pixels)).any()
+
+
+# Images that are none -----------------------------------------------------------------------------------
+
+
+def test_specks_all_over_an_even_image_leave_nothing_beside_a_shadow():
+    """Every pixel of the image touches the even area, so that there is no step to measure."""
+    attenuation = np.zeros((64, 64), dtype=np.float32)
+    for row in (16, 17):  # two pixels wide, because averages of two by two are looked at
+        for column in (16, 17):
+            attenuation[row:48:4, column:48:4] = 1
+    masks = find_masks(attenuation, attenuation)
+    assert np.isfinite(masks.weight).all() and masks.weight.shape == (64, 64)
+
+
+@pytest.mark.parametrize("shape", [(100_000, 1), (2, 60_000)])
+def test_slivers_take_no_more_memory_than_they_have_pixels(shape):
+    """Their blocks would be squares of the longer side."""
+    pixels = np.random.default_rng(0).random(shape, dtype=np.float32)
+    assert find_masks(pixels, pixels).weight.shape == shape

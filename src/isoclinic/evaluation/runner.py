@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from .._files import atomic
+from .._files import atomic, read_text
 from .._spread import SpreadConfig, spread
 from ..datasets import Dataset, Sample
 from ..errors import InputError, UsageError
@@ -246,7 +246,7 @@ def _check_folder(plan: Plan) -> None:
     if not path.exists():
         return
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(read_text(path))
     except (OSError, RecursionError, ValueError) as error:
         raise InputError(f"{path} cannot be read: {error}; choose another --output") from error
     for key, mine in _description(plan).items():
@@ -332,7 +332,7 @@ def _measured(job: _Job, sample: str, plan: Plan) -> Measurement | None:
     if not file.exists():
         return None
     try:
-        document = json.loads(file.read_text(encoding="utf-8"))
+        document = json.loads(read_text(file))
         key = document["key"]
         different = [part for part in _PARTS if key.get(part) != job.key[part]]
     except (OSError, RecursionError, ValueError, KeyError, TypeError, AttributeError) as error:

@@ -7,9 +7,10 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from .. import _files
 from ..errors import InputError
 
-_HDF5 = b"\x89HDF\r\n\x1a\n"
+HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _KEYS_SHOWN = 6
 
 
@@ -20,7 +21,7 @@ def read_text(path: Path, expected: str) -> str:
         InputError: it cannot be read, or is not text; the message calls it not `expected`.
     """
     try:
-        return path.read_text(encoding="utf-8")
+        return _files.read_text(path)
     except UnicodeDecodeError:
         raise unexpected(path, expected) from None
     except OSError as error:
@@ -33,10 +34,10 @@ def unexpected(path: Path, expected: str) -> InputError:
 
 
 def _describe(content: bytes) -> str:
-    if content.startswith(_HDF5):
+    if content.startswith(HDF5_SIGNATURE):
         return "an HDF5 file of something else"
     try:
-        text = content.decode("utf-8").strip()
+        text = content.decode("utf-8-sig").strip()
     except UnicodeDecodeError:
         return "a binary file"
     if not text:

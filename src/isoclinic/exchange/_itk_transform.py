@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import re
+import subprocess
+import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
@@ -11,15 +17,19 @@ from torch import Tensor
 
 from .._files import atomic
 from ..errors import InputError
-from ._found import unexpected
+from . import _itk_apply
+from ._found import HDF5_SIGNATURE, read_text, unexpected
 from .posed_camera import rigid
 
 SUFFIXES = (".tfm", ".txt", ".h5", ".mat")
+_BINARY = (".h5", ".hdf5", ".mat")
 _KIND = "an ITK transform"
 # Larger than any file of one transform [bytes].
 _ROOM = 1 << 16
-# Points this far from the origin [mm] tell the matrix from its images to rounding.
-_PROBE_MM = 1000.0
+# Of reading a small file, the start of the process included [s].
+_TIMEOUT_S = 60
+# Classes of transforms that ITK makes grids for, of any size that a damaged file says.
+_DEFORMS = re.compile(r"Spline|Displacement|Velocity|Field|Kernel")
 
 
 def write_transform(path: Path, matrix: Tensor) -> None:
@@ -48,25 +58,56 @@ def read_transform(path: Path) -> Tensor:
 
     Raises:
         InputError: the file cannot be read, is no ITK transform, or one that is not rigid in 3-D.
+
+    Warns:
+        GeometryWarning: a rotation with fewer than three decimals.
     """
     try:
-        path.open("rb").close()
+        with path.open("rb") as file:
+            begins = file.read(len(HDF5_SIGNATURE))
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
-    try:
-        transform = sitk.ReadTransform(str(path))
-    except (RuntimeError, UnicodeDecodeError):
-        raise unexpected(path, _KIND) from None
-    if transform.GetDimension() != 3:
-        raise InputError(f"{path} is a transform in {transform.GetDimension()} dimensions, not three")
-    if not transform.IsLinear():
-        raise InputError(f"{path} holds a {transform.GetName()}, which deforms; a pose is rigid")
-    origin = np.array(transform.TransformPoint((0.0, 0.0, 0.0)))
-    probes = np.array([transform.TransformPoint(tuple(probe)) for probe in _PROBE_MM * np.eye(3)])
+    if begins == HDF5_SIGNATURE or path.suffix.lower() in _BINARY:
+        found = _applied_elsewhere(path)
+    else:
+        found = _applied_from_text(path)
+    if found["dimension"] != 3:
+        raise InputError(f"{path} is a transform in {found['dimension']} dimensions, not three")
+    if not found["linear"]:
+        raise InputError(f"{path} holds a {found['name']}, which deforms; a pose is rigid")
+    origin, *probes = np.array(found["points"])
     matrix = np.eye(4)
-    matrix[:3, :3] = (probes - origin).T / _PROBE_MM
+    matrix[:3, :3] = (np.array(probes) - origin).T / _itk_apply.PROBE_MM
     matrix[:3, 3] = origin
     return rigid(torch.from_numpy(matrix), str(path))
+
+
+def _applied_from_text(path: Path) -> dict[str, Any]:
+    """What `_itk_apply.applied` finds in a text file of any encoding and line ends; ITK takes one kind."""
+    text = read_text(path, _KIND)
+    if not text.startswith("#Insight Transform File"):
+        raise unexpected(path, _KIND)
+    names = re.findall(r"^\s*Transform\s*:\s*(\w+?)_", text, re.MULTILINE)
+    deforming = [name for name in names if _DEFORMS.search(name)]
+    if deforming:  # ITK would allocate grids of any size first
+        raise InputError(f"{path} holds a {deforming[0]}, which deforms; a pose is rigid")
+    with TemporaryDirectory() as folder:
+        plain = Path(folder) / "transform.tfm"
+        plain.write_text(text, encoding="utf-8", newline="\n")
+        try:
+            return _itk_apply.applied(str(plain))
+        except (RuntimeError, UnicodeDecodeError):
+            raise unexpected(path, _KIND) from None
+
+
+def _applied_elsewhere(path: Path) -> dict[str, Any]:
+    """The same of a binary file, in a process of its own: damaged ones crash SimpleITK."""
+    command = [sys.executable, "-P", str(_itk_apply.__file__), str(path)]
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=_TIMEOUT_S, check=False)
+        return dict(json.loads(done.stdout))
+    except (subprocess.TimeoutExpired, ValueError):
+        raise unexpected(path, _KIND) from None
 
 
 def _reason(error: RuntimeError) -> str:

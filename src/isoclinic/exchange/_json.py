@@ -46,6 +46,15 @@ class Document:
             values = json.loads(text)
         except (RecursionError, ValueError):
             raise unexpected(path, expected) from None
+        return cls.of(values, path, expected, keys)
+
+    @classmethod
+    def of(cls, values: Any, path: Path, expected: str, keys: Sequence[str]) -> Document:
+        """The object that was read from a file, if it has these keys at least.
+
+        Raises:
+            InputError: it is something else than `expected`.
+        """
         if not isinstance(values, Mapping) or not values.keys() >= set(keys):
             raise unexpected(path, f"{expected}, which has {', '.join(keys)}")
         return cls(values, str(path))

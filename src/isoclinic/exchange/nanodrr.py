@@ -20,6 +20,8 @@ from .posed_camera import PosedCamera, rigid
 
 SUFFIXES = (".json",)
 _KIND = "a view for nanodrr in JSON"
+# Of zeros in the inverse camera matrix, as float32 leaves them, relative to its diagonal.
+_ROUNDING = 1e-6
 _PYTHON = """\
 import json, pathlib, torch
 from nanodrr.data import Subject
@@ -56,7 +58,8 @@ def read(path: Path, camera: Camera | None) -> PosedCamera:
     """
     document = Document.read(path, _KIND, ("k_inv", "sdd", "height", "width", "rt_inv"))
     k_inv = document.numbers("k_inv", (3, 3))
-    if k_inv[0, 1] or k_inv[1, 0] or not torch.equal(k_inv[2], k_inv.new_tensor([0.0, 0.0, 1.0])):
+    zero, last = k_inv[[0, 1], [1, 0]], k_inv[2] - k_inv.new_tensor([0.0, 0.0, 1.0])
+    if zero.abs().max() > _ROUNDING * k_inv.diagonal()[:2].abs().min() or last.abs().max() > _ROUNDING:
         raise InputError(f"{document.label('k_inv')} must be the inverse of [fx 0 cx; 0 fy cy; 0 0 1]")
     if not (k_inv[0, 0] and k_inv[1, 1]):
         raise InputError(f"{document.label('k_inv')} has a zero on its diagonal, 1 / fx or 1 / fy")

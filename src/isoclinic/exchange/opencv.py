@@ -1,10 +1,10 @@
 """OpenCV: rvec, tvec, camera matrix and distortion, as `cv2.projectPoints` takes them.
 
 The file is JSON that `cv2.FileStorage(path, cv2.FILE_STORAGE_READ)` reads, with the names of OpenCV's
-calibration sample. rvec and tvec take RAS points in mm into the camera frame, which is OpenCV's own: x right,
-y down, z away from the source, pixel centres at integers
-(https://docs.opencv.org/4.x/d9/d0c/group__calib3d.html). `sdd_mm` is ours: OpenCV knows focal lengths in
-pixels only. Matrices as FileStorage writes them: https://docs.opencv.org/4.x/d4/da4/group__core__xml.html.
+calibration sample; the YAML and XML that it writes under other names are read as well. rvec and tvec take
+RAS points in mm into the camera frame, which is OpenCV's own: x right, y down, z away from the source, pixel
+centres at integers (https://docs.opencv.org/4.x/d9/d0c/group__calib3d.html). `sdd_mm` is ours:
+OpenCV knows focal lengths in pixels only. Matrices as FileStorage writes them: https://docs.opencv.org/4.x/d4/da4/group__core__xml.html.
 """
 
 from __future__ import annotations
@@ -17,12 +17,16 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..geometry import Camera, se3, so3
+from ._file_storage import from_text
+from ._found import read_text
 from ._json import Document, write_json
 from .posed_camera import PosedCamera, required
 
 SUFFIXES = (".json",)
-_KIND = "OpenCV's camera and pose in JSON"
+_KIND = "OpenCV's camera and pose in JSON, YAML or XML"
 _DISTORTION = "distortion_coefficients"
+# Of zeros in a camera matrix, relative to its largest entry.
+_ROUNDING = 1e-9
 
 
 def write(path: Path, posed: PosedCamera) -> None:
@@ -50,7 +54,8 @@ def read(path: Path, camera: Camera | None) -> PosedCamera:
         UsageError: the file has no `sdd_mm` and no camera was given.
     """
     keys = ("image_width", "image_height", "camera_matrix", "rvec", "tvec")
-    document = Document.read(path, _KIND, keys)
+    values = from_text(read_text(path, _KIND))
+    document = Document.read(path, _KIND, keys) if values is None else Document.of(values, path, _KIND, keys)
     if _DISTORTION in document:
         coefficients = document.child(_DISTORTION)
         if coefficients.numbers("data", (coefficients.integer("rows") * coefficients.integer("cols"),)).any():
@@ -59,7 +64,8 @@ def read(path: Path, camera: Camera | None) -> PosedCamera:
                 "undistort the image and set them to zero"
             )
     k = _values(document, "camera_matrix", 9).reshape(3, 3)
-    if k[0, 1] or k[1, 0] or not torch.equal(k[2], k.new_tensor([0.0, 0.0, 1.0])):
+    zero, last = k[[0, 1], [1, 0]], k[2] - k.new_tensor([0.0, 0.0, 1.0])
+    if zero.abs().max() > _ROUNDING * k.abs().max() or last.abs().max() > _ROUNDING:
         raise InputError(f"{document.label('camera_matrix')} must be [fx 0 cx; 0 fy cy; 0 0 1], without skew")
     return PosedCamera(
         camera_from_world=se3.rigid(so3.exp(_values(document, "rvec", 3)), _values(document, "tvec", 3)),

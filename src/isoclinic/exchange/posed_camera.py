@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from ..errors import UsageError
-from ..geometry import Camera, as_poses, se3, so3
+from ..geometry import Camera, se3
+from ..volumes import written_poses
 
 # Its own inverse. DICOM, ITK and what is built on them have +x to the patient's left and +y to the back.
 RAS_FROM_LPS = torch.diag(torch.tensor([-1.0, -1.0, 1.0, 1.0], dtype=torch.float64))
@@ -37,11 +38,12 @@ def rigid(matrix: Tensor, label: str) -> Tensor:
     """The matrix [4, 4] as a rigid transform, float64; rounding in its rotation, as of float32, is undone.
 
     Raises:
-        InputError: it is not rigid to 1e-4, or not finite; `label` says where it stands.
+        InputError: as for `volumes.written_poses`; `label` says where it stands.
+
+    Warns:
+        GeometryWarning: a rotation with fewer than three decimals.
     """
-    pose = as_poses(matrix, label)[0]
-    rotation = so3.matrix_from_quaternion(so3.quaternion_from_matrix(pose[:3, :3]))
-    return se3.rigid(rotation, pose[:3, 3])
+    return written_poses(matrix, label)[0]
 
 
 def required(camera: Camera | None, path: Path, lacking: str) -> Camera:

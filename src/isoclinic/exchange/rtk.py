@@ -157,8 +157,11 @@ def _image(camera: Camera) -> str:
 
 
 def _parse(path: Path) -> _Projection:
+    text = read_text(path, _KIND)
+    if "<!ENTITY" in text:  # whose expansion may grow without end
+        raise InputError(f"{path} declares entities, which no geometry of RTK needs; save it again")
     try:
-        root = ElementTree.fromstring(read_text(path, _KIND))
+        root = ElementTree.fromstring(text)
     except ElementTree.ParseError:
         raise unexpected(path, _KIND) from None
     if root.tag != _ROOT:

@@ -12,7 +12,7 @@ from .pose_errors import (
     pose_errors,
     translation_error_mm,
 )
-from .se3 import as_poses, perturb, perturbation, rotation_angle_deg, transform_points
+from .se3 import as_poses, nearest_poses, perturb, perturbation, rotation_angle_deg, transform_points
 
 __all__ = [
     "Camera",
@@ -25,6 +25,7 @@ __all__ = [
     "mean_projection_distance_mm",
     "mean_reprojection_distance_mm",
     "mean_target_registration_error_mm",
+    "nearest_poses",
     "perturb",
     "perturbation",
     "pose_errors",

@@ -25,6 +25,7 @@ __all__ = [
     "hat",
     "inverse",
     "log",
+    "nearest_poses",
     "perturb",
     "perturbation",
     "point_jacobian",
@@ -35,6 +36,12 @@ __all__ = [
 
 _ORTHONORMAL_TOLERANCE = 1e-4
 _LAST_ROW_TOLERANCE = 1e-6
+# Largest deviations of an entry from the nearest rotation: by rounding in float64, and of what is still
+# rounding (0.02 is 1.1 degrees), not another matrix.
+_ROUNDING = 1e-9
+_NEARLY_A_ROTATION = 0.02
+# Axes that are all longer or shorter by this, and equally, are scaled rather than rounded.
+_SCALED_BEYOND = 2e-3
 _RAD_TO_DEG = 180.0 / torch.pi
 
 
@@ -148,6 +155,48 @@ def as_poses(poses: Any, name: str) -> Tensor:
         InputError: another shape, values that are not numbers or not finite, a last row other than
             (0, 0, 0, 1), or a rotation part that is not a proper rotation to 1e-4.
     """
+    batch = _numbers(poses, name)
+    _check_rigid(batch.detach(), name)
+    return batch
+
+
+def nearest_poses(poses: Any, name: str) -> tuple[Tensor, list[float]]:
+    """Rigid transforms nearest to matrices written with few digits; see `as_poses`.
+
+    The nearest rotation, in the sum of squared differences, is U V^T of the singular value decomposition
+    U S V^T (Kabsch 1976; Higham 1989, "Matrix nearness problems and applications").
+
+    Args:
+        poses: tensor, array or nested lists of shape [4, 4] or [B, 4, 4].
+        name: the option, file or argument they come from.
+
+    Returns:
+        Transforms, float64 [B, 4, 4]; and by how much an entry of each rotation was changed at most. Three
+        decimals leave 5e-4.
+
+    Raises:
+        InputError: as for `as_poses`, but rotations only where an entry is off by more than 0.02, about one
+            degree, or where all axes are scaled alike.
+    """
+    batch = _numbers(poses, name).detach().cpu().clone()
+    changes = []
+    for index, pose in enumerate(batch):
+        rotation = _nearest_rotation(pose)
+        if rotation is None:
+            which = f"{name}[{index}]" if len(batch) > 1 else name
+            raise InputError(f"{which} is not a rigid transform: {_what_is_not_rigid(pose)}")
+        changes.append(float((rotation - pose[:3, :3]).abs().max()))
+        if changes[-1] > _ROUNDING:
+            pose[:3, :3] = rotation
+    return batch, changes
+
+
+def _apply(transform: Tensor, point: Tensor) -> Tensor:
+    return (transform[..., :3, :3] @ point[..., None]).squeeze(-1) + transform[..., :3, 3]
+
+
+def _numbers(poses: Any, name: str) -> Tensor:
+    """Matrices as float64 [B, 4, 4]."""
     if isinstance(poses, Tensor):
         batch = poses.to(torch.float64)
     else:
@@ -157,13 +206,7 @@ def as_poses(poses: Any, name: str) -> Tensor:
             raise InputError(f"{name} must be a 4x4 matrix of numbers: {error}") from error
     if batch.shape[-2:] != (4, 4) or batch.ndim not in (2, 3) or batch.numel() == 0:
         raise InputError(f"{name} must have shape [4, 4] or [B, 4, 4], not {list(batch.shape)}")
-    batch = batch.reshape(-1, 4, 4)
-    _check_rigid(batch.detach(), name)
-    return batch
-
-
-def _apply(transform: Tensor, point: Tensor) -> Tensor:
-    return (transform[..., :3, :3] @ point[..., None]).squeeze(-1) + transform[..., :3, 3]
+    return batch.reshape(-1, 4, 4)
 
 
 def _check_rigid(poses: Tensor, name: str) -> None:
@@ -180,6 +223,20 @@ def _check_rigid(poses: Tensor, name: str) -> None:
         index = int(rigid_poses.logical_not().nonzero()[0])
         which = f"{name}[{index}]" if len(poses) > 1 else name
         raise InputError(f"{which} is not a rigid transform: {_what_is_not_rigid(poses[index])}")
+
+
+def _nearest_rotation(pose: Tensor) -> Tensor | None:
+    """Rotation [3, 3] nearest to that of a pose [4, 4]; None if it is something else than rounded."""
+    block = pose[:3, :3]
+    if not pose.isfinite().all() or block.abs().max() > 2 or _off_last_row(pose[3]) > _LAST_ROW_TOLERANCE:
+        return None
+    left, lengths, right = torch.linalg.svd(block)
+    rotation = left @ right
+    longer = lengths - 1
+    least = longer.abs().min()
+    scaled = least > _SCALED_BEYOND and longer.max() - longer.min() < 0.1 * least
+    off = (rotation - block).abs().max()
+    return None if scaled or off > _NEARLY_A_ROTATION or torch.linalg.det(rotation) < 0 else rotation
 
 
 def _off_last_row(row: Tensor) -> Tensor:
@@ -200,9 +257,15 @@ def _what_is_not_rigid(pose: Tensor) -> str:
             return "its translation is in the last row; transpose it, so that the last row is (0, 0, 0, 1)"
         return f"its last row must be (0, 0, 0, 1), not {tuple(entry.item() for entry in pose[3])}"
     gram = pose[:3, :3] @ pose[:3, :3].mT
-    if _off_identity(gram) > _ORTHONORMAL_TOLERANCE:
+    mirrored = torch.linalg.det(pose[:3, :3]) < 0 and _off_identity(gram) <= 2 * _NEARLY_A_ROTATION
+    if not mirrored and _off_identity(gram) > _ORTHONORMAL_TOLERANCE:
         scale_squared = gram.trace() / 3
-        if _off_identity(gram / scale_squared) <= _ORTHONORMAL_TOLERANCE:
+        rounding = min(0.1 * abs(scale_squared.item() - 1), _NEARLY_A_ROTATION)
+        if _off_identity(gram / scale_squared) <= max(_ORTHONORMAL_TOLERANCE, rounding):
             return f"its rotation part is scaled by {scale_squared.sqrt().item():.6g}; divide it by that"
-        return "its upper left 3x3 block is not orthonormal"
+        lengths = ", ".join(f"{length:.4g}" for length in gram.diagonal().sqrt().tolist())
+        return (
+            "its upper left 3x3 block is not orthonormal but stretched or sheared: its rows have lengths"
+            f" {lengths}, and their products are up to {_off_identity(gram).item():.2g} off a rotation's"
+        )
     return "it mirrors space (determinant -1): one axis has the wrong sign; a pose only turns and moves"

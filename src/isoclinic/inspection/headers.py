@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import pydicom
 import SimpleITK as sitk
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
@@ -14,6 +13,7 @@ from pydicom.multival import MultiValue
 from pydicom.tag import Tag
 
 from ..volumes import CTCorrection, Finding, XRay, readers
+from ..volumes._bounds import read_dicom
 from ..volumes._dicom_files import FrameHeader
 from .records import Inspection, Reading, Value
 
@@ -140,7 +140,7 @@ def _itk(path: Path) -> Inspection:
 
 def _dicom(path: Path) -> Dataset | None:
     try:
-        return pydicom.dcmread(path, stop_before_pixels=True)
+        return read_dicom(path, stop_before_pixels=True)
     except InvalidDicomError:
         return None
 

@@ -311,12 +311,12 @@ def _odd_labels(volume: Volume) -> Iterator[Finding]:
     if missing:
         yield _finding(
             f"names without any voxel in the label map: {', '.join(missing)}",
-            "check that the JSON file beside --labels belongs to it",
+            "check that the file beside --labels that names them belongs to it",
             note=True,
         )
     doubled = [name for name, count in Counter(volume.label_names.values()).items() if count > 1]
     if doubled:
         yield _finding(
             f"several labels are named {', '.join(doubled)}; the name means the first of them",
-            "choose --structures by number, or rename one in the JSON file beside --labels",
+            "choose --structures by number, or name them in a JSON file beside --labels",
         )

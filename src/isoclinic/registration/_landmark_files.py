@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._files import read_text
 from ..errors import InputError
 from ..volumes import GeometryWarning
 
@@ -87,7 +88,7 @@ def read_pixel_points(path: Path | str) -> Points:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return read_text(path)
     except OSError as error:
         raise InputError(f"landmark file {path} cannot be read: {error.strerror or error}") from error
     except UnicodeDecodeError as error:

@@ -13,8 +13,8 @@ from scipy.optimize import linprog
 from torch import Tensor
 
 from ..errors import InputError, UsageError
-from ..geometry import as_poses, gantry_view
-from ..volumes import Volume, XRay
+from ..geometry import gantry_view, se3
+from ..volumes import Volume, XRay, written_poses
 from .pose_file import read_initial_pose
 
 # (primary, secondary) C-arm angles in DICOM's sense [deg]: where the detector is, seen from the patient.
@@ -26,6 +26,11 @@ MODEL = "model"
 # Of C-arms and angiography units, where the file does not say: the isocentre lies at about two thirds of the
 # way (source-detector 1000-1200 mm, source-isocentre 700-800 mm).
 _ISOCENTRE_SHARE = 0.67
+# Depths of the middle of a CT, as shares of the distance to the detector, that a pose with another unit or
+# frame in mind leads to, and where no patient can be.
+_USUAL_DEPTH = (0.3, 1.0)
+_IN_THE_SOURCE = 0.1
+_RAS_FROM_LPS = torch.diag(torch.tensor([-1.0, -1.0, 1.0, 1.0], dtype=torch.float64))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -79,11 +84,12 @@ def initial_pose(volume: Volume, xray: XRay, init: Any = None) -> InitialPose:
             )
         pose, source = read_initial_pose(init), f"file {init}"
     else:
-        pose, source = as_poses(init, "init").detach().cpu(), "matrix"
+        pose, source = written_poses(init, "init"), "matrix"
         if len(pose) != 1:
             raise InputError(f"init must be one pose [4, 4], not {len(pose)}")
     pose = pose.reshape(4, 4)
     check_sees(volume, xray, pose, source)
+    _check_unit(volume, xray, pose, source)
     return InitialPose(camera_from_world=pose, source=source, rough=False)
 
 
@@ -121,5 +127,49 @@ def check_sees(volume: Volume, xray: XRay, camera_from_world: Tensor, source: st
         raise InputError(
             f"the initial pose ({source}) does not see the CT: no part of it projects onto the X-ray; check"
             " that it is camera_from_world in RAS millimetres (see docs/conventions.md), or start from a"
-            " preset"
+            f" preset{_meant(volume, xray, camera_from_world)}"
         )
+
+
+def _check_unit(volume: Volume, xray: XRay, pose: Tensor, source: str) -> None:
+    """Raise an InputError about a translation in another unit, which puts the source into the CT."""
+    depth_mm, _ = _middle(volume, xray, pose)
+    meant = _meant(volume, xray, pose) if abs(depth_mm) < _IN_THE_SOURCE * xray.camera.sdd_mm else ""
+    if "metres" in meant:
+        raise InputError(
+            f"the initial pose ({source}) puts the middle of the CT {depth_mm:.3g} mm from the X-ray source;"
+            f" check that its translation is in millimetres{meant}"
+        )
+
+
+def _meant(volume: Volume, xray: XRay, pose: Tensor) -> str:
+    """As what else than camera_from_world in RAS and mm a pose would show the CT, for messages; or ""."""
+
+    def in_unit(millimetres: float) -> Tensor:
+        return se3.rigid(pose[:3, :3], millimetres * pose[:3, 3])
+
+    readings = {
+        "its translation were in metres: multiply it by 1000": in_unit(1000),
+        "its translation were in centimetres: multiply it by 10": in_unit(10),
+        'its world were LPS: say so in a pose file ("world": "LPS"), or negate its first two columns': (
+            pose @ _RAS_FROM_LPS
+        ),
+        "it were world_from_camera: invert it": se3.inverse(pose),
+    }
+    for reading, other in readings.items():
+        depth_mm, seen = _middle(volume, xray, other)
+        low, high = _USUAL_DEPTH
+        if seen and low * xray.camera.sdd_mm < depth_mm < high * xray.camera.sdd_mm:
+            return f". It would see the middle of the CT if {reading}"
+    return ""
+
+
+def _middle(volume: Volume, xray: XRay, pose: Tensor) -> tuple[float, bool]:
+    """Depth of the CT's middle [mm], and whether it lies in the image."""
+    camera = xray.camera
+    point = pose[:3, :3] @ torch.from_numpy(volume.isocentre_world) + pose[:3, 3]
+    depth_mm = float(point[2])
+    if depth_mm <= 0:
+        return depth_mm, False
+    u, v = (camera.matrix[:2] @ point / depth_mm).tolist()
+    return depth_mm, -0.5 <= u <= camera.width - 0.5 and -0.5 <= v <= camera.height - 0.5

@@ -17,19 +17,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .._files import atomic
+from .._files import atomic, read_text
 from .._json import dumps
 from ..errors import InputError
 from ..geometry import Camera, as_poses
 from ..solver import Status
+from ..volumes import written_poses
 
 _FORMAT = "isoclinic.pose"
 _VERSION = 1
 # Entries of "inputs" that are fields of a PoseFile.
 _FIELDS = ("volume", "xray", "model")
 _RAS_FROM_LPS = torch.diag(torch.tensor([-1.0, -1.0, 1.0, 1.0], dtype=torch.float64))
-# pixel_spacing_mm repeats what fx, fy and sdd_mm say, for tools that want it; other writers may round it.
-_SPACING_RELATIVE_TOLERANCE = 1e-4
+# pixel_spacing_mm repeats what fx, fy and sdd_mm say, for tools that want it; other writers may round it, to
+# 0.31 for 0.308 say.
+_SPACING_RELATIVE_TOLERANCE = 1e-2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +113,9 @@ class PoseFile:
         document = {
             "format": _FORMAT,
             "version": _VERSION,
-            "camera_from_world": _single_pose(self.camera_from_world, "camera_from_world").tolist(),
+            "camera_from_world": _single_pose(
+                as_poses(self.camera_from_world, "camera_from_world"), "camera_from_world"
+            ).tolist(),
             "world": "RAS",
             "units": "mm",
             "intrinsics": _intrinsics(self.camera),
@@ -131,9 +135,14 @@ class PoseFile:
     def read(cls, path: Path | str) -> PoseFile:
         """Read a pose file; a pose given in LPS is converted to RAS.
 
+        A rotation written with few decimals becomes the nearest one (`volumes.written_poses`).
+
         Raises:
             InputError: the file is missing, is no pose file of this version, or an entry cannot be used; the
                 message names the entry and what to do.
+
+        Warns:
+            GeometryWarning: a rotation with fewer than three decimals.
         """
         return cls._parse(_load_json(Path(path)), str(path))
 
@@ -146,7 +155,8 @@ class PoseFile:
         entries.expect("version", [_VERSION], f"this isoclinic reads version {_VERSION}")
         world = entries.expect("world", ["RAS", "LPS"], "name the frame of the pose")
         entries.expect("units", ["mm"], "convert the translation to millimetres")
-        pose = _single_pose(entries.required("camera_from_world"), entries.label("camera_from_world"))
+        label = entries.label("camera_from_world")
+        pose = _single_pose(written_poses(entries.required("camera_from_world"), label), label)
         inputs = entries.child("inputs")
         return cls(
             camera_from_world=pose if world == "RAS" else pose @ _RAS_FROM_LPS,
@@ -170,10 +180,13 @@ def read_initial_pose(path: Path | str) -> Tensor:
 
     Raises:
         InputError: as for `PoseFile.read`, or a list that is not a 4x4 rigid transform.
+
+    Warns:
+        GeometryWarning: as for `PoseFile.read`.
     """
     document = _load_json(Path(path))
     if isinstance(document, list):
-        return _single_pose(document, str(path))
+        return _single_pose(written_poses(document, str(path)), str(path))
     return PoseFile._parse(document, str(path)).camera_from_world
 
 
@@ -247,7 +260,7 @@ def _digest(file: Path) -> str:
 def _load_json(path: Path) -> Any:
     try:
         # parse_int: an integer too long for a float becomes infinite, which is then refused where it stands.
-        return json.loads(path.read_text(encoding="utf-8"), parse_int=float)
+        return json.loads(read_text(path), parse_int=float)
     except OSError as error:
         raise InputError(f"pose file {path} cannot be read: {error.strerror or error}") from error
     except (RecursionError, ValueError) as error:
@@ -259,11 +272,10 @@ def _kind(value: Any) -> str:
     return names.get(type(value), "number")
 
 
-def _single_pose(value: Any, label: str) -> Tensor:
-    pose = as_poses(value, label)
-    if len(pose) != 1:
-        raise InputError(f"{label} must be one 4x4 matrix, not {len(pose)}")
-    return pose[0]
+def _single_pose(poses: Tensor, label: str) -> Tensor:
+    if len(poses) != 1:
+        raise InputError(f"{label} must be one 4x4 matrix, not {len(poses)}")
+    return poses[0]
 
 
 def _status(entries: _Entries) -> Status | None:

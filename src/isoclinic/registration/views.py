@@ -11,12 +11,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .._files import read_text
 from ..errors import InputError, UsageError
-from ..geometry import as_poses, gantry_view, se3
-from ..volumes import XRay
+from ..geometry import gantry_view, se3
+from ..volumes import XRay, written_poses
 from .pose_file import read_initial_pose
 
 _KEY = "view_from_first"
+# The first view relative to itself: up to what rounding leaves of a pose times its inverse.
+_SAME_ROTATION = 1e-4
+_SAME_PLACE_MM = 0.05
+# Views are metres from each other's pixels: three decimals of a rotation are half a millimetre there.
+_SAID_BEYOND = 1e-4
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -63,7 +69,7 @@ def views_from_file(xrays: Sequence[XRay], path: str | Path) -> tuple[View, ...]
         InputError: a file that cannot be read, or that says something else.
     """
     try:
-        document = json.loads(Path(path).read_text(encoding="utf-8"))
+        document = json.loads(read_text(Path(path)))
     except OSError as error:
         raise InputError(f"view file {path} cannot be read: {error.strerror or error}") from error
     except (RecursionError, ValueError) as error:
@@ -148,12 +154,13 @@ def _camera_from_gantry(xray: XRay) -> Tensor:
 
 
 def _check_identity(matrix: Tensor, name: str) -> None:
-    if (matrix - torch.eye(4, dtype=torch.float64)).abs().max() > 1e-6:
+    off = (matrix - torch.eye(4, dtype=torch.float64)).abs()
+    if off[:3, :3].max() > _SAME_ROTATION or off[:3, 3].max() > _SAME_PLACE_MM:
         raise UsageError(f"{name} must be the identity: the others are relative to the first X-ray")
 
 
 def _one_pose(matrix: Any, name: str) -> Tensor:
-    poses = as_poses(matrix, name).detach().cpu()
+    poses = written_poses(matrix, name, said_beyond=_SAID_BEYOND)
     if len(poses) != 1:
         raise InputError(f"{name} must be one 4x4 matrix, not {len(poses)}")
     return poses[0]

@@ -56,7 +56,10 @@ def load_state(path: Path, phases: Sequence[Phase], settings: dict[str, Any]) ->
     header, tensors = read_tensors(path, _FORMAT, "the state of a training")
     if header.get("version") != _VERSION:
         raise InputError(f"{path} has version {header.get('version')!r}, this program reads {_VERSION}")
-    differences = _differences(header["settings"], json.loads(json.dumps(settings)))
+    stored, courses = header.get("settings"), header.get("courses")
+    if not isinstance(stored, dict) or not isinstance(courses, dict):
+        raise InputError(f"{path} is damaged: it lacks the settings or the courses of a training")
+    differences = _differences(stored, json.loads(json.dumps(settings)))
     if differences:
         raise InputError(
             f"{path} is of another training: {'; '.join(differences)}. Resume with the same options, or "
@@ -65,10 +68,10 @@ def load_state(path: Path, phases: Sequence[Phase], settings: dict[str, Any]) ->
     for phase in phases:
         try:
             phase.network.load_state_dict(_below(f"{phase.kind}.network.", tensors))
-        except RuntimeError as error:
+            _load_optimizer(phase.optimizer, _below(f"{phase.kind}.optimizer.", tensors))
+            phase.course = Course(**courses[phase.kind])
+        except (KeyError, RuntimeError, TypeError, ValueError) as error:
             raise InputError(f"{path} does not fit this version of the networks: {error}") from error
-        _load_optimizer(phase.optimizer, _below(f"{phase.kind}.optimizer.", tensors))
-        phase.course = Course(**header["courses"][phase.kind])
 
 
 def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:

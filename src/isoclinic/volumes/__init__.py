@@ -10,6 +10,7 @@ from .points import bone_points, target_points
 from .preprocess import PreprocessConfig, line_integrals
 from .readers import find_volumes
 from .volume import Structures, Volume
+from .written_poses import written_poses
 from .xray import POLARITY_GUESSED, XRay, XRayOptions
 
 __all__ = [
@@ -37,4 +38,5 @@ __all__ = [
     "split_materials",
     "target_points",
     "tell",
+    "written_poses",
 ]

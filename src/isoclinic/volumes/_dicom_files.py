@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pydicom
 from pydicom import uid
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.valuerep import VR
 
 from ..errors import InputError
+from ._bounds import read_dicom
 from ._grid import decoding
 
 # Attributes whose values are decoded on first access: damage in them shows while the file is known.
@@ -174,7 +174,7 @@ def read_header(path: Path) -> DicomFile | None:
         with decoding(path, " as DICOM"), warnings.catch_warnings():
             if not has_preamble:  # what may be no DICOM at all
                 warnings.simplefilter("ignore")
-            header = pydicom.dcmread(path, stop_before_pixels=True, force=True)
+            header = read_dicom(path, stop_before_pixels=True, force=True)
         for keyword in _DECODED:
             with decoding(path, f" as DICOM, of which its {keyword} is malformed"):
                 header.get(keyword)
@@ -194,7 +194,7 @@ def read_dataset(path: Path) -> FileDataset:
         InputError: it cannot be read.
     """
     with decoding(path, " as DICOM"):
-        dataset = pydicom.dcmread(path, force=True)
+        dataset = read_dicom(path, force=True)
         if "TransferSyntaxUID" not in dataset.file_meta:  # no group 2; what was found is not compressed
             implicit, little = dataset.original_encoding
             if not little:

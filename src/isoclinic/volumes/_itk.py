@@ -9,6 +9,7 @@ import SimpleITK as sitk
 
 from .._locale import decimal_point
 from ..errors import InputError
+from ._bounds import check_declared_size
 from ._grid import RAS_FROM_LPS, Grid, compact, decoding, slabs_of
 from ._itk_header import (
     axes_of,
@@ -42,6 +43,7 @@ def read_itk(path: Path) -> Grid:
         check_numbers(fields, path)
         _check_spacing(fields.get("elementspacing", fields.get("elementsize", "")), path)
         check_detached(fields, path)
+        check_declared_size(path)
         check_directions(fields, path)
         unit_mm = mm_per_unit(fields, path)
         slope, offset = scale_and_offset(fields, path)

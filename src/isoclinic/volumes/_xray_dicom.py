@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pydicom.errors import InvalidDicomError
 
 from ..errors import InputError
+from ._bounds import read_dicom
 from ._dicom_header import DicomHeader
 from ._dicom_pixels import PixelValues, has_pixels, read_pixels, without_specks
 from ._dicom_tables import describe
@@ -35,7 +36,7 @@ def read_dicom_xray(path: Path, frame: int | None) -> Reading:
     """
     with decoding(path, " as DICOM"):
         try:
-            dataset: pydicom.Dataset = pydicom.dcmread(path)
+            dataset: pydicom.Dataset = read_dicom(path)
         except InvalidDicomError as error:
             dataset = _without_preamble(path, error)
         return _from_dataset(path, dataset, frame)
@@ -48,7 +49,7 @@ def _without_preamble(path: Path, error: InvalidDicomError) -> pydicom.Dataset:
         " with a JSON sidecar"
     )
     try:
-        dataset = pydicom.dcmread(path, force=True)
+        dataset = read_dicom(path, force=True)
         rows, columns = dataset.get("Rows"), dataset.get("Columns")
     except DECODER_ERRORS:
         raise refusal from error

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from .._locale import decimal_point
 from ..errors import InputError
+from ._bounds import check_declared_size
 from ._grid import RAS_FROM_LPS, decoding
 from ._itk import open_itk
 from ._itk_header import check_detached, check_numbers, mm_per_unit, read_fields
@@ -30,6 +31,7 @@ def read_nifti_image(path: Path, frame: int | None) -> Picture:
         UsageError: `frame` does not exist.
     """
     with decoding(path, " as NIfTI"):
+        check_declared_size(path)
         image: Any = nib.load(path)
         stored = np.asarray(image.dataobj)
         affine = np.asarray(image.affine, dtype=np.float64)
@@ -55,6 +57,7 @@ def read_itk_image(path: Path, frame: int | None) -> Picture:
         UsageError: `frame` does not exist.
     """
     with decoding(path):
+        check_declared_size(path)
         fields = read_fields(path)
         check_numbers(fields, path)
         check_detached(fields, path, f"{path} has its pixels")

@@ -88,7 +88,7 @@ def find_masks(
         config: what to look for.
     """
     config = config or MaskConfig()
-    factor = max(1, round(max(pixels.shape) / _WORKING_SIZE_PX))
+    factor = max(1, min(round(max(pixels.shape) / _WORKING_SIZE_PX), *pixels.shape))
     small = _blocks(attenuation, factor)
     nothing = np.zeros(small.shape, dtype=bool)
     margin_px = config.margin * max(small.shape)
@@ -204,6 +204,8 @@ def _shadow_tolerance(difference: Image, corner: tuple[int, int], evidence: _Evi
         # One pixel beside the shadow may be half in it, so the step is measured on the next one.
         touching = ndimage.binary_dilation(region)
         beside = ndimage.binary_dilation(touching)
+        if not (beside & ~touching).any():
+            continue
         within = 2 * float(np.sqrt(np.mean(np.square(difference[region]))))
         lower, step = np.quantile(difference[beside & ~touching], (0.25, 0.5))
         gap = float(lower) - within

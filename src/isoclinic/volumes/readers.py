@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from pathlib import Path
 
@@ -11,10 +10,11 @@ from numpy.typing import NDArray
 from pydicom.dataset import FileDataset
 
 from ..errors import InputError, UsageError
+from ._bounds import check_declared_size
 from ._dicom_choice import Selection, choose_planes
 from ._dicom_files import is_index, looks_like_dicom, read_header, relative_name, some, why_no_slice
 from ._dicom_series import read_dicom_series
-from ._grid import Grid, LabelArray, check_affine, decoding
+from ._grid import Grid, check_affine, decoding
 from ._itk import open_itk, read_itk
 from ._nifti import open_nifti, read_nifti
 from ._not_finite import finite
@@ -28,15 +28,15 @@ __all__ = [
     "open_itk",
     "open_nifti",
     "read_grid",
-    "read_label_names",
-    "read_labels",
     "warn_unless_hounsfield",
 ]
 
 _NIFTI = (".nii", ".nii.gz")
 _ITK = (".nrrd", ".nhdr", ".mha", ".mhd")
 # How label maps are told from the CTs beside them.
-_LABELS = ("_label", "_labels", "_mask", "_seg")
+_LABELS = tuple(
+    f"{mark}{word}" for mark in "_-." for word in ("label", "labels", "labelmap", "mask", "seg", "dseg")
+)
 _DICOM = (".dcm", ".ima", ".dicom")
 _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar")
 _IMAGES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
@@ -99,6 +99,7 @@ def read_grid(path: Path, correction: CTCorrection | None = None) -> Grid:
         elif correction.slices_where is not None:
             raise UsageError(f"--slices-where chooses among DICOM slices, but {path} is none")
         elif name.endswith(_NIFTI):
+            check_declared_size(path)
             values, affine = read_nifti(path)
         elif name.endswith(_ITK):
             values, affine = read_itk(path)
@@ -183,40 +184,6 @@ def image_file(path: Path) -> Path:
         if len(images) == 1 and not _holds_slices(path):
             return images[0]
     return path
-
-
-def read_labels(path: Path) -> tuple[LabelArray, NDArray[np.float64]]:
-    """Labels (uint8 or uint16, [nx, ny, nz]) and world_from_voxel [4, 4] of a label map.
-
-    Raises:
-        InputError: as for `read_grid`, or values that are not whole numbers from 0 to 65535.
-    """
-    values, affine = read_grid(path)
-    low, high = values.min(), values.max()
-    if low >= 0 and high <= 65535:
-        labels: LabelArray = values.astype(np.uint8) if high < 256 else values.astype(np.uint16)
-        if np.array_equal(labels, values):
-            return labels, affine
-    raise InputError(
-        f"{path} is no label map: labels are whole numbers from 0 to 65535, "
-        f"but its values run from {low} to {high}"
-    )
-
-
-def read_label_names(labels: Path) -> dict[int, str]:
-    """Names of the structures from the JSON file of the label map's name beside it; empty without one.
-
-    Raises:
-        InputError: a file that is not a JSON object of names by label.
-    """
-    stem = labels.name.removesuffix(".gz").rsplit(".", 1)[0]
-    path = labels.with_name(f"{stem}.json")
-    if not path.is_file():
-        return {}
-    try:
-        return {int(label): str(name) for label, name in json.loads(path.read_text("utf-8")).items()}
-    except (AttributeError, RecursionError, ValueError) as error:
-        raise InputError(f'{path} must map labels to names, as {{"1": "hip_left"}}: {error}') from error
 
 
 def warn_unless_hounsfield(hu: NDArray[np.generic], path: str | Path) -> None:

@@ -20,6 +20,7 @@ from .attenuation import AttenuationConfig, Material, mu_from_hu, split_material
 from .correction import CTCorrection
 from .findings import Finding, gathered
 from .identity import Identity
+from .labels import read_labels_onto
 
 Structures = Sequence[int | str]
 
@@ -108,10 +109,9 @@ class Volume:
         volume = cls(hu=hu, world_from_voxel=affine, path=path)
         if labels is None:
             return volume
-        label_grid, label_affine = readers.read_labels(Path(labels))
-        label_affine = correction.world_from_voxel(label_affine)
-        check_same_grid(volume, label_grid, label_affine, f"label map {labels}")
-        return volume.with_labels(label_grid, readers.read_label_names(Path(labels)))
+        return volume.with_labels(
+            *read_labels_onto(Path(labels), volume.shape, volume.world_from_voxel, correction)
+        )
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import InputError, UsageError
-from ...volumes import GeometryWarning, Volume, readers
+from ...volumes import GeometryWarning, Volume
+from ...volumes.labels import read_plain
 from ...volumes.volume import check_same_grid
 from .originals import LUMBAR, VERTEBRAE, Original
 from .vertebrae import bounding_box, voxels_world
@@ -141,7 +142,7 @@ def read_original(original: Original) -> Volume:
         warnings.simplefilter("ignore", GeometryWarning)  # what they are about is checked here
         try:
             volume = Volume.read(ct)
-            labels, affine = readers.read_labels(mask)
+            labels, affine = read_plain(mask)
         except InputError as error:
             not_finite = "NaN or infinite" in str(error)
             raise Unfit(Reason.NOT_FINITE if not_finite else Reason.UNREADABLE, str(error)) from error
