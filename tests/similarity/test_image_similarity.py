@@ -449,3 +449,29 @@ def test_background_is_part_of_the_picture():
     assert total[0].numpy() == pytest.approx(
         expected.gradient[0].numpy(), abs=1e-3 * float(expected.gradient.abs().max())
     )
+
+
+@pytest.mark.parametrize("name", ["local intensity", "several"])
+def test_every_item_is_compared_where_it_is_known(name):
+    """A mask an item is the same as a problem of its own whose weight is masked."""
+    terms = TERMS[name]
+    problem = _problem(terms, _weight("mask"))
+    rng = np.random.default_rng(4)
+    poses = torch.stack([displaced(VOLUME, TRUTH, mm, seed=mm) for mm in (3, 5, 8)])
+    known = torch.ones(3, *problem.fixed.shape)
+    for mask in known:
+        row, column = rng.integers(5, 20, size=2)
+        mask[row:, :column] = 0
+    masked = replace(problem, known=known)
+    items = torch.tensor([2, 0])
+    both = masked.linearize(poses[items], items)
+    for row, item in enumerate(items.tolist()):
+        alone = replace(problem, weight=problem.weight * known[item])
+        # The contrast is that of the whole image, which masks must not change from item to item.
+        own = replace(masked, known=known[item : item + 1])
+        single = own.linearize(poses[item : item + 1], torch.zeros(1, dtype=torch.int64))
+        assert torch.allclose(both.cost[row], single.cost[0], rtol=1e-5)
+        assert torch.allclose(both.gradient[row], single.gradient[0], rtol=1e-3, atol=1e-9)
+        ratio = masked.correlation(poses)[item] / alone.correlation(poses[item : item + 1])[0]
+        assert abs(float(ratio) - 1) < 0.02
+    assert torch.allclose(masked.known_share[0], (problem.weight * known[0]).sum() / problem.weight.sum())

@@ -48,7 +48,10 @@ class FixedImage:
 
     def at(self, pixels: int) -> FixedImage:
         """Averaged down by the whole factor that brings the longer side closest to `pixels`."""
-        factor = self._factor(pixels)
+        return self.averaged(self.factor(pixels))
+
+    def averaged(self, factor: int) -> FixedImage:
+        """Averaged down by a whole factor."""
         return FixedImage(
             image=self._averaged(self.weight, factor),
             weight=_whole(avg_pool2d(self.weight[None], factor)[0]),
@@ -66,21 +69,21 @@ class FixedImage:
         total, norm = (rows @ each @ columns.mT for each in (self.image * self.weight, self.weight))
         return FixedImage(image=total / norm.clamp(min=1e-3), weight=_whole(norm), camera=camera)
 
-    def halves(self, pixels: int) -> tuple[Tensor, Tensor] | None:
-        """The image of `at` twice, each from every other pixel like the fields of a chessboard.
+    def halves(self, factor: int) -> tuple[Tensor, Tensor] | None:
+        """The image of `averaged` twice, each from every other pixel like the fields of a chessboard.
 
         They differ by the noise of single pixels. None where no pixels are averaged.
         """
-        factor = self._factor(pixels)
         if factor == 1:
             return None
         rows, columns = torch.meshgrid(*map(torch.arange, self.weight.shape), indexing="ij")
         black = ((rows + columns) % 2).to(self.weight)
         return self._averaged(self.weight * black, factor), self._averaged(self.weight * (1 - black), factor)
 
-    def _factor(self, pixels: int) -> int:
-        factor = max(1, round(max(self.camera.width, self.camera.height) / pixels))
-        return min(factor, self.camera.width, self.camera.height)
+    def factor(self, pixels: int, span_px: float | None = None) -> int:
+        """The whole factor that brings a length in the image closest to `pixels`; the longer side if None."""
+        span_px = max(self.camera.width, self.camera.height) if span_px is None else span_px
+        return min(max(1, round(span_px / pixels)), self.camera.width, self.camera.height)
 
     def _averaged(self, weight: Tensor, factor: int) -> Tensor:
         total, norm = (avg_pool2d(each[None], factor)[0] for each in (self.image * weight, weight))

@@ -10,15 +10,24 @@ import torch
 from torch import Tensor
 
 from ..geometry import Camera, transform_points
-from ..rendering import Projector, RenderConfig
+from ..rendering import Coverage, Projector, RenderConfig
 from ..similarity import ImageSimilarity, IntrinsicsRefinement, JointSimilarity
 from ..solver import levenberg_marquardt
-from ..volumes import Volume
+from ..volumes import Volume, mirror_plane, tissue_points
 from ._fixed import FixedImage, pixel_at_mm
-from .confidence import Check, assess, ceiling
+from ._region import Region, extremes, region_of
+from .confidence import Check, assess, ceiling, covered_tissue
 from .config import RegistrationConfig, Stage
-from .result import Confidence, ImageStageResult
+from ._twin import WIDE, twin_pose
+from .result import Confidence, ImageStageResult, Twins
 from .search import SearchConfig, SearchView, search
+
+# Margin around what the model fills of an image while its pose is refined, as a share of that.
+_STAGE_MARGIN = 0.2
+# No patient is nearer to the source than this share of its distance from the detector.
+_NEAREST = 0.2
+# Longer side of the image on which it is decided whether a CT explains an X-ray as a whole [px].
+_EXPLAINED_PX = 32
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -31,6 +40,8 @@ class Run:
         view_from_first: [V, 4, 4] float64, from the first camera's frame to each camera's.
         start: initial pose of the first camera [4, 4].
         config: the schedule and all else.
+        depth_reach_mm: how far from the start's a search looks for the depth [mm].
+        part: whether the CT explains only part of the X-rays.
     """
 
     volume: Volume
@@ -38,6 +49,28 @@ class Run:
     view_from_first: Tensor
     start: Tensor
     config: RegistrationConfig
+    depth_reach_mm: float = 0.0
+    part: bool = False
+
+    def regions(self, poses: Tensor, margin: float) -> tuple[Region, ...]:
+        """Where the X-rays may show the model at poses [B, 4, 4], with a margin, as a share of its size."""
+        points = tissue_points(self.volume, self.config.structures)
+        found = []
+        for fixed, view_from_first in zip(self.fixed, self.view_from_first, strict=True):
+            span = region_of(fixed.camera, view_from_first @ poses, points, 0.0).span_px
+            found.append(region_of(fixed.camera, view_from_first @ poses, points, margin * span))
+        return tuple(found)
+
+    def explained_share(self) -> float:
+        """Share of the tissue in the X-rays that the CT shows at the start, or knows nothing of: mean over views.
+
+        A whole CT shows nearly all of it, even from a start that is decimetres off; a bone or an implant alone
+        shows little.
+        """
+        regions = tuple(Region.whole(fixed.camera) for fixed in self.fixed)
+        stage = Stage(pixels=_EXPLAINED_PX, similarity=self.config.confidence.similarity)
+        problem = self._problem(stage, regions, last=False).seen_from(self.start[None])
+        return covered_tissue(problem.views, problem.images(self.start[None]))
 
     def searched(self, search_config: SearchConfig) -> Tensor:
         """The start, and what a search around it finds [B, 4, 4]."""
@@ -51,9 +84,14 @@ class Run:
         """All stages, from poses [B, 4, 4]."""
         results: list[ImageStageResult] = []
         for stage in self.config.stages:
-            result = self._run_stage(stage, points, last=stage is self.config.stages[-1])
+            regions = self.regions(points[:, :4], _STAGE_MARGIN)
+            result = self._run_stage(stage, points, regions, last=stage is self.config.stages[-1])
             results.append(result)
             points = self.distinct(result, stage.keep)
+        again = self._run_masked(results[-1])
+        results += [] if again is None else [again]
+        twin = self._run_twin(results[-1])
+        results += [] if twin is None else [twin]
         toned = self._run_toned(results[-1])
         return results if toned is None else [*results, toned]
 
@@ -75,34 +113,89 @@ class Run:
 
     def _search_views(self, search_config: SearchConfig) -> list[SearchView]:
         voxel_per_pixel = self.config.stages[0].voxel_per_pixel
-        images = [fixed.at(search_config.pixels) for fixed in self.fixed]
+        reach = extremes(
+            self.start, search_config.rotation_deg, search_config.depth_mm, self._isocentre_world
+        )
+        regions = self.regions(reach, search_config.margin)
+        images = self._images(search_config.pixels, regions)
         return [
             SearchView(
                 projector=self._projector(image.camera, view_from_first, voxel_per_pixel),
                 fixed=image.image,
                 weight=image.weight,
                 view_from_first=view_from_first,
+                coverage=self._coverage,
             )
             for image, view_from_first in zip(images, self.view_from_first, strict=True)
         ]
 
     def assess(self, trace: list[ImageStageResult]) -> Confidence:
         """How far to rely on where the stages ended."""
-        return assess(trace, self._check, self.volume, self.config.structures, self.config.confidence)
+        last = trace[-1]
+        check = self._check(last.camera_from_world[last.best])
+        return assess(trace, check, self.volume, self.config.structures, self.config.confidence)
 
-    @cached_property
-    def _check(self) -> Check:
+    def _check(self, pose: Tensor) -> Check:
+        """What checks results near a pose [4, 4]."""
         config = self.config.confidence
-        problem = self._problem(Stage(pixels=config.pixels, similarity=config.similarity), last=True)
-        halves = [fixed.halves(config.pixels) for fixed in self.fixed]
+        regions = self.regions(pose[None], _STAGE_MARGIN)
+        problem = self._problem(Stage(pixels=config.pixels, similarity=config.similarity), regions, last=True)
+        cropped = [region.crop(fixed) for region, fixed in zip(regions, self.fixed, strict=True)]
+        halves = [
+            fixed.halves(fixed.factor(config.pixels, region.span_px))
+            for fixed, region in zip(cropped, regions, strict=True)
+        ]
         pairs = zip(problem.views, halves, strict=True)
         return Check(problem=problem, ceilings=tuple(ceiling(view, half) for view, half in pairs))
 
-    def _run_stage(self, stage: Stage, points: Tensor, *, last: bool) -> ImageStageResult:
-        problem = self._problem(stage, last=last)
+    def _images(self, pixels: int, regions: tuple[Region, ...]) -> list[FixedImage]:
+        """The X-rays in their regions, averaged down so that what the model fills has so many pixels."""
+        cropped = [region.crop(fixed) for region, fixed in zip(regions, self.fixed, strict=True)]
+        return [
+            fixed.averaged(fixed.factor(pixels, region.span_px))
+            for fixed, region in zip(cropped, regions, strict=True)
+        ]
+
+    def _run_stage(
+        self, stage: Stage, points: Tensor, regions: tuple[Region, ...], *, last: bool
+    ) -> ImageStageResult:
+        problem = self._problem(stage, regions, last=last)
         cameras = [view.projector.camera for view in problem.views]
         name = " + ".join(f"{camera.width} x {camera.height} px" for camera in cameras)
         return self._solved(problem, problem.start(points), stage, name)
+
+    def _run_masked(self, result: ImageStageResult) -> ImageStageResult | None:
+        """The last stage again, with what the CT can speak of at its result; None where that is everything."""
+        if all(view.known is None for view in result.problem.views):
+            return None
+        point = result.solution.x[result.best : result.best + 1]
+        return self._solved(result.problem, point, self.config.stages[-1], f"{result.name}, masked anew")
+
+    def _run_twin(self, result: ImageStageResult) -> ImageStageResult | None:
+        """The last stage from its result and from the mirror image of that; None of parts that have none.
+
+        The one that counts is that which the checks of confidence prefer: see `Twins`.
+        """
+        plane = mirror_plane(self.volume, self.config.structures) if self.part else None
+        if plane is None:
+            return None
+        point = result.solution.x[result.best]
+        other = torch.cat([twin_pose(point[:4], plane), point[4:]])
+        points = torch.stack([point, other])
+        stage, regions = self.config.stages[-1], self.regions(points[:, :4], _STAGE_MARGIN)
+        found = self._run_stage(stage, points, regions, last=True)
+        twins = self._twins(found)
+        best = int(twins.edges.argmax())
+        problem = self._problem(stage, regions, last=True).seen_from(found.solution.x[best : best + 1])
+        name = f"{found.name}, and its mirror image"
+        return replace(found, name=name, best=best, problem=problem, twins=twins)
+
+    def _twins(self, found: ImageStageResult) -> Twins:
+        x = found.solution.x
+        stage = replace(self.config.stages[-1], similarity=WIDE)
+        wide = self._problem(stage, self.regions(x[:, :4], _STAGE_MARGIN), last=True).seen_from(x)
+        check = self._check(found.camera_from_world[found.best])
+        return Twins(edges=check.correlation(x), wide=wide.correlation(x))
 
     def _run_toned(self, result: ImageStageResult) -> ImageStageResult | None:
         """The last stage again, with tone curves that its result suggests; None where they gain little."""
@@ -116,30 +209,37 @@ class Run:
 
     def _solved(self, problem: JointSimilarity, points: Tensor, stage: Stage, name: str) -> ImageStageResult:
         began = time.perf_counter()
+        problem = problem.seen_from(points)
         settings = replace(
             stage.solver(self.config.length_mm, self.config.max_step_mm),
             step_scale=problem.step_scale(self.config.length_mm),
         )
         solution = levenberg_marquardt(problem, points, settings)
-        correlation = problem.correlation(solution.x)
+        ended = problem.seen_from(solution.x)
+        # A pose that hides much of the X-ray behind what the CT does not know has less to show for itself.
+        # One at a limit of the depth would have gone on: it is chosen only where there is no other.
+        correlation = ended.correlation(solution.x) * ended.known_share.sqrt()
+        correlation = correlation - ended.at_depth_limit(solution.x).to(correlation)
+        best = int(correlation.argmax())
         return ImageStageResult(
             name=name,
-            problem=problem,
+            problem=problem.seen_from(solution.x[best : best + 1]),
             solution=solution,
             correlation=correlation,
-            best=int(correlation.argmax()),
+            best=best,
             seconds=time.perf_counter() - began,
         )
 
-    def _problem(self, stage: Stage, *, last: bool) -> JointSimilarity:
+    def _problem(self, stage: Stage, regions: tuple[Region, ...], *, last: bool) -> JointSimilarity:
         """The X-rays at a resolution; the last stage's problem refines the intrinsics too."""
-        images = [fixed.at(stage.pixels) for fixed in self.fixed]
+        images = self._images(stage.pixels, regions)
         views = [
             ImageSimilarity(
                 projector=self._projector(image.camera, view_from_first, stage.voxel_per_pixel),
                 fixed=image.image,
                 weight=image.weight,
                 config=stage.similarity,
+                coverage=self._coverage,
             )
             for image, view_from_first in zip(images, self.view_from_first, strict=True)
         ]
@@ -148,6 +248,7 @@ class Run:
             view_from_first=self.view_from_first,
             refine_views=self.config.refine_views,
             refine_intrinsics=self.config.refine_intrinsics if last else IntrinsicsRefinement(),
+            depth_mm=self._depth_limits_mm,
         )
 
     def _projector(self, camera: Camera, view_from_first: Tensor, voxel_per_pixel: float) -> Projector:
@@ -159,6 +260,19 @@ class Run:
             backend=self.config.backend,
         )
         return Projector.of(self.volume, camera, camera_from_world[None], render)
+
+    @property
+    def _depth_limits_mm(self) -> tuple[float, float]:
+        """Of the isocentre in the first camera: around the start's depth, between source and detector."""
+        start = float(self.start[2, :3] @ self._isocentre_world + self.start[2, 3])
+        reach = self.depth_reach_mm + self.config.depth_slack_mm
+        sdd_mm = self.fixed[0].camera.sdd_mm
+        return max(start - reach, min(_NEAREST * sdd_mm, start)), min(start + reach, max(sdd_mm, start))
+
+    @cached_property
+    def _coverage(self) -> Coverage | None:
+        coverage = Coverage.of(self.volume, self.config.structures)
+        return None if coverage.closed else coverage
 
     @property
     def _isocentre_world(self) -> Tensor:

@@ -24,6 +24,8 @@ _TISSUE = 0.05
 _FEW_POINTS = 10
 # An X-ray noisier than this is no longer given the benefit of the doubt.
 _LEAST_CEILING = 0.3
+# A CT that can speak of less than this share of the tissue in an X-ray cannot be said to cover it badly.
+_FEW_KNOWN = 0.02
 _LARGEST_PX = 10_000
 _LARGEST_FACTOR = 1000
 
@@ -38,10 +40,13 @@ class ConfidenceConfig:
         window_px: side of the window for local standardisation in that check [px], odd.
         edges_below: local correlation of the two images' gradients, in that check and as a share of what the
             X-ray's noise allows, below which a result is doubtful.
+        similarity_below: local correlation in the last stage below which a result is doubtful.
         rival_above: share of that correlation which another pose, one that the search found too, may reach.
-        rival_mm: distance from which a pose is another one, at the points where errors are expected [mm].
+        rival_mm: distance from which a pose is another one, at the points where errors are expected [mm];
+            across the beam, as depth is what the expected error is for.
         overlap_below: share of the tissue in the X-ray that the CT must cover.
         expected_error_above_mm: expected error above which a result is doubtful [mm].
+        expected_across_above_mm: the same of the error across the first X-ray's beam alone [mm].
         points: number of points, of bone where the CT shows any, at which errors are expected.
         tile_px: side of the squares of the last stage's image that err independently [px].
         error_factor: how much larger errors are than these squares' scatter says; a fit to errors measured.
@@ -50,10 +55,12 @@ class ConfidenceConfig:
     pixels: int = 64
     window_px: int = 9
     edges_below: float = 0.62
+    similarity_below: float = 0.0
     rival_above: float = 0.9
     rival_mm: float = 10.0
     overlap_below: float = 0.25
     expected_error_above_mm: float = 4.0
+    expected_across_above_mm: float = 4.0
     points: int = 200
     tile_px: int = 16
     error_factor: float = 1.55
@@ -65,12 +72,18 @@ class ConfidenceConfig:
             raise UsageError(f"confidence's window_px and tile_px must not be above {_LARGEST_PX}")
         if self.window_px < 3 or self.window_px % 2 == 0:
             raise UsageError(f"confidence's window_px must be odd and at least 3, not {self.window_px}")
+        if not self.expected_across_above_mm > 0:
+            raise UsageError("confidence's expected_across_above_mm must be positive")
         if not (self.expected_error_above_mm > 0 and self.rival_mm > 0 and self.error_factor > 0):
             raise UsageError(
                 "confidence's expected_error_above_mm, rival_mm and error_factor must be positive"
             )
         if self.error_factor > _LARGEST_FACTOR:
             raise UsageError(f"confidence's error_factor must not be above {_LARGEST_FACTOR}")
+
+    def matched(self, edges: float, similarity: float) -> bool:
+        """Whether X-ray and CT match, by these values of `Confidence` and of the last stage."""
+        return edges >= self.edges_below and similarity >= self.similarity_below
 
     @property
     def similarity(self) -> SimilarityConfig:
@@ -92,10 +105,11 @@ class Check:
 
     def correlation(self, x: Tensor) -> Tensor:
         """Mean over the X-rays [b] of how much of the correlation that is possible points [b, ...] reach."""
-        return self.correlate_images(self.problem.images(x))
+        problem = self.problem.seen_from(x)
+        return replace(self, problem=problem).correlate_images(problem.images(x))
 
     def correlate_images(self, images: Sequence[Tensor]) -> Tensor:
-        """The same of DRRs [b, H, W] in every view."""
+        """The same of DRRs [b, H, W] in every view, over the pixels that are known to the problem."""
         parts = zip(self.problem.views, images, self.ceilings, strict=True)
         return torch.stack([view.correlate_images(image) / best for view, image, best in parts]).mean(dim=0)
 
@@ -149,10 +163,11 @@ def assess(
     each_mm = expected_errors_mm(covariance, points, poses[0], isocentre)
     x_mm, y_mm, depth_mm = each_mm.square().mean(0).sqrt().tolist()
     error_mm = math.hypot(x_mm, y_mm, depth_mm)
+    check = replace(check, problem=check.problem.seen_from(point))
     images = check.problem.images(point)
     edges = float(check.correlate_images(images)[0])
     rival = _rival(trace, check, points, poses[0], config)
-    overlap = _overlap(check.problem.views, images)
+    overlap = covered_tissue(check.problem.views, images)
     return Confidence(
         covariance=covariance,
         expected_error_mm=error_mm,
@@ -161,8 +176,26 @@ def assess(
         edges=edges,
         rival=rival,
         overlap=overlap,
-        doubts=(*reasons_to_doubt(edges, rival, overlap, error_mm, config), *_held(last)),
+        doubts=(
+            *reasons_to_doubt(edges, rival, overlap, error_mm, config),
+            *_further_reasons(last.similarity, math.hypot(x_mm, y_mm), config),
+            *_held(last),
+            *_undecided(trace),
+        ),
     )
+
+
+def _further_reasons(similarity: float, across_mm: float, config: ConfidenceConfig) -> Iterator[str]:
+    if not similarity >= config.similarity_below:
+        yield (
+            f"X-ray and CT hardly match: they correlate by {similarity:.2f} in the last stage, below "
+            f"{config.similarity_below:g}"
+        )
+    if not across_mm <= config.expected_across_above_mm:
+        yield (
+            f"the expected error across the beam is {across_mm:.1f} mm, above "
+            f"{config.expected_across_above_mm:g} mm"
+        )
 
 
 def _held(last: ImageStageResult) -> Iterator[str]:
@@ -173,6 +206,16 @@ def _held(last: ImageStageResult) -> Iterator[str]:
             f"refined as far as allowed: {', '.join(reached)}; what was given is off by more than the bounds "
             "(--refine-views, --refine-intrinsics), or the X-ray does not fit for another reason"
         )
+
+
+def _undecided(trace: Sequence[ImageStageResult]) -> Iterator[str]:
+    for stage in trace:
+        if stage.twins is not None and not stage.twins.agree:
+            (best, other) = stage.twins.edges.sort(descending=True).values.tolist()
+            yield (
+                "there are two answers: the part is its own mirror image, and the mirrored pose matches about as "
+                f"well: edges correlate by {other:.3f} there, {best:.3f} here"
+            )
 
 
 def _covariance(last: ImageStageResult, tile_px: int) -> Tensor:
@@ -220,23 +263,36 @@ def _rival(
         return None
     found = several[-1].solution.x
     here = se3.transform_points(pose, points)
-    there = se3.transform_points(found, points)
+    there = se3.transform_points(found[:, :4], points)
     # Later stages may have moved the result, as when they refine intrinsics: compare with where it was then.
     own = there[(there - here).norm(dim=-1).mean(-1).argmin()]
-    elsewhere = (there - own).norm(dim=-1).mean(-1) > config.rival_mm
+    elsewhere = _across_mm(there, own) > config.rival_mm
     if not elsewhere.any():
         return None
     return float(check.correlation(check.problem.start(found[elsewhere])).max())
 
 
-def _overlap(views: Sequence[ImageSimilarity], images: Sequence[Tensor]) -> float:
-    tissue = covered = 0.0
+def _across_mm(points: Tensor, others: Tensor) -> Tensor:
+    """Mean distance [...] of points [..., N, 3] in the camera from others, without what is along their rays."""
+    ray = others / others.norm(dim=-1, keepdim=True)
+    off = points - others
+    return (off - (off * ray).sum(-1, keepdim=True) * ray).norm(dim=-1).mean(-1)
+
+
+def covered_tissue(views: Sequence[ImageSimilarity], images: Sequence[Tensor]) -> float:
+    """Share of the tissue in the X-rays, where the CT can speak of it, that DRRs [1, H, W] show, too.
+
+    It is 1 where the CT can speak of hardly any.
+    """
+    tissue = known = covered = 0.0
     for view, image in zip(views, images, strict=True):
         seen = view.fixed[view.weight > 0]
-        shows = view.weight * (view.fixed > _TISSUE * seen.quantile(0.98))
+        shows = view.weight * (view.fixed > _TISSUE * seen.quantile(0.98)) if len(seen) else view.weight
         tissue += float(shows.sum())
+        shows = shows if view.known is None else shows * view.known[0]
+        known += float(shows.sum())
         covered += float((shows * (image[0] > _COVERED)).sum())
-    return covered / max(tissue, 1e-6)
+    return covered / known if known > _FEW_KNOWN * tissue else 1.0
 
 
 def reasons_to_doubt(

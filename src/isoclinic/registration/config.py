@@ -129,6 +129,66 @@ _SEARCHES = (
     SearchConfig(candidates=2048, rotation_deg=(60.0, 75.0, 45.0), depth_mm=100.0, margin=0.75, keep=64),
 )
 
+_PART_SEARCHES = (
+    SearchConfig(
+        candidates=256,
+        rotation_deg=(14.0, 14.0, 14.0),
+        depth_mm=15.0,
+        pixels=64,
+        image="gradient",
+        window_px=13,
+        margin=0.2,
+        keep=8,
+    ),
+    SearchConfig(
+        candidates=2048,
+        rotation_deg=(35.0, 35.0, 35.0),
+        depth_mm=40.0,
+        pixels=48,
+        image="gradient",
+        window_px=9,
+        margin=0.5,
+        keep=24,
+    ),
+)
+
+_PART_STAGES = (
+    Stage(pixels=64, similarity=_with_gradients(9), keep=3),
+    Stage(pixels=128, similarity=_with_gradients(9), keep=1),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartialConfig:
+    """The schedule where the CT explains only part of an X-ray: a segmented bone, an implant, a structure.
+
+    There is more in the picture than in the rendering, and nothing but edges tells where the part is: pixels
+    are finer, counted across the part and not across the picture, and derivatives are compared throughout.
+
+    Attributes:
+        covered_below: share of the tissue in the X-ray that the CT must cover at the start not to be one; 0
+            registers every CT as a whole.
+        searches: as `RegistrationConfig.searches`, which they replace.
+        stages: as `RegistrationConfig.stages`, which they replace.
+        confidence: as `RegistrationConfig.confidence`, which it replaces: what the part lacks lowers every
+            correlation, and single views leave its depth open.
+    """
+
+    covered_below: float = 0.6
+    searches: tuple[SearchConfig, ...] = _PART_SEARCHES
+    stages: tuple[Stage, ...] = _PART_STAGES
+    confidence: ConfidenceConfig = ConfidenceConfig(
+        edges_below=0.25,
+        similarity_below=0.22,
+        overlap_below=0.0,
+        expected_error_above_mm=30.0,
+        expected_across_above_mm=1.0,
+    )
+
+    def __post_init__(self) -> None:
+        if not (self.stages and self.searches):
+            raise UsageError("a registration needs at least one search and one stage")
+
 
 @dataclass(frozen=True, kw_only=True)
 class RegistrationConfig:
@@ -138,6 +198,9 @@ class RegistrationConfig:
         preprocess: from detector values to line integrals and weights.
         searches: multi-starts around the initial pose, of growing reach. A rough start, such as a standard
             view, begins with the second; the next one runs only where the images do not match yet.
+        partial: the schedule that takes the place of `searches` and `stages` where the CT explains only part
+            of the X-ray.
+        depth_slack_mm: how much farther in depth than a search reaches its result may lie [mm].
         learned: what is used of a model, if there is one.
         stages: resolutions, coarse to fine.
         least_tone_gain: fit a tone curve, for scatter and beam hardening, where the last stage ends, and
@@ -156,6 +219,8 @@ class RegistrationConfig:
 
     preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
     searches: tuple[SearchConfig, ...] = _SEARCHES
+    partial: PartialConfig = field(default_factory=PartialConfig)
+    depth_slack_mm: float = 75.0
     learned: LearnedConfig = field(default_factory=LearnedConfig)
     stages: tuple[Stage, ...] = _STAGES
     least_tone_gain: float | None = 0.01
@@ -173,5 +238,10 @@ class RegistrationConfig:
             raise UsageError("--structures needs at least one label or name; leave it out for all tissue")
         if not (self.stages and self.searches):
             raise UsageError("a registration needs at least one search and one stage")
-        if not (self.length_mm > 0 and self.max_step_mm > 0):
-            raise UsageError("length_mm and max_step_mm must be positive")
+        if not (self.length_mm > 0 and self.max_step_mm > 0 and self.depth_slack_mm > 0):
+            raise UsageError("length_mm, max_step_mm and depth_slack_mm must be positive")
+
+    def for_part(self) -> RegistrationConfig:
+        """The same with the schedule of a CT that explains only part of an X-ray."""
+        part = self.partial
+        return replace(self, searches=part.searches, stages=part.stages, confidence=part.confidence)

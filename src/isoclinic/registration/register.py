@@ -126,9 +126,15 @@ def register_views(
         config=config,
     )
 
+    part = run.explained_share() < config.partial.covered_below
+    if part:
+        run = replace(run, config=config.for_part(), part=True)
+
     unavailable: list[str] = []
 
     def last_resort() -> Iterator[_Outcome]:
+        if part:  # the networks know whole CTs
+            return
         if config.learned.rescue and config.learned.fall_back:
             try:
                 rescuer = of_model(model()) if callable(model) else learned
@@ -142,7 +148,7 @@ def register_views(
     outcomes: list[_Outcome] = []
     for outcome in chain(_outcomes(run, start, usual, learned), last_resort()):
         outcomes.append(outcome)
-        if outcome.confidence.edges >= config.confidence.edges_below:
+        if run.config.confidence.matched(outcome.confidence.edges, outcome.last.similarity):
             break
     best = max(outcomes, key=partial(_merit, config=config))
     last = best.last
@@ -249,6 +255,7 @@ def _search(
     refined: Sequence[StageResult] = (),
 ) -> _Outcome:
     """Where all stages lead to from a search around the start of a run; see `Attempt` for the names."""
+    run = replace(run, depth_reach_mm=reach.depth_mm)
     return _outcome(run, run.searched(reach), start, learned, refined, reach.candidates)
 
 

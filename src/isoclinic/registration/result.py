@@ -45,16 +45,36 @@ class StageResult:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class Twins:
+    """How well each of two poses matches that are mirror images of each other.
+
+    Attributes:
+        edges: as in `Confidence` [2].
+        wide: local correlation within wide windows [2].
+    """
+
+    edges: Tensor
+    wide: Tensor
+
+    @property
+    def agree(self) -> bool:
+        """Whether both measures prefer the same one."""
+        return bool(self.edges.argmax() == self.wide.argmax())
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class ImageStageResult(StageResult):
     """What a stage did that compares X-rays and DRRs as they are; the start with the best correlation counts.
 
     Attributes:
         problem: what was solved.
         correlation: local correlation of every start's result [B].
+        twins: of a stage that compared a pose with its mirror image, how well either matches.
     """
 
     problem: JointSimilarity
     correlation: Tensor
+    twins: Twins | None = None
 
     @property
     def similarity(self) -> float:

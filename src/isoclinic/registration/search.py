@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
 from scipy.stats import qmc
 from torch import Tensor
-from torch.nn.functional import grid_sample
+from torch.nn.functional import grid_sample, pad
 
 from ..errors import UsageError
 from ..geometry import se3
-from ..rendering import Projector
-from ..similarity import standardize
+from ..rendering import Coverage, Projector
+from ..similarity import COVERAGE_MARGIN_PX, central_differences, standardize
 
 # Candidates rendered at once: bounds memory.
 _CHUNK = 256
@@ -31,6 +32,8 @@ class SearchConfig:
         rotation_deg: reach about the camera's x, y and z axes [deg], semi-axes of an ellipsoid.
         depth_mm: reach along the viewing direction [mm].
         pixels: longer side of the image the search works on [px].
+        image: what is compared: "intensity" (line integrals), or "gradient" (both derivatives of them), which
+            soft tissue that the model lacks disturbs less, and which is more sensitive to a turn.
         window_px: side of the window for local standardisation [px], odd.
         margin: how far the anatomy may lie beside where the initial pose puts it, as a fraction of the image.
         keep: best candidates that are handed on.
@@ -40,6 +43,7 @@ class SearchConfig:
     rotation_deg: tuple[float, float, float] = (22.0, 22.0, 22.0)
     depth_mm: float = 0.0
     pixels: int = 32
+    image: Literal["intensity", "gradient"] = "intensity"
     window_px: int = 9
     margin: float = 0.5
     keep: int = 24
@@ -62,12 +66,14 @@ class SearchView:
         fixed: X-ray as line integrals [H, W], float32.
         weight: confidence of its pixels [H, W].
         view_from_first: [4, 4] float64, from the first X-ray's camera frame to this one's.
+        coverage: which rays the CT can speak of; None where it can speak of all.
     """
 
     projector: Projector
     fixed: Tensor
     weight: Tensor
     view_from_first: Tensor
+    coverage: Coverage | None = None
 
 
 def search(views: Sequence[SearchView], start: Tensor, config: SearchConfig) -> tuple[Tensor, Tensor]:
@@ -92,7 +98,7 @@ def search(views: Sequence[SearchView], start: Tensor, config: SearchConfig) -> 
     """
     if config.candidates < 1:
         raise UsageError("a search needs at least one candidate")
-    targets = [_standardized(view.fixed[None], view.weight, config)[0] for view in views]
+    targets = [_features(view.fixed[None], view.weight, config)[0] for view in views]
     isocentre = views[0].projector.isocentre_world
     poses, correlations = [], []
     for tangents in _candidates(config).split(_CHUNK):
@@ -152,11 +158,20 @@ def _correlation_by_shift(
     view: SearchView, target: Tensor, poses: Tensor, config: SearchConfig
 ) -> tuple[Tensor, tuple[int, int]]:
     """Correlation [B, R, C] of an X-ray with poses by (row, column) of shift, and where no shift is."""
-    above, beside = (round(size * config.margin) for size in target.shape)
+    above, beside = (round(size * config.margin) for size in target.shape[1:])
     wide = view.projector.camera.pad(top=above, bottom=above, left=beside, right=beside)
     moving = view.projector.image(poses, wide).cpu()
-    moving = _standardized(moving, torch.ones(wide.height, wide.width), config)
-    return _sliding_correlation(moving, target, view.weight), (above, beside)
+    if view.coverage is None:
+        known = torch.ones(wide.height, wide.width)
+    else:
+        known = view.coverage.known(wide, poses, COVERAGE_MARGIN_PX)
+    # What the CT cannot speak of is zero, the mean of what it can: it neither speaks for a shift nor against.
+    moving = _features(moving, known, config) * known.unsqueeze(-3)
+    channels = [
+        _sliding_correlation(part, fixed, view.weight)
+        for part, fixed in zip(moving.unbind(1), target, strict=True)
+    ]
+    return torch.stack(channels).mean(dim=0), (above, beside)
 
 
 def _sampled(maps: Tensor, row_column: Tensor) -> Tensor:
@@ -183,9 +198,17 @@ def _sliding_correlation(moving: Tensor, target: Tensor, weight: Tensor) -> Tens
     return slide(moving, weight * target) / energy.clamp(min=empty).sqrt()
 
 
+def _features(image: Tensor, weight: Tensor, config: SearchConfig) -> Tensor:
+    """What is compared [B, C, H, W] of images [B, H, W], standardised; 0 at the border of derivatives."""
+    if config.image == "intensity":
+        return _standardized(image, weight, config)[:, None]
+    derivatives = pad(central_differences(image), (1, 1, 1, 1)).unbind(1)
+    return torch.stack([_standardized(part, weight, config) for part in derivatives], dim=1)
+
+
 def _standardized(image: Tensor, weight: Tensor, config: SearchConfig) -> Tensor:
     # Both images are standardised over their own contrast: the search compares pattern, not tone.
-    share = weight / weight.sum().clamp(min=1e-6)
+    share = weight / weight.sum(dim=(-2, -1), keepdim=True).clamp(min=1e-6)
     mean = (share * image).sum(dim=(1, 2), keepdim=True)
     contrast = (share * (image - mean).square()).sum(dim=(1, 2), keepdim=True).sqrt().clamp(min=1e-6)
     no_change = image.new_zeros(len(image), 0, *image.shape[1:])

@@ -1,11 +1,13 @@
 """Line integrals through a CT and their six-degree-of-freedom derivatives in one pass."""
 
 from ._pack import PackedVolume, pack
+from .coverage import Coverage
 from .outline import structure_outline
 from .projector import Projector, intrinsics_jacobian
 from .render import RenderConfig, render, render_structures, render_with_jacobian
 
 __all__ = [
+    "Coverage",
     "PackedVolume",
     "Projector",
     "RenderConfig",

@@ -2,13 +2,16 @@
 
 from ._local_kernel import standardize
 from .canonical import CanonicalSimilarity, canonical_target
-from .image_similarity import ImageSimilarity, SimilarityConfig, SimilarityTerm
+from ._gradients import central_differences
+from .image_similarity import COVERAGE_MARGIN_PX, ImageSimilarity, SimilarityConfig, SimilarityTerm
 from .joint import JointSimilarity
 from .refinement import IntrinsicsRefinement, ViewRefinement, refined_camera
 from .spherical import SphericalSimilarity, linearize_embedding, residual_and_slopes
 from .tone import Tone, fit_tone
 
 __all__ = [
+    "COVERAGE_MARGIN_PX",
+    "central_differences",
     "CanonicalSimilarity",
     "ImageSimilarity",
     "IntrinsicsRefinement",

@@ -15,5 +15,7 @@ def central_differences(image: Tensor) -> Tensor:
 
 
 def gradient_weight(weight: Tensor) -> Tensor:
-    """Least weight of the pixels a central difference touches [H - 2, W - 2]."""
-    return -max_pool2d(-weight[None, None], 3, stride=1)[0, 0]
+    """Least weight of the pixels a central difference touches: [..., H - 2, W - 2] of [..., H, W]."""
+    planes = weight.reshape(-1, 1, *weight.shape[-2:])
+    least = -max_pool2d(-planes, 3, stride=1)
+    return least.reshape(*weight.shape[:-2], *least.shape[-2:])

@@ -24,20 +24,21 @@ def _standardize(image, jacobian, weight, radius, floor, offset, x, dx):
     chunks = (height + _ROWS - 1) // _ROWS
     for task in prange(batch * chunks):
         item = task // chunks
+        own = item % weight.shape[0]
         top = (task % chunks) * _ROWS
         bottom = min(height, top + _ROWS)
         centre = _F(offset[item])
         columns = np.zeros((channels, width), dtype=np.float32)
         window = np.zeros((channels, width), dtype=np.float32)
         for v in range(max(0, top - radius), min(height, top + radius)):
-            _add_row(columns, image[item, v], jacobian[item, :, v], weight[v], centre, _F(1))
+            _add_row(columns, image[item, v], jacobian[item, :, v], weight[own, v], centre, _F(1))
         for v in range(top, bottom):
             if v + radius < height:
                 row = v + radius
-                _add_row(columns, image[item, row], jacobian[item, :, row], weight[row], centre, _F(1))
+                _add_row(columns, image[item, row], jacobian[item, :, row], weight[own, row], centre, _F(1))
             if v - radius - 1 >= max(0, top - radius):
                 row = v - radius - 1
-                _add_row(columns, image[item, row], jacobian[item, :, row], weight[row], centre, _F(-1))
+                _add_row(columns, image[item, row], jacobian[item, :, row], weight[own, row], centre, _F(-1))
             for c in range(channels):
                 total = _F(0)
                 for u in range(min(radius, width)):
@@ -89,6 +90,7 @@ def standardize(
     image: Tensor, jacobian: Tensor, weight: Tensor, *, radius: int, floor: float
 ) -> tuple[Tensor, Tensor]:
     """Same signature and result as the reference; float32, on the CPU, not differentiable."""
+    weight = weight if weight.ndim == 3 else weight[None]
     image, jacobian, weight = (t.detach().to(torch.float32).contiguous() for t in (image, jacobian, weight))
     x, dx = torch.empty_like(image), torch.empty_like(jacobian)
     _standardize(

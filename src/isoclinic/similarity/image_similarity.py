@@ -12,7 +12,7 @@ from torch.nn.functional import avg_pool2d
 
 from ..errors import UsageError
 from ..geometry import se3
-from ..rendering import Projector
+from ..rendering import Coverage, Projector
 from ..solver import Linearization, PseudoHuber, normal_equations
 from . import _local_kernel
 from ._gradients import central_differences, gradient_weight
@@ -20,6 +20,8 @@ from .tone import Tone, fit_tone
 
 # Share of a DRR's contrast that part of an X-ray shows, below which it is taken for chance.
 _LEAST_SHOWN = 0.05
+# Rim of what a CT can speak of that is not compared: poses are known to about a pixel.
+COVERAGE_MARGIN_PX = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,13 +70,20 @@ class SimilarityConfig:
 
 
 class _Prepared(NamedTuple):
-    """A term with all that does not depend on the pose."""
+    """A term with all that does not depend on the pose, for each of K masks; K is 1 where they are alike."""
 
     term: SimilarityTerm
     radius: int
-    weight: Tensor  # [h, w] of the standardisation
-    target: Tensor  # [N] standardised X-ray
-    pixel_weight: Tensor  # [N], sum 1
+    weight: Tensor  # [K, h, w] of the standardisation
+    target: Tensor  # [K, N] standardised X-ray
+    pixel_weight: Tensor  # [K, N], sum 1
+
+    def of(self, items: Tensor | None) -> _Prepared:
+        """The masks of some items [b] int64; all of them in order when None."""
+        if items is None or len(self.weight) == 1:
+            return self
+        weight, target, pixel_weight = (each[items] for each in (self.weight, self.target, self.pixel_weight))
+        return self._replace(weight=weight, target=target, pixel_weight=pixel_weight)
 
 
 class Scatter(NamedTuple):
@@ -106,6 +115,9 @@ class ImageSimilarity:
         config: terms and robustness.
         background: line integrals of what the projector does not render, the same at every pose [H, W].
         tone: curve that DRRs go through before they are compared; None for none.
+        coverage: which rays the CT can speak of; None where it can speak of all.
+        known: [K, H, W], 1 on pixels that are compared, for each of K items, or for all where K is 1; None for
+            all pixels. See `seen_from`.
     """
 
     projector: Projector
@@ -114,6 +126,28 @@ class ImageSimilarity:
     config: SimilarityConfig
     background: Tensor | float = 0.0
     tone: Tone | None = None
+    coverage: Coverage | None = None
+    known: Tensor | None = None
+
+    def seen_from(self, poses: Tensor) -> ImageSimilarity:
+        """The problem with the pixels that the CT can speak of at poses [B, 4, 4], one mask an item.
+
+        The masks stay as they are while the poses move: a mask that followed them would let a pose gain by
+        hiding what it does not match.
+        """
+        if self.coverage is None or self.coverage.closed:
+            return self
+        known = self.coverage.known(self.projector.camera, poses, COVERAGE_MARGIN_PX)
+        if bool((known == known[:1]).all()):
+            known = known[:1]
+        return replace(self, known=None if bool(known.all()) else known)
+
+    @property
+    def known_share(self) -> Tensor:
+        """Share [K] of the X-ray's weight that is on pixels that are compared."""
+        if self.known is None:
+            return self.fixed.new_ones(1)
+        return (self.weight * self.known).sum(dim=(1, 2)) / self.weight.sum().clamp(min=1e-6)
 
     @property
     def _robust(self) -> PseudoHuber:
@@ -127,24 +161,32 @@ class ImageSimilarity:
     def _prepare(self, term: SimilarityTerm, contrast: float) -> _Prepared:
         height, width = self.fixed.shape
         radius = term.window_px // 2 if term.window_px else max(height, width)
-        weight = self.weight if term.image == "intensity" else gradient_weight(self.weight)
-        flat = self.fixed.new_zeros(1, 0, height, width)
-        features, no_change = _features(self.fixed[None] / contrast, flat, term)
+        weight = self.weight[None] if self.known is None else self.weight * self.known
+        weight = weight if term.image == "intensity" else gradient_weight(weight)
+        masks = len(weight)
+        flat = self.fixed.new_zeros(masks, 0, height, width)
+        features, no_change = _features((self.fixed / contrast).expand(masks, -1, -1), flat, term)
         target, _ = _local_kernel.standardize(
-            features, no_change, weight, radius=radius, floor=self.config.floor
+            features, no_change, _per_feature(weight, features), radius=radius, floor=self.config.floor
         )
-        pixel_weight = weight.expand_as(target).flatten()
-        pixel_weight = pixel_weight / pixel_weight.sum().clamp(min=1e-6)
-        return _Prepared(term, radius, weight, target.flatten(), pixel_weight)
+        pixel_weight = _per_feature(weight, features).expand_as(target).reshape(masks, -1)
+        pixel_weight = pixel_weight / pixel_weight.sum(dim=1, keepdim=True).clamp(min=1e-6)
+        return _Prepared(term, radius, weight, target.reshape(masks, -1), pixel_weight)
 
     def linearize(self, x: Tensor, items: Tensor) -> Linearization:
         """Cost, gradient and Gauss-Newton Hessian at poses [b, 4, 4]; see `Problem.linearize`."""
-        return self.linearize_images(*self.projector.image_and_jacobian(x))
+        return self.linearize_images(*self.projector.image_and_jacobian(x), items)
 
-    def linearize_images(self, image: Tensor, jacobian: Tensor) -> Linearization:
-        """The same of images [b, H, W] with derivatives [b, P, H, W] along any P parameters."""
+    def linearize_images(self, image: Tensor, jacobian: Tensor, items: Tensor | None = None) -> Linearization:
+        """The same of images [b, H, W] with derivatives [b, P, H, W] along any P parameters.
+
+        Args:
+            image: of the poses.
+            jacobian: of the images.
+            items: [b] int64, whose masks hold for the images; None where images and masks come in one order.
+        """
         total: Linearization | None = None
-        for prepared in self._terms:
+        for prepared in (term.of(items) for term in self._terms):
             moving, change = self._standardized(image, jacobian, prepared)
             share = prepared.pixel_weight * prepared.term.share
             residual = moving - prepared.target
@@ -167,8 +209,8 @@ class ImageSimilarity:
             moving, change = self._standardized(image, jacobian, prepared)
             residual = moving - prepared.target
             weight = prepared.pixel_weight * prepared.term.share * self._robust(residual)[1]
-            border = (height - prepared.weight.shape[0]) // 2
-            pixels = (change * (weight * residual)[:, None]).unflatten(2, (-1, *prepared.weight.shape))
+            border = (height - prepared.weight.shape[1]) // 2
+            pixels = (change * (weight * residual)[:, None]).unflatten(2, (-1, *prepared.weight.shape[1:]))
             inner = gradient[..., border : height - border, border : width - border]
             inner += pixels.sum(2, dtype=torch.float64)
             weight = weight * _shown_by_tile(moving, prepared, tile_px)
@@ -183,7 +225,8 @@ class ImageSimilarity:
             image: the DRR.
             least_gain: by how much the curve must raise the correlation.
         """
-        tone = fit_tone(self.fixed, image.cpu() + self.background, self.weight)
+        weight = self.weight if self.known is None else self.weight * self.known[0]
+        tone = fit_tone(self.fixed, image.cpu() + self.background, weight)
         if tone is None:
             return self
         curved = replace(self, tone=tone)
@@ -209,8 +252,8 @@ class ImageSimilarity:
         for prepared in self._terms:
             moving, _ = self._standardized(image, flat, prepared)
             w, target = prepared.pixel_weight, prepared.target
-            energy = (moving.square() @ w) * (target.square() @ w)
-            total += prepared.term.share * (moving @ (w * target)) / energy.clamp(min=1e-12).sqrt()
+            energy = (w * moving.square()).sum(1) * (w * target.square()).sum(1)
+            total += prepared.term.share * (w * target * moving).sum(1) / energy.clamp(min=1e-12).sqrt()
         return total / sum(prepared.term.share for prepared in self._terms)
 
     def _standardized(self, image: Tensor, jacobian: Tensor, prepared: _Prepared) -> tuple[Tensor, Tensor]:
@@ -220,8 +263,9 @@ class ImageSimilarity:
             whole, slope = self.tone(whole)
             jacobian = jacobian * slope[:, None]
         features, changes = _features(whole, jacobian, prepared.term)
+        weight = _per_feature(prepared.weight, features)
         moving, change = _local_kernel.standardize(
-            features, changes, prepared.weight, radius=prepared.radius, floor=self.config.floor
+            features, changes, weight, radius=prepared.radius, floor=self.config.floor
         )
         batch, parameters = jacobian.shape[:2]
         per_image = len(moving) // batch
@@ -232,7 +276,7 @@ class ImageSimilarity:
 
 def _shown_by_tile(moving: Tensor, prepared: _Prepared, tile_px: int) -> Tensor:
     """Slope of the target over the standardised features [b, N], in the square each of them is in: [b, N]."""
-    shape = prepared.weight.shape
+    shape = prepared.weight.shape[1:]
     parts = torch.stack([moving * prepared.target, moving.square()]) * prepared.pixel_weight
     planes = parts.unflatten(2, (-1, *shape)).flatten(0, 1)
     sums = avg_pool2d(planes, tile_px, ceil_mode=True, divisor_override=1).unflatten(0, parts.shape[:2])
@@ -247,6 +291,11 @@ def _features(image: Tensor, jacobian: Tensor, term: SimilarityTerm) -> tuple[Te
         return image, jacobian
     along = [central_differences(part) for part in (image, jacobian)]
     return along[0].flatten(0, 1), along[1].flatten(0, 1)
+
+
+def _per_feature(weight: Tensor, features: Tensor) -> Tensor:
+    """Weights [1 or b F, h, w] of features [b F, h, w], from those of the images [1 or b, h, w]."""
+    return weight if len(weight) == 1 else weight.repeat_interleave(len(features) // len(weight), 0)
 
 
 def _weighted_deviation(image: Tensor, weight: Tensor) -> float:

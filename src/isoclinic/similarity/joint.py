@@ -42,12 +42,15 @@ class JointSimilarity:
         view_from_first: [V, 4, 4] float64, from the first camera's frame to each camera's.
         refine_views: bounds for how the other views lie.
         refine_intrinsics: bounds for the intrinsics.
+        depth_mm: between which depths of the isocentre the first camera's pose stays [mm]: one view hardly
+            sees depth, and a model enlarged beyond recognition can match soft tissue; None for no limits.
     """
 
     views: tuple[ImageSimilarity, ...]
     view_from_first: Tensor
     refine_views: ViewRefinement = field(default_factory=ViewRefinement)
     refine_intrinsics: IntrinsicsRefinement = field(default_factory=IntrinsicsRefinement)
+    depth_mm: tuple[float, float] | None = None
 
     @cached_property
     def bounds(self) -> Tensor:
@@ -55,6 +58,18 @@ class JointSimilarity:
         rows = self.refine_views.bounds * (len(self.views) - 1) if self.refine_views.on else ()
         rows += self.refine_intrinsics.bounds * len(self.views) if self.refine_intrinsics.on else ()
         return torch.tensor(rows, dtype=torch.float64).reshape(-1, 3)
+
+    def seen_from(self, x: Tensor) -> JointSimilarity:
+        """With the pixels that the CT can speak of at points [B, 4 + R, 4]; see `ImageSimilarity.seen_from`."""
+        poses = self.cameras_from_world(x).unbind(1)
+        views = tuple(view.seen_from(pose) for view, pose in zip(self.views, poses, strict=True))
+        same = all(new is old for new, old in zip(views, self.views, strict=True))
+        return self if same else replace(self, views=views)
+
+    @property
+    def known_share(self) -> Tensor:
+        """Mean over the views of the share [K] of their weight that is compared; see `ImageSimilarity`."""
+        return torch.stack(torch.broadcast_tensors(*(view.known_share for view in self.views))).mean(dim=0)
 
     def start(self, x: Tensor) -> Tensor:
         """Points [B, 4 + R, 4] from those of a problem that refines no more; new values begin at 0."""
@@ -90,13 +105,13 @@ class JointSimilarity:
     def at_bounds(self, x: Tensor) -> tuple[str, ...]:
         """What of one point [4 + R, 4] lies at its bound, for people to read."""
         kinds: list[tuple[int, str]] = []
+        found = ["depth"] if bool(self.at_depth_limit(x[None])) else []
         if self.refine_views.on:
             others = range(2, len(self.views) + 1)
             kinds += [(number, name) for number in others for name in ("turn", "shift")]
         if self.refine_intrinsics.on:
             kinds += [(number, "") for number in range(1, len(self.views) + 1)]
         reached = (self.bounds > 0) & (x[4:, :3].abs() >= (1 - _AT_BOUND) * self.bounds)
-        found = []
         for (number, name), (first, *others_reached) in zip(kinds, reached.tolist(), strict=True):
             if name:
                 parts = [name] if first or any(others_reached) else []
@@ -110,13 +125,13 @@ class JointSimilarity:
 
         A value at its bound that the cost pushes against it is held: as if it were no parameter.
         """
-        at = self.linearize_freely(x)
+        at = self.linearize_freely(x, items)
         return self._held(x, at) if len(self.bounds) else at
 
-    def linearize_freely(self, x: Tensor) -> Linearization:
-        """The same with no value held."""
+    def linearize_freely(self, x: Tensor, items: Tensor | None = None) -> Linearization:
+        """The same with no value held; `items` None where points and masks come in one order."""
         parts = [
-            _along(view.linearize_images(*rendered), chain)
+            _along(view.linearize_images(*rendered, items), chain)
             for view, rendered, chain in zip(self.views, self._rendered(x), self._chains(x), strict=True)
         ]
         total = sum(parts[1:], start=parts[0])
@@ -125,10 +140,32 @@ class JointSimilarity:
 
     def retract(self, x: Tensor, delta: Tensor) -> Tensor:
         """Points [b, 4 + R, 4] moved along the tangent [b, 6 + 3 R], values no further than their bounds."""
-        first = se3.perturb(x[:, :4], delta[:, :6], self._isocentre_world)
+        first = self._within_depth(se3.perturb(x[:, :4], delta[:, :6], self._isocentre_world))
         values = x[:, 4:, :3] + delta[:, 6:].unflatten(1, self.bounds.shape)
         values = torch.minimum(torch.maximum(values, -self.bounds), self.bounds)
         return torch.cat([first, torch.cat([values, x[:, 4:, 3:]], dim=2)], dim=1)
+
+    def _within_depth(self, poses: Tensor) -> Tensor:
+        """Poses [b, 4, 4] moved along the ray to the isocentre, up to the limits of its depth."""
+        if self.depth_mm is None:
+            return poses
+        centre = _apply(poses, self._isocentre_world)
+        depth = centre[:, 2:]
+        allowed = depth.clamp(*self.depth_mm)
+        # What lies behind the source has no ray to move along; the cost rejects such a step.
+        shift = torch.where(depth > 0, centre * (allowed / depth - 1), 0.0)
+        moved = poses.clone()
+        moved[:, :3, 3] += shift
+        return moved
+
+    def at_depth_limit(self, x: Tensor) -> Tensor:
+        """Whether points [b, 4 + R, 4] lie at a limit of the depth: [b] bool."""
+        if self.depth_mm is None:
+            return torch.zeros(len(x), dtype=torch.bool)
+        depth = _apply(x[:, :4], self._isocentre_world)[:, 2]
+        nearest, farthest = self.depth_mm
+        slack = _AT_BOUND * (farthest - nearest)
+        return (depth <= nearest + slack) | (depth >= farthest - slack)
 
     def scatter(self, x: Tensor, tile_px: int) -> Scatter:
         """How far tiles of the images agree on the optimum at the points [b, 4 + R, 4], with no value held.

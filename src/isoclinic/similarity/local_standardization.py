@@ -26,8 +26,8 @@ def box_sum(image: Tensor, radius: int) -> Tensor:
 
 
 def weighted_mean(image: Tensor, weight: Tensor) -> Tensor:
-    """Mean [B] of images [B, H, W] under the weight [H, W]; 0 where there is none."""
-    return (weight * image).sum(dim=(1, 2)) / weight.sum().clamp(min=LEAST_MASS)
+    """Mean [B] of images [B, H, W] under the weight [H, W] or [B, H, W]; 0 where there is none."""
+    return (weight * image).sum(dim=(1, 2)) / weight.sum(dim=(-2, -1)).clamp(min=LEAST_MASS)
 
 
 def standardize(
@@ -41,7 +41,7 @@ def standardize(
     Args:
         image: [B, H, W].
         jacobian: [B, P, H, W].
-        weight: [H, W], not negative.
+        weight: [H, W] for all images, or [B, H, W], not negative.
         radius: half width of the window [px].
         floor: deviation added in squares, in the units of the image.
 
@@ -56,6 +56,7 @@ def standardize(
     variance = box_sum(weight * centred.square(), radius) * share - mean.square()
     deviation = (variance.clamp(min=0) + floor**2).sqrt()
     x = (centred - mean) / deviation * (share > 0)
+    weight, share = weight.unsqueeze(-3), share.unsqueeze(-3)
     mean_change = box_sum(weight * jacobian, radius) * share
     covariance = box_sum(weight * jacobian * centred[:, None], radius) * share - mean[:, None] * mean_change
     deviation_change = covariance / deviation[:, None]

@@ -3,12 +3,14 @@
 from ._warnings import GeometryWarning
 from .attenuation import AttenuationConfig, Material, mu_from_hu, split_materials
 from .correction import CTCorrection
+from .extent import open_faces, tissue_points
 from .findings import Finding, gathered, tell
 from .identity import Identity, compare_identities
 from .masks import MaskConfig, Masks, find_masks
 from .points import bone_points, target_points
 from .preprocess import PreprocessConfig, line_integrals
 from .readers import find_volumes
+from .symmetry import MirrorPlane, mirror_plane
 from .volume import Structures, Volume
 from .written_poses import written_poses
 from .xray import POLARITY_GUESSED, XRay, XRayOptions
@@ -23,6 +25,7 @@ __all__ = [
     "MaskConfig",
     "Masks",
     "Material",
+    "MirrorPlane",
     "PreprocessConfig",
     "Structures",
     "Volume",
@@ -34,9 +37,12 @@ __all__ = [
     "find_volumes",
     "gathered",
     "line_integrals",
+    "mirror_plane",
     "mu_from_hu",
+    "open_faces",
     "split_materials",
     "target_points",
     "tell",
+    "tissue_points",
     "written_poses",
 ]

@@ -1,0 +1,75 @@
+"""Faces at which a patient goes on, and where tissue lies: on cut phantoms and bones alone."""
+
+import numpy as np
+import pytest
+
+from isoclinic.volumes import Volume, open_faces, tissue_points
+from phantoms import phantom
+
+WHOLE = phantom(3)
+
+
+def _ct(hu: np.ndarray) -> Volume:
+    affine = np.diag([-2.0, 3.0, 4.0, 1.0])
+    affine[:3, 3] = (10.0, 20.0, 30.0)
+    return Volume(hu=hu.astype(np.float32), world_from_voxel=affine)
+
+
+def test_a_ct_with_air_all_around_is_closed():
+    assert not open_faces(WHOLE).any()
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("end", [0, 1])
+def test_a_ct_cut_through_the_body_is_open_there_and_nowhere_else(axis, end):
+    lower, upper = [0, 0, 0], list(WHOLE.shape)
+    if end:
+        upper[axis] //= 2
+    else:
+        lower[axis] = upper[axis] // 2
+    expected = np.zeros((3, 2), dtype=bool)
+    expected[axis, end] = True
+    assert np.array_equal(open_faces(WHOLE.crop(lower, upper)), expected)
+
+
+@pytest.mark.parametrize(("side", "is_open"), [(2, False), (20, True)])
+def test_skin_that_touches_the_border_does_not_open_it(side, is_open):
+    """A body of 24 x 24 voxels in slices; of its face a square of `side` voxels shows tissue."""
+    hu = np.full((40, 40, 40), -1000.0)
+    hu[8:32, 8:32, 1:39] = 40.0
+    hu[8 : 8 + side, 8 : 8 + side, 0] = 40.0
+    assert open_faces(_ct(hu)).tolist() == [[False] * 2, [False] * 2, [is_open, False]]
+
+
+def test_an_empty_ct_is_closed():
+    assert not open_faces(_ct(np.full((8, 8, 8), -1000.0))).any()
+
+
+def test_a_structure_is_cut_where_its_own_voxels_end():
+    hu = np.full((20, 20, 20), 40.0)
+    labels = np.zeros(hu.shape, dtype=np.uint8)
+    labels[5:15, 5:15, 10:] = 1
+    volume = _ct(hu).with_labels(labels, {1: "bone"})
+    assert open_faces(volume).all()
+    assert open_faces(volume, ("bone",)).tolist() == [[False] * 2, [False] * 2, [False, True]]
+
+
+def test_points_are_the_centres_of_blocks_with_tissue():
+    hu = np.full((48, 24, 24), -1000.0)
+    hu[10, 3, 5] = 500.0  # the only voxel of the block of voxels (10, 11), 3, 5
+    points = tissue_points(_ct(hu)).numpy()
+    assert np.allclose(points, [[10 - 2 * 10.5, 20 + 3 * 3, 30 + 4 * 5]])
+
+
+def test_points_of_structures_alone():
+    labels = np.zeros(WHOLE.shape, dtype=np.uint8)
+    labels[:8] = 7
+    volume = WHOLE.with_labels(labels, {7: "arm"})
+    inside = tissue_points(volume, ("arm",)).numpy()
+    voxels = (inside - volume.world_from_voxel[:3, 3]) @ np.linalg.inv(volume.world_from_voxel[:3, :3]).T
+    assert len(inside) < len(tissue_points(volume)) and voxels[:, 0].max() < 8
+
+
+def test_points_of_an_empty_ct_span_its_box():
+    points = tissue_points(_ct(np.full((24, 24, 24), -1000.0))).numpy()
+    assert np.allclose(np.ptp(points, axis=0), [2 * 23, 3 * 23, 4 * 23])
