@@ -35,7 +35,13 @@ from isoclinic.errors import InputError
 from isoclinic.evaluation import calibration, calibration_figure
 from isoclinic.geometry import mean_target_registration_error_mm
 from isoclinic.models import default_model
-from isoclinic.registration import ConfidenceConfig, RegistrationConfig, SearchConfig, register
+from isoclinic.registration import (
+    ConfidenceConfig,
+    IntrinsicsConfig,
+    RegistrationConfig,
+    SearchConfig,
+    register,
+)
 from isoclinic.registration.confidence import reasons_to_doubt
 
 _ROWS_CSV, _FIGURE = "results.csv", "calibration.png"
@@ -139,8 +145,10 @@ def _row(
 ) -> Row:
     xray = case.xray
     start = displaced(case, start_mm, generator)
-    single = RegistrationConfig(searches=(SearchConfig(candidates=0),))
-    settings = single if pool in ("single", "noisy") else RegistrationConfig()
+    # The simulator's geometry is exact: what is judged is how errors of the image are expected.
+    exact = RegistrationConfig(intrinsics=IntrinsicsConfig.exact())
+    single = replace(exact, searches=(SearchConfig(candidates=0),))
+    settings = single if pool in ("single", "noisy") else exact
     model = default_model if config.last_resort and settings is not single else None
     if pool == "cropped":
         xray = _cropped(xray, config.cropped_share, generator)

@@ -55,7 +55,8 @@ def test_from_two_files_to_a_pose(register, files, tmp_path):
     assert error_mm(pose.camera_from_world, files) < 1
     assert pose.status is Status.CONVERGED and pose.similarity > 0.8
     assert pose.covariance is not None and (pose.covariance.diagonal() > 0).all()
-    assert pose.expected_error_mm is not None and 0.02 < pose.expected_error_mm < 2
+    # The distance counts as good to one per cent, of 700 mm, and the phantom's perspective says little.
+    assert pose.expected_error_mm is not None and 0.02 < pose.expected_error_mm < 9
     assert pose.isoclinic_version == version("isoclinic")
     assert (pose.volume.path, pose.volume.sha256) == (str(files.ct), sha256(files.ct))
     assert (pose.xray.path, pose.xray.sha256) == (str(files.xray), sha256(files.xray))

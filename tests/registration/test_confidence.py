@@ -13,7 +13,9 @@ from isoclinic.errors import UsageError
 from isoclinic.geometry import se3
 from isoclinic.registration import (
     ConfidenceConfig,
+    IntrinsicsConfig,
     IntrinsicsRefinement,
+    PartialConfig,
     RegistrationConfig,
     SearchConfig,
     Stage,
@@ -31,10 +33,13 @@ VOLUME = phantom(0)
 TRUTH = true_pose(VOLUME)
 XRAY = xray_of(VOLUME, TRUTH, seed=0)
 ISOCENTRE = torch.from_numpy(VOLUME.isocentre_world)
-# Without the factor that was fitted to misfit on other images.
+# Without the factors that were fitted to misfit on other images.
 PLAIN = ConfidenceConfig(error_factor=1.0)
 FINE = RegistrationConfig(
-    searches=(SearchConfig(candidates=0),), stages=(Stage(pixels=128),), confidence=PLAIN
+    searches=(SearchConfig(candidates=0),),
+    stages=(Stage(pixels=128),),
+    confidence=PLAIN,
+    intrinsics=replace(IntrinsicsConfig.exact(), unmodelled_factor=0),
 )
 SMALL = RegistrationConfig(searches=(SearchConfig(candidates=32, keep=6),))
 
@@ -106,6 +111,7 @@ def test_the_factor_scales_every_expected_error():
         VOLUME, XRAY, TRUTH, replace(FINE, confidence=ConfidenceConfig(error_factor=3.0))
     ).confidence
     assert scaled.expected_error_mm == pytest.approx(3 * plain.expected_error_mm)
+    assert scaled.image_error_mm == pytest.approx(3 * plain.image_error_mm)
     assert scaled.expected_rotation_deg == pytest.approx(3 * plain.expected_rotation_deg)
     torch.testing.assert_close(scaled.covariance, 9 * plain.covariance)
 
@@ -129,7 +135,7 @@ def reached_and_ceiling(image: np.ndarray, noise: float) -> tuple[float, float]:
     pixels = image + noise * np.random.default_rng(0).normal(size=image.shape)
     noisy, fixed = checked(XRay(pixels=pixels.astype(np.float32), **LOG), 64)
     clean, _ = checked(XRay(pixels=image.astype(np.float32), **LOG), 64)
-    return float(noisy.correlate_images(clean.fixed[None])[0]), ceiling(noisy, fixed.halves(64))
+    return float(noisy.correlate_images(clean.fixed[None])[0]), ceiling(noisy, fixed.halves(fixed.factor(64)))
 
 
 @pytest.mark.parametrize("noise", [0.3, 1.0, 2.0])
@@ -151,16 +157,23 @@ def test_the_ceiling_is_a_bound_where_parts_are_flat():
 
 def test_the_ceiling_of_an_image_that_is_not_averaged_is_not_known():
     noisy, fixed = checked(noisy_xray(0, 0.0, 0.05), 128)
-    assert fixed.halves(128) is None
+    assert fixed.halves(fixed.factor(128)) is None
     assert ceiling(noisy, None) == 1.0
 
 
 def test_halves_average_to_the_whole():
     fixed = FixedImage.of(XRAY, PreprocessConfig())
     fixed = FixedImage(image=fixed.image, weight=torch.ones_like(fixed.weight), camera=fixed.camera)
-    first, second = fixed.halves(64)
+    first, second = fixed.halves(fixed.factor(64))
     torch.testing.assert_close((first + second) / 2, fixed.at(64).image)
     assert (first != second).any()
+
+
+def test_a_ct_that_is_cut_off_all_around_is_doubtful():
+    """The patient goes on beyond a sagittal slab: hardly a ray crosses nothing that the CT does not know."""
+    slab = VOLUME.crop((30, 0, 0), (34, 64, 64))
+    result = register(slab, XRAY, TRUTH, RegistrationConfig(searches=(SearchConfig(candidates=0),)))
+    assert result.status in (Status.DOUBTFUL, Status.DIVERGED)
 
 
 def test_noise_alone_is_no_reason_for_doubt():
@@ -205,7 +218,11 @@ def test_anatomy_that_repeats_is_ambiguous():
 def test_refined_intrinsics_are_no_rival():
     """The search ran with the focal length as given, which put everything some 20 mm too near."""
     wrong = XRAY.recalibrated(replace(CAMERA, fx=CAMERA.fx * 0.97, fy=CAMERA.fy * 0.97))
-    refine = replace(SMALL, refine_intrinsics=IntrinsicsRefinement(focal_percent=6.0))
+    refine = replace(
+        SMALL,
+        refine_intrinsics=IntrinsicsRefinement(focal_percent=6.0),
+        intrinsics=IntrinsicsConfig(above_deviations=0),
+    )
     with pytest.warns(GeometryWarning, match="focal length"):
         result = register(VOLUME, wrong, TRUTH, refine)
     searched = result.trace[0].camera_from_world[result.trace[0].best]
@@ -214,9 +231,13 @@ def test_refined_intrinsics_are_no_rival():
 
 
 def test_a_ct_that_covers_little_of_the_xray():
-    """A sagittal slab; wherever it ends up, most of what the image shows is something else."""
-    slab = VOLUME.crop((30, 0, 0), (34, 64, 64))
-    result = register(slab, XRAY, TRUTH, RegistrationConfig(searches=(SearchConfig(candidates=0),)))
+    """A sagittal slab in air; wherever it ends up, most of what the image shows is something else."""
+    hu = np.full_like(VOLUME.hu, -1000)
+    hu[30:34] = VOLUME.hu[30:34]
+    config = RegistrationConfig(
+        searches=(SearchConfig(candidates=0),), partial=PartialConfig(covered_below=0)
+    )
+    result = register(replace(VOLUME, hu=hu), XRAY, TRUTH, config)
     assert result.confidence.overlap < 0.25
     assert any("covers only" in doubt for doubt in result.confidence.doubts)
     assert register(VOLUME, XRAY, TRUTH, SMALL).confidence.overlap > 0.95, (

@@ -111,9 +111,10 @@ def without_search(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def same(a: RegistrationResult, b: RegistrationResult) -> bool:
+    # The covariance is that of matrix products in float32, whose order of summing is not fixed.
     return (
         torch.equal(a.camera_from_world, b.camera_from_world)
-        and torch.equal(a.confidence.covariance, b.confidence.covariance)
+        and torch.allclose(a.confidence.covariance, b.confidence.covariance, rtol=1e-3, atol=1e-6)
         and a.similarity == b.similarity
         and [stage.name for stage in a.trace] == [stage.name for stage in b.trace]
     )

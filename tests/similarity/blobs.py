@@ -63,7 +63,7 @@ class BlobSimilarity:
     fixed: Tensor
     projector: BlobProjector = field(default_factory=BlobProjector)
 
-    def linearize_images(self, image: Tensor, jacobian: Tensor) -> Linearization:
+    def linearize_images(self, image: Tensor, jacobian: Tensor, items: Tensor | None = None) -> Linearization:
         residual = (image - self.fixed).flatten(1)
         weight = torch.full_like(residual, 1 / residual.shape[1])
         return normal_equations(residual, jacobian.flatten(2).mT, weight, L2())

@@ -15,8 +15,10 @@ from ..results import (
     Registered,
     Target,
     ct_text,
+    depth_note,
     fallback_text,
     geometry,
+    geometry_rows,
     model_parts,
     moved_text,
     residuals,
@@ -71,8 +73,13 @@ def _table(registered: Registered, output: str, start: str) -> Table:
             f"{error_mm:.2f} mm",
             f"of bones in view: {right_mm:.2f} mm right, {down_mm:.2f} mm down, {depth_mm:.2f} mm in depth",
         )
+        if confidence.geometry is not None:
+            table.add_row("", "", depth_note(confidence))
     table.add_row("similarity", f"{result.similarity:z.3f}", "local correlation; 1 is a perfect match")
     table.add_row("edges", f"{confidence.edges:z.3f}", "the same of the gradients, at low resolution")
+    for said, given in geometry_rows(confidence):
+        name, _, value = said.partition(": ")
+        table.add_row(name, value, given)
     table.add_row("time", f"{result.seconds:.2f} s", "without reading and writing files")
     table.add_row("result", f"{POSE}, {TRANSFORM}, {REPORT}", output)
     return table

@@ -2,6 +2,7 @@
 
 from . import se3, so3, so4
 from .camera import Camera, roll
+from .distortion import Distortion, distortion_jacobian, sampled
 from .gantry import gantry_angles, gantry_poses, gantry_view
 from .patient_sides import PatientSides
 from .pose_errors import (
@@ -16,9 +17,11 @@ from .se3 import as_poses, nearest_poses, perturb, perturbation, rotation_angle_
 
 __all__ = [
     "Camera",
+    "Distortion",
     "PatientSides",
     "PoseErrors",
     "as_poses",
+    "distortion_jacobian",
     "gantry_angles",
     "gantry_poses",
     "gantry_view",
@@ -31,6 +34,7 @@ __all__ = [
     "pose_errors",
     "roll",
     "rotation_angle_deg",
+    "sampled",
     "se3",
     "so3",
     "so4",

@@ -3,9 +3,11 @@
 from ..similarity import IntrinsicsRefinement, ViewRefinement
 from ._fixed import FixedImage
 from ._inputs import identity_findings, input_doubts
+from ._refined import straight_xrays
 from .confidence import ConfidenceConfig, expected_errors_mm
-from .config import LearnedConfig, RegistrationConfig, Stage
+from .config import LearnedConfig, PartialConfig, RegistrationConfig, Stage
 from .initialize import PRESETS, InitialPose, initial_pose, view
+from .intrinsics import IntrinsicsConfig
 from .landmarks import (
     LandmarkPairs,
     LandmarkPose,
@@ -17,7 +19,15 @@ from .landmarks import (
 )
 from .pose_file import InputFile, PoseFile, read_initial_pose
 from .register import Model, register, register_views
-from .result import Attempt, Confidence, ImageStageResult, RegistrationResult, StageResult
+from .result import (
+    Attempt,
+    Confidence,
+    GeometryCheck,
+    ImageStageResult,
+    RegistrationResult,
+    StageResult,
+    ViewGeometry,
+)
 from .search import SearchConfig, SearchView, search
 from .structures import StructureResult, StructuresConfig, check_structures, register_structures
 from .views import View, views_from_angles, views_from_file, views_from_poses
@@ -28,14 +38,17 @@ __all__ = [
     "Confidence",
     "ConfidenceConfig",
     "FixedImage",
+    "GeometryCheck",
     "ImageStageResult",
     "InitialPose",
     "InputFile",
+    "IntrinsicsConfig",
     "IntrinsicsRefinement",
     "LandmarkPairs",
     "LandmarkPose",
     "LearnedConfig",
     "Model",
+    "PartialConfig",
     "PoseFile",
     "RegistrationConfig",
     "RegistrationResult",
@@ -46,6 +59,7 @@ __all__ = [
     "StructureResult",
     "StructuresConfig",
     "View",
+    "ViewGeometry",
     "ViewRefinement",
     "check_structures",
     "expected_errors_mm",
@@ -62,6 +76,7 @@ __all__ = [
     "register_structures",
     "register_views",
     "search",
+    "straight_xrays",
     "view",
     "views_from_angles",
     "views_from_file",

@@ -14,11 +14,12 @@ from ..rendering import Coverage, Projector, RenderConfig
 from ..similarity import ImageSimilarity, IntrinsicsRefinement, JointSimilarity
 from ..solver import levenberg_marquardt
 from ..volumes import Volume, mirror_plane, tissue_points
+from ._explained import coverable_tissue
 from ._fixed import FixedImage, pixel_at_mm
 from ._region import Region, extremes, region_of
-from .confidence import Check, assess, ceiling, covered_tissue
-from .config import RegistrationConfig, Stage
 from ._twin import WIDE, twin_pose
+from .confidence import Check, ConfidenceConfig, assess, ceiling
+from .config import RegistrationConfig, Stage
 from .result import Confidence, ImageStageResult, Twins
 from .search import SearchConfig, SearchView, search
 
@@ -41,7 +42,8 @@ class Run:
         start: initial pose of the first camera [4, 4].
         config: the schedule and all else.
         depth_reach_mm: how far from the start's a search looks for the depth [mm].
-        part: whether the CT explains only part of the X-rays.
+        whole: thresholds for CTs that explain all of the X-rays, where this one seems to explain only part of
+            them and `config` is the schedule for that; else None.
     """
 
     volume: Volume
@@ -50,7 +52,7 @@ class Run:
     start: Tensor
     config: RegistrationConfig
     depth_reach_mm: float = 0.0
-    part: bool = False
+    whole: ConfidenceConfig | None = None
 
     def regions(self, poses: Tensor, margin: float) -> tuple[Region, ...]:
         """Where the X-rays may show the model at poses [B, 4, 4], with a margin, as a share of its size."""
@@ -62,15 +64,17 @@ class Run:
         return tuple(found)
 
     def explained_share(self) -> float:
-        """Share of the tissue in the X-rays that the CT shows at the start, or knows nothing of: mean over views.
+        """Share of the tissue in the X-rays that the CT can show as it is turned at the start.
 
-        A whole CT shows nearly all of it, even from a start that is decimetres off; a bone or an implant alone
-        shows little.
+        It is the mean over the views. What the CT knows nothing of does not count. A whole CT shows nearly
+        all of the tissue; a bone or an implant alone shows little.
         """
         regions = tuple(Region.whole(fixed.camera) for fixed in self.fixed)
         stage = Stage(pixels=_EXPLAINED_PX, similarity=self.config.confidence.similarity)
-        problem = self._problem(stage, regions, last=False).seen_from(self.start[None])
-        return covered_tissue(problem.views, problem.images(self.start[None]))
+        views = self._problem(stage, regions, last=False).views
+        poses = self.view_from_first @ self.start
+        shares = [coverable_tissue(view, pose) for view, pose in zip(views, poses, strict=True)]
+        return sum(shares) / len(shares)
 
     def searched(self, search_config: SearchConfig) -> Tensor:
         """The start, and what a search around it finds [B, 4, 4]."""
@@ -92,6 +96,15 @@ class Run:
         results += [] if again is None else [again]
         twin = self._run_twin(results[-1])
         results += [] if twin is None else [twin]
+        toned = self._run_toned(results[-1])
+        return results if toned is None else [*results, toned]
+
+    def polished(self, points: Tensor) -> list[ImageStageResult]:
+        """The last stage, with a tone curve where one helps, from points [B, 4 + R, 4] near its optimum."""
+        regions = self.regions(points[:, :4], _STAGE_MARGIN)
+        results = [self._run_stage(self.config.stages[-1], points, regions, last=True)]
+        again = self._run_masked(results[-1])
+        results += [] if again is None else [again]
         toned = self._run_toned(results[-1])
         return results if toned is None else [*results, toned]
 
@@ -133,7 +146,15 @@ class Run:
         """How far to rely on where the stages ended."""
         last = trace[-1]
         check = self._check(last.camera_from_world[last.best])
-        return assess(trace, check, self.volume, self.config.structures, self.config.confidence)
+        return assess(trace, check, self.volume, self.config.structures, self.thresholds(last))
+
+    def thresholds(self, last: ImageStageResult) -> ConfidenceConfig:
+        """What a result is judged by: a CT that shows all of the X-rays there is no part, after all."""
+        if self.whole is None:
+            return self.config.confidence
+        pose = last.camera_from_world[last.best]
+        part = replace(self, start=pose).explained_share() < self.config.partial.covered_below
+        return self.config.confidence if part else self.whole
 
     def _check(self, pose: Tensor) -> Check:
         """What checks results near a pose [4, 4]."""
@@ -165,7 +186,7 @@ class Run:
         return self._solved(problem, problem.start(points), stage, name)
 
     def _run_masked(self, result: ImageStageResult) -> ImageStageResult | None:
-        """The last stage again, with what the CT can speak of at its result; None where that is everything."""
+        """The last stage again, with what the CT can speak of at its result; None where it is everything."""
         if all(view.known is None for view in result.problem.views):
             return None
         point = result.solution.x[result.best : result.best + 1]
@@ -176,7 +197,7 @@ class Run:
 
         The one that counts is that which the checks of confidence prefer: see `Twins`.
         """
-        plane = mirror_plane(self.volume, self.config.structures) if self.part else None
+        plane = mirror_plane(self.volume, self.config.structures) if self.whole is not None else None
         if plane is None:
             return None
         point = result.solution.x[result.best]

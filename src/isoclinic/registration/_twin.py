@@ -16,8 +16,8 @@ WIDE = SimilarityConfig(terms=(SimilarityTerm(window_px=51),))
 def twin_pose(camera_from_world: Tensor, plane: MirrorPlane) -> Tensor:
     """The pose [4, 4] whose outline is that of `camera_from_world` [4, 4] but for perspective.
 
-    The part is mirrored in itself, which changes nothing, and in the plane across the ray to its middle, which
-    turns silhouettes seen from afar into themselves; the two reflections together are a rigid motion.
+    The part is mirrored in itself, which changes nothing, and in the plane across the ray to its middle,
+    which turns silhouettes seen from afar into themselves; the two reflections together are a rigid motion.
     """
     middle = camera_from_world[:3, :3] @ torch.from_numpy(plane.point_world) + camera_from_world[:3, 3]
     ray = middle / middle.norm()

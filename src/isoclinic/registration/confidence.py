@@ -14,18 +14,13 @@ from ..errors import UsageError
 from ..geometry import se3
 from ..similarity import ImageSimilarity, JointSimilarity, SimilarityConfig, SimilarityTerm
 from ..volumes import Structures, Volume, target_points
+from ._explained import covered_tissue
 from .result import Confidence, ImageStageResult
 
-# Line integral of half a centimetre of water: the CT covers a pixel.
-_COVERED = 0.1
-# Share of an X-ray's densest parts, whatever its tone: it shows tissue and not the open beam.
-_TISSUE = 0.05
 # Below this many points in view, the error is expected at all of them.
 _FEW_POINTS = 10
 # An X-ray noisier than this is no longer given the benefit of the doubt.
 _LEAST_CEILING = 0.3
-# A CT that can speak of less than this share of the tissue in an X-ray cannot be said to cover it badly.
-_FEW_KNOWN = 0.02
 _LARGEST_PX = 10_000
 _LARGEST_FACTOR = 1000
 
@@ -156,13 +151,10 @@ def assess(
     last = trace[-1]
     point = last.solution.x[last.best : last.best + 1]
     poses = check.problem.cameras_from_world(point)[0]
-    points = target_points(volume, config.points, structures, generator=np.random.default_rng(0))
-    points = _in_view(points, last.problem, poses)
+    points = points_in_view(last, volume, structures, config)
     covariance = config.error_factor**2 * _covariance(last, config.tile_px)
-    isocentre = torch.as_tensor(volume.isocentre_world, dtype=torch.float64)
-    each_mm = expected_errors_mm(covariance, points, poses[0], isocentre)
-    x_mm, y_mm, depth_mm = each_mm.square().mean(0).sqrt().tolist()
-    error_mm = math.hypot(x_mm, y_mm, depth_mm)
+    by_axis_mm = errors_by_axis_mm(covariance, points, poses[0], volume)
+    error_mm = math.hypot(*by_axis_mm)
     check = replace(check, problem=check.problem.seen_from(point))
     images = check.problem.images(point)
     edges = float(check.correlate_images(images)[0])
@@ -171,14 +163,15 @@ def assess(
     return Confidence(
         covariance=covariance,
         expected_error_mm=error_mm,
-        expected_error_by_axis_mm=(x_mm, y_mm, depth_mm),
-        expected_rotation_deg=math.degrees(float(covariance.diagonal()[:3].sum().clamp(min=0).sqrt())),
+        expected_error_by_axis_mm=by_axis_mm,
+        expected_rotation_deg=rotation_deg(covariance),
         edges=edges,
         rival=rival,
         overlap=overlap,
+        image_error_mm=error_mm,
         doubts=(
             *reasons_to_doubt(edges, rival, overlap, error_mm, config),
-            *_further_reasons(last.similarity, math.hypot(x_mm, y_mm), config),
+            *_further_reasons(last.similarity, math.hypot(*by_axis_mm[:2]), config),
             *_held(last),
             *_undecided(trace),
         ),
@@ -198,6 +191,30 @@ def _further_reasons(similarity: float, across_mm: float, config: ConfidenceConf
         )
 
 
+def rotation_deg(covariance: Tensor) -> float:
+    """Root mean square angle [deg] of a covariance [6, 6]."""
+    return math.degrees(float(covariance.diagonal()[:3].sum().clamp(min=0).sqrt()))
+
+
+def points_in_view(
+    last: ImageStageResult, volume: Volume, structures: Structures | None, config: ConfidenceConfig
+) -> Tensor:
+    """Points [N, 3] of the CT [mm] where errors are expected: those of bone that some X-ray shows."""
+    poses = last.problem.cameras_from_world(last.solution.x[last.best : last.best + 1])[0]
+    points = target_points(volume, config.points, structures, generator=np.random.default_rng(0))
+    return _in_view(points, last.problem, poses)
+
+
+def errors_by_axis_mm(
+    covariance: Tensor, points_world: Tensor, camera_from_world: Tensor, volume: Volume
+) -> tuple[float, float, float]:
+    """Root mean square over points [N, 3] of `expected_errors_mm`, along the camera's x, y and z [mm]."""
+    isocentre = torch.as_tensor(volume.isocentre_world, dtype=torch.float64)
+    each_mm = expected_errors_mm(covariance, points_world, camera_from_world, isocentre)
+    right_mm, down_mm, depth_mm = each_mm.square().mean(0).sqrt().tolist()
+    return right_mm, down_mm, depth_mm
+
+
 def _held(last: ImageStageResult) -> Iterator[str]:
     """What was refined as far as it may be, so that its value is that of the bound."""
     reached = last.problem.at_bounds(last.solution.x[last.best])
@@ -213,8 +230,8 @@ def _undecided(trace: Sequence[ImageStageResult]) -> Iterator[str]:
         if stage.twins is not None and not stage.twins.agree:
             (best, other) = stage.twins.edges.sort(descending=True).values.tolist()
             yield (
-                "there are two answers: the part is its own mirror image, and the mirrored pose matches about as "
-                f"well: edges correlate by {other:.3f} there, {best:.3f} here"
+                "there are two answers: the part is its own mirror image, and the mirrored pose matches "
+                f"about as well: edges correlate by {other:.3f} there, {best:.3f} here"
             )
 
 
@@ -273,26 +290,10 @@ def _rival(
 
 
 def _across_mm(points: Tensor, others: Tensor) -> Tensor:
-    """Mean distance [...] of points [..., N, 3] in the camera from others, without what is along their rays."""
+    """Mean distance [...] of points [..., N, 3] in the camera from others, across the others' rays."""
     ray = others / others.norm(dim=-1, keepdim=True)
     off = points - others
     return (off - (off * ray).sum(-1, keepdim=True) * ray).norm(dim=-1).mean(-1)
-
-
-def covered_tissue(views: Sequence[ImageSimilarity], images: Sequence[Tensor]) -> float:
-    """Share of the tissue in the X-rays, where the CT can speak of it, that DRRs [1, H, W] show, too.
-
-    It is 1 where the CT can speak of hardly any.
-    """
-    tissue = known = covered = 0.0
-    for view, image in zip(views, images, strict=True):
-        seen = view.fixed[view.weight > 0]
-        shows = view.weight * (view.fixed > _TISSUE * seen.quantile(0.98)) if len(seen) else view.weight
-        tissue += float(shows.sum())
-        shows = shows if view.known is None else shows * view.known[0]
-        known += float(shows.sum())
-        covered += float((shows * (image[0] > _COVERED)).sum())
-    return covered / known if known > _FEW_KNOWN * tissue else 1.0
 
 
 def reasons_to_doubt(

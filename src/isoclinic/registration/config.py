@@ -10,6 +10,7 @@ from ..similarity import IntrinsicsRefinement, SimilarityConfig, SimilarityTerm,
 from ..solver import LMConfig
 from ..volumes import PreprocessConfig
 from .confidence import ConfidenceConfig
+from .intrinsics import IntrinsicsConfig
 from .search import SearchConfig
 
 
@@ -158,6 +159,16 @@ _PART_STAGES = (
 )
 
 
+def _part_confidence() -> ConfidenceConfig:
+    return ConfidenceConfig(
+        edges_below=0.25,
+        similarity_below=0.22,
+        overlap_below=0.0,
+        expected_error_above_mm=30.0,
+        expected_across_above_mm=1.0,
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class PartialConfig:
     """The schedule where the CT explains only part of an X-ray: a segmented bone, an implant, a structure.
@@ -177,13 +188,7 @@ class PartialConfig:
     covered_below: float = 0.6
     searches: tuple[SearchConfig, ...] = _PART_SEARCHES
     stages: tuple[Stage, ...] = _PART_STAGES
-    confidence: ConfidenceConfig = ConfidenceConfig(
-        edges_below=0.25,
-        similarity_below=0.22,
-        overlap_below=0.0,
-        expected_error_above_mm=30.0,
-        expected_across_above_mm=1.0,
-    )
+    confidence: ConfidenceConfig = field(default_factory=_part_confidence)
 
     def __post_init__(self) -> None:
         if not (self.stages and self.searches):
@@ -208,11 +213,15 @@ class RegistrationConfig:
         length_mm: size at which a rotation and a translation count alike: rotations are scaled by it [mm].
         max_step_mm: longest single step, in millimetres and rotations scaled by that length.
         confidence: when a result is doubtful, and how its error is expected.
+        intrinsics: how far the X-rays' geometry may be off, and when their images contradict it.
         structures: labels or names of the CT's structures to register as one, instead of all tissue.
         same_patient: CT and X-rays show the same part of one patient, whatever their headers say; otherwise
             headers that do not agree make the result doubtful.
         refine_views: how far X-rays after the first may lie from where their geometry puts them.
-        refine_intrinsics: how far the intrinsics may be off; they are corrected in the last stage.
+        refine_intrinsics: how far the intrinsics may be off; they are corrected in the last stage where the
+            images contradict those given beyond chance.
+        refine_distortion: take a distortion out of an X-ray where it shows one beyond chance, as that of an
+            image intensifier, and register what is left.
         backend: where to render: "cpu" (threads), "cuda" (GPU), "reference" (plain torch, slow), or "auto", a
             GPU if there is one.
     """
@@ -227,10 +236,12 @@ class RegistrationConfig:
     length_mm: float = 60.0
     max_step_mm: float = 40.0
     confidence: ConfidenceConfig = field(default_factory=ConfidenceConfig)
+    intrinsics: IntrinsicsConfig = field(default_factory=IntrinsicsConfig)
     structures: tuple[int | str, ...] | None = None
     same_patient: bool = False
     refine_views: ViewRefinement = field(default_factory=ViewRefinement)
     refine_intrinsics: IntrinsicsRefinement = field(default_factory=IntrinsicsRefinement)
+    refine_distortion: bool = False
     backend: Literal["auto", "cpu", "cuda", "reference"] = "auto"
 
     def __post_init__(self) -> None:
@@ -242,6 +253,6 @@ class RegistrationConfig:
             raise UsageError("length_mm, max_step_mm and depth_slack_mm must be positive")
 
     def for_part(self) -> RegistrationConfig:
-        """The same with the schedule of a CT that explains only part of an X-ray."""
+        """The configuration with the schedule of a CT that explains only part of an X-ray."""
         part = self.partial
         return replace(self, searches=part.searches, stages=part.stages, confidence=part.confidence)

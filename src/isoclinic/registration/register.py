@@ -14,11 +14,14 @@ import torch
 from torch import Tensor
 
 from ..errors import IsoclinicError, UsageError
+from ..geometry import Distortion
 from ..networks import Checkpoint
-from ..volumes import GeometryWarning, Volume, XRay, tell
+from ..volumes import GeometryWarning, Volume, XRay, tell, warn_geometry
 from ._fixed import FixedImage
+from ._geometry_check import with_geometry
 from ._inputs import identity_findings, input_doubts
 from ._learned import Learned
+from ._refined import kept_where_telling, straightened
 from ._run import Run
 from .config import RegistrationConfig
 from .initialize import MODEL, InitialPose, check_sees, initial_pose
@@ -128,7 +131,7 @@ def register_views(
 
     part = run.explained_share() < config.partial.covered_below
     if part:
-        run = replace(run, config=config.for_part(), part=True)
+        run = replace(run, config=config.for_part(), whole=config.confidence)
 
     unavailable: list[str] = []
 
@@ -148,13 +151,18 @@ def register_views(
     outcomes: list[_Outcome] = []
     for outcome in chain(_outcomes(run, start, usual, learned), last_resort()):
         outcomes.append(outcome)
-        if run.config.confidence.matched(outcome.confidence.edges, outcome.last.similarity):
+        if outcome.matched:
             break
     best = max(outcomes, key=partial(_merit, config=config))
+    best, distortions = _with_geometry(best, run, [view.xray for view in views])
     last = best.last
     problem, point, status = last.problem, last.solution.x[last.best], last.solution.status[last.best]
     if problem.refine_intrinsics.on:
         _warn_of_intrinsics(last)
+    if best.confidence.geometry is not None:
+        for text in best.confidence.geometry.findings:
+            if text not in best.confidence.doubts:
+                warn_geometry(text)
     result = RegistrationResult(
         camera_from_world=point[:4],
         cameras_from_world=problem.cameras_from_world(point[None])[0],
@@ -168,6 +176,7 @@ def register_views(
         attempts=tuple(outcome.attempt for outcome in outcomes),
         trace=best.trace,
         seconds=time.perf_counter() - began,
+        distortions=distortions,
     )
     return result.doubted(*input_doubts(volume, xrays, same_patient=config.same_patient), *unavailable)
 
@@ -181,12 +190,32 @@ class _Outcome:
         trace: its stages, those of networks first.
         last: the last one, from which the result is.
         confidence: in that result.
+        matched: whether X-rays and CT match there, so that nothing else need be tried.
     """
 
     attempt: Attempt
     trace: tuple[StageResult, ...]
     last: ImageStageResult
     confidence: Confidence
+    matched: bool
+
+
+def _with_geometry(
+    outcome: _Outcome, run: Run, xrays: Sequence[XRay]
+) -> tuple[_Outcome, tuple[Distortion | None, ...]]:
+    """The outcome after a look at its geometry, and the distortions that were taken out of the X-rays."""
+    nothing = (None,) * len(xrays)
+    if outcome.confidence.doubts:
+        return outcome, nothing
+    confidence = with_geometry(outcome.confidence, outcome.last, run.volume, xrays, run.config)
+    outcome = replace(outcome, confidence=confidence)
+    stages = [stage for stage in outcome.trace if isinstance(stage, ImageStageResult)]
+    straight = straightened(run, stages, confidence, run.volume, xrays)
+    if straight is None:
+        return outcome, nothing
+    trace = (*outcome.trace, *straight.stages)
+    last, confidence = straight.stages[-1], straight.confidence
+    return replace(outcome, trace=trace, last=last, confidence=confidence), straight.distortions
 
 
 def _merit(outcome: _Outcome, config: RegistrationConfig) -> float:
@@ -268,10 +297,14 @@ def _outcome(
     candidates: int = 0,
 ) -> _Outcome:
     """Where all stages lead to from poses [B, 4, 4]."""
-    stages = run.register(points)
+    stages = kept_where_telling(run, run.register(points))
     confidence = run.assess(stages)
     attempt = Attempt(start=start, learned=learned, candidates=candidates, edges=confidence.edges)
-    return _Outcome(attempt=attempt, trace=(*refined, *stages), last=stages[-1], confidence=confidence)
+    last = stages[-1]
+    matched = run.thresholds(last).matched(confidence.edges, last.similarity)
+    return _Outcome(
+        attempt=attempt, trace=(*refined, *stages), last=last, confidence=confidence, matched=matched
+    )
 
 
 def _warn_of_intrinsics(last: ImageStageResult) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from ..geometry import Camera
+from ..geometry import Camera, Distortion
 from ..similarity import JointSimilarity
 from ..solver import Reason, Solution, Status
 from .initialize import InitialPose
@@ -82,6 +82,53 @@ class ImageStageResult(StageResult):
         return float(self.correlation[self.best])
 
 
+@dataclass(frozen=True, kw_only=True)
+class ViewGeometry:
+    """What one X-ray itself says about its geometry; deviations are those of one standard deviation.
+
+    Attributes:
+        focal_percent: by how much its perspective makes the focal length (source-detector distance over pixel
+            size) longer than given [%].
+        focal_deviation_percent: of that [%].
+        depth_change_mm: by how much the CT would lie deeper with that focal length [mm].
+        moved_mm: by how much its centre would lie elsewhere in all [mm].
+        radial: see `Distortion`.
+        spiral: see `Distortion`.
+        distortion_deviation: of the larger of these.
+        distorted: whether these are beyond chance and too large to be left in.
+        given_percent: how far the focal length may be off by where it comes from [%].
+        given_principal_point_mm: the same of the principal point [mm].
+    """
+
+    focal_percent: float
+    focal_deviation_percent: float
+    depth_change_mm: float
+    moved_mm: float
+    radial: float
+    spiral: float
+    distortion_deviation: float
+    distorted: bool
+    given_percent: float
+    given_principal_point_mm: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeometryCheck:
+    """What a wrong geometry would do to a result, and what the images say about it.
+
+    Attributes:
+        views: of every X-ray, the first one first.
+        depth_per_percent_mm: how much depth goes with one per cent of the first X-ray's focal length [mm].
+        findings: where the images contradict what was given beyond chance, for people to read.
+        doubts: those of them that would move the result too far to trust it.
+    """
+
+    views: tuple[ViewGeometry, ...]
+    depth_per_percent_mm: float
+    findings: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Confidence:
     """What is known about a result besides its pose.
@@ -99,6 +146,10 @@ class Confidence:
         rival: the same of the best other pose that was found, None if there was none.
         overlap: share of the tissue in the X-ray that the CT covers.
         doubts: reasons why the result is doubtful, for people to read.
+        image_error_mm: the expected error that the image alone leaves, were the geometry exact [mm]; it is
+            what makes a result doubtful.
+        geometry: what intrinsics that are off would do, which the covariance and expected errors include;
+            None where that was not looked at, as of a result that is doubtful for another reason.
     """
 
     covariance: Tensor
@@ -109,6 +160,13 @@ class Confidence:
     rival: float | None
     overlap: float
     doubts: tuple[str, ...]
+    image_error_mm: float
+    geometry: GeometryCheck | None = None
+
+    @property
+    def expected_error_across_mm(self) -> float:
+        """Expected error across the beam, along the first camera's x and y together [mm]."""
+        return math.hypot(*self.expected_error_by_axis_mm[:2])
 
     @property
     def stated_error_mm(self) -> float | None:
@@ -167,6 +225,8 @@ class RegistrationResult:
         attempts: all, in the order they were made, until one matched.
         trace: the stages that led to the result, in the order they ran.
         seconds: wall time of everything but reading files.
+        distortions: of the V X-rays, as found and taken out (`RegistrationConfig.refine_distortion`); the
+            pose is that of `XRay.undistorted`. None of an X-ray that was used as it is.
     """
 
     camera_from_world: Tensor
@@ -181,6 +241,7 @@ class RegistrationResult:
     attempts: tuple[Attempt, ...]
     trace: tuple[StageResult, ...]
     seconds: float
+    distortions: tuple[Distortion | None, ...]
 
     def doubted(self, *reasons: str) -> RegistrationResult:
         """This result with further reasons to doubt it, if there are any."""

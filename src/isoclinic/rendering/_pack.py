@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -43,6 +43,17 @@ class PackedVolume:
         """The attenuation the kernels see [1/mm], border included, [nx + 2, ny + 2, nz + 2]."""
         low = (self.words & np.uint32(0xFFFF)).astype(np.int32).reshape(self.size)
         return torch.from_numpy(low).to(dtype) * self.scale_per_mm
+
+    def border(self) -> PackedVolume:
+        """Nothing but the outermost layer of voxels on each of the six sides."""
+        words = np.zeros(self.size, dtype=np.uint32)
+        voxels = (self.words & np.uint32(0xFFFF)).reshape(self.size)
+        for axis in range(3):
+            for layer in (1, self.size[axis] - 2):
+                # A view with this axis first.
+                np.moveaxis(words, axis, 0)[layer] = np.moveaxis(voxels, axis, 0)[layer]
+        words[:, :, :-1] |= words[:, :, 1:] << np.uint32(16)
+        return replace(self, words=words.ravel())
 
 
 def pack(

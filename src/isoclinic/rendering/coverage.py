@@ -35,7 +35,7 @@ class Coverage:
     def of(cls, volume: Volume, structures: Structures | None = None) -> Coverage:
         """That of a CT with all its tissue, or with some structures alone."""
         return cls(
-            voxel_from_world=np.linalg.inv(volume.world_from_voxel),
+            voxel_from_world=np.linalg.inv(volume.world_from_voxel).astype(np.float64),
             size=np.array(volume.shape),
             open_faces=open_faces(volume, structures),
         )
@@ -56,8 +56,8 @@ class Coverage:
         Args:
             camera: intrinsics of the image.
             camera_from_world: [B, 4, 4] float64.
-            margin_px: how far from what is unknown a pixel must lie to count as known: poses are uncertain, and
-                a strip beside the cut in which the CT lacks tissue looks like an edge.
+            margin_px: how far from what is unknown a pixel must lie to count as known: poses are
+                uncertain, and a strip beside the cut in which the CT lacks tissue looks like an edge.
 
         Returns:
             [B, H, W] float32, 1 where known and 0 elsewhere.

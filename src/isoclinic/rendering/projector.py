@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -57,6 +57,11 @@ class Projector:
             isocentre_world=torch.as_tensor(centre, dtype=torch.float64),
             kernel=kernel_for(packed, config),
         )
+
+    def of_border(self, config: RenderConfig) -> Projector:
+        """Of nothing but the volume's outermost layers of voxels, as `config` says where and how."""
+        packed = self.packed.border()
+        return replace(self, packed=packed, kernel=kernel_for(packed, config))
 
     def image(self, camera_from_world: Tensor, camera: Camera | None = None) -> Tensor:
         """Line integrals [B, H, W] of poses [B, 4, 4] float64, in this camera or another one."""

@@ -12,6 +12,7 @@ from .files import (
     write_poses,
     write_structures,
 )
+from .geometry_check import depth_note, geometry_rows
 from .pictures import convergence_stages, drr, picture_of, write_pictures
 from .registered import (
     POSE,
@@ -46,11 +47,13 @@ __all__ = [
     "check_not_diverged",
     "convergence_stages",
     "ct_text",
+    "depth_note",
     "document_of",
     "drr",
     "expected_error_text",
     "fallback_text",
     "geometry",
+    "geometry_rows",
     "model_parts",
     "moved_text",
     "picture_of",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..registration import LandmarkPose, StructureResult
+from .geometry_check import geometry_document
 from .registered import Registered, fallback_text, geometry, model_parts, verdict
 from .targets import targets_document
 
@@ -35,6 +36,7 @@ def document_of(registered: Registered, output: Path) -> dict[str, Any]:
             "rival": confidence.rival,
             "overlap": confidence.overlap,
             "doubts": confidence.doubts,
+            "geometry": geometry_document(confidence),
         },
         "seconds": result.seconds,
         "camera_from_world": result.camera_from_world.tolist(),

@@ -105,8 +105,14 @@ def verdict(registered: Registered, output: Path) -> str:
 
 def expected_error_text(result: RegistrationResult) -> str:
     """The expected error in a few words."""
-    error_mm = result.confidence.stated_error_mm
-    return "expected error unknown" if error_mm is None else f"expected error {error_mm:.2f} mm"
+    confidence = result.confidence
+    error_mm, by_axis_mm = confidence.stated_error_mm, confidence.stated_error_by_axis_mm
+    if error_mm is None or by_axis_mm is None:
+        return "expected error unknown"
+    if confidence.geometry is None:
+        return f"expected error {error_mm:.2f} mm"
+    across_mm = confidence.expected_error_across_mm
+    return f"expected error {across_mm:.2f} mm across, {by_axis_mm[2]:.1f} mm in depth"
 
 
 def moved_text(each: StructureResult) -> str:

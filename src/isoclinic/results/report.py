@@ -27,6 +27,7 @@ from ..viewer import (
     mask_contours,
 )
 from ..volumes import XRay, line_integrals
+from .geometry_check import depth_note, geometry_checks
 from .pictures import convergence_stages, drr, picture_of
 from .registered import Registered, ct_text, fallback_text, geometry, model_parts, moved_text, text
 from .targets import target_errors
@@ -49,7 +50,10 @@ def report_of(registered: Registered, warnings: Sequence[str], command: str) -> 
         views=[_view(registered, index) for index in range(len(registered.xrays))],
         errors=[*_errors(result), *target_errors(registered.targets)],
         structures=[_structure_row(each) for each in registered.structures],
-        checks=list(_checks(result, registered.config.confidence)),
+        checks=[
+            *_checks(result, registered.config.confidence),
+            *geometry_checks(result.confidence, registered.config.intrinsics),
+        ],
         geometry=list(_geometry_rows(registered)),
         warnings=warnings,
         command=command,
@@ -117,6 +121,9 @@ def _errors(result: RegistrationResult) -> list[ErrorRow]:
     """What the confidence says; unknown where it is in doubt."""
     confidence = result.confidence
     right_mm, down_mm, depth_mm = confidence.stated_error_by_axis_mm or (None, None, None)
+    depth = "along the viewing direction of the first X-ray"
+    if confidence.geometry is not None:
+        depth = f"{depth}; {depth_note(confidence).removeprefix('depth: ')}"
     return [
         ErrorRow(
             name="overall",
@@ -125,9 +132,7 @@ def _errors(result: RegistrationResult) -> list[ErrorRow]:
         ),
         ErrorRow(name="right in the image", value=_number(right_mm)),
         ErrorRow(name="down in the image", value=_number(down_mm)),
-        ErrorRow(
-            name="depth", value=_number(depth_mm), note="along the viewing direction of the first X-ray"
-        ),
+        ErrorRow(name="depth", value=_number(depth_mm), note=depth),
         ErrorRow(name="rotation", value=_number(confidence.stated_rotation_deg), unit="deg"),
     ]
 
@@ -167,8 +172,8 @@ def _checks(result: RegistrationResult, config: ConfidenceConfig) -> Iterator[Ch
         limit=f"below {config.overlap_below:.0%}",
     )
     yield CheckRow(
-        name="expected error, if this is the right pose",
-        value=f"{confidence.expected_error_mm:.2f} mm",
+        name="expected error, if this is the right pose and the geometry exact",
+        value=f"{confidence.image_error_mm:.2f} mm",
         limit=f"above {config.expected_error_above_mm:g} mm",
     )
 

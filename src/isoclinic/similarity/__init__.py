@@ -1,8 +1,9 @@
 """How alike an X-ray and a DRR are, as least squares that the solver can minimise."""
 
+from ._gradients import central_differences
 from ._local_kernel import standardize
 from .canonical import CanonicalSimilarity, canonical_target
-from ._gradients import central_differences
+from .freed_geometry import FreedGeometry, Freedom, without_intrinsics
 from .image_similarity import COVERAGE_MARGIN_PX, ImageSimilarity, SimilarityConfig, SimilarityTerm
 from .joint import JointSimilarity
 from .refinement import IntrinsicsRefinement, ViewRefinement, refined_camera
@@ -11,8 +12,9 @@ from .tone import Tone, fit_tone
 
 __all__ = [
     "COVERAGE_MARGIN_PX",
-    "central_differences",
     "CanonicalSimilarity",
+    "FreedGeometry",
+    "Freedom",
     "ImageSimilarity",
     "IntrinsicsRefinement",
     "JointSimilarity",
@@ -22,9 +24,11 @@ __all__ = [
     "Tone",
     "ViewRefinement",
     "canonical_target",
+    "central_differences",
     "fit_tone",
     "linearize_embedding",
     "refined_camera",
     "residual_and_slopes",
     "standardize",
+    "without_intrinsics",
 ]

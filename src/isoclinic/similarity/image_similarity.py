@@ -116,8 +116,8 @@ class ImageSimilarity:
         background: line integrals of what the projector does not render, the same at every pose [H, W].
         tone: curve that DRRs go through before they are compared; None for none.
         coverage: which rays the CT can speak of; None where it can speak of all.
-        known: [K, H, W], 1 on pixels that are compared, for each of K items, or for all where K is 1; None for
-            all pixels. See `seen_from`.
+        known: [K, H, W], 1 on pixels that are compared, for each of K items, or for all where K is 1; None
+            for all pixels. See `seen_from`.
     """
 
     projector: Projector

@@ -18,7 +18,7 @@ from .refinement import IntrinsicsRefinement, ViewRefinement, refined_camera
 # Noise that the priors are weighed against: variance of a residual over the number of independent ones. At
 # the right pose simulated X-rays, noise, tools and all, cost about 0.02, half a variance of 0.04; 128 x 128
 # pixels hold some 1000 independent windows.
-_NOISE = 4e-5
+NOISE = 4e-5
 _AT_BOUND = 1e-6  # share of a bound that counts as rounding
 
 
@@ -60,7 +60,10 @@ class JointSimilarity:
         return torch.tensor(rows, dtype=torch.float64).reshape(-1, 3)
 
     def seen_from(self, x: Tensor) -> JointSimilarity:
-        """With the pixels that the CT can speak of at points [B, 4 + R, 4]; see `ImageSimilarity.seen_from`."""
+        """With the pixels that the CT can speak of at points [B, 4 + R, 4].
+
+        See `ImageSimilarity.seen_from`.
+        """
         poses = self.cameras_from_world(x).unbind(1)
         views = tuple(view.seen_from(pose) for view, pose in zip(self.views, poses, strict=True))
         same = all(new is old for new, old in zip(views, self.views, strict=True))
@@ -132,7 +135,7 @@ class JointSimilarity:
         """The same with no value held; `items` None where points and masks come in one order."""
         parts = [
             _along(view.linearize_images(*rendered, items), chain)
-            for view, rendered, chain in zip(self.views, self._rendered(x), self._chains(x), strict=True)
+            for view, rendered, chain in zip(self.views, self._rendered(x), self.chains(x), strict=True)
         ]
         total = sum(parts[1:], start=parts[0])
         mean = Linearization(*(part / len(parts) for part in (total.cost, total.gradient, total.hessian)))
@@ -168,19 +171,23 @@ class JointSimilarity:
         return (depth <= nearest + slack) | (depth >= farthest - slack)
 
     def scatter(self, x: Tensor, tile_px: int) -> Scatter:
-        """How far tiles of the images agree on the optimum at the points [b, 4 + R, 4], with no value held.
+        """How far tiles of the images agree on the optimum at the points [b, 4 + R, 4].
+
+        A value at its bound is not held; one whose bound is 0 is.
 
         See `ImageSimilarity.scatter`. A prior is one more observation of its value: the last 3 R rows of the
         gradients hold what size is to be expected of each, one deviation from where it is least.
         """
         count = len(self.views)
-        priors = torch.cat([x.new_zeros(6), self._prior_curvature])
-        gradients, curvature = [], priors.diag().expand(len(x), -1, -1)
-        for view, rendered, chain in zip(self.views, self._rendered(x), self._chains(x), strict=True):
-            own = view.scatter_images(*rendered, tile_px)
+        priors = torch.cat([x.new_zeros(6), self.prior_curvature])
+        # What may not change at all is no parameter.
+        free = torch.cat([x.new_ones(6), (self.bounds.flatten() > 0).to(x)])
+        gradients, curvature = [], (priors + 1 - free).diag().expand(len(x), -1, -1)
+        for view, rendered, chain in zip(self.views, self._rendered(x), self.chains(x), strict=True):
+            own, chain = view.scatter_images(*rendered, tile_px), chain * free
             gradients.append(own.gradients @ chain / count)
             curvature = curvature + chain.mT @ own.curvature @ chain / count
-        expected = (_NOISE * priors).sqrt().diag()[6:]
+        expected = (NOISE * priors).sqrt().diag()[6:]
         return Scatter(torch.cat([*gradients, expected.expand(len(x), -1, -1)], dim=1), curvature)
 
     def toned(self, x: Tensor, least_gain: float) -> JointSimilarity:
@@ -240,7 +247,7 @@ class JointSimilarity:
             images, jacobians = zip(*parts, strict=True)
             yield (images[0], jacobians[0]) if len(parts) == 1 else (torch.cat(images), torch.cat(jacobians))
 
-    def _chains(self, x: Tensor) -> Tensor:
+    def chains(self, x: Tensor) -> Tensor:
         """Derivative [V, b, 6 or 9, 6 + 3 R] of every view's own parameters by the joint ones."""
         count, own = len(self.views), 9 if self.refine_intrinsics.on else 6
         chains = x.new_zeros(count, len(x), own, 6 + 3 * len(self.bounds))
@@ -259,13 +266,13 @@ class JointSimilarity:
         return chains
 
     @property
-    def _prior_curvature(self) -> Tensor:
+    def prior_curvature(self) -> Tensor:
         """[3 R]: of a Gaussian whose deviation is half the bound; 0 where nothing may change."""
         deviation = self.bounds.flatten() / 2
-        return torch.where(deviation > 0, _NOISE / deviation.square(), 0.0)
+        return torch.where(deviation > 0, NOISE / deviation.square(), 0.0)
 
     def _prior(self, x: Tensor) -> Linearization:
-        values, curvature = x[:, 4:, :3].flatten(1), self._prior_curvature
+        values, curvature = x[:, 4:, :3].flatten(1), self.prior_curvature
         slope = torch.cat([x.new_zeros(len(x), 6), curvature * values], dim=1)
         diagonal = torch.cat([curvature.new_zeros(6), curvature]).expand_as(slope)
         return Linearization(0.5 * (curvature * values.square()).sum(1), slope, diagonal.diag_embed())

@@ -1,6 +1,6 @@
 """CT volumes and X-rays with their place in the world, and what becomes of their values."""
 
-from ._warnings import GeometryWarning
+from ._warnings import GeometryWarning, warn_geometry
 from .attenuation import AttenuationConfig, Material, mu_from_hu, split_materials
 from .correction import CTCorrection
 from .extent import open_faces, tissue_points
@@ -44,5 +44,6 @@ __all__ = [
     "target_points",
     "tell",
     "tissue_points",
+    "warn_geometry",
     "written_poses",
 ]

@@ -1,4 +1,7 @@
-"""Parts that are their own mirror image, such as many implants: an X-ray hardly tells two poses of them apart."""
+"""Parts that are their own mirror image, such as many implants.
+
+An X-ray hardly tells two poses of such a part apart.
+"""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError, UsageError
 from ..geometry.camera import Camera, quarter_turns, roll, turn_pixels
+from ..geometry.distortion import Distortion
 from ._reading import PixelScale
 from ._resolve import GEOMETRY, MEANING, POLARITY_GUESSED, all_positive, resolved
 from ._warnings import warn_geometry
@@ -22,6 +23,9 @@ from .polarity import Polarity
 from .xray_readers import read_file, xray_file
 
 __all__ = ["POLARITY_GUESSED", "XRay", "XRayOptions"]
+
+# Share of an excluded pixel in an interpolated one that excludes it; less is rounding.
+_LEAST_EXCLUDED = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -343,6 +347,19 @@ class XRay:
         """[4, 4], from the camera frame of the image as stored to that of this image."""
         matrix: NDArray[np.float64] = roll(self.turned_deg).numpy()
         return matrix
+
+    def undistorted(self, distortion: Distortion) -> XRay:
+        """The image as it would be without a distortion; what a pixel excluded contributes to is excluded."""
+
+        def straight(image: NDArray[Any]) -> NDArray[np.float32]:
+            moved = distortion.undistorted(torch.from_numpy(image.astype(np.float32))[None], self.camera)
+            straightened: NDArray[np.float32] = moved[0].numpy()
+            return straightened
+
+        # Bicubic interpolation overshoots at edges, where no beam would become negative.
+        pixels = np.clip(straight(self.pixels), self.pixels.min(), self.pixels.max())
+        excluded = None if self.excluded is None else straight(self.excluded) > _LEAST_EXCLUDED
+        return replace(self, pixels=pixels, excluded=excluded)
 
     def pixels_from_stored(self, stored_px: NDArray[np.float64]) -> NDArray[np.float64]:
         """Where points of the image as stored lie in this image.
