@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -14,6 +15,7 @@ from ..rendering import Coverage, Projector, RenderConfig
 from ..similarity import ImageSimilarity, IntrinsicsRefinement, JointSimilarity
 from ..solver import levenberg_marquardt
 from ..volumes import Volume, mirror_plane, tissue_points
+from ._any_view import any_view
 from ._explained import coverable_tissue
 from ._fixed import FixedImage, pixel_at_mm
 from ._region import Region, extremes, region_of
@@ -76,6 +78,10 @@ class Run:
         shares = [coverable_tissue(view, pose) for view, pose in zip(views, poses, strict=True)]
         return sum(shares) / len(shares)
 
+    def is_part(self) -> bool:
+        """Whether the CT explains only part of the X-rays."""
+        return self.explained_share() < self.config.partial.covered_below
+
     def searched(self, search_config: SearchConfig) -> Tensor:
         """The start, and what a search around it finds [B, 4, 4]."""
         points = self.start[None]
@@ -83,6 +89,18 @@ class Run:
             found, _ = search(self._search_views(search_config), self.start, search_config)
             points = torch.cat([points, found])
         return points
+
+    def any_view(self, runs: Sequence[Run]) -> list[tuple[Tensor, Tensor]]:
+        """What a search over all directions finds; see `any_view`.
+
+        Args:
+            runs: the same with the X-rays in their readings.
+        """
+        config = self.config.any_view
+        regions = tuple(Region.whole(fixed.camera) for fixed in self.fixed)
+        views = [run._at(regions, config.pixels) for run in runs]
+        depth_mm = float(self.start[2, :3] @ self._isocentre_world + self.start[2, 3])
+        return any_view(views, depth_mm, config)
 
     def register(self, points: Tensor) -> list[ImageStageResult]:
         """All stages, from poses [B, 4, 4]."""
@@ -125,12 +143,14 @@ class Run:
         return result.solution.x[chosen]
 
     def _search_views(self, search_config: SearchConfig) -> list[SearchView]:
-        voxel_per_pixel = self.config.stages[0].voxel_per_pixel
         reach = extremes(
             self.start, search_config.rotation_deg, search_config.depth_mm, self._isocentre_world
         )
-        regions = self.regions(reach, search_config.margin)
-        images = self._images(search_config.pixels, regions)
+        return self._at(self.regions(reach, search_config.margin), search_config.pixels)
+
+    def _at(self, regions: tuple[Region, ...], pixels: int) -> list[SearchView]:
+        """The X-rays at the resolution of a search."""
+        voxel_per_pixel = self.config.stages[0].voxel_per_pixel
         return [
             SearchView(
                 projector=self._projector(image.camera, view_from_first, voxel_per_pixel),
@@ -139,7 +159,9 @@ class Run:
                 view_from_first=view_from_first,
                 coverage=self._coverage,
             )
-            for image, view_from_first in zip(images, self.view_from_first, strict=True)
+            for image, view_from_first in zip(
+                self._images(pixels, regions), self.view_from_first, strict=True
+            )
         ]
 
     def assess(self, trace: list[ImageStageResult]) -> Confidence:
@@ -153,8 +175,7 @@ class Run:
         if self.whole is None:
             return self.config.confidence
         pose = last.camera_from_world[last.best]
-        part = replace(self, start=pose).explained_share() < self.config.partial.covered_below
-        return self.config.confidence if part else self.whole
+        return self.config.confidence if replace(self, start=pose).is_part() else self.whole
 
     def _check(self, pose: Tensor) -> Check:
         """What checks results near a pose [4, 4]."""

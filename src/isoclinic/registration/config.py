@@ -9,6 +9,7 @@ from ..errors import UsageError
 from ..similarity import IntrinsicsRefinement, SimilarityConfig, SimilarityTerm, ViewRefinement
 from ..solver import LMConfig
 from ..volumes import PreprocessConfig
+from ._any_view import AnyViewConfig
 from .confidence import ConfidenceConfig
 from .intrinsics import IntrinsicsConfig
 from .search import SearchConfig
@@ -203,6 +204,7 @@ class RegistrationConfig:
         preprocess: from detector values to line integrals and weights.
         searches: multi-starts around the initial pose, of growing reach. A rough start, such as a standard
             view, begins with the second; the next one runs only where the images do not match yet.
+        any_view: the search that follows those where they found no match, for a CT that explains the X-ray.
         partial: the schedule that takes the place of `searches` and `stages` where the CT explains only part
             of the X-ray.
         depth_slack_mm: how much farther in depth than a search reaches its result may lie [mm].
@@ -228,6 +230,7 @@ class RegistrationConfig:
 
     preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
     searches: tuple[SearchConfig, ...] = _SEARCHES
+    any_view: AnyViewConfig = field(default_factory=AnyViewConfig)
     partial: PartialConfig = field(default_factory=PartialConfig)
     depth_slack_mm: float = 75.0
     learned: LearnedConfig = field(default_factory=LearnedConfig)

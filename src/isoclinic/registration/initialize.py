@@ -23,6 +23,9 @@ PRESETS = {"ap": (180.0, 0.0), "pa": (0.0, 0.0), "left": (90.0, 0.0), "right": (
 # What `register` takes to mean the pose that a model predicts.
 MODEL = "model"
 
+# What `register` takes to mean that nothing is known of the view.
+ANY = "any"
+
 # Of C-arms and angiography units, where the file does not say: the isocentre lies at about two thirds of the
 # way (source-detector 1000-1200 mm, source-isocentre 700-800 mm).
 _ISOCENTRE_SHARE = 0.67
@@ -41,11 +44,13 @@ class InitialPose:
         camera_from_world: [4, 4], float64.
         source: what it came from, for people to read.
         rough: whether it is only a standard view, so that the search must reach far.
+        unknown: whether nothing is known, so that the search must look from everywhere.
     """
 
     camera_from_world: Tensor
     source: str
     rough: bool
+    unknown: bool = False
 
 
 def initial_pose(volume: Volume, xray: XRay, init: Any = None) -> InitialPose:
@@ -56,7 +61,7 @@ def initial_pose(volume: Volume, xray: XRay, init: Any = None) -> InitialPose:
         xray: the X-ray; gives the distances, and the angles for "dicom".
         init: camera_from_world [4, 4]; the path of a pose file; "ap", "pa", "left" or "right" (the side the
             detector is on; "ap" and "pa" name the way of the beam); "dicom" for the C-arm angles of the file;
-            None for "dicom" where the file has angles, else "ap".
+            "any" where nothing is known; None for "dicom" where the file has angles, else "ap".
 
     Raises:
         UsageError: a name that is none of these, or "dicom" without angles.
@@ -65,6 +70,9 @@ def initial_pose(volume: Volume, xray: XRay, init: Any = None) -> InitialPose:
     if init is None:
         angles = (xray.primary_angle_deg, xray.secondary_angle_deg)
         init = "ap" if angles == (None, None) else "dicom"
+    if isinstance(init, str) and init == ANY:
+        pose = view(volume, xray, *PRESETS["ap"])
+        return InitialPose(camera_from_world=pose, source="any view", rough=True, unknown=True)
     if isinstance(init, str) and init in PRESETS:
         return InitialPose(
             camera_from_world=view(volume, xray, *PRESETS[init]), source=f"preset {init}", rough=True
@@ -80,7 +88,7 @@ def initial_pose(volume: Volume, xray: XRay, init: Any = None) -> InitialPose:
     if isinstance(init, str | Path):
         if not os.path.exists(init):  # unlike Path.exists, False for text that cannot be a path
             raise UsageError(
-                f"init {str(init)!r} is neither a file nor one of {', '.join([*PRESETS, 'dicom'])}"
+                f"init {str(init)!r} is neither a file nor one of {', '.join([*PRESETS, 'dicom', ANY])}"
             )
         pose, source = read_initial_pose(init), f"file {init}"
     else:

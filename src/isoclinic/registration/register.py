@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -17,16 +17,16 @@ from ..errors import IsoclinicError, UsageError
 from ..geometry import Distortion
 from ..networks import Checkpoint
 from ..volumes import GeometryWarning, Volume, XRay, tell, warn_geometry
-from ._fixed import FixedImage
 from ._geometry_check import with_geometry
 from ._inputs import identity_findings, input_doubts
+from ._ladder import Outcome, merit, outcomes, read_as, rescue
 from ._learned import Learned
-from ._refined import kept_where_telling, straightened
+from ._readings import MIRRORED_DOUBT, reading_text, readings
+from ._refined import straight_xrays, straightened
 from ._run import Run
 from .config import RegistrationConfig
-from .initialize import MODEL, InitialPose, check_sees, initial_pose
-from .result import CANONICAL_SEARCH, Attempt, Confidence, ImageStageResult, RegistrationResult, StageResult
-from .search import SearchConfig
+from .initialize import MODEL, check_sees, initial_pose
+from .result import ImageStageResult, RegistrationResult
 from .views import View, stacked_views
 
 # Networks, or what loads them in case of need.
@@ -111,7 +111,8 @@ def register_views(
     start = usual = initial_pose(volume, views[0].xray, None if from_model else init)
     for view, pose in zip(views[1:], view_from_first[1:] @ usual.camera_from_world, strict=True):
         check_sees(volume, view.xray, pose, f"{usual.source}, and how {view.xray.path} lies relative to it")
-    fixed = tuple(FixedImage.of(view.xray, config.preprocess) for view in views)
+    ways = readings(xrays, config.preprocess)
+    fixed = ways[0].fixed
     of_model = partial(Learned.of, volume=volume, fixed=fixed[0], config=config)
     learned = of_model(model) if isinstance(model, Checkpoint) else None
     if learned is not None and (from_model or init is None):
@@ -128,33 +129,31 @@ def register_views(
         start=start.camera_from_world,
         config=config,
     )
-
-    part = run.explained_share() < config.partial.covered_below
+    part = all(own.is_part() for way in ways if (own := read_as(run, way)) is not None)
     if part:
         run = replace(run, config=config.for_part(), whole=config.confidence)
 
     unavailable: list[str] = []
 
-    def last_resort() -> Iterator[_Outcome]:
+    def last_resort() -> Iterator[Outcome]:
         if part:  # the networks know whole CTs
             return
         if config.learned.rescue and config.learned.fall_back:
             try:
                 rescuer = of_model(model()) if callable(model) else learned
                 if rescuer is not None:
-                    yield from _rescue(run, usual, rescuer)
+                    yield from rescue(run, ways[0], usual, rescuer)
             except _UNAVAILABLE as error:
                 # What was found before must not be lost with it.
                 why = str(error) or type(error).__name__
                 unavailable.append(f"the last resort, a search by trained networks, was not available: {why}")
 
-    outcomes: list[_Outcome] = []
-    for outcome in chain(_outcomes(run, start, usual, learned), last_resort()):
-        outcomes.append(outcome)
+    tried: list[Outcome] = []
+    for outcome in chain(outcomes(run, ways, start, usual, learned), last_resort()):
+        tried.append(outcome)
         if outcome.matched:
             break
-    best = max(outcomes, key=partial(_merit, config=config))
-    best, distortions = _with_geometry(best, run, [view.xray for view in views])
+    best, distortions = _with_geometry(max(tried, key=partial(merit, config=config)))
     last = best.last
     problem, point, status = last.problem, last.solution.x[last.best], last.solution.status[last.best]
     if problem.refine_intrinsics.on:
@@ -166,44 +165,31 @@ def register_views(
     result = RegistrationResult(
         camera_from_world=point[:4],
         cameras_from_world=problem.cameras_from_world(point[None])[0],
-        cameras=problem.cameras(point, tuple(view.xray.camera for view in views)),
+        cameras=problem.cameras(point, tuple(xray.camera for xray in best.reading.xrays)),
         status=status,
         reason=last.solution.reason[last.best],
         similarity=last.similarity,
         confidence=best.confidence,
         initial=start,
         attempt=best.attempt,
-        attempts=tuple(outcome.attempt for outcome in outcomes),
+        attempts=tuple(outcome.attempt for outcome in tried),
         trace=best.trace,
         seconds=time.perf_counter() - began,
         distortions=distortions,
+        xrays=tuple(straight_xrays(best.reading.xrays, distortions)),
     )
-    return result.doubted(*input_doubts(volume, xrays, same_patient=config.same_patient), *unavailable)
+    if best.reading is not ways[0]:
+        warn_geometry(reading_text(result.attempt, result.attempts))
+    return result.doubted(
+        *input_doubts(volume, xrays, same_patient=config.same_patient),
+        *([MIRRORED_DOUBT] if best.reading.mirrored else []),
+        *unavailable,
+    )
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Outcome:
-    """Where an attempt ended.
-
-    Attributes:
-        attempt: what it was.
-        trace: its stages, those of networks first.
-        last: the last one, from which the result is.
-        confidence: in that result.
-        matched: whether X-rays and CT match there, so that nothing else need be tried.
-    """
-
-    attempt: Attempt
-    trace: tuple[StageResult, ...]
-    last: ImageStageResult
-    confidence: Confidence
-    matched: bool
-
-
-def _with_geometry(
-    outcome: _Outcome, run: Run, xrays: Sequence[XRay]
-) -> tuple[_Outcome, tuple[Distortion | None, ...]]:
+def _with_geometry(outcome: Outcome) -> tuple[Outcome, tuple[Distortion | None, ...]]:
     """The outcome after a look at its geometry, and the distortions that were taken out of the X-rays."""
+    run, xrays = outcome.run, outcome.reading.xrays
     nothing = (None,) * len(xrays)
     if outcome.confidence.doubts:
         return outcome, nothing
@@ -216,95 +202,6 @@ def _with_geometry(
     trace = (*outcome.trace, *straight.stages)
     last, confidence = straight.stages[-1], straight.confidence
     return replace(outcome, trace=trace, last=last, confidence=confidence), straight.distortions
-
-
-def _merit(outcome: _Outcome, config: RegistrationConfig) -> float:
-    """What outcomes are chosen by."""
-    rescued = CANONICAL_SEARCH in outcome.attempt.learned
-    return outcome.confidence.edges - (config.learned.rescue_margin if rescued else 0.0)
-
-
-def _outcomes(
-    run: Run, start: InitialPose, usual: InitialPose, learned: Learned | None
-) -> Iterator[_Outcome]:
-    """Ways to a pose, each to be tried where those before found no match.
-
-    Args:
-        run: from `start`.
-        start: where to begin.
-        usual: where to begin without a model.
-        learned: what a model contributes.
-    """
-    searches = run.config.searches
-    if learned is not None:
-        refined = learned.refine(start.camera_from_world[None])
-        ends = [stage.camera_from_world[stage.best] for stage in refined]
-        if ends or start is not usual:
-            way = start.source, learned.names
-            # A network that leads astray must not decide: its start goes along.
-            yield _outcome(run, torch.stack([run.start, *ends]), *way, refined)
-            if not run.config.learned.fall_back:
-                return
-            around = replace(run, start=ends[-1]) if ends else run
-            yield _search(around, searches[0], *way, refined)
-            if start is not usual:
-                for reach in searches[1:2]:
-                    yield _search(run, reach, start.source)
-    run = replace(run, start=usual.camera_from_world)
-    for reach in searches[1 if usual.rough else 0 :] or searches[-1:]:
-        yield _search(run, reach, usual.source)
-
-
-def _rescue(run: Run, usual: InitialPose, learned: Learned) -> Iterator[_Outcome]:
-    """Searches of what a model's canonical network makes of the first X-ray, around `usual`.
-
-    Stages that are coarser than that image compare it, too; the others the X-ray itself, as always.
-    """
-    image, config = learned.canonical_image, run.config
-    if image is None:
-        return
-    size = max(image.camera.width, image.camera.height)
-    coarse = tuple(stage for stage in config.stages[:-1] if stage.pixels < size)
-    fine = config.stages[len(coarse) :]
-    run = replace(run, start=usual.camera_from_world, config=replace(config, stages=fine))
-    cleaned = replace(run, fixed=(image, *run.fixed[1:]), config=replace(config, stages=coarse or fine[:1]))
-    for reach in config.searches[1:] or config.searches:
-        points = cleaned.searched(reach)
-        stages = cleaned.register(points) if coarse else []
-        if stages:
-            points = cleaned.distinct(stages[-1], coarse[-1].keep)
-        yield _outcome(run, points, usual.source, (CANONICAL_SEARCH,), stages, reach.candidates)
-
-
-def _search(
-    run: Run,
-    reach: SearchConfig,
-    start: str,
-    learned: tuple[str, ...] = (),
-    refined: Sequence[StageResult] = (),
-) -> _Outcome:
-    """Where all stages lead to from a search around the start of a run; see `Attempt` for the names."""
-    run = replace(run, depth_reach_mm=reach.depth_mm)
-    return _outcome(run, run.searched(reach), start, learned, refined, reach.candidates)
-
-
-def _outcome(
-    run: Run,
-    points: Tensor,
-    start: str,
-    learned: tuple[str, ...],
-    refined: Sequence[StageResult],
-    candidates: int = 0,
-) -> _Outcome:
-    """Where all stages lead to from poses [B, 4, 4]."""
-    stages = kept_where_telling(run, run.register(points))
-    confidence = run.assess(stages)
-    attempt = Attempt(start=start, learned=learned, candidates=candidates, edges=confidence.edges)
-    last = stages[-1]
-    matched = run.thresholds(last).matched(confidence.edges, last.similarity)
-    return _Outcome(
-        attempt=attempt, trace=(*refined, *stages), last=last, confidence=confidence, matched=matched
-    )
 
 
 def _warn_of_intrinsics(last: ImageStageResult) -> None:

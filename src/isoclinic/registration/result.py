@@ -11,10 +11,13 @@ from torch import Tensor
 from ..geometry import Camera, Distortion
 from ..similarity import JointSimilarity
 from ..solver import Reason, Solution, Status
+from ..volumes import XRay
 from .initialize import InitialPose
 
 # What an attempt has in place of networks that refined its start.
 CANONICAL_SEARCH = "canonical search"
+# What an attempt has for a start where all directions were looked through.
+ANY_VIEW = "any view"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -194,17 +197,19 @@ class Attempt:
     """One way from a start to a pose.
 
     Attributes:
-        start: where it started, for people to read.
+        start: where it started, for people to read; "any view" where all directions were looked through.
         learned: networks that refined the start, by their names, or "canonical search" where the search was
             of what the canonical network made of the X-ray.
         candidates: poses around it that a search looked at; 0 without a search.
         edges: of where it ended, as in `Confidence`.
+        reading: how it read the X-rays, for people to read.
     """
 
     start: str
     learned: tuple[str, ...]
     candidates: int
     edges: float
+    reading: str
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -225,8 +230,10 @@ class RegistrationResult:
         attempts: all, in the order they were made, until one matched.
         trace: the stages that led to the result, in the order they ran.
         seconds: wall time of everything but reading files.
-        distortions: of the V X-rays, as found and taken out (`RegistrationConfig.refine_distortion`); the
-            pose is that of `XRay.undistorted`. None of an X-ray that was used as it is.
+        xrays: the V X-rays as the result takes them, of which its poses are: with the polarity that the match
+            settled, mirrored back, and without a distortion that was taken out.
+        distortions: of the V X-rays, as found and taken out (`RegistrationConfig.refine_distortion`); None
+            of an X-ray that was used as it is.
     """
 
     camera_from_world: Tensor
@@ -242,6 +249,7 @@ class RegistrationResult:
     trace: tuple[StageResult, ...]
     seconds: float
     distortions: tuple[Distortion | None, ...]
+    xrays: tuple[XRay, ...]
 
     def doubted(self, *reasons: str) -> RegistrationResult:
         """This result with further reasons to doubt it, if there are any."""

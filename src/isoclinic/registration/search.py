@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
@@ -57,6 +57,16 @@ class SearchConfig:
             raise UsageError("the search's rotation_deg, depth_mm and margin must not be negative")
 
 
+class _Compared(Protocol):
+    """What a search compares; see `SearchConfig`."""
+
+    @property
+    def image(self) -> Literal["intensity", "gradient"]: ...
+
+    @property
+    def window_px(self) -> int: ...
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SearchView:
     """An X-ray at the resolution of a search.
@@ -98,13 +108,13 @@ def search(views: Sequence[SearchView], start: Tensor, config: SearchConfig) -> 
     """
     if config.candidates < 1:
         raise UsageError("a search needs at least one candidate")
-    targets = [_features(view.fixed[None], view.weight, config)[0] for view in views]
+    target = features(views[0].fixed[None], views[0].weight, config)[0]
     isocentre = views[0].projector.isocentre_world
     poses, correlations = [], []
     for tangents in _candidates(config).split(_CHUNK):
-        placed, correlation = _slide(views[0], targets[0], se3.perturb(start, tangents, isocentre), config)
+        placed, correlation = _slide(views[0], target, se3.perturb(start, tangents, isocentre), config)
         if len(views) > 1:
-            placed, further = _slide_along_ray(views, targets, placed, config)
+            placed, further = slide_along_ray(views, placed, config)
             correlation = (correlation + further) / len(views)
         poses.append(placed)
         correlations.append(correlation)
@@ -125,8 +135,8 @@ def _slide(view: SearchView, target: Tensor, poses: Tensor, config: SearchConfig
     return se3.perturb(poses, shift, projector.isocentre_world), best
 
 
-def _slide_along_ray(
-    views: Sequence[SearchView], targets: Sequence[Tensor], poses: Tensor, config: SearchConfig
+def slide_along_ray(
+    views: Sequence[SearchView], poses: Tensor, config: SearchConfig
 ) -> tuple[Tensor, Tensor]:
     """Poses [B, 4, 4] moved along the first view's ray to the isocentre, so that the others correlate best.
 
@@ -142,7 +152,8 @@ def _slide_along_ray(
     depth = share * (steps / 2) * (centre[:, 2:] / abs(camera.fx))
     points = centre[:, None] + depth[..., None] * per_depth[:, None]
     total = torch.zeros_like(depth)
-    for view, target in zip(views[1:], targets[1:], strict=True):
+    for view in views[1:]:
+        target = features(view.fixed[None], view.weight, config)[0]
         correlation, middle = _correlation_by_shift(view, target, view.view_from_first @ poses, config)
         pixels = view.projector.camera.project(points, view.view_from_first)
         # Where the isocentre would lie seen from there, less where it lies: the shift is its opposite.
@@ -166,7 +177,7 @@ def _correlation_by_shift(
     else:
         known = view.coverage.known(wide, poses, COVERAGE_MARGIN_PX)
     # What the CT cannot speak of is zero, the mean of what it can: it neither speaks for a shift nor against.
-    moving = _features(moving, known, config) * known.unsqueeze(-3)
+    moving = features(moving, known, config) * known.unsqueeze(-3)
     channels = [
         _sliding_correlation(part, fixed, view.weight)
         for part, fixed in zip(moving.unbind(1), target, strict=True)
@@ -198,7 +209,7 @@ def _sliding_correlation(moving: Tensor, target: Tensor, weight: Tensor) -> Tens
     return slide(moving, weight * target) / energy.clamp(min=empty).sqrt()
 
 
-def _features(image: Tensor, weight: Tensor, config: SearchConfig) -> Tensor:
+def features(image: Tensor, weight: Tensor, config: _Compared) -> Tensor:
     """What is compared [B, C, H, W] of images [B, H, W], standardised; 0 at the border of derivatives."""
     if config.image == "intensity":
         return _standardized(image, weight, config)[:, None]
@@ -206,7 +217,7 @@ def _features(image: Tensor, weight: Tensor, config: SearchConfig) -> Tensor:
     return torch.stack([_standardized(part, weight, config) for part in derivatives], dim=1)
 
 
-def _standardized(image: Tensor, weight: Tensor, config: SearchConfig) -> Tensor:
+def _standardized(image: Tensor, weight: Tensor, config: _Compared) -> Tensor:
     # Both images are standardised over their own contrast: the search compares pattern, not tone.
     share = weight / weight.sum(dim=(-2, -1), keepdim=True).clamp(min=1e-6)
     mean = (share * image).sum(dim=(1, 2), keepdim=True)

@@ -13,9 +13,10 @@ from .readers import find_volumes
 from .symmetry import MirrorPlane, mirror_plane
 from .volume import Structures, Volume
 from .written_poses import written_poses
-from .xray import POLARITY_GUESSED, XRay, XRayOptions
+from .xray import POLARITY_BY_MATCH, POLARITY_GUESSED, XRay, XRayOptions
 
 __all__ = [
+    "POLARITY_BY_MATCH",
     "POLARITY_GUESSED",
     "AttenuationConfig",
     "CTCorrection",

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from ._header_geometry import HeaderGeometry
 from ._header_notes import header_notes
-from ._reading import Reading
+from ._reading import PixelScale, Reading
 from ._xray_checks import checks
 from ._xray_geometry import header_geometry
 from .findings import Finding, option_of, still_open, tell
-from .polarity import polarity_from_statistics
+from .polarity import Polarity, polarity_from_statistics
 
 # Options that override what a file says about its geometry, and about its pixels.
 GEOMETRY = (
@@ -28,6 +28,8 @@ GEOMETRY = (
 MEANING = ("polarity", "pixel_scale")
 # Where a polarity comes from that no header and no option says.
 POLARITY_GUESSED = "image statistics"
+# Where a polarity comes from that a registration found to match the CT, and the guess did not.
+POLARITY_BY_MATCH = "match with the CT, against the image statistics"
 
 _REQUIRED = {
     "sdd_mm": ("the source-detector distance", "--sdd-mm MM"),
@@ -88,8 +90,7 @@ def resolved(
     if "polarity" not in values:
         findings.append(_guess_polarity(values, provenance, reading.pixels, excluded))
     if "pixel_scale" not in values:
-        # Detectors deliver intensities; images with dark air have been through a display curve.
-        values["pixel_scale"] = "linear" if values["polarity"] == "bright_air" else "log"
+        values["pixel_scale"] = scale_for(values["polarity"])
         provenance["pixel_scale"] = f"assumed for {values['polarity']}"
     orientation = geometry.orientation
     by_options = [name for name in _ORIENTATION if name in given]
@@ -158,6 +159,14 @@ def _guess_polarity(
         f"the file does not say whether air is bright or dark; guessed {guess.polarity} from the image,"
         f" {'where all signs agree' if guess.agreed else 'unsurely: its signs disagree'}",
     )
+
+
+def scale_for(polarity: Polarity) -> PixelScale:
+    """The scale of pixels whose file says nothing about it.
+
+    Detectors deliver intensities; images with dark air have been through a display curve.
+    """
+    return "linear" if polarity == "bright_air" else "log"
 
 
 def all_positive(value: float | tuple[float, float]) -> bool:

@@ -15,14 +15,22 @@ from ..errors import InputError, UsageError
 from ..geometry.camera import Camera, quarter_turns, roll, turn_pixels
 from ..geometry.distortion import Distortion
 from ._reading import PixelScale
-from ._resolve import GEOMETRY, MEANING, POLARITY_GUESSED, all_positive, resolved
+from ._resolve import (
+    GEOMETRY,
+    MEANING,
+    POLARITY_BY_MATCH,
+    POLARITY_GUESSED,
+    all_positive,
+    resolved,
+    scale_for,
+)
 from ._warnings import warn_geometry
 from .findings import Finding, gathered
 from .identity import Identity
 from .polarity import Polarity
 from .xray_readers import read_file, xray_file
 
-__all__ = ["POLARITY_GUESSED", "XRay", "XRayOptions"]
+__all__ = ["POLARITY_BY_MATCH", "POLARITY_GUESSED", "XRay", "XRayOptions"]
 
 # Share of an excluded pixel in an interpolated one that excludes it; less is rounding.
 _LEAST_EXCLUDED = 0.01
@@ -378,6 +386,16 @@ class XRay:
         scale = np.array([new.fx / turned.fx, new.fy / turned.fy])
         placed = turn_pixels(stored_px, width=old.width, height=old.height, degrees=self.turned_deg)
         return (placed - np.array([turned.cx, turned.cy])) * scale + np.array([new.cx, new.cy])
+
+    def repolarized(self) -> XRay:
+        """The same pixels with the other polarity, and with its scale where that was only assumed."""
+        polarity: Polarity = "dark_air" if self.polarity == "bright_air" else "bright_air"
+        provenance = {**self.provenance, "polarity": POLARITY_BY_MATCH}
+        pixel_scale = self.pixel_scale
+        if provenance.get("pixel_scale", "").startswith("assumed"):
+            pixel_scale = scale_for(polarity)
+            provenance["pixel_scale"] = f"assumed for {polarity}"
+        return replace(self, polarity=polarity, pixel_scale=pixel_scale, provenance=provenance)
 
     def recalibrated(self, camera: Camera) -> XRay:
         """The same pixels with other intrinsics, of an image of the same size."""

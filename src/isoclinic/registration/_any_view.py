@@ -1,0 +1,253 @@
+"""Search without a start: the C-arm anywhere around the patient, the picture turned in any way."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn.functional import grid_sample, normalize
+
+from ..errors import UsageError
+from ..geometry import Camera, se3
+from ..similarity import COVERAGE_MARGIN_PX
+from .search import SearchConfig, SearchView, features, slide_along_ray
+
+# Where there are further X-rays, so many times those that are kept are compared with them.
+_OF_SEVERAL = 8
+# Directions that are rendered and correlated at once: bounds memory.
+_CHUNK = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnyViewConfig:
+    """How a view is looked for that nothing is known of.
+
+    Attributes:
+        enabled: look through all views where nothing else led to a match; a start of "any" always does.
+        spacing_deg: between neighbouring directions, and between turns of the picture [deg].
+        elevation_deg: how far the beam is tilted towards the patient's head or feet [deg].
+        pixels: longer side of the image the search works on [px].
+        image: see `SearchConfig.image`.
+        window_px: side of the window for local standardisation [px], odd.
+        margin: how far the middle of the CT may lie beside that of the image, as a fraction of the image.
+        keep: best candidates that are handed on.
+        depth_mm: how far from the middle of the CT at the start's depth its result may lie, as in a search.
+        mirrored: look through mirrored pictures at last; a result of one is doubtful.
+        mirrored_margin: by how much the edges of a mirrored picture must match better to be preferred.
+    """
+
+    enabled: bool = True
+    spacing_deg: float = 12.0
+    elevation_deg: float = 45.0
+    depth_mm: float = 60.0
+    pixels: int = 32
+    image: Literal["intensity", "gradient"] = "gradient"
+    window_px: int = 9
+    margin: float = 0.5
+    keep: int = 48
+    mirrored: bool = True
+    mirrored_margin: float = 0.05
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.spacing_deg <= 90 or not 0 < self.elevation_deg <= 90:
+            raise UsageError(
+                "a search over all views needs a spacing_deg from 1 to 90 and an elevation_deg up to 90"
+            )
+        if self.pixels < 8 or self.keep < 1 or not min(self.margin, self.depth_mm, self.mirrored_margin) >= 0:
+            raise UsageError(
+                "a search over all views needs pixels >= 8, keep >= 1, and margin, depth_mm and mirrored_margin "
+                "that are not negative"
+            )
+        if self.window_px < 3 or self.window_px % 2 == 0:
+            raise UsageError(f"any_view's window_px must be odd and at least 3, not {self.window_px}")
+
+    @property
+    def candidates(self) -> int:
+        """Number of directions times turns."""
+        return len(directions(self)) * len(turns(self))
+
+
+def any_view(
+    views: Sequence[Sequence[SearchView]], distance_mm: float, config: AnyViewConfig
+) -> list[tuple[Tensor, Tensor]]:
+    """Best poses over all directions, turns and places of X-rays, which may be read in several ways.
+
+    Every direction is rendered once, head up. The first X-ray is turned instead, in each of its readings, and
+    correlated with the rendering over all shifts as by `search`; further X-rays show the depth, as there.
+
+    Args:
+        views: for each reading, the X-rays.
+        distance_mm: from the source to the CT's middle.
+        config: reach and effort.
+
+    Returns:
+        For each reading (poses [K, 4, 4], correlation [K]), best first, K <= config.keep.
+    """
+    firsts = [each[0] for each in views]
+    projector = firsts[0].projector
+    isocentre = projector.isocentre_world
+    camera = _canvas(projector.camera)
+    targets = [[_Target.of(view, camera, turn, config) for turn in turns(config)] for view in firsts]
+    margin = round(config.margin * max(projector.camera.height, projector.camera.width))
+    wide = camera.pad(top=margin, bottom=margin, left=margin, right=margin)
+    poses = looking_along(directions(config), isocentre, distance_mm)
+    found: list[list[tuple[Tensor, Tensor]]] = [[] for _ in firsts]
+    for some in poses.split(_CHUNK):
+        spectra = _Spectra.of(firsts[0], wide, some, camera.height, config)
+        for each, own in zip(targets, found, strict=True):
+            for target in each:
+                best, row, column = spectra.best(target)
+                depth = some[:, 2, :3] @ isocentre + some[:, 2, 3]
+                shift = torch.zeros(len(some), 6, dtype=torch.float64)
+                shift[:, 3] = -(column - margin) * depth / camera.fx
+                shift[:, 4] = -(row - margin) * depth / camera.fy
+                own.append((target.camera_from_canvas @ se3.perturb(some, shift, isocentre), best))
+    return [_best(read, own, config) for read, own in zip(views, found, strict=True)]
+
+
+def _best(
+    views: Sequence[SearchView], found: Sequence[tuple[Tensor, Tensor]], config: AnyViewConfig
+) -> tuple[Tensor, Tensor]:
+    poses, correlation = (torch.cat(part) for part in zip(*found, strict=True))
+    several = len(views) > 1
+    order = correlation.argsort(descending=True)[: (_OF_SEVERAL if several else 1) * config.keep]
+    poses, correlation = poses[order], correlation[order]
+    if several:
+        settings = SearchConfig(image=config.image, window_px=config.window_px, margin=config.margin)
+        poses, further = slide_along_ray(views, poses, settings)
+        correlation = (correlation + further) / len(views)
+        order = correlation.argsort(descending=True)[: config.keep]
+        poses, correlation = poses[order], correlation[order]
+    return poses, correlation
+
+
+def _canvas(camera: Camera) -> Camera:
+    """A square camera around the same central ray that holds the image however that is turned."""
+    focal = math.sqrt(abs(camera.fx * camera.fy))
+    corners = torch.tensor(
+        [[u, v] for u in (-0.5, camera.width - 0.5) for v in (-0.5, camera.height - 0.5)], dtype=torch.float64
+    )
+    ray = (corners - corners.new_tensor([camera.cx, camera.cy])) / corners.new_tensor([camera.fx, camera.fy])
+    size = math.ceil(2 * focal * float(ray.norm(dim=1).max()))
+    centre = (size - 1) / 2
+    return Camera(width=size, height=size, fx=focal, fy=focal, cx=centre, cy=centre, sdd_mm=camera.sdd_mm)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Target:
+    """A turned picture, ready to be correlated.
+
+    Attributes:
+        picture: weighted features [C, S, S].
+        weight: [S, S].
+        energy: sum of their squares [C].
+        camera_from_canvas: [4, 4], the turn.
+    """
+
+    picture: Tensor
+    weight: Tensor
+    energy: Tensor
+    camera_from_canvas: Tensor
+
+    @classmethod
+    def of(cls, view: SearchView, canvas: Camera, turn: Tensor, config: AnyViewConfig) -> _Target:
+        """The picture in the frame of a camera that is turned by an angle [rad] about the central ray."""
+        camera_from_canvas = se3.exp(torch.stack([*turn.new_zeros(2), turn, *turn.new_zeros(3)]))
+        rays = canvas.rays() @ camera_from_canvas[:3, :3].mT
+        camera = view.projector.camera
+        u, v = (
+            camera.fx * rays[..., 0] / rays[..., 2] + camera.cx,
+            camera.fy * rays[..., 1] / rays[..., 2] + camera.cy,
+        )
+        grid = torch.stack([2 * (u + 0.5) / camera.width - 1, 2 * (v + 0.5) / camera.height - 1], dim=-1).to(
+            view.fixed
+        )
+        # Pixels beyond the image show its border, which is not compared.
+        image = grid_sample(view.fixed[None, None], grid[None], align_corners=False, padding_mode="border")
+        weight = grid_sample(view.weight[None, None], grid[None], align_corners=False)[0, 0]
+        weight = torch.where(weight > 0.99, weight, torch.zeros_like(weight))
+        picture = features(image[0], weight, config)[0]
+        return cls(
+            picture=picture * weight,
+            weight=weight,
+            energy=(picture.square() * weight).sum(dim=(-2, -1)),
+            camera_from_canvas=camera_from_canvas,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Spectra:
+    """Fourier transforms of renderings, whose parts of a size are correlated with pictures.
+
+    Attributes:
+        values: of their features [B, C, R, R'].
+        squares: of these squared.
+        size: of the renderings.
+        offsets: how many shifts there are along each side.
+    """
+
+    values: Tensor
+    squares: Tensor
+    size: tuple[int, int]
+    offsets: int
+
+    @classmethod
+    def of(cls, view: SearchView, wide: Camera, poses: Tensor, side: int, config: AnyViewConfig) -> _Spectra:
+        """Of the CT at poses [B, 4, 4], where pictures are `side` pixels wide and high."""
+        images = view.projector.image(poses, wide).cpu()
+        if view.coverage is None:
+            known = torch.ones(wide.height, wide.width)
+        else:
+            known = view.coverage.known(wide, poses, COVERAGE_MARGIN_PX)
+        moving = features(images, known, config) * known.unsqueeze(-3)
+        return cls(
+            values=torch.fft.rfft2(moving),
+            squares=torch.fft.rfft2(moving.square()),
+            size=(wide.height, wide.width),
+            offsets=wide.height - side + 1,
+        )
+
+    def best(self, target: _Target) -> tuple[Tensor, Tensor, Tensor]:
+        """The largest correlation [B] of a picture, and the row and column of the shift [B] where it is."""
+
+        def slide(spectra: Tensor, template: Tensor) -> Tensor:
+            product = spectra * torch.fft.rfft2(template, s=self.size).conj()
+            return torch.fft.irfft2(product, s=self.size)[..., : self.offsets, : self.offsets]
+
+        energy = slide(self.squares, target.weight) * target.energy[:, None, None]
+        empty = 0.005 * energy.amax(dim=(-2, -1), keepdim=True) + 1e-6
+        correlation = (slide(self.values, target.picture) / energy.clamp(min=empty).sqrt()).mean(dim=1)
+        best, place = correlation.flatten(1).max(dim=1)
+        return best, place // self.offsets, place % self.offsets
+
+
+def directions(config: AnyViewConfig) -> Tensor:
+    """Unit vectors [N, 3], spread evenly over the belt of the sphere within the elevation: a Fibonacci lattice."""
+    top = math.sin(math.radians(config.elevation_deg))
+    count = max(1, round(4 * math.pi * top / math.radians(config.spacing_deg) ** 2))
+    index = torch.arange(count, dtype=torch.float64)
+    height = top * (1 - (2 * index + 1) / count)
+    around = index * math.pi * (3 - math.sqrt(5))
+    level = (1 - height.square()).sqrt()
+    return torch.stack([level * around.cos(), level * around.sin(), height], dim=1)
+
+
+def turns(config: AnyViewConfig) -> Tensor:
+    """Angles [T] by which the picture is turned [rad]."""
+    count = round(360 / config.spacing_deg)
+    return torch.arange(count, dtype=torch.float64) * (2 * math.pi / count)
+
+
+def looking_along(beams: Tensor, isocentre: Tensor, distance_mm: float) -> Tensor:
+    """camera_from_world [N, 4, 4] with the beam along `beams` [N, 3] through the isocentre, head up."""
+    up = beams.new_tensor([0.0, 0.0, 1.0]).expand_as(beams)
+    right = normalize(torch.linalg.cross(beams, up), dim=1)
+    down = torch.linalg.cross(beams, right)
+    rotation = torch.stack([right, down, beams], dim=1)
+    translation = -(rotation @ isocentre)
+    translation[:, 2] += distance_mm
+    return se3.rigid(rotation, translation)

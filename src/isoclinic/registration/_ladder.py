@@ -1,0 +1,194 @@
+"""Ways to a pose, from the cheapest to the farthest, each tried where those before found no match."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from ..errors import InputError
+from ._any_view import AnyViewConfig
+from ._learned import Learned
+from ._readings import Reading, mirrored
+from ._refined import kept_where_telling
+from ._run import Run
+from .config import RegistrationConfig
+from .initialize import InitialPose
+from .result import ANY_VIEW, CANONICAL_SEARCH, Attempt, Confidence, ImageStageResult, StageResult
+from .search import SearchConfig
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Outcome:
+    """Where an attempt ended.
+
+    Attributes:
+        attempt: what it was.
+        run: what it registered, and how.
+        reading: how it read the X-rays.
+        trace: its stages, those of networks first.
+        last: the last one, from which the result is.
+        confidence: in that result.
+    """
+
+    attempt: Attempt
+    run: Run
+    reading: Reading
+    trace: tuple[StageResult, ...]
+    last: ImageStageResult
+    confidence: Confidence
+
+    @cached_property
+    def matched(self) -> bool:
+        """Whether X-rays and CT match there, so that nothing else need be tried."""
+        return self.run.thresholds(self.last).matched(self.confidence.edges, self.last.similarity)
+
+
+def merit(outcome: Outcome, config: RegistrationConfig) -> float:
+    """The value that outcomes are chosen by: their edges, with handicaps for what may match by chance."""
+    handicap = 0.0
+    if CANONICAL_SEARCH in outcome.attempt.learned:
+        handicap += config.learned.rescue_margin
+    if outcome.reading.mirrored:
+        handicap += config.any_view.mirrored_margin
+    return outcome.confidence.edges - handicap
+
+
+def outcomes(
+    run: Run,
+    ways: Sequence[Reading],
+    start: InitialPose,
+    usual: InitialPose,
+    learned: Learned | None,
+) -> Iterator[Outcome]:
+    """Ways to a pose, each to be tried where those before found no match.
+
+    Args:
+        run: from `start`, of the X-rays as they were read.
+        ways: how the X-rays may be read, the first being how they were.
+        start: where to begin.
+        usual: where to begin without a model.
+        learned: what a model contributes.
+    """
+    searches, first = run.config.searches, ways[0]
+    if learned is not None:
+        refined = learned.refine(start.camera_from_world[None])
+        ends = [stage.camera_from_world[stage.best] for stage in refined]
+        if ends or start is not usual:
+            names = learned.names
+            # A network that leads astray must not decide: its start goes along.
+            yield _outcome(run, first, torch.stack([run.start, *ends]), start.source, names, refined)
+            if not run.config.learned.fall_back:
+                return
+            around = replace(run, start=ends[-1]) if ends else run
+            yield _search(around, first, searches[0], start.source, names, refined)
+            if start is not usual:
+                for reach in searches[1:2]:
+                    yield _search(run, first, reach, start.source)
+    run = replace(run, start=usual.camera_from_world)
+    if not usual.unknown:
+        for reach in searches[1 if usual.rough else 0 :] or searches[-1:]:
+            for way in ways:
+                own = read_as(run, way)
+                if own is not None:
+                    yield _search(own, way, reach, usual.source)
+    if usual.unknown or (run.config.any_view.enabled and run.whole is None):
+        yield from _any_view(run, ways, usual.source)
+
+
+def rescue(run: Run, way: Reading, usual: InitialPose, learned: Learned) -> Iterator[Outcome]:
+    """Searches of what a model's canonical network makes of the first X-ray, around `usual`.
+
+    Stages that are coarser than that image compare it, too; the others the X-ray itself, as always.
+    """
+    image, config = learned.canonical_image, run.config
+    if image is None:
+        return
+    size = max(image.camera.width, image.camera.height)
+    coarse = tuple(stage for stage in config.stages[:-1] if stage.pixels < size)
+    fine = config.stages[len(coarse) :]
+    run = replace(run, start=usual.camera_from_world, config=replace(config, stages=fine))
+    cleaned = replace(run, fixed=(image, *run.fixed[1:]), config=replace(config, stages=coarse or fine[:1]))
+    for reach in config.searches[1:] or config.searches:
+        points = cleaned.searched(reach)
+        stages = cleaned.register(points) if coarse else []
+        if stages:
+            points = cleaned.distinct(stages[-1], coarse[-1].keep)
+        names = (CANONICAL_SEARCH,)
+        yield _outcome(run, way, points, usual.source, names, stages, reach.candidates)
+
+
+def read_as(run: Run, way: Reading) -> Run | None:
+    """The run of the X-rays in another reading; None where that leaves nothing of them to compare."""
+    try:
+        return replace(run, fixed=way.fixed)
+    except InputError:
+        return None
+
+
+def _any_view(run: Run, ways: Sequence[Reading], start: str) -> Iterator[Outcome]:
+    """Searches over all directions and turns, the likeliest reading first and mirrored pictures last."""
+    config = run.config.any_view
+    runs = [(way, own) for way in ways if (own := read_as(run, way)) is not None]
+    yield from _looked_around(run, runs, start, config)
+    if config.mirrored:
+        images = [mirrored(way) for way, _ in runs]
+        runs = [(way, own) for way in images if (own := read_as(run, way)) is not None]
+        yield from _looked_around(run, runs, start, config)
+
+
+def _looked_around(
+    run: Run, runs: Sequence[tuple[Reading, Run]], start: str, config: AnyViewConfig
+) -> Iterator[Outcome]:
+    found = run.any_view([own for _, own in runs])
+    order = sorted(range(len(runs)), key=lambda index: -float(found[index][1][0]))
+    for index in order:
+        way, own = runs[index]
+        own = replace(own, depth_reach_mm=config.depth_mm)
+        yield _outcome(own, way, found[index][0], start, (), candidates=config.candidates, search=ANY_VIEW)
+
+
+def _search(
+    run: Run,
+    way: Reading,
+    reach: SearchConfig,
+    start: str,
+    learned: tuple[str, ...] = (),
+    refined: Sequence[StageResult] = (),
+) -> Outcome:
+    """Where all stages lead to from a search around the start of a run; see `Attempt` for the names."""
+    run = replace(run, depth_reach_mm=reach.depth_mm)
+    return _outcome(run, way, run.searched(reach), start, learned, refined, reach.candidates)
+
+
+def _outcome(
+    run: Run,
+    way: Reading,
+    points: Tensor,
+    start: str,
+    learned: tuple[str, ...],
+    refined: Sequence[StageResult] = (),
+    candidates: int = 0,
+    search: str = "",
+) -> Outcome:
+    """Where all stages lead to from poses [B, 4, 4]."""
+    stages = kept_where_telling(run, run.register(points))
+    confidence = run.assess(stages)
+    attempt = Attempt(
+        start=search or start,
+        learned=learned,
+        candidates=candidates,
+        edges=confidence.edges,
+        reading=way.name,
+    )
+    return Outcome(
+        attempt=attempt,
+        run=run,
+        reading=way,
+        trace=(*refined, *stages),
+        last=stages[-1],
+        confidence=confidence,
+    )
