@@ -124,8 +124,9 @@ def test_the_verdict_comes_first(register, tmp_path):
     ran = register()
     assert ran.code == 0
     pose = PoseFile.read(tmp_path / "result" / "pose.json")
-    line = f"converged, expected error {pose.expected_error_mm:.2f} mm -> {report}"
-    assert ran.out.splitlines()[0] == line
+    line = ran.out.splitlines()[0]
+    assert line.startswith(f"converged, expected error {pose.expected_error_mm:.2f} mm (")
+    assert line.endswith(f" mm in depth) -> {report}")
     ran = register("--overwrite", "--json")
     assert ran.code == 0 and next(iter(json.loads(ran.out).items())) == ("verdict", line)
     ran = register("--overwrite", *NEVER_GOOD_ENOUGH)

@@ -131,10 +131,10 @@ def test_a_result_without_doubt(result, tmp_path):
     assert said.row("hip")[4] == "0.3, 0.4"
     assert said.reported("hip")[2:4] == ["0.30 mm", "0.40 mm"]
     assert 'data-status="converged"' in said.report
-    assert (
-        verdict(registered(result), OUTPUT)
-        == f"converged, expected error {error:.2f} mm -> result/report.html"
-    )
+    *across, depth = result.confidence.expected_error_by_axis_mm
+    parts = f"{math.hypot(*across):.2f} mm across the beam, {depth:.2f} mm in depth"
+    expected = f"converged, expected error {error:.2f} mm ({parts}) -> result/report.html"
+    assert verdict(registered(result), OUTPUT) == expected
 
 
 def test_a_doubtful_result(result, tmp_path):

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..geometry import Camera, transform_points
 from ..rendering import Coverage, Projector, RenderConfig
-from ..similarity import ImageSimilarity, IntrinsicsRefinement, JointSimilarity
+from ..similarity import COVERAGE_MARGIN_PX, ImageSimilarity, IntrinsicsRefinement, JointSimilarity
 from ..solver import levenberg_marquardt
 from ..volumes import Volume, mirror_plane, tissue_points
 from ._any_view import any_view
@@ -31,6 +31,8 @@ _STAGE_MARGIN = 0.2
 _NEAREST = 0.2
 # Longer side of the image on which it is decided whether a CT explains an X-ray as a whole [px].
 _EXPLAINED_PX = 32
+# A CT that can speak of less than this share of a picture's rays is taken to lie in air.
+_FEW_KNOWN = 0.05
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -313,8 +315,20 @@ class Run:
 
     @cached_property
     def _coverage(self) -> Coverage | None:
+        """Which rays the CT can speak of; None where it can speak of all, or of hardly any.
+
+        All rays through a CT that is cut off all around cross a cut. Where little else would be left, it is
+        compared as if it lay in air.
+        """
         coverage = Coverage.of(self.volume, self.config.structures)
-        return None if coverage.closed else coverage
+        if coverage.closed:
+            return None
+        poses = self.view_from_first @ self.start
+        shares = []
+        for fixed, pose in zip(self.fixed, poses, strict=True):
+            small = fixed.camera.bin(fixed.factor(_EXPLAINED_PX))
+            shares.append(float(coverage.known(small, pose[None], COVERAGE_MARGIN_PX).mean()))
+        return coverage if min(shares) > _FEW_KNOWN else None
 
     @property
     def _isocentre_world(self) -> Tensor:

@@ -26,7 +26,7 @@ def geometry_rows(confidence: Confidence) -> Iterator[tuple[str, str]]:
         given = f"what was given counts as good to {view.given_percent:.1f} %"
         if view.focal_deviation_percent < float("inf"):
             yield (
-                f"{name}: the X-ray's perspective says {view.focal_percent:+.1f} % ± "
+                f"{name}: the X-ray's perspective says {view.focal_percent:+z.1f} % ± "
                 f"{view.focal_deviation_percent:.1f} % of the source-detector distance",
                 given,
             )
@@ -42,12 +42,12 @@ def geometry_checks(confidence: Confidence, config: IntrinsicsConfig) -> Iterato
         which = f" of X-ray {number}" if several else ""
         yield CheckRow(
             name=f"source-detector distance by the perspective{which}, against that given",
-            value=f"{view.focal_percent:+.1f} % ± {view.focal_deviation_percent:.1f} %",
+            value=f"{view.focal_percent:+z.1f} % ± {view.focal_deviation_percent:.1f} %",
             limit=f"above {config.above_deviations:g} deviations and a move of {config.above_move_mm:g} mm",
         )
         yield CheckRow(
             name=f"distortion{which}: radial, spiral",
-            value=f"{100 * view.radial:+.1f} %, {100 * view.spiral:+.1f} % ± "
+            value=f"{100 * view.radial:+z.1f} %, {100 * view.spiral:+z.1f} % ± "
             f"{100 * view.distortion_deviation:.1f} %",
             limit=f"above {config.distortion_above_deviations:g} deviations and "
             f"{config.distortion_above_percent:g} %",

@@ -112,7 +112,8 @@ def expected_error_text(result: RegistrationResult) -> str:
     if confidence.geometry is None:
         return f"expected error {error_mm:.2f} mm"
     across_mm = confidence.expected_error_across_mm
-    return f"expected error {across_mm:.2f} mm across, {by_axis_mm[2]:.1f} mm in depth"
+    parts = f"{across_mm:.2f} mm across the beam, {by_axis_mm[2]:.2f} mm in depth"
+    return f"expected error {error_mm:.2f} mm ({parts})"
 
 
 def moved_text(each: StructureResult) -> str:

@@ -30,6 +30,8 @@ def process_group(device: torch.device) -> Iterator[None]:
     distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         yield
+        # A process that ends while another still uses their connection may abort after its work is done.
+        distributed.barrier()
     finally:
         distributed.destroy_process_group()
 
