@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from scipy.fft import next_fast_len
 from torch import Tensor
 from torch.nn.functional import grid_sample, normalize
 
@@ -59,8 +60,8 @@ class AnyViewConfig:
             )
         if self.pixels < 8 or self.keep < 1 or not min(self.margin, self.depth_mm, self.mirrored_margin) >= 0:
             raise UsageError(
-                "a search over all views needs pixels >= 8, keep >= 1, and margin, depth_mm and mirrored_margin "
-                "that are not negative"
+                "a search over all views needs pixels >= 8, keep >= 1, and margin, depth_mm and "
+                "mirrored_margin that are not negative"
             )
         if self.window_px < 3 or self.window_px % 2 == 0:
             raise UsageError(f"any_view's window_px must be odd and at least 3, not {self.window_px}")
@@ -76,8 +77,8 @@ def any_view(
 ) -> list[tuple[Tensor, Tensor]]:
     """Best poses over all directions, turns and places of X-rays, which may be read in several ways.
 
-    Every direction is rendered once, head up. The first X-ray is turned instead, in each of its readings, and
-    correlated with the rendering over all shifts as by `search`; further X-rays show the depth, as there.
+    Every direction is rendered once, head up. The first X-ray is turned instead, in each of its readings,
+    and correlated with the rendering over all shifts as by `search`; further X-rays show the depth, as there.
 
     Args:
         views: for each reading, the X-rays.
@@ -144,13 +145,13 @@ class _Target:
     Attributes:
         picture: weighted features [C, S, S].
         weight: [S, S].
-        energy: sum of their squares [C].
+        energy: sum of their squares.
         camera_from_canvas: [4, 4], the turn.
     """
 
     picture: Tensor
     weight: Tensor
-    energy: Tensor
+    energy: float
     camera_from_canvas: Tensor
 
     @classmethod
@@ -174,7 +175,7 @@ class _Target:
         return cls(
             picture=picture * weight,
             weight=weight,
-            energy=(picture.square() * weight).sum(dim=(-2, -1)),
+            energy=float((picture.square() * weight).sum()),
             camera_from_canvas=camera_from_canvas,
         )
 
@@ -185,8 +186,8 @@ class _Spectra:
 
     Attributes:
         values: of their features [B, C, R, R'].
-        squares: of these squared.
-        size: of the renderings.
+        squares: of the sum of these squared [B, R, R'].
+        size: of the renderings, and some more for the transform to be fast.
         offsets: how many shifts there are along each side.
     """
 
@@ -204,29 +205,36 @@ class _Spectra:
         else:
             known = view.coverage.known(wide, poses, COVERAGE_MARGIN_PX)
         moving = features(images, known, config) * known.unsqueeze(-3)
+        size = (next_fast_len(wide.height, real=True), next_fast_len(wide.width, real=True))
         return cls(
-            values=torch.fft.rfft2(moving),
-            squares=torch.fft.rfft2(moving.square()),
-            size=(wide.height, wide.width),
+            values=torch.fft.rfft2(moving, s=size),
+            squares=torch.fft.rfft2(moving.square().sum(dim=1), s=size),
+            size=size,
             offsets=wide.height - side + 1,
         )
 
     def best(self, target: _Target) -> tuple[Tensor, Tensor, Tensor]:
-        """The largest correlation [B] of a picture, and the row and column of the shift [B] where it is."""
+        """The largest correlation [B] of a picture, and the row and column of the shift [B] where it is.
 
-        def slide(spectra: Tensor, template: Tensor) -> Tensor:
-            product = spectra * torch.fft.rfft2(template, s=self.size).conj()
+        All features count as one vector, so that one transform back does for them all.
+        """
+
+        def transformed(template: Tensor) -> Tensor:
+            return torch.fft.rfft2(template, s=self.size).conj()
+
+        def at_shifts(product: Tensor) -> Tensor:
             return torch.fft.irfft2(product, s=self.size)[..., : self.offsets, : self.offsets]
 
-        energy = slide(self.squares, target.weight) * target.energy[:, None, None]
+        energy = at_shifts(self.squares * transformed(target.weight)) * target.energy
         empty = 0.005 * energy.amax(dim=(-2, -1), keepdim=True) + 1e-6
-        correlation = (slide(self.values, target.picture) / energy.clamp(min=empty).sqrt()).mean(dim=1)
+        products = at_shifts((self.values * transformed(target.picture)).sum(dim=1))
+        correlation = products / energy.clamp(min=empty).sqrt()
         best, place = correlation.flatten(1).max(dim=1)
         return best, place // self.offsets, place % self.offsets
 
 
 def directions(config: AnyViewConfig) -> Tensor:
-    """Unit vectors [N, 3], spread evenly over the belt of the sphere within the elevation: a Fibonacci lattice."""
+    """Unit vectors [N, 3], spread evenly over the sphere within the elevation: a Fibonacci lattice."""
     top = math.sin(math.radians(config.elevation_deg))
     count = max(1, round(4 * math.pi * top / math.radians(config.spacing_deg) ** 2))
     index = torch.arange(count, dtype=torch.float64)

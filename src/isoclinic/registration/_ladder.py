@@ -20,6 +20,9 @@ from .initialize import InitialPose
 from .result import ANY_VIEW, CANONICAL_SEARCH, Attempt, Confidence, ImageStageResult, StageResult
 from .search import SearchConfig
 
+# The last stage is worth its time where edges match by this share of what a match needs; it adds little.
+_PROMISING = 0.5
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Outcome:
@@ -29,22 +32,40 @@ class Outcome:
         attempt: what it was.
         run: what it registered, and how.
         reading: how it read the X-rays.
-        trace: its stages, those of networks first.
-        last: the last one, from which the result is.
+        refined: its stages that networks took part in, which came first.
+        stages: its further ones, of which the last is where it ended.
         confidence: in that result.
+        finished: whether the last stage was worth its time: not where the edges do not match by far after
+            those before.
     """
 
     attempt: Attempt
     run: Run
     reading: Reading
-    trace: tuple[StageResult, ...]
-    last: ImageStageResult
+    refined: tuple[StageResult, ...]
+    stages: tuple[ImageStageResult, ...]
     confidence: Confidence
+    finished: bool = True
+
+    @property
+    def last(self) -> ImageStageResult:
+        """The stage that the result is from."""
+        return self.stages[-1]
 
     @cached_property
     def matched(self) -> bool:
         """Whether X-rays and CT match there, so that nothing else need be tried."""
+        if not self.finished:
+            return False
         return self.run.thresholds(self.last).matched(self.confidence.edges, self.last.similarity)
+
+    def completed(self) -> Outcome:
+        """The outcome after its last stage."""
+        if self.finished:
+            return self
+        points = self.run.distinct(self.last, self.run.config.stages[-2].keep)
+        stages = [*self.stages, *self.run.fine(points)]
+        return _assessed(self.run, self.reading, self.attempt, self.refined, stages)
 
 
 def merit(outcome: Outcome, config: RegistrationConfig) -> float:
@@ -175,20 +196,32 @@ def _outcome(
     search: str = "",
 ) -> Outcome:
     """Where all stages lead to from poses [B, 4, 4]."""
-    stages = kept_where_telling(run, run.register(points))
-    confidence = run.assess(stages)
     attempt = Attempt(
-        start=search or start,
-        learned=learned,
-        candidates=candidates,
-        edges=confidence.edges,
-        reading=way.name,
+        start=search or start, learned=learned, candidates=candidates, edges=0.0, reading=way.name
     )
+    coarse, least = run.coarse(points), _PROMISING * run.config.confidence.edges_below
+    if coarse and run.edges(coarse[-1]) < least:
+        outcome = _assessed(run, way, attempt, refined, coarse)
+        return replace(outcome, finished=False)
+    if coarse:
+        points = run.distinct(coarse[-1], run.config.stages[-2].keep)
+    return _assessed(run, way, attempt, refined, [*coarse, *run.fine(points)])
+
+
+def _assessed(
+    run: Run,
+    way: Reading,
+    attempt: Attempt,
+    refined: Sequence[StageResult],
+    stages: list[ImageStageResult],
+) -> Outcome:
+    stages = kept_where_telling(run, stages)
+    confidence = run.assess(stages)
     return Outcome(
-        attempt=attempt,
+        attempt=replace(attempt, edges=confidence.edges),
         run=run,
         reading=way,
-        trace=(*refined, *stages),
-        last=stages[-1],
+        refined=tuple(refined),
+        stages=tuple(stages),
         confidence=confidence,
     )

@@ -31,6 +31,8 @@ _STAGE_MARGIN = 0.2
 _NEAREST = 0.2
 # Longer side of the image on which it is decided whether a CT explains an X-ray as a whole [px].
 _EXPLAINED_PX = 32
+# Where the CT can speak of this share of a picture, it is as good as all.
+_ENOUGH_KNOWN = 0.1
 # A CT that can speak of less than this share of a picture's rays is taken to lie in air.
 _FEW_KNOWN = 0.05
 
@@ -104,20 +106,37 @@ class Run:
         depth_mm = float(self.start[2, :3] @ self._isocentre_world + self.start[2, 3])
         return any_view(views, depth_mm, config)
 
-    def register(self, points: Tensor) -> list[ImageStageResult]:
-        """All stages, from poses [B, 4, 4]."""
+    def coarse(self, points: Tensor) -> list[ImageStageResult]:
+        """All stages but the last, from poses [B, 4, 4]."""
         results: list[ImageStageResult] = []
-        for stage in self.config.stages:
+        for stage in self.config.stages[:-1]:
             regions = self.regions(points[:, :4], _STAGE_MARGIN)
-            result = self._run_stage(stage, points, regions, last=stage is self.config.stages[-1])
-            results.append(result)
-            points = self.distinct(result, stage.keep)
+            results.append(self._run_stage(stage, points, regions, last=False))
+            points = self.distinct(results[-1], stage.keep)
+        return results
+
+    def fine(self, points: Tensor) -> list[ImageStageResult]:
+        """The last stage, from poses [B, 4, 4], and what may follow it."""
+        regions = self.regions(points[:, :4], _STAGE_MARGIN)
+        results = [self._run_stage(self.config.stages[-1], points, regions, last=True)]
         again = self._run_masked(results[-1])
         results += [] if again is None else [again]
         twin = self._run_twin(results[-1])
         results += [] if twin is None else [twin]
         toned = self._run_toned(results[-1])
         return results if toned is None else [*results, toned]
+
+    def register(self, points: Tensor) -> list[ImageStageResult]:
+        """All stages, from poses [B, 4, 4]."""
+        coarse = self.coarse(points)
+        if coarse:
+            points = self.distinct(coarse[-1], self.config.stages[-2].keep)
+        return [*coarse, *self.fine(points)]
+
+    def edges(self, result: ImageStageResult) -> float:
+        """How well edges match where a stage ended; see `Confidence.edges`."""
+        point = result.solution.x[result.best : result.best + 1]
+        return float(self._check(point[0, :4]).correlation(point[:, :4])[0])
 
     def polished(self, points: Tensor) -> list[ImageStageResult]:
         """The last stage, with a tone curve where one helps, from points [B, 4 + R, 4] near its optimum."""
@@ -260,9 +279,9 @@ class Run:
         )
         solution = levenberg_marquardt(problem, points, settings)
         ended = problem.seen_from(solution.x)
-        # A pose that hides much of the X-ray behind what the CT does not know has less to show for itself.
+        # A pose that hides nearly all of the X-ray behind what the CT does not know has less to show for it.
         # One at a limit of the depth would have gone on: it is chosen only where there is no other.
-        correlation = ended.correlation(solution.x) * ended.known_share.sqrt()
+        correlation = ended.correlation(solution.x) * (ended.known_share / _ENOUGH_KNOWN).clamp(max=1).sqrt()
         correlation = correlation - ended.at_depth_limit(solution.x).to(correlation)
         best = int(correlation.argmax())
         return ImageStageResult(

@@ -128,7 +128,6 @@ _STAGES = (
 _SEARCHES = (
     SearchConfig(),
     SearchConfig(candidates=512, rotation_deg=(35.0, 55.0, 25.0), depth_mm=60.0, keep=48),
-    SearchConfig(candidates=2048, rotation_deg=(60.0, 75.0, 45.0), depth_mm=100.0, margin=0.75, keep=64),
 )
 
 _PART_SEARCHES = (

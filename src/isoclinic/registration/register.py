@@ -153,7 +153,7 @@ def register_views(
         tried.append(outcome)
         if outcome.matched:
             break
-    best, distortions = _with_geometry(max(tried, key=partial(merit, config=config)))
+    best, distortions = _with_geometry(max(tried, key=partial(merit, config=config)).completed())
     last = best.last
     problem, point, status = last.problem, last.solution.x[last.best], last.solution.status[last.best]
     if problem.refine_intrinsics.on:
@@ -173,7 +173,7 @@ def register_views(
         initial=start,
         attempt=best.attempt,
         attempts=tuple(outcome.attempt for outcome in tried),
-        trace=best.trace,
+        trace=(*best.refined, *best.stages),
         seconds=time.perf_counter() - began,
         distortions=distortions,
         xrays=tuple(straight_xrays(best.reading.xrays, distortions)),
@@ -195,13 +195,11 @@ def _with_geometry(outcome: Outcome) -> tuple[Outcome, tuple[Distortion | None, 
         return outcome, nothing
     confidence = with_geometry(outcome.confidence, outcome.last, run.volume, xrays, run.config)
     outcome = replace(outcome, confidence=confidence)
-    stages = [stage for stage in outcome.trace if isinstance(stage, ImageStageResult)]
-    straight = straightened(run, stages, confidence, run.volume, xrays)
+    straight = straightened(run, outcome.stages, confidence, run.volume, xrays)
     if straight is None:
         return outcome, nothing
-    trace = (*outcome.trace, *straight.stages)
-    last, confidence = straight.stages[-1], straight.confidence
-    return replace(outcome, trace=trace, last=last, confidence=confidence), straight.distortions
+    stages = (*outcome.stages, *straight.stages)
+    return replace(outcome, stages=stages, confidence=straight.confidence), straight.distortions
 
 
 def _warn_of_intrinsics(last: ImageStageResult) -> None:

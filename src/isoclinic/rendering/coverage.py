@@ -1,4 +1,4 @@
-"""Which rays a CT can speak of: those that do not leave it through a face at which the patient goes on."""
+"""Which rays a CT can speak of: those that meet nothing of the patient beyond it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import max_pool2d
 
 from ..geometry import Camera
-from ..volumes import Structures, Volume, open_faces
+from ..volumes import OpenFace, Structures, Volume, open_faces
 
 # Images in one go: bounds memory.
 _CHUNK = 128
@@ -19,17 +19,19 @@ _CHUNK = 128
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Coverage:
-    """The box of a CT, and which of its faces are open.
+    """Where beyond the box of a CT the patient goes on.
 
     Attributes:
         voxel_from_world: [4, 4] float64; voxel centres at integers.
         size: [3], voxels.
-        open_faces: [3, 2] bool; see `volumes.open_faces`.
+        spacing_mm: [3], of the voxels along each axis [mm].
+        open_faces: see `volumes.open_faces`.
     """
 
     voxel_from_world: NDArray[np.float64]
     size: NDArray[np.int64]
-    open_faces: NDArray[np.bool_]
+    spacing_mm: NDArray[np.float64]
+    open_faces: tuple[OpenFace, ...]
 
     @classmethod
     def of(cls, volume: Volume, structures: Structures | None = None) -> Coverage:
@@ -37,16 +39,17 @@ class Coverage:
         return cls(
             voxel_from_world=np.linalg.inv(volume.world_from_voxel).astype(np.float64),
             size=np.array(volume.shape),
+            spacing_mm=volume.spacing_mm,
             open_faces=open_faces(volume, structures),
         )
 
     @property
     def closed(self) -> bool:
         """Whether no face is open, so that every ray is known."""
-        return not bool(self.open_faces.any())
+        return not self.open_faces
 
     def known(self, camera: Camera, camera_from_world: Tensor, margin_px: int = 0) -> Tensor:
-        """Pixels whose rays cross no open face of the CT, nor what lies beyond one.
+        """Pixels whose rays meet nothing of what is expected beyond the open faces of the CT.
 
         Beyond an open face the patient may go on for ever: with its open faces moved to infinity the box
         becomes a prism. A ray is known if the part of it within that prism lies within the box, too; rays
@@ -74,35 +77,32 @@ class Coverage:
         voxel_from_world = torch.from_numpy(self.voxel_from_world)
         rotation = voxel_from_world[:3, :3] @ poses[:, :3, :3].mT
         source = voxel_from_world[:3, 3] - (rotation @ poses[:, :3, 3:])[..., 0]
-        direction = (rotation @ camera.detector_from_pixel).float()
-        v, u = torch.meshgrid(
-            torch.arange(camera.height, dtype=torch.float32),
-            torch.arange(camera.width, dtype=torch.float32),
-            indexing="ij",
-        )
+        # A ray goes from the source, at 0, along this to the detector, at 1.
+        along = rotation @ camera.detector_from_pixel
+        known = torch.ones(len(poses), camera.height, camera.width, dtype=torch.bool)
+        for face in self.open_faces:
+            known &= ~self._meets(face, source, along, camera)
+        return known.float()
+
+    def _meets(self, face: OpenFace, source: Tensor, along: Tensor, camera: Camera) -> Tensor:
+        """Rays [B, H, W] that meet the prism beyond a face; from points [B, 3], along matrices [B, 3, 3]."""
+        first, second = sorted({0, 1, 2} - {face.axis})
+        basis = torch.zeros(5, 3, dtype=torch.float64)
+        a, b = float(self.spacing_mm[first]), float(self.spacing_mm[second])
+        basis[0, face.axis] = 1
+        basis[1:, first] = basis.new_tensor([a, 0, a, a])
+        basis[1:, second] = basis.new_tensor([0, b, b, -b])
+        border = float(self.size[face.axis]) - 0.5 if face.last else -0.5
+        limits = [(border, np.inf) if face.last else (-np.inf, border), *face.limits_mm.tolist()]
+        starts, slopes = (source @ basis.mT).float(), (basis @ along).float()
+        v = torch.arange(camera.height, dtype=torch.float32)[:, None]
+        u = torch.arange(camera.width, dtype=torch.float32)
         enter, leave = torch.zeros(()), torch.ones(())
-        ends = []
-        for axis in range(3):
-            along = direction[:, axis, :, None, None]
-            step = along[:, 0] * u + along[:, 1] * v + along[:, 2]
-            step = torch.where(step.abs() < 1e-9, torch.full_like(step, 1e-9), step)
-            start = source[:, axis, None, None].float()
-            first, last = (-0.5 - start) / step, (float(self.size[axis]) - 0.5 - start) / step
-            ends.append((first, last, step > 0))
-        for axis, (first, last, ahead) in enumerate(ends):
-            open_first, open_last = self.open_faces[axis].tolist()
-            # The ray is on the inner side of a closed face from where it crosses it, or up to there.
-            if not open_first:
-                enter = torch.where(ahead, torch.maximum(enter, first), enter)
-                leave = torch.where(ahead, leave, torch.minimum(leave, first))
-            if not open_last:
-                enter = torch.where(ahead, enter, torch.maximum(enter, last))
-                leave = torch.where(ahead, torch.minimum(leave, last), leave)
-        inside = torch.ones((), dtype=torch.bool)
-        for axis, (first, last, ahead) in enumerate(ends):
-            open_first, open_last = self.open_faces[axis].tolist()
-            if open_first:
-                inside = inside & torch.where(ahead, enter >= first - 1e-5, leave <= first + 1e-5)
-            if open_last:
-                inside = inside & torch.where(ahead, leave <= last + 1e-5, enter >= last - 1e-5)
-        return (inside | (enter >= leave)).expand(len(poses), camera.height, camera.width).float()
+        for index, (low, high) in enumerate(limits):
+            start, slope = starts[:, index, None, None], slopes[:, index, :, None, None]
+            step = slope[:, 0] * u + slope[:, 1] * v + slope[:, 2]
+            step = torch.where(step.abs() < 1e-6, torch.full_like(step, 1e-6), step)
+            one, other = (low - start) / step, (high - start) / step
+            enter = torch.maximum(enter, torch.minimum(one, other))
+            leave = torch.minimum(leave, torch.maximum(one, other))
+        return enter < leave

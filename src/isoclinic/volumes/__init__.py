@@ -3,7 +3,7 @@
 from ._warnings import GeometryWarning, warn_geometry
 from .attenuation import AttenuationConfig, Material, mu_from_hu, split_materials
 from .correction import CTCorrection
-from .extent import open_faces, tissue_points
+from .extent import OpenFace, open_faces, tissue_points
 from .findings import Finding, gathered, tell
 from .identity import Identity, compare_identities
 from .masks import MaskConfig, Masks, find_masks
@@ -27,6 +27,7 @@ __all__ = [
     "Masks",
     "Material",
     "MirrorPlane",
+    "OpenFace",
     "PreprocessConfig",
     "Structures",
     "Volume",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import ndimage
 from torch import Tensor
 
 from .volume import Structures, Volume
@@ -21,23 +24,45 @@ _LEAST_AREA = 1e-3
 # Blocks of voxels per axis, at most, that tell where the tissue lies.
 _BLOCKS = 24
 
+# What lies on a face counts as the patient from this share of the largest piece: two legs do, a table
+# does not.
+_PIECE_SHARE = 0.2
+# So far beyond what a face shows the patient may reach farther on [mm].
+_MARGIN_MM = 10.0
+
 _Key = tuple[int | str, ...] | None
-_faces: WeakKeyDictionary[Volume, dict[_Key, NDArray[np.bool_]]] = WeakKeyDictionary()
+_faces: WeakKeyDictionary[Volume, dict[_Key, tuple[OpenFace, ...]]] = WeakKeyDictionary()
 _points: WeakKeyDictionary[Volume, dict[_Key, Tensor]] = WeakKeyDictionary()
 
 
-def open_faces(volume: Volume, structures: Structures | None = None) -> NDArray[np.bool_]:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class OpenFace:
+    """A face of the CT's box at which the patient, or the bone, goes on beyond the scan.
+
+    Beyond it, tissue is expected in an octagonal prism around what the face shows. With a and b a point's
+    voxel indices along the other two axes, times the spacing, it lies in there if a, b, a + b and a - b do.
+
+    Attributes:
+        axis: voxel axis to which the face is perpendicular.
+        last: whether it is the face after the last voxel, not that before the first one.
+        limits_mm: [4, 2], lowest and highest a, b, a + b and a - b; infinite where the patient goes on beyond
+            a face across that axis, too.
+    """
+
+    axis: int
+    last: bool
+    limits_mm: NDArray[np.float64]
+
+
+def open_faces(volume: Volume, structures: Structures | None = None) -> tuple[OpenFace, ...]:
     """Faces of the CT's box at which the patient, or the bone, goes on beyond the scan.
 
-    What a ray meets after it has crossed such a face is unknown: the CT says nothing of it, least of all that
-    it is air. The answer is kept while the volume lives.
+    What a ray meets there is unknown: the CT says nothing of it, least of all that it is air. The answer is
+    kept while the volume lives.
 
     Args:
         volume: the CT.
         structures: labels or names of those that are registered alone; all tissue when None.
-
-    Returns:
-        [3, 2] bool: for every voxel axis its first and its last face.
 
     Raises:
         UsageError: as for `Volume.structure_mask`.
@@ -46,8 +71,39 @@ def open_faces(volume: Volume, structures: Structures | None = None) -> NDArray[
     key = None if structures is None else tuple(structures)
     if key not in kept:
         tissue = tissue_mask(volume, structures)
-        kept[key] = np.array([_open_ends(tissue, axis) for axis in range(3)])
+        is_open = np.array([_open_ends(tissue, axis) for axis in range(3)])
+        kept[key] = tuple(_faces_of(tissue, is_open, volume.spacing_mm))
     return kept[key]
+
+
+def _faces_of(
+    tissue: NDArray[np.bool_], is_open: NDArray[np.bool_], spacing_mm: NDArray[np.float64]
+) -> Iterator[OpenFace]:
+    for axis, end in np.argwhere(is_open):
+        shown = _pieces(np.take(tissue, -int(end), axis=axis))
+        first, second = sorted({0, 1, 2} - {int(axis)})
+        a, b = (np.argwhere(shown) * (spacing_mm[first], spacing_mm[second])).T
+        sums = np.stack([a, b, a + b, a - b])
+        # Centres of voxels are known, whose corners lie up to a diagonal farther out.
+        reach = _MARGIN_MM * np.array([1, 1, np.sqrt(2), np.sqrt(2)])
+        low, high = sums.min(axis=1) - reach, sums.max(axis=1) + reach
+        for bound, beyond, sign in ((low, 0, -np.inf), (high, 1, np.inf)):
+            if is_open[first, beyond]:
+                bound[[0, 2, 3]] = sign
+            if is_open[second, beyond]:
+                bound[[1, 2]] = sign
+            if is_open[second, 1 - beyond]:
+                bound[3] = sign
+        yield OpenFace(axis=int(axis), last=bool(end), limits_mm=np.stack([low, high], axis=1))
+
+
+def _pieces(shown: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """What lies on a face [a, b] without its small pieces."""
+    labels, count = ndimage.label(shown)
+    sizes = np.bincount(labels.ravel(), minlength=count + 1)
+    sizes[0] = 0
+    large: NDArray[np.bool_] = (sizes >= _PIECE_SHARE * sizes.max())[labels] & shown
+    return large
 
 
 def tissue_mask(volume: Volume, structures: Structures | None) -> NDArray[np.bool_]:
