@@ -12,6 +12,7 @@ from scipy.ndimage import gaussian_filter
 from isoclinic.errors import UsageError
 from isoclinic.geometry import se3
 from isoclinic.registration import (
+    AnyViewConfig,
     ConfidenceConfig,
     IntrinsicsConfig,
     IntrinsicsRefinement,
@@ -235,7 +236,9 @@ def test_a_ct_that_covers_little_of_the_xray():
     hu = np.full_like(VOLUME.hu, -1000)
     hu[30:34] = VOLUME.hu[30:34]
     config = RegistrationConfig(
-        searches=(SearchConfig(candidates=0),), partial=PartialConfig(covered_below=0)
+        searches=(SearchConfig(candidates=0),),
+        partial=PartialConfig(covered_below=0),
+        any_view=AnyViewConfig(enabled=False),
     )
     result = register(replace(VOLUME, hu=hu), XRAY, TRUTH, config)
     assert result.confidence.overlap < 0.25

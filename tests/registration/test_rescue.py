@@ -10,7 +10,13 @@ from torch import nn
 
 from isoclinic.errors import InputError, UsageError
 from isoclinic.networks import CanonicalConfig, CanonicalImage, Checkpoint
-from isoclinic.registration import ConfidenceConfig, LearnedConfig, RegistrationConfig, register
+from isoclinic.registration import (
+    AnyViewConfig,
+    ConfidenceConfig,
+    LearnedConfig,
+    RegistrationConfig,
+    register,
+)
 from isoclinic.registration._fixed import FixedImage
 from isoclinic.registration._learned import Learned
 from isoclinic.registration._run import Run
@@ -20,7 +26,9 @@ from tiny_networks import encoder
 from .test_learned import FAR, FAST, NEAR, TRUTH, VOLUME, WIDE, XRAY, Canonical, model
 
 # No result is ever good enough.
-DISSATISFIED = replace(FAST, confidence=ConfidenceConfig(edges_below=2.0))
+DISSATISFIED = replace(
+    FAST, confidence=ConfidenceConfig(edges_below=2.0), any_view=AnyViewConfig(enabled=False)
+)
 
 
 class Loader:

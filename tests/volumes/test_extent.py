@@ -15,8 +15,12 @@ def _ct(hu: np.ndarray) -> Volume:
     return Volume(hu=hu.astype(np.float32), world_from_voxel=affine)
 
 
+def _opened(volume: Volume, structures: tuple[str, ...] | None = None) -> list[tuple[int, bool]]:
+    return [(face.axis, face.last) for face in open_faces(volume, structures)]
+
+
 def test_a_ct_with_air_all_around_is_closed():
-    assert not open_faces(WHOLE).any()
+    assert _opened(WHOLE) == []
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
@@ -27,9 +31,7 @@ def test_a_ct_cut_through_the_body_is_open_there_and_nowhere_else(axis, end):
         upper[axis] //= 2
     else:
         lower[axis] = upper[axis] // 2
-    expected = np.zeros((3, 2), dtype=bool)
-    expected[axis, end] = True
-    assert np.array_equal(open_faces(WHOLE.crop(lower, upper)), expected)
+    assert _opened(WHOLE.crop(lower, upper)) == [(axis, bool(end))]
 
 
 @pytest.mark.parametrize(("side", "is_open"), [(2, False), (20, True)])
@@ -38,11 +40,35 @@ def test_skin_that_touches_the_border_does_not_open_it(side, is_open):
     hu = np.full((40, 40, 40), -1000.0)
     hu[8:32, 8:32, 1:39] = 40.0
     hu[8 : 8 + side, 8 : 8 + side, 0] = 40.0
-    assert open_faces(_ct(hu)).tolist() == [[False] * 2, [False] * 2, [is_open, False]]
+    assert _opened(_ct(hu)) == ([(2, False)] if is_open else [])
+
+
+def test_where_the_patient_goes_on_beyond_two_faces_nothing_limits_the_corner():
+    """Cut at the first voxels of x and the last ones of z: beyond z, the patient reaches on along x, too."""
+    hu = np.full((40, 40, 40), -1000.0)
+    hu[0:30, 10:20, 5:40] = 40.0
+    across_x, across_z = open_faces(_ct(hu))
+    assert (across_x.axis, across_x.last, across_z.axis, across_z.last) == (0, False, 2, True)
+    # With voxels of 2, 3 and 4 mm: y from 30 to 57 mm, x up to 58 mm, z from 20 mm, and 10 mm around.
+    diagonal = 10 * np.sqrt(2)
+    expected = [[-np.inf, 68], [20, 67], [-np.inf, 58 + 57 + diagonal], [-np.inf, 58 - 30 + diagonal]]
+    np.testing.assert_allclose(across_z.limits_mm, expected)
+    expected = [[20, 67], [10, np.inf], [30 + 20 - diagonal, np.inf], [-np.inf, 57 - 20 + diagonal]]
+    np.testing.assert_allclose(across_x.limits_mm, expected)
+
+
+@pytest.mark.parametrize(("width", "counts"), [(1, False), (6, True)])
+def test_two_legs_count_and_a_table_does_not(width, counts):
+    """Beside a leg of 10 x 10 voxels another piece of 10 x `width`."""
+    hu = np.full((40, 40, 40), -1000.0)
+    hu[5:15, 5:15, :35] = 40.0
+    hu[30 : 30 + width, 5:15, :35] = 40.0
+    (face,) = open_faces(_ct(hu))
+    assert face.limits_mm[0, 1] == 2 * (35 if counts else 14) + 10
 
 
 def test_an_empty_ct_is_closed():
-    assert not open_faces(_ct(np.full((8, 8, 8), -1000.0))).any()
+    assert _opened(_ct(np.full((8, 8, 8), -1000.0))) == []
 
 
 def test_a_structure_is_cut_where_its_own_voxels_end():
@@ -50,8 +76,8 @@ def test_a_structure_is_cut_where_its_own_voxels_end():
     labels = np.zeros(hu.shape, dtype=np.uint8)
     labels[5:15, 5:15, 10:] = 1
     volume = _ct(hu).with_labels(labels, {1: "bone"})
-    assert open_faces(volume).all()
-    assert open_faces(volume, ("bone",)).tolist() == [[False] * 2, [False] * 2, [False, True]]
+    assert len(_opened(volume)) == 6
+    assert _opened(volume, ("bone",)) == [(2, True)]
 
 
 def test_points_are_the_centres_of_blocks_with_tissue():

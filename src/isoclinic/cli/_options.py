@@ -52,6 +52,7 @@ class RegistrationOptions(RegistrationConfig):
     """`RegistrationConfig` whose stages are set in a TOML file only: as options they would fill pages."""
 
     stages: Suppress[tuple[Stage, ...]] = RegistrationConfig.stages
+    partial: Suppress[PartialConfig] = dataclasses.field(default_factory=PartialConfig)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -25,7 +25,6 @@ from ..registration import (
     read_world_points,
     register_structures,
     register_views,
-    straight_xrays,
     views_from_angles,
     views_from_file,
     views_from_poses,
@@ -147,7 +146,7 @@ def main(arguments: Sequence[str]) -> int:
         if options.model == DEFAULT and rescue_tried(result):
             learned = last_resort_file()
         check_not_diverged(result)
-        xrays = straight_xrays(xrays, result.distortions)
+        xrays = list(result.xrays)
         if marked is not None:
             source = f"{len(marked.names)} landmarks"
             result = replace(result, initial=replace(result.initial, source=source))

@@ -1,9 +1,9 @@
 """From a CT and an X-ray to a pose: where to start, where to search, coarse to fine, and the pose file."""
 
 from ..similarity import IntrinsicsRefinement, ViewRefinement
+from ._any_view import AnyViewConfig
 from ._fixed import FixedImage
 from ._inputs import identity_findings, input_doubts
-from ._refined import straight_xrays
 from .confidence import ConfidenceConfig, expected_errors_mm
 from .config import LearnedConfig, PartialConfig, RegistrationConfig, Stage
 from .initialize import PRESETS, InitialPose, initial_pose, view
@@ -34,6 +34,7 @@ from .views import View, views_from_angles, views_from_file, views_from_poses
 
 __all__ = [
     "PRESETS",
+    "AnyViewConfig",
     "Attempt",
     "Confidence",
     "ConfidenceConfig",
@@ -76,7 +77,6 @@ __all__ = [
     "register_structures",
     "register_views",
     "search",
-    "straight_xrays",
     "view",
     "views_from_angles",
     "views_from_file",

@@ -199,7 +199,7 @@ def _outcome(
     attempt = Attempt(
         start=search or start, learned=learned, candidates=candidates, edges=0.0, reading=way.name
     )
-    coarse, least = run.coarse(points), _PROMISING * run.config.confidence.edges_below
+    coarse, least = run.coarse(points), _PROMISING * min(run.config.confidence.edges_below, 1.0)
     if coarse and run.edges(coarse[-1]) < least:
         outcome = _assessed(run, way, attempt, refined, coarse)
         return replace(outcome, finished=False)

@@ -66,7 +66,7 @@ def reading_text(attempt: Attempt, attempts: Sequence[Attempt]) -> str:
     others = [f"{value:.2f} {name}" for name, value in edges.items() if name != attempt.reading]
     against = f", against {', '.join(others)}" if others else ""
     return (
-        f"the X-ray was taken with {attempt.reading}, which matches the CT: edges correlate by "
+        f"the X-ray matches the CT with {attempt.reading}, and was taken so: edges correlate by "
         f"{attempt.edges:.2f}{against}"
     )
 

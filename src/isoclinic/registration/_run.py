@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..geometry import Camera, transform_points
 from ..rendering import Coverage, Projector, RenderConfig
-from ..similarity import COVERAGE_MARGIN_PX, ImageSimilarity, IntrinsicsRefinement, JointSimilarity
+from ..similarity import ImageSimilarity, IntrinsicsRefinement, JointSimilarity
 from ..solver import levenberg_marquardt
 from ..volumes import Volume, mirror_plane, tissue_points
 from ._any_view import any_view
@@ -33,8 +33,8 @@ _NEAREST = 0.2
 _EXPLAINED_PX = 32
 # Where the CT can speak of this share of a picture, it is as good as all.
 _ENOUGH_KNOWN = 0.1
-# A CT that can speak of less than this share of a picture's rays is taken to lie in air.
-_FEW_KNOWN = 0.05
+# A CT with more open faces than these is cut off all around.
+_CUT_ALL_AROUND = 4
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -135,8 +135,9 @@ class Run:
 
     def edges(self, result: ImageStageResult) -> float:
         """How well edges match where a stage ended; see `Confidence.edges`."""
-        point = result.solution.x[result.best : result.best + 1]
-        return float(self._check(point[0, :4]).correlation(point[:, :4])[0])
+        check = self._check(result.camera_from_world[result.best])
+        start = check.problem.start(result.solution.x[result.best : result.best + 1])
+        return float(check.correlation(start)[0])
 
     def polished(self, points: Tensor) -> list[ImageStageResult]:
         """The last stage, with a tone curve where one helps, from points [B, 4 + R, 4] near its optimum."""
@@ -334,20 +335,13 @@ class Run:
 
     @cached_property
     def _coverage(self) -> Coverage | None:
-        """Which rays the CT can speak of; None where it can speak of all, or of hardly any.
+        """Which rays the CT can speak of; None where it can speak of all, or of none.
 
-        All rays through a CT that is cut off all around cross a cut. Where little else would be left, it is
-        compared as if it lay in air.
+        Every ray through a CT that is cut off all around, or is in other units, crosses a cut: it is compared
+        as if it lay in air.
         """
         coverage = Coverage.of(self.volume, self.config.structures)
-        if coverage.closed:
-            return None
-        poses = self.view_from_first @ self.start
-        shares = []
-        for fixed, pose in zip(self.fixed, poses, strict=True):
-            small = fixed.camera.bin(fixed.factor(_EXPLAINED_PX))
-            shares.append(float(coverage.known(small, pose[None], COVERAGE_MARGIN_PX).mean()))
-        return coverage if min(shares) > _FEW_KNOWN else None
+        return None if coverage.closed or len(coverage.open_faces) > _CUT_ALL_AROUND else coverage
 
     @property
     def _isocentre_world(self) -> Tensor:

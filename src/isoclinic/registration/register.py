@@ -153,7 +153,9 @@ def register_views(
         tried.append(outcome)
         if outcome.matched:
             break
-    best, distortions = _with_geometry(max(tried, key=partial(merit, config=config)).completed())
+    chosen = max(range(len(tried)), key=lambda index: merit(tried[index], config))
+    tried[chosen] = tried[chosen].completed()
+    best, distortions = _with_geometry(tried[chosen])
     last = best.last
     problem, point, status = last.problem, last.solution.x[last.best], last.solution.status[last.best]
     if problem.refine_intrinsics.on:
@@ -178,11 +180,11 @@ def register_views(
         distortions=distortions,
         xrays=tuple(straight_xrays(best.reading.xrays, distortions)),
     )
-    if best.reading is not ways[0]:
+    if best.matched and best.reading is not ways[0]:
         warn_geometry(reading_text(result.attempt, result.attempts))
     return result.doubted(
         *input_doubts(volume, xrays, same_patient=config.same_patient),
-        *([MIRRORED_DOUBT] if best.reading.mirrored else []),
+        *([MIRRORED_DOUBT] if best.matched and best.reading.mirrored else []),
         *unavailable,
     )
 
