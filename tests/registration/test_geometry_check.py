@@ -18,7 +18,6 @@ from isoclinic.registration import (
     RegistrationConfig,
     SearchConfig,
     register,
-    straight_xrays,
 )
 from isoclinic.solver import Status
 from phantoms import displaced, phantom, true_pose, xray_of
@@ -112,7 +111,7 @@ def test_a_distortion_is_said_and_taken_out_on_demand(shared_data):
     mended = register(case.volume, xray, _start(case), replace(NEAR, refine_distortion=True))
     assert mended.status is Status.CONVERGED
     assert _off_mm(case, mended) < 2 < 4 < _off_mm(case, told)
-    (straight,) = straight_xrays([xray], mended.distortions)
+    (straight,) = mended.xrays
     inner = np.s_[40:-40, 40:-40]
     before, after = (np.abs(each.pixels - case.xray.pixels)[inner].mean() for each in (xray, straight))
     assert after < 0.3 * before

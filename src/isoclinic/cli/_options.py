@@ -21,7 +21,7 @@ from tyro.conf import Suppress
 
 from .._files import read_text
 from ..errors import InputError, UsageError
-from ..registration import RegistrationConfig, Stage, StructuresConfig
+from ..registration import PartialConfig, RegistrationConfig, Stage, StructuresConfig
 from ..volumes import PreprocessConfig
 
 # Marks a group whose options carry no prefix.
