@@ -47,7 +47,7 @@ from ..results import (
 )
 from ..solver import Status
 from ..viewer import write_report
-from ..volumes import POLARITY_GUESSED, Volume, XRay, XRayOptions
+from ..volumes import Volume, XRay, XRayOptions
 from ._console import progress, recorded_warnings, results, warning_line
 from ._folder import new_folder
 from ._model import DEFAULT, chosen_model, last_resort_file
@@ -72,8 +72,8 @@ class RegisterOptions:
         output: folder for pose.json, transform.tfm (3D Slicer), report.html and pictures; made whole or not
             at all.
         init: where to start: a pose file, a view ("ap", "pa", "left", "right": the way of the beam, or the
-            side the detector is on), "dicom" for the C-arm angles in the X-ray's header, or "model" for the
-            pose that --model predicts. By default it is the model's, if one is given; else "dicom" where
+            side the detector is on), "dicom" for the C-arm angles in the X-ray's header, "model" for the
+            pose that --model predicts, or "any" where nothing is known. By default it is the model's, if one is given; else "dicom" where
             there are angles, and "ap" where there are none.
         model: networks that isoclinic train made for this CT, or pretrain for any: a model file, or the
             folder it is in. What they lead to is tried first; --learned.* says which of them. The default
@@ -298,8 +298,6 @@ def _doubts(options: RegisterOptions, registered: Registered) -> Iterator[str]:
         remedy = "try another --init or --landmarks"
         if set(result.confidence.doubts) <= set(of_inputs):
             remedy = "settle what CT and X-ray leave open, with the options named"
-        if any(xray.provenance.get("polarity") == POLARITY_GUESSED for xray in registered.xrays):
-            remedy += ", or the other --polarity, which was guessed"
         yield (
             f"the result is doubtful: {'; '.join(result.confidence.doubts)}. Look at {report} before using "
             f"the pose, and {remedy}"
