@@ -73,8 +73,8 @@ class RegisterOptions:
             at all.
         init: where to start: a pose file, a view ("ap", "pa", "left", "right": the way of the beam, or the
             side the detector is on), "dicom" for the C-arm angles in the X-ray's header, "model" for the
-            pose that --model predicts, or "any" where nothing is known. By default it is the model's, if one is given; else "dicom" where
-            there are angles, and "ap" where there are none.
+            pose that --model predicts, or "any" where nothing is known. By default it is the model's, if one
+            is given; else "dicom" where there are angles, and "ap" where there are none.
         model: networks that isoclinic train made for this CT, or pretrain for any: a model file, or the
             folder it is in. What they lead to is tried first; --learned.* says which of them. The default
             are those that come with isoclinic, for any CT: they take part only where nothing else leads to
