@@ -58,7 +58,11 @@ class AnyViewConfig:
             raise UsageError(
                 "a search over all views needs a spacing_deg from 1 to 90 and an elevation_deg up to 90"
             )
-        if self.pixels < 8 or self.keep < 1 or not min(self.margin, self.depth_mm, self.mirrored_margin) >= 0:
+        if (
+            self.pixels < 8
+            or self.keep < 1
+            or not all(value >= 0 for value in (self.margin, self.depth_mm, self.mirrored_margin))
+        ):
             raise UsageError(
                 "a search over all views needs pixels >= 8, keep >= 1, and margin, depth_mm and "
                 "mirrored_margin that are not negative"

@@ -37,6 +37,7 @@ class Outcome:
         confidence: in that result.
         finished: whether the last stage was worth its time: not where the edges do not match by far after
             those before.
+        final: whether nothing else need be tried if it matches.
     """
 
     attempt: Attempt
@@ -46,6 +47,7 @@ class Outcome:
     stages: tuple[ImageStageResult, ...]
     confidence: Confidence
     finished: bool = True
+    final: bool = True
 
     @property
     def last(self) -> ImageStageResult:
@@ -151,10 +153,18 @@ def read_as(run: Run, way: Reading) -> Run | None:
 
 
 def _any_view(run: Run, ways: Sequence[Reading], start: str) -> Iterator[Outcome]:
-    """Searches over all directions and turns, the likeliest reading first and mirrored pictures last."""
+    """Searches over all directions and turns, the likeliest reading first and mirrored pictures last.
+
+    A mirrored picture looks as if it were taken from the other side, but for perspective. So a match is not
+    final before the mirrored pictures have been tried, too.
+    """
     config = run.config.any_view
     runs = [(way, own) for way in ways if (own := read_as(run, way)) is not None]
-    yield from _looked_around(run, runs, start, config)
+    for outcome in _looked_around(run, runs, start, config):
+        yield replace(outcome, final=not config.mirrored)
+        if outcome.matched:
+            runs = [(outcome.reading, outcome.run)]
+            break
     if config.mirrored:
         images = [mirrored(way) for way, _ in runs]
         runs = [(way, own) for way in images if (own := read_as(run, way)) is not None]

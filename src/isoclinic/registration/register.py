@@ -21,7 +21,7 @@ from ._geometry_check import with_geometry
 from ._inputs import identity_findings, input_doubts
 from ._ladder import Outcome, merit, outcomes, read_as, rescue
 from ._learned import Learned
-from ._readings import MIRRORED_DOUBT, reading_text, readings
+from ._readings import MIRRORED_DOUBT, SIDES_DOUBT, reading_text, readings
 from ._refined import straight_xrays, straightened
 from ._run import Run
 from .config import RegistrationConfig
@@ -133,10 +133,12 @@ def register_views(
     if part:
         run = replace(run, config=config.for_part(), whole=config.confidence)
 
+    tried: list[Outcome] = []
     unavailable: list[str] = []
 
     def last_resort() -> Iterator[Outcome]:
-        if part:  # the networks know whole CTs
+        # The networks know whole CTs.
+        if part or any(outcome.matched for outcome in tried):
             return
         if config.learned.rescue and config.learned.fall_back:
             try:
@@ -148,10 +150,9 @@ def register_views(
                 why = str(error) or type(error).__name__
                 unavailable.append(f"the last resort, a search by trained networks, was not available: {why}")
 
-    tried: list[Outcome] = []
     for outcome in chain(outcomes(run, ways, start, usual, learned), last_resort()):
         tried.append(outcome)
-        if outcome.matched:
+        if outcome.matched and outcome.final:
             break
     chosen = max(range(len(tried)), key=lambda index: merit(tried[index], config))
     tried[chosen] = tried[chosen].completed()
@@ -184,9 +185,22 @@ def register_views(
         warn_geometry(reading_text(result.attempt, result.attempts))
     return result.doubted(
         *input_doubts(volume, xrays, same_patient=config.same_patient),
-        *([MIRRORED_DOUBT] if best.matched and best.reading.mirrored else []),
+        *_mirrored_doubts(best, tried, config),
         *unavailable,
     )
+
+
+def _mirrored_doubts(best: Outcome, tried: Sequence[Outcome], config: RegistrationConfig) -> Iterator[str]:
+    """What speaks for the pictures having been mirrored, if they match."""
+    if not best.matched:
+        return
+    if best.reading.mirrored:
+        yield MIRRORED_DOUBT
+    for other in tried:
+        rivals = other.matched and other.reading.mirrored and not best.reading.mirrored
+        if rivals and other.confidence.edges > best.confidence.edges - config.any_view.mirrored_margin:
+            theirs, own = other.confidence.edges, best.confidence.edges
+            yield f"{SIDES_DOUBT}: edges correlate by {theirs:.2f} there, {own:.2f} here"
 
 
 def _with_geometry(outcome: Outcome) -> tuple[Outcome, tuple[Distortion | None, ...]]:
