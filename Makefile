@@ -24,7 +24,7 @@ demo: .venv/chest-ct.stamp
 
 test: lint .venv/chest-ct.stamp
 	NUMBA_ENABLE_CUDASIM=1 $(BIN)/pytest -m cudasim
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto
 
 extras:
 	$(PYTHON) tests/installations.py --torch "$(TORCH)"

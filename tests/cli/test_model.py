@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -202,8 +203,8 @@ def test_what_is_said_about_searches():
     """Of edges after the model alone and after each search."""
 
     def said(*edges: float, start: str = "model") -> str | None:
-        attempts = [Attempt(start=start, learned=(), candidates=0, edges=edges[0])]
-        attempts += [Attempt(start="ap", learned=(), candidates=9, edges=each) for each in edges[1:]]
+        plain = Attempt(start=start, learned=(), candidates=0, edges=edges[0], reading="as read")
+        attempts = [plain, *(replace(plain, start="ap", candidates=9, edges=each) for each in edges[1:])]
         best = max(attempts, key=lambda attempt: attempt.edges)
         text = fallback_text(SimpleNamespace(attempt=best, attempts=tuple(attempts)))
         return None if text is None else text[0]
