@@ -24,7 +24,7 @@ demo: .venv/chest-ct.stamp
 
 test: lint .venv/chest-ct.stamp
 	NUMBA_ENABLE_CUDASIM=1 $(BIN)/pytest -m cudasim
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile
 
 extras:
 	$(PYTHON) tests/installations.py --torch "$(TORCH)"
