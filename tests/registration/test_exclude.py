@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from isoclinic.registration import RegistrationConfig, SearchConfig, Stage, register
+from isoclinic.registration import AnyViewConfig, RegistrationConfig, SearchConfig, Stage, register
 from isoclinic.volumes import MaskConfig, PreprocessConfig
 from phantoms import displaced, error_mm, phantom, true_pose, xray_of
 
@@ -31,6 +31,7 @@ def test_painted_tool(value: float) -> None:
     config = RegistrationConfig(
         searches=(SearchConfig(candidates=0),),
         stages=(Stage(pixels=64), Stage(pixels=128)),
+        any_view=AnyViewConfig(enabled=False),
         preprocess=PreprocessConfig(masks=MaskConfig(find_metal=False, find_saturation=False)),
     )
     covered = register(VOLUME, replace(XRAY, pixels=painted), start, config)
