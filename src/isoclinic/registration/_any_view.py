@@ -14,8 +14,7 @@ from torch.nn.functional import grid_sample, normalize
 
 from ..errors import UsageError
 from ..geometry import Camera, se3
-from ..similarity import COVERAGE_MARGIN_PX
-from .search import SearchConfig, SearchView, features, slide_along_ray
+from .search import SearchConfig, SearchView, features, rendered_features, shifted, slide_along_ray
 
 # Where there are further X-rays, so many times those that are kept are compared with them.
 _OF_SEVERAL = 8
@@ -106,11 +105,8 @@ def any_view(
         for each, own in zip(targets, found, strict=True):
             for target in each:
                 best, row, column = spectra.best(target)
-                depth = some[:, 2, :3] @ isocentre + some[:, 2, 3]
-                shift = torch.zeros(len(some), 6, dtype=torch.float64)
-                shift[:, 3] = -(column - margin) * depth / camera.fx
-                shift[:, 4] = -(row - margin) * depth / camera.fy
-                own.append((target.camera_from_canvas @ se3.perturb(some, shift, isocentre), best))
+                placed = shifted(some, row - margin, column - margin, camera, isocentre)
+                own.append((target.camera_from_canvas @ placed, best))
     return [_best(read, own, config) for read, own in zip(views, found, strict=True)]
 
 
@@ -203,12 +199,7 @@ class _Spectra:
     @classmethod
     def of(cls, view: SearchView, wide: Camera, poses: Tensor, side: int, config: AnyViewConfig) -> _Spectra:
         """Of the CT at poses [B, 4, 4], where pictures are `side` pixels wide and high."""
-        images = view.projector.image(poses, wide).cpu()
-        if view.coverage is None:
-            known = torch.ones(wide.height, wide.width)
-        else:
-            known = view.coverage.known(wide, poses, COVERAGE_MARGIN_PX)
-        moving = features(images, known, config) * known.unsqueeze(-3)
+        moving = rendered_features(view, wide, poses, config)
         size = (next_fast_len(wide.height, real=True), next_fast_len(wide.width, real=True))
         return cls(
             values=torch.fft.rfft2(moving, s=size),

@@ -65,8 +65,7 @@ class Outcome:
         """The outcome after its last stage."""
         if self.finished:
             return self
-        points = self.run.distinct(self.last, self.run.config.stages[-2].keep)
-        stages = [*self.stages, *self.run.fine(points)]
+        stages = self.run.continued(self.stages)
         return _assessed(self.run, self.reading, self.attempt, self.refined, stages)
 
 
@@ -213,9 +212,7 @@ def _outcome(
     if coarse and run.edges(coarse[-1]) < least:
         outcome = _assessed(run, way, attempt, refined, coarse)
         return replace(outcome, finished=False)
-    if coarse:
-        points = run.distinct(coarse[-1], run.config.stages[-2].keep)
-    return _assessed(run, way, attempt, refined, [*coarse, *run.fine(points)])
+    return _assessed(run, way, attempt, refined, run.continued(coarse, points))
 
 
 def _assessed(

@@ -128,9 +128,15 @@ class Run:
 
     def register(self, points: Tensor) -> list[ImageStageResult]:
         """All stages, from poses [B, 4, 4]."""
-        coarse = self.coarse(points)
+        return self.continued(self.coarse(points), points)
+
+    def continued(
+        self, coarse: Sequence[ImageStageResult], points: Tensor | None = None
+    ) -> list[ImageStageResult]:
+        """All stages, of which the coarse ones have run; poses [B, 4, 4] are for a schedule without any."""
         if coarse:
             points = self.distinct(coarse[-1], self.config.stages[-2].keep)
+        assert points is not None
         return [*coarse, *self.fine(points)]
 
     def edges(self, result: ImageStageResult) -> float:

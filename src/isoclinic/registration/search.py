@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import grid_sample, pad
 
 from ..errors import UsageError
-from ..geometry import se3
+from ..geometry import Camera, se3
 from ..rendering import Coverage, Projector
 from ..similarity import COVERAGE_MARGIN_PX, central_differences, standardize
 
@@ -124,15 +124,20 @@ def search(views: Sequence[SearchView], start: Tensor, config: SearchConfig) -> 
 
 def _slide(view: SearchView, target: Tensor, poses: Tensor, config: SearchConfig) -> tuple[Tensor, Tensor]:
     """Poses [B, 4, 4] moved in plane to where they correlate best, and that correlation [B]."""
-    projector = view.projector
     correlation, (above, beside) = _correlation_by_shift(view, target, poses, config)
     best, place = correlation.flatten(1).max(dim=1)
     row, column = place // correlation.shape[2], place % correlation.shape[2]
-    depth = poses[:, 2, :3] @ projector.isocentre_world + poses[:, 2, 3]
+    camera, isocentre = view.projector.camera, view.projector.isocentre_world
+    return shifted(poses, row - above, column - beside, camera, isocentre), best
+
+
+def shifted(poses: Tensor, rows: Tensor, columns: Tensor, camera: Camera, isocentre: Tensor) -> Tensor:
+    """Poses [B, 4, 4] moved in plane so that the isocentre lies that many rows and columns [B] back [px]."""
+    depth = poses[:, 2, :3] @ isocentre + poses[:, 2, 3]
     shift = torch.zeros(len(poses), 6, dtype=torch.float64)
-    shift[:, 3] = -(column - beside) * depth / projector.camera.fx
-    shift[:, 4] = -(row - above) * depth / projector.camera.fy
-    return se3.perturb(poses, shift, projector.isocentre_world), best
+    shift[:, 3] = -columns * depth / camera.fx
+    shift[:, 4] = -rows * depth / camera.fy
+    return se3.perturb(poses, shift, isocentre)
 
 
 def slide_along_ray(
@@ -171,13 +176,7 @@ def _correlation_by_shift(
     """Correlation [B, R, C] of an X-ray with poses by (row, column) of shift, and where no shift is."""
     above, beside = (round(size * config.margin) for size in target.shape[1:])
     wide = view.projector.camera.pad(top=above, bottom=above, left=beside, right=beside)
-    moving = view.projector.image(poses, wide).cpu()
-    if view.coverage is None:
-        known = torch.ones(wide.height, wide.width)
-    else:
-        known = view.coverage.known(wide, poses, COVERAGE_MARGIN_PX)
-    # What the CT cannot speak of is zero, the mean of what it can: it neither speaks for a shift nor against.
-    moving = features(moving, known, config) * known.unsqueeze(-3)
+    moving = rendered_features(view, wide, poses, config)
     channels = [
         _sliding_correlation(part, fixed, view.weight)
         for part, fixed in zip(moving.unbind(1), target, strict=True)
@@ -207,6 +206,17 @@ def _sliding_correlation(moving: Tensor, target: Tensor, weight: Tensor) -> Tens
     # Where the view is all but empty the correlation is rounding; half a per cent of the largest is empty.
     empty = 0.005 * energy.amax(dim=(1, 2), keepdim=True) + 1e-6
     return slide(moving, weight * target) / energy.clamp(min=empty).sqrt()
+
+
+def rendered_features(view: SearchView, camera: Camera, poses: Tensor, config: _Compared) -> Tensor:
+    """What is compared [B, C, H, W] of the CT at poses [B, 4, 4], in another camera than the view's."""
+    images = view.projector.image(poses, camera).cpu()
+    if view.coverage is None:
+        known = torch.ones(camera.height, camera.width)
+    else:
+        known = view.coverage.known(camera, poses, COVERAGE_MARGIN_PX)
+    # What the CT cannot speak of is zero, the mean of what it can: it neither speaks for a shift nor against.
+    return features(images, known, config) * known.unsqueeze(-3)
 
 
 def features(image: Tensor, weight: Tensor, config: _Compared) -> Tensor:

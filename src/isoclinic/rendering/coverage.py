@@ -51,10 +51,9 @@ class Coverage:
     def known(self, camera: Camera, camera_from_world: Tensor, margin_px: int = 0) -> Tensor:
         """Pixels whose rays meet nothing of what is expected beyond the open faces of the CT.
 
-        Beyond an open face the patient may go on for ever: with its open faces moved to infinity the box
-        becomes a prism. A ray is known if the part of it within that prism lies within the box, too; rays
-        that miss the prism see air, which is knowledge as well. As the box is convex, the two ends of that
-        part decide.
+        What is expected there is a prism for each face; see `volumes.OpenFace`. A ray meets it if it lies
+        within all of the prism's slabs at once somewhere between source and detector. Rays that pass it by
+        see air beyond the CT, which is knowledge as well.
 
         Args:
             camera: intrinsics of the image.
