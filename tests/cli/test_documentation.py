@@ -25,7 +25,7 @@ import tyro
 
 import isoclinic
 from isoclinic import XRay, registration
-from isoclinic._spread import SpreadConfig
+from isoclinic._spread_config import SpreadConfig
 from isoclinic.cli import _COMMANDS, adapt, dataset, main, pretrain, register, train
 from isoclinic.datasets.preparation import Preparation, PreparationConfig, prepare_ctspine1k
 from isoclinic.evaluation.methods import pipeline

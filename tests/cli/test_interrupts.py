@@ -96,7 +96,7 @@ def interrupted(
     steps: tuple[int, ...],
 ) -> tuple[int, int]:
     """Exit status of a command that signals meet before those steps, and how many steps it took."""
-    monkeypatch.setattr(cli, "import_module", lambda *_: SimpleNamespace(main=command))
+    monkeypatch.setattr(cli, "import_module", lambda *_: SimpleNamespace(parse=list, main=lambda _, rest: command(rest)))
     monkeypatch.setattr(cli, "error_line", lambda _: None)  # it takes longer than all else
     signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     tracing = Interrupting(number, steps)
@@ -197,7 +197,7 @@ def test_handlers_of_others_keep_their_effect(monkeypatch, tmp_path):
     monkeypatch.setattr(
         cli,
         "import_module",
-        lambda *_: SimpleNamespace(main=lambda _: signal.raise_signal(signal.SIGTERM)),
+        lambda *_: SimpleNamespace(parse=list, main=lambda *_: signal.raise_signal(signal.SIGTERM)),
     )
     signal.signal(signal.SIGTERM, lambda number, _: seen.append(number))
     assert cli.main(["demo"]) == 0 and seen == [signal.SIGTERM]

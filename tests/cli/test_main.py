@@ -57,12 +57,12 @@ def test_options_that_cannot_be_read(run, arguments):
 
 
 def pretend(monkeypatch, effect) -> None:
-    def command(_: list[str]) -> None:
+    def command(*_: object) -> None:
         if isinstance(effect, BaseException):
             raise effect
         effect()
 
-    monkeypatch.setattr(cli, "import_module", lambda *_: SimpleNamespace(main=command))
+    monkeypatch.setattr(cli, "import_module", lambda *_: SimpleNamespace(parse=list, main=command))
 
 
 @pytest.mark.parametrize(

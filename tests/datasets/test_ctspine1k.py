@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 import pytest
 
-from isoclinic._spread import SpreadConfig
+from isoclinic._spread_config import SpreadConfig
 from isoclinic.datasets import CTSpine1k, CTSpine1kConfig
 from isoclinic.datasets.preparation import (
     DrrConfig,

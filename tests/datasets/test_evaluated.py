@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 
-from isoclinic._spread import SpreadConfig
+from isoclinic._spread_config import SpreadConfig
 from isoclinic.cli import _protocol, main
 from isoclinic.datasets import DeepFluoro, dataset_kind
 from isoclinic.datasets.preparation import (

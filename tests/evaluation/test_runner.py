@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from isoclinic._spread import SpreadConfig
+from isoclinic._spread_config import SpreadConfig
 from isoclinic.errors import InputError, UsageError
 from isoclinic.evaluation import (
     EvaluationConfig,

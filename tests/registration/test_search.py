@@ -10,7 +10,7 @@ from torch import Tensor
 from isoclinic.errors import UsageError
 from isoclinic.geometry import Camera, se3
 from isoclinic.registration import SearchConfig, SearchView, search
-from isoclinic.registration.search import _candidates, _sliding_correlation
+from isoclinic.registration._search import _candidates, _sliding_correlation
 from isoclinic.rendering import Projector, RenderConfig
 from phantoms import CAMERA, phantom, true_pose
 

@@ -23,7 +23,8 @@ from scipy.ndimage import map_coordinates
 from isoclinic.errors import InputError, UsageError
 from isoclinic.geometry.camera import Camera
 from isoclinic.volumes._warnings import GeometryWarning
-from isoclinic.volumes.xray import XRay, XRayOptions
+from isoclinic.volumes.config import XRayOptions
+from isoclinic.volumes.xray import XRay
 
 HEIGHT, WIDTH = 20, 30
 

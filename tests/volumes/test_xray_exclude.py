@@ -11,7 +11,8 @@ import skimage.io
 from isoclinic.errors import InputError
 from isoclinic.geometry.camera import Camera
 from isoclinic.volumes._warnings import GeometryWarning
-from isoclinic.volumes.xray import XRay, XRayOptions
+from isoclinic.volumes.config import XRayOptions
+from isoclinic.volumes.xray import XRay
 
 from .test_xray import HEIGHT, WIDTH, read, stored_pixels, xray_dataset
 

@@ -12,7 +12,8 @@ import skimage.io
 from isoclinic.errors import InputError
 from isoclinic.geometry.camera import Camera
 from isoclinic.volumes._warnings import GeometryWarning
-from isoclinic.volumes.xray import XRay, XRayOptions
+from isoclinic.volumes.config import XRayOptions
+from isoclinic.volumes.xray import XRay
 
 PIXELS = np.random.default_rng(0).integers(0, 60000, (20, 30)).astype(np.uint16)
 GEOMETRY: dict[str, Any] = {"sdd_mm": 1000, "pixel_spacing_mm": [0.4, 0.5], "polarity": "bright_air"}

@@ -5,28 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
-from ..datasets import (
-    CaseFolder,
-    CTSpine1k,
-    CTSpine1kConfig,
-    Dataset,
-    DeepFluoro,
-    DeepFluoroConfig,
-    Ljubljana,
-    LjubljanaConfig,
-    dataset_kind,
-)
+from ..datasets import CTSpine1kConfig, DeepFluoroConfig, LjubljanaConfig
 from ..errors import UsageError
 from ..volumes import XRayOptions
 from ._options import FLAT
+
+if TYPE_CHECKING:
+    from ..datasets import CaseFolder, Dataset
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
-class DatasetOptions:
+class SourceOptions:
     """What is read, and how.
 
     Attributes:
@@ -58,6 +51,9 @@ class DatasetOptions:
             InputError: it is missing, damaged or something else.
             UsageError: options that do not go with it.
         """
+        # They take torch with them, which options do without.
+        from ..datasets import CTSpine1k, DeepFluoro, Ljubljana, dataset_kind
+
         kind = dataset_kind(source) if self.dataset == "auto" else self.dataset
         if kind != "cases" and self.volume:
             raise UsageError(f"--volume: {source} is {kind}, which brings its CTs; leave the option out")
@@ -70,6 +66,8 @@ class DatasetOptions:
         return kind, self._cases(source, subjects)
 
     def _cases(self, source: Path, subjects: Sequence[str] | None) -> CaseFolder:
+        from ..datasets import CaseFolder
+
         found = CaseFolder(source, {})
         volumes = by_subject("--volume", "CT", self.volume, found.subjects, Path, needed=subjects)
         return CaseFolder(source, volumes, self.xray_options)

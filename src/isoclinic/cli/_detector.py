@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ..errors import UsageError
-from ..geometry import Camera
 from ..volumes import XRayOptions
+
+if TYPE_CHECKING:
+    from ..geometry import Camera
 
 _LEAST_PIXELS = 8
 
@@ -36,6 +39,8 @@ class DetectorOptions:
     @property
     def camera(self) -> Camera:
         """Its camera, the central ray meeting the middle."""
+        from ..geometry import Camera  # it takes torch with it, which options do without
+
         return Camera.from_pixel_spacing(
             width=self.width,
             height=self.height,

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 from tyro.conf import Positional
 
-from .._spread import SpreadConfig
+from .._spread_config import SpreadConfig
 from ..evaluation import EvaluationConfig
-from ._dataset import DatasetOptions
-from ._model import DEFAULT
-from ._options import FLAT, RegistrationOptions
+from ._dataset import SourceOptions
+from ._model_names import DEFAULT
+from ._options import FLAT, RegistrationOptions, parse_options
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateOptions(DatasetOptions):
+class EvaluateOptions(SourceOptions):
     """Register X-rays whose poses are known, and report the errors.
 
     The source is a public data set or a folder of cases: folders with `xray.dcm` and `truth.json`, an object
@@ -71,3 +72,8 @@ class EvaluateOptions(DatasetOptions):
     config: Path | None = None
     spread: Annotated[SpreadConfig, FLAT] = field(default_factory=lambda: SpreadConfig(threads=1))
     registration: Annotated[RegistrationOptions, FLAT] = field(default_factory=RegistrationOptions)
+
+
+def parse(arguments: Sequence[str]) -> EvaluateOptions | None:
+    """The options of a command line; None for --list, which needs no others."""
+    return None if "--list" in arguments else parse_options(EvaluateOptions, "evaluate", arguments)

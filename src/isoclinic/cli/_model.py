@@ -11,9 +11,7 @@ from ..networks import Checkpoint
 from ..registration import InputFile, Model
 from ..training import MODEL_FILE
 from ..volumes import XRay
-
-# Values of --model besides files: the networks that come with the program, and none.
-DEFAULT, NONE = "default", "none"
+from ._model_names import DEFAULT, NONE
 
 
 class Networks(NamedTuple):

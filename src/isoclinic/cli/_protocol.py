@@ -17,8 +17,9 @@ from ..training import PoseConfig, Progress
 from ._console import progress
 from ._dataset import by_subject
 from ._evaluate_options import EvaluateOptions
-from ._model import DEFAULT as DEFAULT_NETWORKS
-from ._model import NONE, Networks, model_file
+from ._model import Networks, model_file
+from ._model_names import DEFAULT as DEFAULT_NETWORKS
+from ._model_names import NONE
 from ._options import read_settings
 
 _MODELS = "models"

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, Suppress
 
 from ..anatomy import CohortConfig
 from ..errors import UsageError
-from ..geometry import Camera
 from ..networks import (
     CanonicalConfig,
     CTConditionedRegressorConfig,
@@ -27,10 +27,13 @@ from ..training import (
     RegressorPhase,
     TrainConfig,
 )
-from ..volumes import XRay, XRayOptions
+from ..volumes import XRayOptions
 from ._detector import DetectorOptions
-from ._options import FLAT
-from ._training import Device
+from ._options import FLAT, parse_options
+from ._run_options import Device
+
+if TYPE_CHECKING:
+    from ..geometry import Camera
 
 Preset = Literal["fast", "paper"]
 
@@ -221,7 +224,14 @@ class TrainOptions:
             InputError, UsageError: the X-ray cannot be read, or numbers that are no geometry.
         """
         if self.xray is not None:
+            from ..volumes import XRay  # it takes torch with it, which options do without
+
             return XRay.read(self.xray, self.xray_options).camera
         given = {name: getattr(self.xray_options, name) for name in ("sdd_mm", "pixel_spacing_mm")}
         known = {name: value for name, value in given.items() if value is not None}
         return DetectorOptions(width=self.width, height=self.height, **known).camera
+
+
+def parse(arguments: Sequence[str]) -> TrainOptions:
+    """The options of a command line; see `parse_options`."""
+    return parse_options(TrainOptions, "train", arguments, PRESETS)

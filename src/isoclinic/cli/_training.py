@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import Any, Literal, Protocol
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -24,8 +24,7 @@ from ..viewer import write_training_curves
 from ._console import progress, results
 from ._dashboard import Dashboard, errors_text, name
 from ._folder import check_replaceable
-
-Device = Literal["auto", "cpu", "cuda"]
+from ._run_options import RunOptions
 
 _CURVES, _PICTURE, _TENSORBOARD = "training.csv", "training.png", "tensorboard"
 _FILES = (MODEL_FILE, STATE_FILE, _CURVES, _PICTURE)
@@ -37,30 +36,6 @@ class _Interrupted(IsoclinicError):
     """Someone asked to stop."""
 
     exit_code = 130
-
-
-class RunOptions(Protocol):
-    """What of a command's options says how a training runs."""
-
-    @property
-    def output(self) -> Path:
-        """Folder for model, state and curves."""
-
-    @property
-    def device(self) -> Device:
-        """To train on."""
-
-    @property
-    def resume(self) -> bool:
-        """Whether to go on with what the folder holds."""
-
-    @property
-    def overwrite(self) -> bool:
-        """Whether an older training may be replaced."""
-
-    @property
-    def tensorboard(self) -> bool:
-        """Whether to write curves for TensorBoard, too."""
 
 
 def run(options: RunOptions, prepare: Callable[[torch.device], Trainer], then: str) -> None:

@@ -3,55 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Annotated
-
-import tyro
-from tyro.conf import Positional
 
 from .. import __version__
 from ..errors import InputError, UsageError
-from ..exchange import FormatName, PosedCamera, read_pose, write_pose
+from ..exchange import PosedCamera, read_pose, write_pose
 from ..geometry import Camera
 from ..registration import PoseFile
 from ..solver import Status
-from ..volumes import XRay, XRayOptions
+from ..volumes import XRay
 from ._console import results, warning_line
-from ._options import FLAT, parse_options
+from ._convert_options import ConvertOptions
 
 
-@dataclass(frozen=True, kw_only=True)
-class ConvertOptions:
-    """Write a pose for another program, or read one back; --to and --from name that program.
-
-    Attributes:
-        pose: the file to convert: a pose file, or with --from that of another program.
-        output: file to write: with --to that of another program, else a pose file.
-        to: program to write for. slicer, itk and xreg have ITK transforms (.tfm, .txt, .h5, .mat),
-            opencv, diffdrr and nanodrr JSON, rtk XML.
-        from_: program that the file is from; of opencv YAML and XML as well.
-        camera: pose file whose camera supplies the intrinsics that the file of another program lacks.
-        xray: X-ray whose camera supplies them instead.
-        overwrite: replace the output if there is one.
-        config: TOML file with any of these options; the command line wins.
-        xray_options: how to read --xray.
-    """
-
-    pose: Positional[Path]
-    output: Path
-    to: FormatName | None = None
-    from_: Annotated[FormatName | None, tyro.conf.arg(name="from")] = None
-    camera: Path | None = None
-    xray: Path | None = None
-    overwrite: bool = False
-    config: Path | None = None
-    xray_options: Annotated[XRayOptions, FLAT] = field(default_factory=XRayOptions)
-
-
-def main(arguments: Sequence[str]) -> None:
+def main(options: ConvertOptions, arguments: Sequence[str]) -> None:
     """Run the command."""
-    options = parse_options(ConvertOptions, "convert", arguments)
     if options.to is None and options.from_ is None:
         raise UsageError(
             f"say what to convert {options.pose} to: --to PROGRAM; or, if it is no pose file, --from PROGRAM"

@@ -3,52 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Annotated, Literal
 
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
-from tyro.conf import Positional
 
-from .._spread import SpreadConfig
-from ..datasets.preparation import Preparation, PreparationConfig, prepare_ctspine1k
+from ..datasets.preparation import Preparation, prepare_ctspine1k
 from ._console import progress_bar, results
-from ._options import FLAT, parse_options
+from ._dataset_options import DatasetOptions
 
 
-@dataclass(frozen=True, kw_only=True)
-class DatasetOptions:
-    """Prepare CTSpine1K: quality control, lumbar spine, surface, landmarks and DRRs of each case.
-
-    What the output folder holds already is not made again, so an interrupted preparation goes on where it
-    stopped.
-
-    Attributes:
-        action: what to do.
-        dataset: which one.
-        source: folder with the original files, CTs (CASE.nii.gz) and masks (CASE_seg.nii.gz), at any depth.
-        output: folder to write to: quality.json says which cases are left out and why, CASE/check.png shows
-            surface, landmarks and a DRR.
-        overwrite: replace what the output folder holds of other settings or other files.
-        config: TOML file with any of these options; the command line wins.
-        where: to run.
-        preparation: how.
-    """
-
-    action: Positional[Literal["prepare"]]
-    dataset: Positional[Literal["ctspine1k"]]
-    source: Positional[Path]
-    output: Positional[Path]
-    overwrite: bool = False
-    config: Path | None = None
-    where: Annotated[SpreadConfig, FLAT] = field(default_factory=SpreadConfig)
-    preparation: Annotated[PreparationConfig, FLAT] = field(default_factory=PreparationConfig)
-
-
-def main(arguments: Sequence[str]) -> None:
+def main(options: DatasetOptions, arguments: Sequence[str]) -> None:
     """Run the command."""
-    options = parse_options(DatasetOptions, "dataset", arguments)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with progress_bar(*columns) as bar:
         row = bar.add_task("reading", total=None)

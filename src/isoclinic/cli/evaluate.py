@@ -30,16 +30,14 @@ from ..evaluation import (
 )
 from ._console import progress_bar, results
 from ._evaluate_options import EvaluateOptions
-from ._options import parse_options
 from ._protocol import check_table, methods_of, starts_of
 
 
-def main(arguments: Sequence[str]) -> None:
+def main(options: EvaluateOptions | None, arguments: Sequence[str]) -> None:
     """Run the command."""
-    if "--list" in arguments:
+    if options is None:
         results().print(_published())
         return
-    options = parse_options(EvaluateOptions, "evaluate", arguments)
     if options.output.exists() and not options.output.is_dir():
         raise UsageError(f"--output {options.output} is a file, but the result is a folder")
     table = None if options.table is None else published_table(options.table)

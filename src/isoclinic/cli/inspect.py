@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import TypeVar
 
 import nibabel as nib
 import numpy as np
@@ -15,13 +15,11 @@ import torch
 from numpy.typing import NDArray
 from rich.markup import escape
 from rich.table import Table
-from tyro.conf import Positional
 
 from .._files import atomic
 from ..errors import InputError, IsoclinicError, UsageError
 from ..geometry import PatientSides
 from ..inspection import (
-    Finding,
     Inspection,
     Reading,
     inspect_view,
@@ -36,16 +34,15 @@ from ..results import drr, picture_of
 from ..similarity.local_standardization import standardize
 from ..viewer import write_comparison
 from ..volumes import (
-    CTCorrection,
+    Finding,
     GeometryWarning,
     PreprocessConfig,
     Volume,
     XRay,
-    XRayOptions,
     line_integrals,
 )
 from ._console import progress, results
-from ._options import FLAT, parse_options
+from ._inspect_options import InspectOptions
 
 _Read = TypeVar("_Read")
 
@@ -53,49 +50,8 @@ _CT, _XRAY, _VIEW = "CT", "X-ray", "view"
 _LEVELS = {"error": "bold red", "warning": "yellow", "note": "dim"}
 
 
-@dataclass(frozen=True, kw_only=True)
-class InspectOptions:
-    """Show everything that is read from a CT and an X-ray, where it comes from, and what is odd about it.
-
-    Attributes:
-        volume: the CT: NIfTI, NRRD, MetaImage or a DICOM folder.
-        xray: the X-ray: DICOM, or PNG, TIFF, NIfTI, MetaImage or NRRD with a JSON file of the same name for
-            its geometry.
-        labels: label map of the CT: an image of labels, .seg.nrrd, DICOM SEG, or a folder with a mask for
-            each structure.
-        correction: what to believe about the CT instead of its file.
-        save_ct: NIfTI file (.nii or .nii.gz) to write: the CT as it is understood, corrections included, for
-            all other commands.
-        init: where a registration would start, as for `isoclinic register`: a pose file, a view ("ap", "pa",
-            "left", "right"), or "dicom" for the C-arm angles.
-        save: PNG to write: X-ray and rendered CT side by side, as line integrals and as the similarity
-            compares them, local contrast evened out.
-        overwrite: replace the files of `save` and `save_ct` if they exist.
-        json: print everything as JSON instead of tables.
-        strict: fail (exit code 1) on warnings too, not only on errors.
-        config: TOML file with any of these options; the command line wins.
-        xray_options: how to read the X-ray.
-        preprocess: how the X-ray becomes an image of line integrals.
-    """
-
-    volume: Positional[Path]
-    xray: Positional[Path | None] = None
-    labels: Path | None = None
-    correction: Annotated[CTCorrection, FLAT] = field(default_factory=CTCorrection)
-    save_ct: Path | None = None
-    init: str | None = None
-    save: Path | None = None
-    overwrite: bool = False
-    json: bool = False
-    strict: bool = False
-    config: Path | None = None
-    xray_options: Annotated[XRayOptions, FLAT] = field(default_factory=XRayOptions)
-    preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
-
-
-def main(arguments: Sequence[str]) -> None:
+def main(options: InspectOptions, arguments: Sequence[str]) -> None:
     """Run the command."""
-    options = parse_options(InspectOptions, "inspect", arguments)
     _check(options)
     with progress().status("reading"):
         report = _inspect(options)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from ..volumes import Volume, XRay
 from ._documents import read_document
 from ._hdf5 import Node, opened
 from ._indexed import IndexedDataset, stacked
+from .config import CTSpine1kConfig
 from .preparation.case import CASE_FILE, CT_FILE, LABELS_FILE
 from .preparation.originals import GET
 from .preparation.prepare import DATASET_FILE, FORMAT, VERSION
@@ -25,17 +25,6 @@ _PREPARE = "isoclinic dataset prepare ctspine1k"
 _PROVENANCE = dict.fromkeys(
     ("sdd_mm", "pixel_spacing_mm", "principal_point_px", "polarity", "pixel_scale"), "rendered (a DRR)"
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class CTSpine1kConfig:
-    """How CTSpine1K is read.
-
-    Attributes:
-        unfinished: use the cases that are ready although the preparation is not finished.
-    """
-
-    unfinished: bool = False
 
 
 class CTSpine1k(IndexedDataset):

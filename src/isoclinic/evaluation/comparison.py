@@ -10,8 +10,9 @@ import numpy as np
 from scipy.stats import binomtest, wilcoxon
 
 from ..errors import InputError
+from .config import StatisticsConfig
 from .measurement import Measurement
-from .statistics import Floats, Interval, StatisticsConfig, bootstrap_intervals, holm, weighted_percentiles
+from .statistics import Floats, Interval, bootstrap_intervals, holm, weighted_percentiles
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,8 +12,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from ..errors import InputError
+from .config import StatisticsConfig
 from .measurement import Measurement
-from .statistics import StatisticsConfig, success_interval
+from .statistics import success_interval
 
 # Initial errors are binned for the success rate.
 _BIN_MM = 10.0

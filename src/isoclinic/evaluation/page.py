@@ -13,13 +13,13 @@ from urllib.parse import quote
 
 from .. import __version__
 from ..viewer._html import bullets, card, cell, column, document, figure_svg, heading, table
-from .calibration import calibration, calibration_figure, calibration_text
+from ._calibration import calibration, calibration_figure, calibration_text
+from ._summaries import Row, RowKey
 from .comparison import PairedComparison
+from .config import StatisticsConfig
 from .figures import paired_figure, summary_figure, time_figure
 from .measurement import METRICS, Measurement
 from .records import Origin, case_folder
-from .statistics import StatisticsConfig
-from .summaries import Row, RowKey
 from .tables import Table, cell_texts, summary_columns
 
 _WORST = 20

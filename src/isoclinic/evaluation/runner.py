@@ -6,7 +6,7 @@ import hashlib
 import json
 import pickle
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
@@ -14,13 +14,14 @@ from typing import Any
 
 from .. import __version__
 from .._files import atomic, read_text
-from .._spread import SpreadConfig, spread
+from .._spread import spread
 from ..datasets import Dataset, Sample
 from ..errors import InputError, UsageError
 from ..registration import InputFile, PoseFile
 from ..results import POSE as POSE_FILE
 from ..results import Origin, pose_file
 from ..solver import Status
+from .config import EvaluationConfig
 from .measurement import METRICS, Measurement
 from .methods import Method, MethodResult
 from .records import case_folder, check_comparable
@@ -40,29 +41,6 @@ _PARTS = {
     "start": "other random starts",
     "method": "other settings of the method",
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvaluationConfig:
-    """How registrations begin, and where they run.
-
-    Attributes:
-        starts: names of the starts; see `start_of`.
-        seed: of random starts.
-        overwrite: replace results of other settings or other files.
-        spread: processes or machines.
-    """
-
-    starts: tuple[str, ...]
-    seed: int = 0
-    overwrite: bool = False
-    spread: SpreadConfig = field(default_factory=SpreadConfig)
-
-    def __post_init__(self) -> None:
-        if not self.starts:
-            raise UsageError("an evaluation needs at least one start")
-        if self.seed < 0:
-            raise UsageError(f"seed must not be negative, not {self.seed}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,9 +10,10 @@ from io import StringIO
 from typing import NamedTuple
 
 from ..errors import UsageError
+from ._summaries import Row, RowKey, flat, summary_entries
 from .comparison import PairedComparison
-from .statistics import UNKNOWN, Interval, StatisticsConfig
-from .summaries import Row, RowKey, flat, summary_entries
+from .config import StatisticsConfig
+from .statistics import UNKNOWN, Interval
 
 _LATEX = {
     "\\": r"\textbackslash{}",

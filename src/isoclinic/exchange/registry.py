@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 from ..errors import UsageError
 from ..geometry import Camera
 from . import diffdrr, itk, nanodrr, opencv, rtk, slicer, xreg
 from ._itk_transform import SUFFIXES as ITK_SUFFIXES
+from .format_names import FormatName
 from .posed_camera import PosedCamera
-
-FormatName = Literal["slicer", "itk", "opencv", "diffdrr", "nanodrr", "xreg", "rtk"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,11 +18,12 @@ from typeguard import CollectionCheckStrategy, TypeCheckError, check_type
 
 from ..errors import InputError, IsoclinicError
 from ..geometry import Camera
-from .canonical import CanonicalConfig, CanonicalNetwork
-from .ct_conditioned import CTConditionedRegressor, CTConditionedRegressorConfig
-from .pose_regressor import PoseRegressor, PoseRegressorConfig
+from .canonical import CanonicalNetwork
+from .config import CanonicalConfig, CTConditionedRegressorConfig, PoseRegressorConfig, SphericalEncoderConfig
+from .ct_conditioned import CTConditionedRegressor
+from .pose_regressor import PoseRegressor
 from .pose_space import PoseSpace
-from .spherical_encoder import SphericalEncoder, SphericalEncoderConfig
+from .spherical_encoder import SphericalEncoder
 from .tensor_file import read_tensors, write_tensors
 
 Network = PoseRegressor | CTConditionedRegressor | SphericalEncoder | CanonicalNetwork

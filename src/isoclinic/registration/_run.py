@@ -19,11 +19,13 @@ from ._any_view import any_view
 from ._explained import coverable_tissue
 from ._fixed import FixedImage, pixel_at_mm
 from ._region import Region, extremes, region_of
+from ._search import SearchView, search
 from ._twin import WIDE, twin_pose
-from .confidence import Check, ConfidenceConfig, assess, ceiling
+from .confidence import Check, assess, ceiling
+from .confidence_config import ConfidenceConfig
 from .config import RegistrationConfig, Stage
 from .result import Confidence, ImageStageResult, Twins
-from .search import SearchConfig, SearchView, search
+from .search_config import SearchConfig
 
 # Margin around what the model fills of an image while its pose is refined, as a share of that.
 _STAGE_MARGIN = 0.2

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from ..errors import UsageError
 from ..similarity import IntrinsicsRefinement, SimilarityConfig, SimilarityTerm, ViewRefinement
-from ..solver import LMConfig
 from ..volumes import PreprocessConfig
-from ._any_view import AnyViewConfig
-from .confidence import ConfidenceConfig
+from .confidence_config import ConfidenceConfig
 from .intrinsics import IntrinsicsConfig
-from .search import SearchConfig
+from .search_config import AnyViewConfig, SearchConfig
+
+if TYPE_CHECKING:
+    from ..solver import LMConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +99,9 @@ class LearnedConfig:
 
 
 def _solver(max_steps: int, length_mm: float, max_step_mm: float) -> LMConfig:
+    # It takes torch with it, which options do without.
+    from ..solver import LMConfig
+
     return LMConfig(
         max_steps=max_steps,
         step_scale=(1 / length_mm,) * 3 + (1.0,) * 3,

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
 
 from ..errors import UsageError
-from ..volumes import XRay
+
+if TYPE_CHECKING:
+    from ..volumes import XRay
 
 _LARGEST_PERCENT, _LARGEST_MM = 30.0, 200.0
 

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from ..geometry import Camera
 from ..volumes import Volume, mu_from_hu
-from .render import RenderConfig, render
+from ._render import render
+from .config import RenderConfig
 
 _AIR_HU, _WATER_HU = -1000, 0
 

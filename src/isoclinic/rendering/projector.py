@@ -13,7 +13,8 @@ from ..volumes import Volume
 from ._autograd import Kernel
 from ._pack import PackedVolume
 from ._rays import cast_rays, pose_tangents
-from .render import RenderConfig, kernel_for, packed_for
+from ._render import kernel_for, packed_for
+from .config import RenderConfig
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -12,8 +12,9 @@ from torch import Tensor
 from ..geometry import Camera, se3, so3
 from ..rendering import intrinsics_jacobian
 from ..solver import Linearization
+from .config import IntrinsicsRefinement, ViewRefinement
 from .image_similarity import ImageSimilarity, Scatter
-from .refinement import IntrinsicsRefinement, ViewRefinement, refined_camera
+from .refinement import refined_camera
 
 # Noise that the priors are weighed against: variance of a residual over the number of independent ones. At
 # the right pose simulated X-rays, noise, tools and all, cost about 0.02, half a variance of 0.04; 128 x 128

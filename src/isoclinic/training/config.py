@@ -13,9 +13,9 @@ from ..networks import (
     PoseRegressorConfig,
     SphericalEncoderConfig,
 )
-from ._draws import Range, check_range
-from .poses import PoseConfig
-from .randomization import RandomizationConfig
+from ._ranges import Range, check_range
+from .pose_config import PoseConfig
+from .randomization_config import RandomizationConfig
 from .schedule import OptimizerConfig
 
 NetworkKind = Literal["pose_regressor", "ct_regressor", "coarse_encoder", "fine_encoder", "canonical"]

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal, get_args
-
-import torch
-from torch import nn
+from typing import TYPE_CHECKING, Literal, get_args
 
 from ..errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import torch
+    from torch import nn
 
 Method = Literal["adam", "adamw"]
 Schedule = Literal["cosine", "cyclic"]
@@ -56,6 +58,8 @@ class OptimizerConfig:
 
     def optimizer(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         """An optimiser of these parameters."""
+        import torch  # options do without
+
         if self.method == "adam":
             return torch.optim.Adam(parameters, lr=self.learning_rate)
         return torch.optim.AdamW(parameters, lr=self.learning_rate, weight_decay=self.weight_decay)

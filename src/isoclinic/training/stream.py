@@ -16,10 +16,12 @@ from ..anatomy import Cohort
 from ..errors import UsageError
 from ..geometry import Camera, se3
 from ..rendering import Projector, RenderConfig
-from ..rendering.render import Backend
+from ..rendering.config import Backend
 from ..volumes import Material, Volume
-from .poses import PoseConfig, draw_perturbations, draw_poses
-from .randomization import Parameters, RandomizationConfig, apply, draw
+from .pose_config import PoseConfig
+from .poses import draw_perturbations, draw_poses
+from .randomization import Parameters, apply, draw
+from .randomization_config import RandomizationConfig
 
 Moving = Literal["none", "same", "image", "jacobian"]
 

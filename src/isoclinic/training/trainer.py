@@ -16,7 +16,7 @@ from ..anatomy import Cohort
 from ..errors import InputError, UsageError
 from ..geometry import Camera
 from ..networks import BoundedPoseConfig, Checkpoint, PoseSpace, TrainingRecord
-from ..rendering.render import Backend
+from ..rendering.config import Backend
 from ..volumes import Volume
 from . import distributed
 from .config import (
@@ -30,8 +30,8 @@ from .config import (
 )
 from .objectives import moving_for
 from .phase import Length, Phase, network_of
-from .poses import PoseConfig
-from .randomization import RandomizationConfig
+from .pose_config import PoseConfig
+from .randomization_config import RandomizationConfig
 from .state import load_state, save_state
 from .stream import SimulationStream, StreamConfig
 from .validation import Validation

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,15 +16,10 @@ from ._header_notes import header_notes
 from ._reading import PixelScale, Reading
 from ._xray_checks import checks
 from ._xray_geometry import header_geometry
+from .config import GEOMETRY, MEANING, all_positive
 from .findings import Finding, option_of, still_open, tell
 from .polarity import Polarity, polarity_from_statistics
 
-# Options that override what a file says about its geometry, and about its pixels.
-GEOMETRY = (
-    *("sdd_mm", "source_isocentre_mm", "pixel_spacing_mm", "principal_point_px"),
-    *("primary_angle_deg", "secondary_angle_deg"),
-)
-MEANING = ("polarity", "pixel_scale")
 # Where a polarity comes from that no header and no option says.
 POLARITY_GUESSED = "image statistics"
 # Where a polarity comes from that a registration found to match the CT, and the guess did not.
@@ -167,9 +161,3 @@ def scale_for(polarity: Polarity) -> PixelScale:
     Detectors deliver intensities; images with dark air have been through a display curve.
     """
     return "linear" if polarity == "bright_air" else "log"
-
-
-def all_positive(value: float | tuple[float, float]) -> bool:
-    """Whether a number, or both of a pair, are positive and finite."""
-    numbers = value if isinstance(value, tuple) else (value,)
-    return all(math.isfinite(number) and number > 0 for number in numbers)

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UsageError
-
-Material = Literal["all", "soft_tissue", "bone"]
 
 # Hubbell & Seltzer, Tables of X-Ray Mass Attenuation Coefficients (NISTIR 5632, version 1.4, 2004,
 # doi:10.18434/T4D01F), table 4: total mu/rho [cm^2/g] with coherent scattering, and density [g/cm^3].

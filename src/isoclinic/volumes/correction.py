@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Literal
 
 from ..errors import UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 LengthUnit = Literal["mm", "cm", "m", "um"]
 
@@ -60,10 +61,14 @@ class CTCorrection:
         """Hounsfield units of the file's values, as they are where there is nothing to correct."""
         if self.hu_scale == 1 and self.hu_offset == 0:
             return values  # type: ignore[return-value]
+        import numpy as np  # options do without
+
         return values.astype(np.float32) * np.float32(self.hu_scale) + np.float32(self.hu_offset)
 
     def world_from_voxel(self, affine: NDArray[np.float64]) -> NDArray[np.float64]:
         """The file's affine [4, 4] in millimetres, and mirrored in x or z of RAS if asked for."""
+        import numpy as np  # options do without
+
         scale = np.full(3, _MM_PER_UNIT[self.length_unit])
         scale[0] *= -1 if self.mirror_left_right else 1
         scale[2] *= -1 if self.mirror_head_feet else 1

@@ -16,7 +16,8 @@ from ..errors import InputError, UsageError
 from . import readers
 from ._ct_identity import ct_identity
 from ._grid import HuArray, LabelArray, check_affine
-from .attenuation import AttenuationConfig, Material, mu_from_hu, split_materials
+from .attenuation import AttenuationConfig, mu_from_hu, split_materials
+from .config import Material
 from .correction import CTCorrection
 from .findings import Finding, gathered
 from .identity import Identity

@@ -15,12 +15,14 @@ from typing import Any
 
 from ... import __version__
 from ..._optional import require
-from ..._spread import SpreadConfig, spread
+from ..._spread import spread
+from ..._spread_config import SpreadConfig
 from ...errors import InputError, UsageError
 from .._documents import read_document
-from .case import CaseTask, PreparationConfig, is_done, key_of, prepare_case, write_json
+from .case import CaseTask, is_done, key_of, prepare_case, write_json
+from .config import PreparationConfig, QualityConfig
 from .originals import Original, find_originals
-from .quality import Finding, QualityConfig, Reason, examine, without_duplicates
+from .quality import Finding, Reason, examine, without_duplicates
 
 FORMAT = "isoclinic.ctspine1k"
 VERSION = 1

@@ -14,10 +14,11 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import InputError, UsageError
+from ...errors import InputError
 from ...volumes import GeometryWarning, Volume
 from ...volumes.labels import read_plain
 from ...volumes.volume import check_same_grid
+from .config import QualityConfig
 from .originals import LUMBAR, VERTEBRAE, Original
 from .vertebrae import bounding_box, voxels_world
 
@@ -42,46 +43,6 @@ class Reason(StrEnum):
     DISORDER = "vertebrae out of order"
     NOT_HU = "values unlike HU"
     DUPLICATE = "same CT as another case"
-
-
-@dataclass(frozen=True, kw_only=True)
-class QualityConfig:
-    """What a case must be like. These rules are our own: those that left 651 of 1005 CTs are unpublished.
-
-    Attributes:
-        least_lumbar: number of the vertebrae L1 to L5 that the mask must show, 1 to 5.
-        least_vertebra_cm3: smallest volume of a vertebra that counts [cm3]; a lumbar one has about 60.
-        largest_spacing_mm: largest voxel spacing along any axis [mm].
-        least_border_mm: smallest distance of the lumbar vertebrae from the edge of the CT [mm]; nearer ones
-            count as cut off.
-        vertebra_hu: smallest and largest mean of the lumbar vertebrae [HU]. Their spongy bone alone has 50 to
-            300 HU (Pickhardt et al. 2013, Ann. Intern. Med. 158:588); a CT without its offset of -1024 HU, or
-            normalised, is outside.
-        vertebra_distance_mm: smallest and largest distance of the centres of neighbouring lumbar vertebrae
-            [mm]; 30 to 45 is usual.
-
-    Raises:
-        UsageError: a value that admits nothing.
-    """
-
-    least_lumbar: int = 5
-    least_vertebra_cm3: float = 10.0
-    largest_spacing_mm: float = 3.0
-    least_border_mm: float = 2.0
-    vertebra_hu: tuple[float, float] = (50.0, 800.0)
-    vertebra_distance_mm: tuple[float, float] = (15.0, 60.0)
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.least_lumbar <= 5:
-            raise UsageError(f"least_lumbar must lie between 1 and 5, not {self.least_lumbar}")
-        for name in ("vertebra_hu", "vertebra_distance_mm"):
-            low, high = getattr(self, name)
-            if not low < high:
-                raise UsageError(f"{name} must be a smaller and a larger number, not {low} and {high}")
-        if not self.largest_spacing_mm > 0 or self.least_border_mm < 0 or self.least_vertebra_cm3 < 0:
-            raise UsageError(
-                "largest_spacing_mm must be positive, least_border_mm and least_vertebra_cm3 not negative"
-            )
 
 
 @dataclass(frozen=True, kw_only=True)

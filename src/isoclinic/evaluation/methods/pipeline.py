@@ -21,7 +21,7 @@ from .method import MethodResult
 
 @dataclass(frozen=True, kw_only=True)
 class Pipeline:
-    """`isoclinic.registration.register` with a configuration.
+    """`isoclinic.registration._register` with a configuration.
 
     Attributes:
         name: as reports call it.

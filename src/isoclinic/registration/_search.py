@@ -16,45 +16,12 @@ from ..errors import UsageError
 from ..geometry import Camera, se3
 from ..rendering import Coverage, Projector
 from ..similarity import COVERAGE_MARGIN_PX, central_differences, standardize
+from .search_config import SearchConfig
 
 # Candidates rendered at once: bounds memory.
 _CHUNK = 256
 # Correlation that a view must gain for a depth at the end of its reach to be preferred.
 _DEPTH_PENALTY = 0.05
-
-
-@dataclass(frozen=True, kw_only=True)
-class SearchConfig:
-    """Where a registration looks for its start.
-
-    Attributes:
-        candidates: orientations and depths tried; 0 starts from the initial pose alone.
-        rotation_deg: reach about the camera's x, y and z axes [deg], semi-axes of an ellipsoid.
-        depth_mm: reach along the viewing direction [mm].
-        pixels: longer side of the image the search works on [px].
-        image: what is compared: "intensity" (line integrals), or "gradient" (both derivatives of them), which
-            soft tissue that the model lacks disturbs less, and which is more sensitive to a turn.
-        window_px: side of the window for local standardisation [px], odd.
-        margin: how far the anatomy may lie beside where the initial pose puts it, as a fraction of the image.
-        keep: best candidates that are handed on.
-    """
-
-    candidates: int = 128
-    rotation_deg: tuple[float, float, float] = (22.0, 22.0, 22.0)
-    depth_mm: float = 0.0
-    pixels: int = 32
-    image: Literal["intensity", "gradient"] = "intensity"
-    window_px: int = 9
-    margin: float = 0.5
-    keep: int = 24
-
-    def __post_init__(self) -> None:
-        if self.candidates < 0 or self.pixels < 8 or self.keep < 1:
-            raise UsageError("a search needs candidates >= 0, pixels >= 8 and keep >= 1")
-        if self.window_px < 3 or self.window_px % 2 == 0:
-            raise UsageError(f"the search's window_px must be odd and at least 3, not {self.window_px}")
-        if min(*self.rotation_deg, self.depth_mm, self.margin) < 0:
-            raise UsageError("the search's rotation_deg, depth_mm and margin must not be negative")
 
 
 class _Compared(Protocol):

@@ -9,16 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from .config import StatisticsConfig
 from .measurement import Measurement, errors_of
 from .metrics import Summary, summary
-from .statistics import (
-    Floats,
-    Interval,
-    StatisticsConfig,
-    bootstrap_intervals,
-    success_interval,
-    weighted_percentiles,
-)
+from .statistics import Floats, Interval, bootstrap_intervals, success_interval, weighted_percentiles
 
 ALL_GROUPS = "all"
 

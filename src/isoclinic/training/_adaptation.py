@@ -10,7 +10,7 @@ import torch
 from ..geometry import gantry_angles
 from ..networks import Checkpoint, TrainingRecord
 from .config import NetworkKind, TrainConfig
-from .poses import PoseConfig
+from .pose_config import PoseConfig
 
 # They would take most of a few minutes.
 _VALIDATIONS = 2
