@@ -96,7 +96,9 @@ def interrupted(
     steps: tuple[int, ...],
 ) -> tuple[int, int]:
     """Exit status of a command that signals meet before those steps, and how many steps it took."""
-    monkeypatch.setattr(cli, "import_module", lambda *_: SimpleNamespace(parse=list, main=lambda _, rest: command(rest)))
+    monkeypatch.setattr(
+        cli, "import_module", lambda *_: SimpleNamespace(parse=list, main=lambda _, rest: command(rest))
+    )
     monkeypatch.setattr(cli, "error_line", lambda _: None)  # it takes longer than all else
     signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     tracing = Interrupting(number, steps)

@@ -47,7 +47,8 @@ _RAD_TO_DEG = 180.0 / torch.pi
 
 def rigid(rotation: Tensor, translation: Tensor) -> Tensor:
     """Transform [..., 4, 4] x -> rotation x + translation, of [..., 3, 3] and [..., 3]."""
-    batch = torch.broadcast_shapes(rotation.shape[:-2], translation.shape[:-1])
+    # Not torch.broadcast_shapes, whose first call imports sympy.
+    batch = np.broadcast_shapes(rotation.shape[:-2], translation.shape[:-1])
     last = rotation.new_tensor([0.0, 0.0, 0.0, 1.0]).expand(*batch, 1, 4)
     upper = torch.cat([rotation.expand(*batch, 3, 3), translation[..., None].expand(*batch, 3, 1)], dim=-1)
     return torch.cat([upper, last], dim=-2)

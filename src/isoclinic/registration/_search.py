@@ -8,7 +8,6 @@ from typing import Literal, Protocol
 
 import numpy as np
 import torch
-from scipy.stats import qmc
 from torch import Tensor
 from torch.nn.functional import grid_sample, pad
 
@@ -16,6 +15,7 @@ from ..errors import UsageError
 from ..geometry import Camera, se3
 from ..rendering import Coverage, Projector
 from ..similarity import COVERAGE_MARGIN_PX, central_differences, standardize
+from ._halton import halton
 from .search_config import SearchConfig
 
 # Candidates rendered at once: bounds memory.
@@ -211,7 +211,7 @@ def _candidates(config: SearchConfig) -> Tensor:
 
     Halton's sequence fills evenly whatever its length, and is the same every time.
     """
-    radial, polar, azimuthal, depth = qmc.Halton(4, scramble=False).random(config.candidates + 1)[1:].T
+    radial, polar, azimuthal, depth = halton(config.candidates, 4).T
     radius = np.cbrt(radial)
     height = 2 * polar - 1
     around = 2 * np.pi * azimuthal

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.stats import qmc
 from torch import Tensor
 
 from ..errors import InputError, UsageError
@@ -20,6 +19,7 @@ from ..similarity import JointSimilarity
 from ..solver import Solution, Status, levenberg_marquardt
 from ..volumes import Volume, XRay
 from ._fixed import FixedImage, pixel_at_mm
+from ._halton import halton
 from ._inputs import input_doubts
 from ._structures_model import MovingStructure, Scene, Structure
 from ._structures_prior import LikelyMotion, MotionPrior
@@ -239,7 +239,7 @@ class _Run:
         config = self._config
         reach = np.repeat([np.deg2rad(config.rotation_deg), config.translation_mm], 3)
         # Halton's sequence fills evenly whatever its length, and is the same every time.
-        tangents = (2 * qmc.Halton(6, scramble=False).random(config.candidates + 1)[1:] - 1) * reach
+        tangents = (2 * halton(config.candidates, 6) - 1) * reach
         centroid = self._moving[index].centroid_world
         poses = se3.perturb(self._overall, torch.from_numpy(tangents), centroid)
         return poses[view.correlation(poses).argsort(descending=True)[: config.starts]]

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
-import tifffile
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
@@ -78,6 +77,8 @@ def read_tiff(path: Path, frame: int | None) -> Picture:
             `frame`.
         UsageError: `frame` does not exist.
     """
+    import tifffile  # it takes long to import
+
     with decoding(path, " as an image"), tifffile.TiffFile(path) as tiff:
         planes = [
             (series, index)
