@@ -22,6 +22,7 @@ from .geometry import Camera
 from .models import default_model
 from .registration import RegistrationConfig, RegistrationResult, register
 from .rendering import RenderConfig, render, render_structures, render_with_jacobian
+from .results import Registered, write_pose, write_result
 from .volumes import Volume, XRay, XRayOptions, line_integrals
 
 __version__: str
@@ -30,6 +31,7 @@ __all__ = [
     "Camera",
     "InputError",
     "IsoclinicError",
+    "Registered",
     "RegistrationConfig",
     "RegistrationResult",
     "RenderConfig",
@@ -60,4 +62,6 @@ __all__ = [
     "training",
     "viewer",
     "volumes",
+    "write_pose",
+    "write_result",
 ]

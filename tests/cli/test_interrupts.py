@@ -18,10 +18,9 @@ from typing import Any
 
 import pytest
 
-from isoclinic import InputError, _files, _interrupts, cli
+from isoclinic import InputError, _files, _folders, _interrupts, cli
 from isoclinic._files import atomic
-from isoclinic.cli import _folder
-from isoclinic.cli._folder import new_folder
+from isoclinic._folders import new_folder
 
 # A file that is interrupted while the standard library opens it is closed by the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -67,7 +66,7 @@ def render(folder: Path) -> Callable[[list[str]], int]:
     return command
 
 
-TRACED = {module.__file__ for module in (_interrupts, _files, _folder, cli, contextlib, shutil)}
+TRACED = {module.__file__ for module in (_interrupts, _files, _folders, cli, contextlib, shutil)}
 
 
 class Interrupting:

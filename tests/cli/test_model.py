@@ -24,7 +24,8 @@ from isoclinic.networks import (
     PoseSpace,
     TrainingRecord,
 )
-from isoclinic.registration import Attempt, InputFile, PoseFile
+from isoclinic.provenance import InputFile
+from isoclinic.registration import Attempt, PoseFile
 from isoclinic.results import fallback_text
 from missing_package import without
 from tiny_networks import BACKBONE, encoder

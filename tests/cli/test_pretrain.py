@@ -11,7 +11,7 @@ import torch
 
 from isoclinic.cli import _training
 from isoclinic.networks import Checkpoint
-from isoclinic.registration import InputFile
+from isoclinic.provenance import InputFile
 from isoclinic.training import MODEL_FILE
 
 from .test_train import FILES

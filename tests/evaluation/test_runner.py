@@ -21,7 +21,8 @@ from isoclinic.evaluation import (
     runner,
     start_of,
 )
-from isoclinic.registration import InputFile, PoseFile
+from isoclinic.provenance import InputFile
+from isoclinic.registration import PoseFile
 from tiny_samples import Nudge, Reading, off_by, sample, write_samples
 
 STARTS = ("ap", "mtre:10")

@@ -8,7 +8,8 @@ from typing import NamedTuple
 from ..errors import InputError
 from ..models import DEFAULT_MODEL, default_model
 from ..networks import Checkpoint
-from ..registration import InputFile, Model
+from ..provenance import InputFile
+from ..registration import Model
 from ..training import MODEL_FILE
 from ..volumes import XRay
 from ._model_names import DEFAULT, NONE

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from .._files import atomic
+from .._folders import check_replaceable
 from .._optional import require
 from ..errors import InputError, IsoclinicError, UsageError
 from ..training import MODEL_FILE, STATE_FILE, Phase, Progress, Trainer, distributed
@@ -23,7 +24,6 @@ from ..training.trainer import check_device
 from ..viewer import write_training_curves
 from ._console import progress, results
 from ._dashboard import Dashboard, errors_text, name
-from ._folder import check_replaceable
 from ._run_options import RunOptions
 
 _CURVES, _PICTURE, _TENSORBOARD = "training.csv", "training.png", "tensorboard"

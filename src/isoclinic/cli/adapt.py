@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import torch
 
-from ..registration import InputFile
+from ..provenance import InputFile
 from ..training import Subject, Trainer, TrainingData, adaptation
 from ..volumes import Volume
 from . import _training

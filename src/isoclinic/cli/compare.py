@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from .._folders import new_folder
 from ..errors import UsageError
 from ..evaluation.comparison import paired_comparisons
 from ..evaluation.records import combined, read_evaluation
@@ -15,7 +16,6 @@ from ..evaluation.report import REPORT_FILES, ReportConfig, write_report
 from ..evaluation.tables import comparison_table, summary_columns
 from ._compare_options import CompareOptions
 from ._console import results
-from ._folder import new_folder
 
 
 def main(options: CompareOptions, arguments: Sequence[str]) -> None:

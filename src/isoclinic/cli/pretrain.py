@@ -9,7 +9,7 @@ from dataclasses import replace
 import torch
 
 from ..errors import UsageError
-from ..registration import InputFile
+from ..provenance import InputFile
 from ..training import Subject, Trainer, TrainingData
 from ..volumes import Volume, find_volumes
 from . import _training

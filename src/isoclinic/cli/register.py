@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
+from .._folders import new_folder
 from .._json import dumps
 from ..errors import IsoclinicError, UsageError
+from ..provenance import InputFile, Provenance
 from ..registration import (
-    InputFile,
     RegistrationResult,
     StructureResult,
     View,
@@ -29,25 +30,19 @@ from ..registration import (
 )
 from ..registration.initialize import MODEL
 from ..results import (
-    REPORT,
     RESULT_FILES,
-    Origin,
     Registered,
     check_not_diverged,
     document_of,
-    report_of,
-    rescue_tried,
     targets_of,
     verdict,
-    write_pictures,
-    write_poses,
-    write_structures,
+    write_result_files,
 )
+from ..results.names import REPORT
+from ..results.registered import rescue_tried
 from ..solver import Status
-from ..viewer import write_report
 from ..volumes import Volume, XRay
 from ._console import progress, recorded_warnings, results, warning_line
-from ._folder import new_folder
 from ._model import chosen_model, last_resort_file
 from ._model_names import DEFAULT
 from ._register_options import RegisterOptions
@@ -93,28 +88,29 @@ def main(options: RegisterOptions, arguments: Sequence[str]) -> int:
                 # The pose of the CT as a whole must not be lost with it.
                 unfinished = error
         status.update("writing")
-        command = shlex.join(["isoclinic", "register", *arguments])
-        origin = Origin(volume=ct, xrays=images, model=learned, files=_other_files(options), command=command)
+        provenance = Provenance(
+            volume=ct,
+            xrays=images,
+            model=learned,
+            files=_other_files(options),
+            command=shlex.join(["isoclinic", "register", *arguments]),
+        )
         registered = Registered(
             volume=volume,
-            xrays=xrays,
             result=result,
+            xrays=xrays,
             config=options.registration,
-            origin=origin,
+            provenance=provenance,
             structures=structures,
             views_source=_views_source(options),
             landmarks=read_landmark_pairs(*options.landmarks) if options.landmarks else None,
             landmark_pose=marked,
             targets=targets_of(points, volume, result),
         )
-        write_poses(folder, result, origin)
-        write_structures(folder, structures, result.cameras[0], origin)
-        write_pictures(folder, volume, xrays, result, options.registration)
-        for warning in _doubts(options, registered):
-            said.append(warning)
-            warning_line(warning)
         again = shlex.join(["isoclinic", "register", *_writing_beside(options.output, arguments)])
-        write_report(folder / REPORT, report_of(registered, said, again))
+        write_result_files(folder, registered, warnings=said, reproduce=again)
+    for warning in _doubts(options, registered):
+        warning_line(warning)
     _show(options, registered)
     if unfinished is not None:
         raise type(unfinished)(
@@ -146,7 +142,7 @@ def _show(options: RegisterOptions, registered: Registered) -> None:
     if options.json:
         print(dumps(document_of(registered, options.output)))
         return
-    results().print(verdict(registered, options.output), markup=False, soft_wrap=True)
+    results().print(verdict(registered, options.output / REPORT), markup=False, soft_wrap=True)
     start = _start_option(options, registered.result)
     print_tables(results(), registered, str(options.output), start)
 

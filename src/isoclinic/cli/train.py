@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import torch
 
-from ..registration import InputFile
+from ..provenance import InputFile
 from ..training import Subject, Trainer, TrainingData
 from ..volumes import Volume
 from . import _training

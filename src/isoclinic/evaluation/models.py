@@ -10,7 +10,7 @@ import torch
 
 from ..datasets import Dataset
 from ..errors import InputError
-from ..registration import InputFile
+from ..provenance import InputFile
 from ..training import (
     MODEL_FILE,
     STATE_FILE,

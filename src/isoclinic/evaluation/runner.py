@@ -17,9 +17,10 @@ from .._files import atomic, read_text
 from .._spread import spread
 from ..datasets import Dataset, Sample
 from ..errors import InputError, UsageError
-from ..registration import InputFile, PoseFile
-from ..results import POSE as POSE_FILE
-from ..results import Origin, pose_file
+from ..provenance import InputFile, Provenance
+from ..registration import PoseFile
+from ..results import pose_file
+from ..results.names import POSE as POSE_FILE
 from ..solver import Status
 from .config import EvaluationConfig
 from .measurement import METRICS, Measurement
@@ -402,7 +403,7 @@ def _write(task: _Task, job: _Job, sample: Sample, result: MethodResult, measure
     """The pose, then the measurement, by which a later run knows that this one is done."""
     job.folder.mkdir(parents=True, exist_ok=True)
     own = result.result
-    origin = Origin(volume=task.files[0], xrays=task.files[1:], model=result.model)
+    origin = Provenance(volume=task.files[0], xrays=task.files[1:], model=result.model)
     found = _peer_pose_file(result, sample, origin) if own is None else pose_file(own, origin)
     found.write(job.folder / POSE_FILE)
     document = {
@@ -414,7 +415,7 @@ def _write(task: _Task, job: _Job, sample: Sample, result: MethodResult, measure
         temporary.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
 
-def _peer_pose_file(result: MethodResult, sample: Sample, origin: Origin) -> PoseFile:
+def _peer_pose_file(result: MethodResult, sample: Sample, origin: Provenance) -> PoseFile:
     """What is known of a pose that another package found."""
     return PoseFile(
         camera_from_world=result.camera_from_world,

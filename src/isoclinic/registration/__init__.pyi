@@ -16,7 +16,7 @@ from .landmarks import (
     read_pixel_points,
     read_world_points,
 )
-from .pose_file import InputFile, PoseFile, read_initial_pose
+from .pose_file import PoseFile, read_initial_pose
 from .result import (
     Attempt,
     Confidence,
@@ -41,7 +41,6 @@ __all__ = [
     "GeometryCheck",
     "ImageStageResult",
     "InitialPose",
-    "InputFile",
     "IntrinsicsConfig",
     "LandmarkPairs",
     "LandmarkPose",

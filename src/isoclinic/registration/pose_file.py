@@ -5,7 +5,6 @@ It is JSON, described for users in docs/conventions.md.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
@@ -21,6 +20,7 @@ from .._files import atomic, read_text
 from .._json import dumps
 from ..errors import InputError
 from ..geometry import Camera, as_poses
+from ..provenance import InputFile
 from ..solver import Status
 from ..volumes import written_poses
 
@@ -32,38 +32,6 @@ _RAS_FROM_LPS = torch.diag(torch.tensor([-1.0, -1.0, 1.0, 1.0], dtype=torch.floa
 # pixel_spacing_mm repeats what fx, fy and sdd_mm say, for tools that want it; other writers may round it, to
 # 0.31 for 0.308 say.
 _SPACING_RELATIVE_TOLERANCE = 1e-2
-
-
-@dataclass(frozen=True, kw_only=True)
-class InputFile:
-    """A file or folder that a pose was computed from.
-
-    Attributes:
-        path: as the user gave it.
-        sha256: of the file's bytes; of a folder, see `of`.
-    """
-
-    path: str
-    sha256: str
-
-    @classmethod
-    def of(cls, path: Path | str) -> InputFile:
-        """Describe a file, or a folder by the digest of the lines "<digest of file>  <name>", names sorted.
-
-        Raises:
-            InputError: it does not exist or cannot be read.
-        """
-        source = Path(path)
-        try:
-            if not source.is_dir():
-                return cls(path=str(path), sha256=_digest(source))
-            names = sorted(
-                file.relative_to(source).as_posix() for file in source.rglob("*") if file.is_file()
-            )
-            lines = [f"{_digest(source / name)}  {name}\n" for name in names]
-        except OSError as error:
-            raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
-        return cls(path=str(path), sha256=hashlib.sha256("".join(lines).encode()).hexdigest())
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -250,11 +218,6 @@ class _Entries:
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._values)
-
-
-def _digest(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _load_json(path: Path) -> Any:

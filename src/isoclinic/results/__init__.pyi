@@ -1,66 +1,44 @@
-from .document import document_of, residuals
+from .document import document_of
 from .files import (
     check_not_diverged,
     pose_file,
     structure_pose_file,
-    write_poses,
+    write_document,
+    write_pose,
+    write_report,
+    write_result,
+    write_result_files,
     write_structures,
+    write_transform,
 )
-from .geometry_check import depth_note, geometry_rows
-from .pictures import convergence_stages, drr, picture_of, write_pictures
-from .registered import (
-    POSE,
-    REPORT,
-    RESULT_FILES,
-    STRUCTURES,
-    TRANSFORM,
-    Origin,
-    Registered,
-    ct_text,
-    expected_error_text,
-    fallback_text,
-    geometry,
-    model_parts,
-    moved_text,
-    rescue_tried,
-    text,
-    verdict,
-)
+from .names import RESULT_FILES
+from .pictures import ViewPictures, drr, picture_of, view_pictures, write_course, write_overlays
+from .registered import Registered, verdict
 from .report import report_of
-from .targets import Target, targets_document, targets_of
+from .targets import Target, targets_of
 
 __all__ = [
-    "POSE",
-    "REPORT",
     "RESULT_FILES",
-    "STRUCTURES",
-    "TRANSFORM",
-    "Origin",
     "Registered",
     "Target",
+    "ViewPictures",
     "check_not_diverged",
-    "convergence_stages",
-    "ct_text",
-    "depth_note",
     "document_of",
     "drr",
-    "expected_error_text",
-    "fallback_text",
-    "geometry",
-    "geometry_rows",
-    "model_parts",
-    "moved_text",
     "picture_of",
     "pose_file",
     "report_of",
-    "rescue_tried",
-    "residuals",
     "structure_pose_file",
-    "targets_document",
     "targets_of",
-    "text",
     "verdict",
-    "write_pictures",
-    "write_poses",
+    "view_pictures",
+    "write_course",
+    "write_document",
+    "write_overlays",
+    "write_pose",
+    "write_report",
+    "write_result",
+    "write_result_files",
     "write_structures",
+    "write_transform",
 ]

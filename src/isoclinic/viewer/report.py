@@ -28,7 +28,7 @@ from ._html import (
 )
 from ._marks import marks, outline_colours, side_marks
 from ._panels import window
-from .overlay import EDGE_COLOUR, TILES, edges
+from .overlay import EDGE_COLOUR, START_COLOUR, TILES, edges
 from .report_data import (
     CheckRow,
     ErrorRow,
@@ -42,7 +42,6 @@ from .report_data import (
 # The range of tones stored, wider than the one that `write_overlay` shows: the page can narrow it.
 _STORED_PERCENT = (0.1, 99.9)
 # style.css has the same colours.
-_START_COLOUR = (0.337, 0.706, 0.914)
 _MASK_COLOUR = (0.84, 0.275, 0.706)
 _MASK_OPACITY = 0.45
 
@@ -128,6 +127,8 @@ def _tabs(views: Sequence[ReportView]) -> str:
 def _view(view: ReportView) -> str:
     seen = np.ones_like(view.xray, dtype=bool) if view.weight is None else view.weight > 0
     everywhere = np.ones_like(seen)
+    before = view.start if view.start_bones is None else view.start_bones
+    after = view.result if view.result_bones is None else view.result_bones
     row_mm, column_mm = view.camera.pixel_spacing_mm
     width, height = view.camera.width, view.camera.height
     shorter = min(width, height)
@@ -145,8 +146,14 @@ def _view(view: ReportView) -> str:
         xray=_grey(view.xray, seen),
         start=_grey(view.start, everywhere),
         result=_grey(view.result, everywhere),
-        edges_start=_tint(edges(window(view.start, everywhere)) & seen, _START_COLOUR),
-        edges_result=_tint(edges(window(view.result, everywhere)) & seen, EDGE_COLOUR),
+        edges_start=_tint(
+            edges(window(before, everywhere)) & seen,
+            START_COLOUR,
+        ),
+        edges_result=_tint(
+            edges(window(after, everywhere)) & seen,
+            EDGE_COLOUR,
+        ),
         mask=_tint(_MASK_OPACITY * (~seen if view.weight is None else 1 - view.weight), _MASK_COLOUR),
         marks=marks(view),
         start_sides=side_marks("start", view.start_sides),

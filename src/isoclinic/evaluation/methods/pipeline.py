@@ -14,7 +14,8 @@ from torch import Tensor
 from ...datasets import Sample
 from ...errors import InputError
 from ...networks import Checkpoint
-from ...registration import InputFile, Model, RegistrationConfig, SearchConfig, register
+from ...provenance import InputFile
+from ...registration import Model, RegistrationConfig, SearchConfig, register
 from ...volumes import Volume
 from .method import MethodResult
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from importlib import import_module
 
 from ...errors import UsageError
-from ...registration import InputFile, RegistrationConfig
+from ...provenance import InputFile
+from ...registration import RegistrationConfig
 from .method import Method
 from .pipeline import Pipeline, single_start
 

@@ -9,7 +9,7 @@ import pytest
 
 from isoclinic import InputError, UsageError
 from isoclinic._files import atomic
-from isoclinic.cli._folder import check_replaceable, new_folder
+from isoclinic._folders import check_replaceable, new_folder
 
 KNOWN = frozenset({"pose.json"})
 

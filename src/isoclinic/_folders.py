@@ -10,9 +10,9 @@ from fnmatch import fnmatchcase
 from itertools import count
 from pathlib import Path
 
-from .._files import shortened
-from .._interrupts import Held, forget_temporary, note_temporary, remove_temporary
-from ..errors import InputError, UsageError
+from ._files import shortened
+from ._interrupts import Held, forget_temporary, note_temporary, remove_temporary
+from .errors import InputError, UsageError
 
 
 @contextmanager
@@ -46,7 +46,7 @@ def new_folder(path: Path, *, overwrite: bool, known: frozenset[str]) -> Iterato
         except OSError as error:
             # What is there has not been made here.
             forget_temporary(building)
-            raise InputError(f"--output {path} cannot be written: {error.strerror}") from error
+            raise InputError(f"{path} cannot be written: {error.strerror}") from error
         try:
             yield building
         except InputError as error:
@@ -59,7 +59,7 @@ def new_folder(path: Path, *, overwrite: bool, known: frozenset[str]) -> Iterato
         except (UsageError, OSError) as error:
             kept = _kept(building, parent / name)
             if isinstance(error, OSError):
-                why = f"--output {path} cannot be written: {error.strerror}"
+                why = f"{path} cannot be written: {error.strerror}"
             else:
                 why = str(error).replace(str(replaced), str(place))
             raise InputError(f"{why}. The new result is complete: it is in {kept}") from error
@@ -98,7 +98,7 @@ def _put_in_place(
 
 
 def check_replaceable(
-    path: Path, *, overwrite: bool, known: frozenset[str], remedy: str = "add --overwrite"
+    path: Path, *, overwrite: bool, known: frozenset[str], remedy: str = "replace it with `overwrite`"
 ) -> None:
     """Refuse a place that holds anything but an older result, or one that is not to be replaced.
 
@@ -114,20 +114,20 @@ def check_replaceable(
     if not path.exists():
         if path.is_symlink():
             raise UsageError(
-                f"--output {path} is a link to {os.readlink(path)}, which does not exist; make that or "
+                f"{path} is a link to {os.readlink(path)}, which does not exist; make that or "
                 "choose another place"
             )
         return
     if not overwrite:
-        raise UsageError(f"--output {path} exists already; choose another place or {remedy}")
+        raise UsageError(f"{path} exists already; choose another place or {remedy}")
     if not path.is_dir():
-        raise UsageError(f"--output {path} is a file, but the result is a folder; choose another place")
+        raise UsageError(f"{path} is a file, but the result is a folder; choose another place")
     # Links, even those to folders or to nothing, and pipes are nothing that a result has.
     entries = (entry for entry in path.rglob("*") if entry.is_symlink() or not entry.is_dir())
     foreign = next((entry for entry in entries if not _is_known(entry, known)), None)
     if foreign is not None:
         raise UsageError(
-            f"--output {path} is not replaced: it holds {foreign.relative_to(path)}, which is no result; "
+            f"{path} is not replaced: it holds {foreign.relative_to(path)}, which is no result; "
             "move that away or choose another place"
         )
 
