@@ -140,7 +140,10 @@ def subjects(inputs: Inputs) -> Iterator[Subject]:
     models = [read_models(each) for each in (inputs.models, inputs.euclidean, inputs.others)]
     cases = read_cases(inputs.folder, inputs.pelvis_ct, models[0], inputs.cases)
     if not cases:
-        raise UsageError(f"--models has a model of none of the groups of cases in {inputs.folder}")
+        raise UsageError(
+            f"--models has a model of none of the groups of cases in {inputs.folder}",
+            code="options.invalid-value",
+        )
     for group in dict.fromkeys(case.subject for case in cases):
         chosen = [case for case in cases if case.subject == group]
         yield Subject(

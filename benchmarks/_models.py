@@ -50,7 +50,9 @@ def read_models(assignments: Sequence[str]) -> dict[str, Checkpoint]:
     for item in assignments:
         group, equals, folder = item.partition("=")
         if not equals:
-            raise UsageError(f"a model must be given as GROUP=FOLDER, not {item}")
+            raise UsageError(
+                f"a model must be given as GROUP=FOLDER, not {item}", code="options.invalid-value"
+            )
         models[group] = Checkpoint.load(Path(folder) / MODEL_FILE)
     return models
 

@@ -44,7 +44,7 @@ def test_a_failure_leaves_everything_as_it_was(tmp_path: Path, error, exists):
 
 def test_an_older_result_is_replaced_only_when_asked(tmp_path: Path):
     make(tmp_path / "b", "old")
-    with pytest.raises(UsageError, match=r"exists already.*--overwrite"):
+    with pytest.raises(UsageError, match=r"exists already.*`overwrite`"):
         make(tmp_path / "b")
     assert tree(tmp_path) == {"b/pose.json": "old"}
     make(tmp_path / "b", overwrite=True)
@@ -69,7 +69,7 @@ def test_a_file_in_its_place(tmp_path: Path):
 
 def test_a_place_that_cannot_be_written_to(tmp_path: Path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match=rf"--output {tmp_path}/file/b cannot be written"):
+    with pytest.raises(InputError, match=rf"{tmp_path}/file/b cannot be written"):
         make(tmp_path / "file" / "b")
 
 

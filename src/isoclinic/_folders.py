@@ -46,12 +46,14 @@ def new_folder(path: Path, *, overwrite: bool, known: frozenset[str]) -> Iterato
         except OSError as error:
             # What is there has not been made here.
             forget_temporary(building)
-            raise InputError(f"{path} cannot be written: {error.strerror}") from error
+            raise InputError(
+                f"{path} cannot be written: {error.strerror}", code="output.unwritable"
+            ) from error
         try:
             yield building
         except InputError as error:
             # Of the file where people expect it, not where it is being built.
-            raise InputError(str(error).replace(str(building), str(path))) from error
+            raise InputError(str(error).replace(str(building), str(path)), code=error.code) from error
         try:
             # Meanwhile neither the older result is in its place nor the new one.
             with Held():
@@ -62,7 +64,9 @@ def new_folder(path: Path, *, overwrite: bool, known: frozenset[str]) -> Iterato
                 why = f"{path} cannot be written: {error.strerror}"
             else:
                 why = str(error).replace(str(replaced), str(place))
-            raise InputError(f"{why}. The new result is complete: it is in {kept}") from error
+            raise InputError(
+                f"{why}. The new result is complete: it is in {kept}", code="output.taken-meanwhile"
+            ) from error
     finally:
         remove_temporary(building)
 
@@ -115,20 +119,24 @@ def check_replaceable(
         if path.is_symlink():
             raise UsageError(
                 f"{path} is a link to {os.readlink(path)}, which does not exist; make that or "
-                "choose another place"
+                "choose another place",
+                code="output.dangling-link",
             )
         return
     if not overwrite:
-        raise UsageError(f"{path} exists already; choose another place or {remedy}")
+        raise UsageError(f"{path} exists already; choose another place or {remedy}", code="output.exists")
     if not path.is_dir():
-        raise UsageError(f"{path} is a file, but the result is a folder; choose another place")
+        raise UsageError(
+            f"{path} is a file, but the result is a folder; choose another place", code="output.not-a-folder"
+        )
     # Links, even those to folders or to nothing, and pipes are nothing that a result has.
     entries = (entry for entry in path.rglob("*") if entry.is_symlink() or not entry.is_dir())
     foreign = next((entry for entry in entries if not _is_known(entry, known)), None)
     if foreign is not None:
         raise UsageError(
             f"{path} is not replaced: it holds {foreign.relative_to(path)}, which is no result; "
-            "move that away or choose another place"
+            "move that away or choose another place",
+            code="output.foreign-files",
         )
 
 

@@ -198,7 +198,9 @@ def _connected(ray: Any, address: str) -> Iterator[None]:
         reason = str(error).strip().partition("\n")[0]
         raise InputError(
             f"cannot use the Ray cluster {address!r}: {reason}; give the address of a cluster that runs "
-            '(`ray start --head` starts one), or "local"; one that asks for a token needs RAY_AUTH_MODE=token'
+            '(`ray start --head` starts one), or "local"; one that asks for a token needs '
+            "RAY_AUTH_MODE=token",
+            code="spread.cluster-unreachable",
         ) from error
     try:
         yield
@@ -217,5 +219,6 @@ def _lost(index: int, tasks: Sequence[Any]) -> InputError:
     name = textwrap.shorten(str(tasks[index]), 120)
     return InputError(
         f"task {index + 1} of {len(tasks)} ({name}) ended the process it ran in every time it was tried: "
-        "the memory may be too small for it (use fewer processes), or a library crashes on its files"
+        "the memory may be too small for it (use fewer processes), or a library crashes on its files",
+        code="spread.task-lost",
     )

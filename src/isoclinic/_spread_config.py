@@ -31,7 +31,11 @@ class SpreadConfig:
         if min(self.processes, 1 if self.threads is None else self.threads) < 1 or self.retries < 0:
             raise UsageError(
                 f"processes and threads must be at least 1 and retries not negative, not {self.processes}, "
-                f"{self.threads} and {self.retries}"
+                f"{self.threads} and {self.retries}",
+                code="spread.invalid-value",
             )
         if self.ray is not None and self.processes > 1:
-            raise UsageError("choose one of processes and ray: a Ray cluster starts its processes itself")
+            raise UsageError(
+                "choose one of processes and ray: a Ray cluster starts its processes itself",
+                code="spread.conflict",
+            )

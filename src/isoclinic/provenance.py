@@ -38,7 +38,9 @@ class InputFile:
             )
             lines = [f"{_sha256(source / name)}  {name}\n" for name in names]
         except OSError as error:
-            raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
+            raise InputError(
+                f"{path} cannot be read: {error.strerror or error}", code="input.unreadable"
+            ) from error
         return cls(path=str(path), sha256=hashlib.sha256("".join(lines).encode()).hexdigest())
 
 

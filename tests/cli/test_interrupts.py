@@ -163,7 +163,7 @@ def test_a_signal_while_a_failed_command_tidies_up(monkeypatch, tmp_path):
     statuses = set()
     for step in range(1, MOST_STEPS):
         reset(folder, OLD)
-        command = register(folder, InputError("no such view"))
+        command = register(folder, InputError("no such view", code="input.unreadable"))
         status, taken = interrupted(monkeypatch, command, signal.SIGINT, (step,))
         statuses.add(status)
         assert tree(folder) == OLD, f"a signal before step {step}"

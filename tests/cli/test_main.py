@@ -68,8 +68,12 @@ def pretend(monkeypatch, effect) -> None:
 @pytest.mark.parametrize(
     ("error", "code", "line"),
     [
-        (InputError("the file [a] is broken"), 1, "isoclinic: error: the file [a] is broken"),
-        (UsageError("no such view"), 2, "isoclinic: error: no such view"),
+        (
+            InputError("the file [a] is broken", code="input.unreadable"),
+            1,
+            "isoclinic: error: the file [a] is broken",
+        ),
+        (UsageError("no such view", code="options.invalid-value"), 2, "isoclinic: error: no such view"),
         (PermissionError(13, "Permission denied", "/x/y"), 1, "isoclinic: error: /x/y: Permission denied"),
         (OSError("disk on fire"), 1, "isoclinic: error: disk on fire"),
         (MemoryError("1 TiB"), 1, "isoclinic: error: not enough memory: 1 TiB"),

@@ -139,7 +139,7 @@ def test_other_settings_do_not_mix(plan, change, what):
     before = {path: path.read_bytes() for path in plan.output.rglob("*") if path.is_file()}
     changed = change(plan)
     with pytest.raises(
-        UsageError, match=rf"holds results of {what} \(a/00, start .*, method nudge\).*--over"
+        UsageError, match=rf"holds results of {what} \(a/00, start .*, method nudge\).*`overwrite`"
     ):
         evaluate(changed)
     assert {path: path.read_bytes() for path in before} == before

@@ -127,4 +127,4 @@ def test_starts_that_do_not_show_the_ct_are_drawn_again(monkeypatch):
 
 
 def refuse(*_: object) -> None:
-    raise InputError("it does not see the CT")
+    raise InputError("it does not see the CT", code="input.unreadable")

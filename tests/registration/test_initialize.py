@@ -193,7 +193,7 @@ def test_names_that_mean_nothing(init):
 
 
 def test_angles_that_are_not_there():
-    with pytest.raises(UsageError, match="--primary-angle-deg"):
+    with pytest.raises(UsageError, match="`primary_angle_deg`"):
         initial_pose(VOLUME, _xray(), "dicom")
 
 

@@ -92,7 +92,7 @@ class Said:
     def __init__(self, given: Registered, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         console = Console(width=200, record=True, file=io.StringIO())
-        print_tables(console, given, str(OUTPUT), "--init")
+        print_tables(console, given, str(OUTPUT), "`init`")
         self.terminal = console.export_text()
         write_report(folder / "report.html", given)
         self.report = (folder / "report.html").read_text(encoding="utf-8")

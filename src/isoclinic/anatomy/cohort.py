@@ -30,7 +30,7 @@ class Cohort:
 
     def __init__(self, volumes: Sequence[Volume], config: CohortConfig, *, seed: int) -> None:
         if not volumes and config.skeletons < 1:
-            raise UsageError("a cohort without CTs can only be of skeletons")
+            raise UsageError("a cohort without CTs can only be of skeletons", code="anatomy.invalid-value")
         self.config = config
         self._seed = seed
         self._volumes = [volume.coarsened(config.voxel_mm) for volume in volumes]

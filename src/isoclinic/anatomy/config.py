@@ -51,14 +51,25 @@ class VariationConfig:
         for name in ("scale", "stretch", "bone", "soft_tissue_hu"):
             low, high = getattr(self, name)
             if not (math.isfinite(low) and math.isfinite(high) and low <= high):
-                raise UsageError(f"{name} must be a range (lower, upper), not {(low, high)}")
+                raise UsageError(
+                    f"{name} must be a range (lower, upper), not {(low, high)}", code="anatomy.invalid-value"
+                )
         if min(self.scale[0], self.stretch[0], self.bend_spacing_mm) <= 0 or self.bone[0] < 0:
-            raise UsageError("scale, stretch and bend_spacing_mm must be positive, and bone not negative")
+            raise UsageError(
+                "scale, stretch and bend_spacing_mm must be positive, and bone not negative",
+                code="anatomy.invalid-value",
+            )
         for name in ("tumble_probability", "mirror_probability", "cut_probability", "cut"):
             if not 0 <= getattr(self, name) <= 1:
-                raise UsageError(f"{name} must lie between 0 and 1, not {getattr(self, name)}")
+                raise UsageError(
+                    f"{name} must lie between 0 and 1, not {getattr(self, name)}",
+                    code="anatomy.invalid-value",
+                )
         if min(self.turn_deg, self.shift_mm, self.bend_mm, self.blur_mm) < 0 or self.cut >= 0.5:
-            raise UsageError("turn_deg, shift_mm, bend_mm and blur_mm must not be negative, cut below 0.5")
+            raise UsageError(
+                "turn_deg, shift_mm, bend_mm and blur_mm must not be negative, cut below 0.5",
+                code="anatomy.invalid-value",
+            )
 
 
 Counts = tuple[int, int]
@@ -90,11 +101,16 @@ class SkeletonConfig:
 
     def __post_init__(self) -> None:
         if self.voxels < 8 or not self.voxel_mm > 0:
-            raise UsageError("a synthetic skeleton needs at least 8 voxels a side and a positive voxel_mm")
+            raise UsageError(
+                "a synthetic skeleton needs at least 8 voxels a side and a positive voxel_mm",
+                code="anatomy.invalid-value",
+            )
         for name in ("columns", "tubes", "plates", "balls", "organs", "cavities"):
             low, high = getattr(self, name)
             if not 0 <= low <= high:
-                raise UsageError(f"{name} must be a fewest and a most, not {(low, high)}")
+                raise UsageError(
+                    f"{name} must be a fewest and a most, not {(low, high)}", code="anatomy.invalid-value"
+                )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,5 +137,6 @@ class CohortConfig:
         if self.present < 1 or self.batches < 1 or not 0 <= self.skeletons <= 1 or not self.voxel_mm > 0:
             raise UsageError(
                 "a cohort needs present and batches of at least 1, skeletons between 0 and 1, and a "
-                "positive voxel_mm"
+                "positive voxel_mm",
+                code="anatomy.invalid-value",
             )

@@ -89,7 +89,9 @@ def _check_text(arguments: Sequence[str]) -> None:
         try:
             argument.encode()
         except UnicodeEncodeError as error:
-            raise UsageError(f"{argument!r} is not valid UTF-8; rename the file") from error
+            raise UsageError(
+                f"{argument!r} is not valid UTF-8; rename the file", code="options.not-utf-8"
+            ) from error
 
 
 def _parser() -> argparse.ArgumentParser:

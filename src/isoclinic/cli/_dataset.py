@@ -56,7 +56,10 @@ class SourceOptions:
 
         kind = dataset_kind(source) if self.dataset == "auto" else self.dataset
         if kind != "cases" and self.volume:
-            raise UsageError(f"--volume: {source} is {kind}, which brings its CTs; leave the option out")
+            raise UsageError(
+                f"--volume: {source} is {kind}, which brings its CTs; leave the option out",
+                code="options.conflict",
+            )
         if kind == "deepfluoro":
             return kind, DeepFluoro(source, self.deepfluoro)
         if kind == "ljubljana":
@@ -102,7 +105,10 @@ def by_subject(
         if not equals or Path(item).exists():
             of_all = [describe(item)]
         elif subject not in subjects:
-            raise UsageError(f"{option} {item}: no such subject; there are {', '.join(subjects)}")
+            raise UsageError(
+                f"{option} {item}: no such subject; there are {', '.join(subjects)}",
+                code="options.unknown-name",
+            )
         else:
             of_subject[subject] = describe(path)
     found = {subject: each for subject in subjects for each in of_all} | of_subject
@@ -110,6 +116,7 @@ def by_subject(
     missing = [subject for subject in wanted if subject not in found]
     if missing:
         raise UsageError(
-            f"no {what} for the cases in {missing[0]!r}: add {missing[0]}={what.upper()} to {option}"
+            f"no {what} for the cases in {missing[0]!r}: add {missing[0]}={what.upper()} to {option}",
+            code="dataset.ct-missing",
         )
     return found

@@ -32,7 +32,9 @@ class DetectorOptions:
 
     def __post_init__(self) -> None:
         if min(self.width, self.height) < _LEAST_PIXELS:
-            raise UsageError(f"--width and --height must be at least {_LEAST_PIXELS}")
+            raise UsageError(
+                f"--width and --height must be at least {_LEAST_PIXELS}", code="options.invalid-value"
+            )
         # The checks of an X-ray's options of these names.
         XRayOptions(sdd_mm=self.sdd_mm, pixel_spacing_mm=self.pixel_spacing_mm)
 

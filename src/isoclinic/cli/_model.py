@@ -80,7 +80,8 @@ def model_file(path: Path | str) -> InputFile:
         if not file.exists():
             raise InputError(
                 f"--model {path} is a folder without {MODEL_FILE}; give a model file, or the folder that "
-                "isoclinic train made"
+                "isoclinic train made",
+                code="model.missing",
             )
     return InputFile.of(file)
 
@@ -103,4 +104,6 @@ def check_model(model: Checkpoint, source: InputFile, volume: InputFile, xray: X
     try:
         model.check_fit(xray.camera, volume.sha256)
     except InputError as error:
-        raise InputError(f"{source.path}, {volume.path} and {xray.path}: {error}") from error
+        raise InputError(
+            f"{source.path}, {volume.path} and {xray.path}: {error}", code="model.unsuitable"
+        ) from error

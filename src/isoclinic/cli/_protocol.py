@@ -32,24 +32,32 @@ def check_table(options: EvaluateOptions, table: PublishedTable) -> None:
         UsageError: another data set, or networks that are not given.
     """
     if options.dataset not in ("auto", table.dataset):
-        raise UsageError(f"--table {table.name} is of {table.dataset}, not of --dataset {options.dataset}")
+        raise UsageError(
+            f"--table {table.name} is of {table.dataset}, not of --dataset {options.dataset}",
+            code="options.conflict",
+        )
     if table.networks == PATIENT_SPECIFIC:
         if options.model == (DEFAULT_NETWORKS,) and options.train_minutes is None:
             raise UsageError(
                 f"--table {table.name} needs a model for each subject: give --model SUBJECT=MODEL for all of "
-                "them, or --train-minutes to train them"
+                "them, or --train-minutes to train them",
+                code="model.missing",
             )
         return
     (model,) = options.model if len(options.model) == 1 else (NONE,)
     if model == NONE or "=" in model or options.train_minutes is not None:
         raise UsageError(
             f"--table {table.name} needs the one model for all subjects: give --model MODEL, which isoclinic "
-            "pretrain makes of other patients' CTs, or leave --model out"
+            "pretrain makes of other patients' CTs, or leave --model out",
+            code="model.unsuitable",
         )
     if model == DEFAULT_NETWORKS:
         return
     if Checkpoint.load(Path(model_file(model).path)).record.volume_sha256 is not None:
-        raise UsageError(f"--table {table.name}: {model} was trained for one CT; give a model of many")
+        raise UsageError(
+            f"--table {table.name}: {model} was trained for one CT; give a model of many",
+            code="model.unsuitable",
+        )
 
 
 def starts_of(
@@ -96,7 +104,10 @@ def methods_of(
         name, equals, file = item.partition("=")
         if equals:
             if not name or Path(name).name != name or name in names:
-                raise UsageError(f"--methods {item}: NAME=FILE.toml needs a plain name of its own")
+                raise UsageError(
+                    f"--methods {item}: NAME=FILE.toml needs a plain name of its own",
+                    code="options.incomplete",
+                )
             pipelines[name] = read_settings(options.registration, "--methods", file)
         names.append(name)
     models = _models(options, dataset, subjects, table)
@@ -122,7 +133,9 @@ def _models(
     if options.train_minutes is None:
         return dict(by_subject("--model", "model", options.model, subjects, Networks.of))
     if not options.train_minutes > 0:
-        raise UsageError(f"--train-minutes must be positive, not {options.train_minutes}")
+        raise UsageError(
+            f"--train-minutes must be positive, not {options.train_minutes}", code="options.invalid-value"
+        )
     items = [item for item in options.model if item != DEFAULT_NETWORKS]
     models = dict(by_subject("--model", "model", items, subjects, Networks.of, needed=()))
     console = progress()

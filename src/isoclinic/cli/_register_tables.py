@@ -13,6 +13,7 @@ from ..results.document import residuals
 from ..results.geometry_check import depth_note, geometry_rows
 from ..results.names import POSE, REPORT, TRANSFORM
 from ..results.registered import ct_text, fallback_text, geometry, model_parts, moved_text, text
+from ._wording import as_options
 
 
 def print_tables(console: Console, registered: Registered, output: str, start: str) -> None:
@@ -42,7 +43,7 @@ def _table(registered: Registered, output: str, start: str) -> Table:
         table.add_row("X-ray", f"{xray.camera.width} x {xray.camera.height} px", str(xray.path))
         for name, value in geometry(xray).items():
             if value is not None:
-                table.add_row(f"  {name}", text(value), xray.provenance.get(name, ""))
+                table.add_row(f"  {name}", text(value), as_options(xray.provenance.get(name, "")))
     table.add_row("CT", ct_text(registered.volume), made_from.volume.path if made_from.volume else "")
     table.add_section()
     table.add_row("start", result.initial.source, start)

@@ -196,13 +196,21 @@ class TrainOptions:
     def check(self) -> None:
         """Raises UsageError for options that exclude or need each other."""
         if self.minutes is not None and self.images is not None:
-            raise UsageError("--minutes and --images both say how long to train; give one of them")
+            raise UsageError(
+                "--minutes and --images both say how long to train; give one of them", code="options.conflict"
+            )
         of_file = replace(self.xray_options, sdd_mm=None, pixel_spacing_mm=None)
         if self.xray is None and of_file != _Geometry():
-            raise UsageError("there is no X-ray whose reading options could change: add --xray")
+            raise UsageError(
+                "there is no X-ray whose reading options could change: add --xray",
+                code="options.unknown-name",
+            )
         size = self.width, self.height
         if self.xray is not None and size != (DetectorOptions.width, DetectorOptions.height):
-            raise UsageError("--width and --height are those of --xray; leave them out, or the X-ray")
+            raise UsageError(
+                "--width and --height are those of --xray; leave them out, or the X-ray",
+                code="options.conflict",
+            )
 
     @property
     def train_config(self) -> TrainConfig:

@@ -52,7 +52,10 @@ def run(options: RunOptions, prepare: Callable[[torch.device], Trainer], then: s
         InputError: a folder that cannot be written to, or a state that cannot be gone on with.
     """
     if options.resume and options.overwrite:
-        raise UsageError("--resume goes on with a training that --overwrite would remove; choose")
+        raise UsageError(
+            "--resume goes on with a training that --overwrite would remove; choose",
+            code="training.cannot-resume",
+        )
     device = _device(options)
     with distributed.process_group(device), _folder(options):
         console = progress()
@@ -99,12 +102,17 @@ def _folder(options: RunOptions) -> Iterator[None]:
         remedy="add --resume to go on with it, or --overwrite",
     )
     if options.resume and not (path / STATE_FILE).exists():
-        raise UsageError(f"--output {path} holds no training to --resume: there is no {STATE_FILE}")
+        raise UsageError(
+            f"--output {path} holds no training to --resume: there is no {STATE_FILE}",
+            code="training.cannot-resume",
+        )
     made = [folder for folder in (path, *path.parents) if not folder.exists()]
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"--output {path} cannot be written: {error.strerror}") from error
+        raise InputError(
+            f"--output {path} cannot be written: {error.strerror}", code="output.unwritable"
+        ) from error
     try:
         yield
     finally:
@@ -149,7 +157,8 @@ def _train(trainer: Trainer, options: RunOptions, console: Console) -> None:
             complete = trainer.run(options.output, on_batch, should_stop)
     if not complete:
         raise _Interrupted(
-            f"interrupted, and all is saved in {options.output}; the same command with --resume goes on"
+            f"interrupted, and all is saved in {options.output}; the same command with --resume goes on",
+            code="training.interrupted",
         )
 
 

@@ -22,7 +22,10 @@ def main(options: CompareOptions, arguments: Sequence[str]) -> None:
     """Run the command."""
     unknown = sorted(set(options.columns or ()) - summary_columns().keys())
     if unknown:
-        raise UsageError(f"there is no column {unknown[0]!r}; there are {', '.join(summary_columns())}")
+        raise UsageError(
+            f"there is no column {unknown[0]!r}; there are {', '.join(summary_columns())}",
+            code="options.unknown-name",
+        )
     measurements, origins = combined([read_evaluation(folder) for folder in options.folders])
     output = options.output.resolve()
     seen = {

@@ -19,10 +19,14 @@ def main(options: ConvertOptions, arguments: Sequence[str]) -> None:
     """Run the command."""
     if options.to is None and options.from_ is None:
         raise UsageError(
-            f"say what to convert {options.pose} to: --to PROGRAM; or, if it is no pose file, --from PROGRAM"
+            f"say what to convert {options.pose} to: --to PROGRAM; or, if it is no pose file, --from PROGRAM",
+            code="options.incomplete",
         )
     if options.output.exists() and not options.overwrite:
-        raise UsageError(f"{options.output} exists already; choose another --output or add --overwrite")
+        raise UsageError(
+            f"{options.output} exists already; choose another --output or add --overwrite",
+            code="output.exists",
+        )
     posed = _read(options)
     if options.to is None:
         _pose_file(posed).write(options.output)
@@ -40,13 +44,18 @@ def _read(options: ConvertOptions) -> PosedCamera:
     if options.from_ is not None:
         return read_pose(options.pose, options.from_, camera)
     if camera is not None:
-        raise UsageError(f"--camera and --xray go with --from only: {options.pose} has its own camera")
+        raise UsageError(
+            f"--camera and --xray go with --from only: {options.pose} has its own camera",
+            code="options.conflict",
+        )
     try:
         file = PoseFile.read(options.pose)
     except InputError as error:
         if not options.pose.is_file():
             raise
-        raise InputError(f"{error}; a file of another program needs --from PROGRAM") from error
+        raise InputError(
+            f"{error}; a file of another program needs --from PROGRAM", code="options.incomplete"
+        ) from error
     if file.status is Status.DOUBTFUL:
         # The files of other programs have no place for it.
         reasons = "; ".join(file.doubts) or "the file does not say why"
@@ -58,7 +67,9 @@ def _read(options: ConvertOptions) -> PosedCamera:
 
 def _camera(options: ConvertOptions) -> Camera | None:
     if options.camera is not None and options.xray is not None:
-        raise UsageError("--camera and --xray both supply the intrinsics; give one of them")
+        raise UsageError(
+            "--camera and --xray both supply the intrinsics; give one of them", code="options.conflict"
+        )
     if options.camera is not None:
         return PoseFile.read(options.camera).camera
     return None if options.xray is None else XRay.read(options.xray, options.xray_options).camera

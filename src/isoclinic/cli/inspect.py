@@ -43,6 +43,7 @@ from ..volumes import (
 )
 from ._console import progress, results
 from ._inspect_options import InspectOptions
+from ._wording import as_options
 
 _Read = TypeVar("_Read")
 
@@ -56,13 +57,17 @@ def main(options: InspectOptions, arguments: Sequence[str]) -> None:
     with progress().status("reading"):
         report = _inspect(options)
     if options.json:
-        print(json.dumps({subject: asdict(part) for subject, part in report.items()}, indent=2))
+        document = {subject: asdict(part) for subject, part in report.items()}
+        print(as_options(json.dumps(document, indent=2)))
     else:
         _print(report)
     levels = [finding.level for part in report.values() for finding in part.findings]
     failed = levels.count("error") + (levels.count("warning") if options.strict else 0)
     if failed:
-        raise IsoclinicError(f"{failed} of {len(levels)} findings must be settled before a registration")
+        raise IsoclinicError(
+            f"{failed} of {len(levels)} findings must be settled before a registration",
+            code="inspection.findings",
+        )
 
 
 def _check(options: InspectOptions) -> None:
@@ -73,13 +78,19 @@ def _check(options: InspectOptions) -> None:
         if path is None:
             continue
         if not path.name.lower().endswith(suffixes):
-            raise UsageError(f"{name} {path} must end in {' or '.join(suffixes)}")
+            raise UsageError(
+                f"{name} {path} must end in {' or '.join(suffixes)}", code="options.invalid-value"
+            )
         if path.exists() and not options.overwrite:
-            raise UsageError(f"{name} {path} exists already; choose another name or add --overwrite")
+            raise UsageError(
+                f"{name} {path} exists already; choose another name or add --overwrite", code="output.exists"
+            )
     if options.save is None:
         return
     if options.xray is None:
-        raise UsageError("--save shows CT and X-ray side by side; give the X-ray too")
+        raise UsageError(
+            "--save shows CT and X-ray side by side; give the X-ray too", code="options.incomplete"
+        )
 
 
 # Looking ----------------------------------------------------------------------------------------------
@@ -197,7 +208,9 @@ def _print(report: dict[str, Inspection]) -> None:
         table.add_section()
         table.add_row(f"[bold]{subject}[/]")
         for reading in part.readings:
-            table.add_row(f"  {reading.name}", _text(reading), escape(reading.frame), escape(reading.source))
+            table.add_row(
+                f"  {reading.name}", _text(reading), escape(reading.frame), escape(as_options(reading.source))
+            )
     results().print(table)
     findings = [finding for part in report.values() for finding in part.findings]
     if not findings:
@@ -208,7 +221,9 @@ def _print(report: dict[str, Inspection]) -> None:
     table.add_column("what settles it", overflow="fold", ratio=2)
     for finding in sorted(findings, key=lambda finding: [*_LEVELS].index(finding.level)):
         level = f"[{_LEVELS[finding.level]}]{finding.level}[/]"
-        table.add_row(level, finding.subject, escape(finding.message), escape(finding.remedy))
+        table.add_row(
+            level, finding.subject, *(escape(as_options(each)) for each in (finding.message, finding.remedy))
+        )
     results().print(table)
 
 

@@ -23,11 +23,15 @@ def main(options: PretrainOptions, arguments: Sequence[str]) -> None:
         config = replace(options.training, minutes=options.minutes, images=options.images)
         cohort = config.cohort
         if cohort is None:
-            raise UsageError("networks of any patient need a cohort to be trained on")
+            raise UsageError(
+                "networks of any patient need a cohort to be trained on", code="options.conflict"
+            )
         held_out = {path.resolve() for path in options.held_out}
         paths = [path for path in find_volumes(options.folder) if path.resolve() not in held_out]
         if not paths:
-            raise UsageError(f"all CTs in {options.folder} are held out; leave some to train on")
+            raise UsageError(
+                f"all CTs in {options.folder} are held out; leave some to train on", code="options.conflict"
+            )
         # Only what the cohort is made from: many CTs at full resolution would fill the memory.
         subjects = tuple(
             Subject(volume=Volume.read(path).coarsened(cohort.voxel_mm), sha256=InputFile.of(path).sha256)

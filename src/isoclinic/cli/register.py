@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from .._json import dumps
 from ..errors import IsoclinicError, UsageError
 from ..provenance import InputFile, Provenance
 from ..registration import (
+    Confidence,
     RegistrationResult,
     StructureResult,
     View,
@@ -47,8 +49,10 @@ from ._model import chosen_model, last_resort_file
 from ._model_names import DEFAULT
 from ._register_options import RegisterOptions
 from ._register_tables import print_tables
+from ._wording import as_options
 
 _ALL = "all"
+Doubted = TypeVar("Doubted", Confidence, StructureResult)
 # The exit status of a result that must not be used before someone has looked at it.
 DOUBTFUL_STATUS = 3
 
@@ -76,6 +80,7 @@ def main(options: RegisterOptions, arguments: Sequence[str]) -> int:
         if options.model == DEFAULT and rescue_tried(result):
             learned = last_resort_file()
         check_not_diverged(result)
+        result = replace(result, confidence=_by_options(result.confidence))
         xrays = list(result.xrays)
         if marked is not None:
             source = f"{len(marked.names)} landmarks"
@@ -83,7 +88,10 @@ def main(options: RegisterOptions, arguments: Sequence[str]) -> int:
         structures: tuple[StructureResult, ...] = ()
         if names:
             try:
-                structures = _registered_structures(options, volume, xrays[0], result, names)
+                structures = tuple(
+                    _by_options(each)
+                    for each in _registered_structures(options, volume, xrays[0], result, names)
+                )
             except IsoclinicError as error:
                 # The pose of the CT as a whole must not be lost with it.
                 unfinished = error
@@ -115,9 +123,15 @@ def main(options: RegisterOptions, arguments: Sequence[str]) -> int:
     if unfinished is not None:
         raise type(unfinished)(
             f"the structures could not be registered: {unfinished}. The pose of the CT as a whole is in "
-            f"{options.output}"
+            f"{options.output}",
+            code=unfinished.code,
         ) from unfinished
     return DOUBTFUL_STATUS if registered.doubtful and not options.accept_doubtful else 0
+
+
+def _by_options(doubted: Doubted) -> Doubted:
+    """The same with doubts that name options, for people who typed them."""
+    return replace(doubted, doubts=tuple(map(as_options, doubted.doubts)))
 
 
 def _registered_structures(
@@ -140,7 +154,7 @@ def _registered_structures(
 def _show(options: RegisterOptions, registered: Registered) -> None:
     """Print the verdict, then everything else; a JSON document has it as its first entry."""
     if options.json:
-        print(dumps(document_of(registered, options.output)))
+        print(as_options(dumps(document_of(registered, options.output))))
         return
     results().print(verdict(registered, options.output / REPORT), markup=False, soft_wrap=True)
     start = _start_option(options, registered.result)
@@ -150,23 +164,40 @@ def _show(options: RegisterOptions, registered: Registered) -> None:
 def _check(options: RegisterOptions) -> None:
     """Raises UsageError for options that are missing, or exclude or need each other."""
     if not options.xray:
-        raise UsageError("give the X-ray, or several, before the options: isoclinic register XRAY ...")
+        raise UsageError(
+            "give the X-ray, or several, before the options: isoclinic register XRAY ...",
+            code="options.incomplete",
+        )
     if len(options.landmarks) > 2:
-        raise UsageError(f"--landmarks takes one file or two, CT first, not {len(options.landmarks)}")
+        raise UsageError(
+            f"--landmarks takes one file or two, CT first, not {len(options.landmarks)}",
+            code="options.invalid-value",
+        )
     if options.landmarks and options.init is not None:
-        raise UsageError("--landmarks and --init both say where to start; give one of them")
+        raise UsageError(
+            "--landmarks and --init both say where to start; give one of them", code="options.conflict"
+        )
     if options.views and len(options.xray) == 1:
-        raise UsageError("--views says how several X-rays lie to each other, but there is only one")
+        raise UsageError(
+            "--views says how several X-rays lie to each other, but there is only one",
+            code="options.conflict",
+        )
     angles = options.xray_options.primary_angle_deg, options.xray_options.secondary_angle_deg
     if len(options.xray) > 1 and angles != (None, None):
         raise UsageError(
             "--primary-angle-deg and --secondary-angle-deg would hold for all X-rays alike; --views says how "
-            "several lie"
+            "several lie",
+            code="options.conflict",
         )
     if options.each_structure and options.labels is None:
-        raise UsageError("--each-structure chooses from a label map; give it with --labels")
+        raise UsageError(
+            "--each-structure chooses from a label map; give it with --labels", code="labels.missing"
+        )
     if options.each_structure and options.registration.structures is not None:
-        raise UsageError("--structures registers structures as one, --each-structure one by one: choose")
+        raise UsageError(
+            "--structures registers structures as one, --each-structure one by one: choose",
+            code="options.conflict",
+        )
 
 
 def _views(options: RegisterOptions, xrays: Sequence[XRay]) -> Sequence[View]:
@@ -211,7 +242,10 @@ def _structure_names(options: RegisterOptions, volume: Volume) -> list[tuple[int
         labels = np.unique(volume.labels).tolist()
         names = [(volume.label_names.get(label, label),) for label in labels if label > 0]
         if not names:
-            raise UsageError(f"--each-structure all: the label map {options.labels} has no structure")
+            raise UsageError(
+                f"--each-structure all: the label map {options.labels} has no structure",
+                code="labels.structure-missing",
+            )
     else:
         groups = (group.split("+") for group in options.each_structure)
         names = [tuple(int(name) if name.isdecimal() else name for name in group) for group in groups]
@@ -227,7 +261,7 @@ def _doubts(options: RegisterOptions, registered: Registered) -> Iterator[str]:
             registered.volume, registered.xrays, same_patient=options.registration.same_patient
         )
         remedy = "try another --init or --landmarks"
-        if set(result.confidence.doubts) <= set(of_inputs):
+        if set(result.confidence.doubts) <= set(map(as_options, of_inputs)):
             remedy = "settle what CT and X-ray leave open, with the options named"
         yield (
             f"the result is doubtful: {'; '.join(result.confidence.doubts)}. Look at {report} before using "

@@ -20,10 +20,15 @@ _MOST_PIXELS = 32767  # along an axis of a NIfTI file
 def main(options: RenderOptions, arguments: Sequence[str]) -> None:
     """Run the command."""
     if options.pose not in PRESETS and not Path(options.pose).exists():
-        raise UsageError(f"--pose {options.pose!r} is neither a file nor one of {', '.join(PRESETS)}")
+        raise UsageError(
+            f"--pose {options.pose!r} is neither a file nor one of {', '.join(PRESETS)}",
+            code="options.unknown-name",
+        )
     for file in image_files(options.output):
         if file.exists() and not options.overwrite:
-            raise UsageError(f"{file} exists already; choose another --output or add --overwrite")
+            raise UsageError(
+                f"{file} exists already; choose another --output or add --overwrite", code="output.exists"
+            )
     camera = _camera(options)
     with progress().status("reading"):
         volume = Volume.read(options.volume, labels=options.labels)
@@ -53,12 +58,18 @@ def _camera(options: RenderOptions) -> Camera:
         if options.pose in PRESETS:
             raise UsageError(
                 f"--pose {options.pose} is a view, so describe the detector with --width, --height, "
-                "--pixel-spacing-mm and --sdd-mm"
+                "--pixel-spacing-mm and --sdd-mm",
+                code="options.incomplete",
             )
         return PoseFile.read(options.pose).camera
     if width is None or height is None or spacing_mm is None or sdd_mm is None:
-        raise UsageError("--width, --height, --pixel-spacing-mm and --sdd-mm: give all four or none")
+        raise UsageError(
+            "--width, --height, --pixel-spacing-mm and --sdd-mm: give all four or none",
+            code="options.incomplete",
+        )
     for name, size in (("--width", width), ("--height", height)):
         if not 1 <= size <= _MOST_PIXELS:
-            raise UsageError(f"{name} must lie between 1 and {_MOST_PIXELS}, not {size}")
+            raise UsageError(
+                f"{name} must lie between 1 and {_MOST_PIXELS}, not {size}", code="options.invalid-value"
+            )
     return Camera.from_pixel_spacing(width=width, height=height, pixel_spacing_mm=spacing_mm, sdd_mm=sdd_mm)

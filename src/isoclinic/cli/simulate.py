@@ -38,11 +38,16 @@ _HIDDEN_COLOUR = (0.25, 0.05, 0.05)
 def main(options: SimulateOptions, arguments: Sequence[str]) -> None:
     """Run the command."""
     if options.grid.suffix.lower() != ".png":
-        raise UsageError(f"--grid {options.grid} must end in .png")
+        raise UsageError(f"--grid {options.grid} must end in .png", code="options.invalid-value")
     if options.grid.exists() and not options.overwrite:
-        raise UsageError(f"{options.grid} exists already; choose another --grid or add --overwrite")
+        raise UsageError(
+            f"{options.grid} exists already; choose another --grid or add --overwrite", code="output.exists"
+        )
     if not 1 <= options.pairs <= _MOST_PAIRS:
-        raise UsageError(f"--pairs must be 1 to {_MOST_PAIRS}, what a sheet can show, not {options.pairs}")
+        raise UsageError(
+            f"--pairs must be 1 to {_MOST_PAIRS}, what a sheet can show, not {options.pairs}",
+            code="options.invalid-value",
+        )
     presets = {"isoclinic": RandomizationConfig.isoclinic, "paper": RandomizationConfig.paper}
     stream_config = StreamConfig(
         batch=1 if options.vary else options.pairs,

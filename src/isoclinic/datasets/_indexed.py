@@ -117,12 +117,18 @@ class IndexedDataset(ABC):
         self._check_subject(subject)
         if xray not in self._xrays[subject]:
             known = ", ".join(self._xrays[subject]) or "none"
-            raise UsageError(f"{self.path} has no X-ray {xray!r} of {subject}; there are {known}")
+            raise UsageError(
+                f"{self.path} has no X-ray {xray!r} of {subject}; there are {known}",
+                code="dataset.unknown-name",
+            )
         return subject, xray
 
     def _check_subject(self, subject: str) -> None:
         if subject not in self._xrays:
-            raise UsageError(f"{self.path} has no subject {subject!r}; there are {', '.join(self._xrays)}")
+            raise UsageError(
+                f"{self.path} has no subject {subject!r}; there are {', '.join(self._xrays)}",
+                code="dataset.unknown-name",
+            )
 
 
 def stacked(landmarks: Landmarks) -> torch.Tensor:

@@ -92,12 +92,15 @@ class CaseFolder(IndexedDataset):
 
     def _volume_file(self, subject: str) -> Path:
         if subject not in self._volumes:
-            raise UsageError(f"no CT for the cases in {subject!r} of {self.path}")
+            raise UsageError(f"no CT for the cases in {subject!r} of {self.path}", code="dataset.ct-missing")
         return self._volumes[subject]
 
     def _split(self, name: str) -> tuple[str, str]:
         if name not in self._truths:
-            raise UsageError(f"{self.path} has no case {name!r}; there are {', '.join(self.names)}")
+            raise UsageError(
+                f"{self.path} has no case {name!r}; there are {', '.join(self.names)}",
+                code="dataset.unknown-name",
+            )
         return self._truths[name].subject, name
 
 
@@ -115,17 +118,20 @@ class _Truth:
     def read(cls, folder: Path) -> _Truth:
         truth = folder / TRUTH_FILE
         if not (folder / XRAY_FILE).is_file():
-            raise InputError(f"{folder} has {TRUTH_FILE} but no {XRAY_FILE}")
+            raise InputError(f"{folder} has {TRUTH_FILE} but no {XRAY_FILE}", code="dataset.incomplete")
         try:
             document = json.loads(read_text(truth))
         except (OSError, RecursionError, ValueError) as error:
-            raise InputError(f"{truth} cannot be read as JSON: {error}") from error
+            raise InputError(f"{truth} cannot be read as JSON: {error}", code="dataset.unreadable") from error
         pose = _pose(_entry(document, "extrinsic", truth), f"{truth}: extrinsic")
         landmarks = _points(_entry(document, "landmarks", truth), f"{truth}: landmarks")
         inits = document.get("inits", {})
         # Results are filed under these names.
         if not isinstance(inits, dict) or any(Path(init).name != init for init in inits):
-            raise InputError(f"{truth}: inits must be an object of 4x4 matrices by plain names")
+            raise InputError(
+                f"{truth}: inits must be an object of 4x4 matrices by plain names",
+                code="dataset.invalid-value",
+            )
         return cls(
             folder=folder,
             subject=folder.absolute().parent.name,
@@ -138,26 +144,27 @@ class _Truth:
 def _find(folder: Path) -> dict[str, _Truth]:
     """All cases below a folder by name, in order."""
     if not folder.is_dir():
-        raise InputError(f"{folder} is not a folder of cases")
+        raise InputError(f"{folder} is not a folder of cases", code="dataset.wrong-kind")
     folders = sorted(path.parent for path in folder.rglob(TRUTH_FILE))
     if not folders:
         raise InputError(
             f"{folder} holds no case: a case is a folder with {XRAY_FILE} and {TRUTH_FILE} "
-            '({"extrinsic": 4x4 camera_from_world, "landmarks": [[x, y, z], ...], "inits": {name: 4x4}})'
+            '({"extrinsic": 4x4 camera_from_world, "landmarks": [[x, y, z], ...], "inits": {name: 4x4}})',
+            code="dataset.empty",
         )
     return {path.relative_to(folder).as_posix(): _Truth.read(path) for path in folders}
 
 
 def _entry(document: Any, key: str, truth: Path) -> Any:
     if not isinstance(document, dict) or key not in document:
-        raise InputError(f"{truth} lacks {key!r}")
+        raise InputError(f"{truth} lacks {key!r}", code="dataset.incomplete")
     return document[key]
 
 
 def _pose(value: Any, label: str) -> Tensor:
     pose = written_poses(value, label)
     if len(pose) != 1:
-        raise InputError(f"{label} must be one 4x4 matrix")
+        raise InputError(f"{label} must be one 4x4 matrix", code="dataset.wrong-shape")
     return pose[0]
 
 
@@ -165,7 +172,12 @@ def _points(value: Any, label: str) -> Tensor:
     try:
         points = torch.from_numpy(np.array(value, dtype=np.float64))
     except (OverflowError, TypeError, ValueError) as error:
-        raise InputError(f"{label} must be a list of points [x, y, z]: {error}") from error
+        raise InputError(
+            f"{label} must be a list of points [x, y, z]: {error}", code="dataset.invalid-value"
+        ) from error
     if points.ndim != 2 or points.shape[1] != 3 or len(points) == 0 or not points.isfinite().all():
-        raise InputError(f"{label} must be a list of points [x, y, z], not of shape {list(points.shape)}")
+        raise InputError(
+            f"{label} must be a list of points [x, y, z], not of shape {list(points.shape)}",
+            code="dataset.wrong-shape",
+        )
     return points

@@ -37,9 +37,13 @@ class DeepFluoroConfig:
 
     def __post_init__(self) -> None:
         if self.border_px < 0:
-            raise UsageError(f"border_px must not be negative, not {self.border_px}")
+            raise UsageError(
+                f"border_px must not be negative, not {self.border_px}", code="dataset.invalid-value"
+            )
         if self.open_beam is not None and not self.open_beam > 0:
-            raise UsageError(f"open_beam must be positive, not {self.open_beam}")
+            raise UsageError(
+                f"open_beam must be positive, not {self.open_beam}", code="dataset.invalid-value"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +67,7 @@ class LjubljanaConfig:
 
     def __post_init__(self) -> None:
         if not self.views:
-            raise UsageError("views must name at least one, such as ap")
+            raise UsageError("views must name at least one, such as ap", code="dataset.invalid-value")
 
 
 @dataclass(frozen=True, kw_only=True)

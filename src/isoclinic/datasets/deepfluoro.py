@@ -89,7 +89,9 @@ class DeepFluoro(Hdf5Dataset):
         xrays = {name: tuple(root.child(f"{name}/projections")) for name in root if name != self._source.root}
         doubted = self.config.questionable
         if unknown := set(doubted) - {f"{subject}/{xray}" for subject in xrays for xray in xrays[subject]}:
-            raise UsageError(f"questionable: {self.path} has no {', '.join(sorted(unknown))}")
+            raise UsageError(
+                f"questionable: {self.path} has no {', '.join(sorted(unknown))}", code="dataset.unknown-name"
+            )
         if self.config.include_questionable:
             return xrays
         return {
@@ -104,7 +106,10 @@ class DeepFluoro(Hdf5Dataset):
         warn_unless_hounsfield(hu, image.label("pixels"))
         grid = _from_zyx(labels.image("pixels", 3))
         if grid.shape != hu.shape or not np.allclose(_world_from_voxel(labels), affine, atol=1e-3):
-            raise InputError(f"{labels.label('pixels')} must lie on the grid of {image.label('pixels')}")
+            raise InputError(
+                f"{labels.label('pixels')} must lie on the grid of {image.label('pixels')}",
+                code="dataset.wrong-shape",
+            )
         names = specimen.child("vol-seg/labels-def")
         return Volume(
             hu=hu,
@@ -142,7 +147,8 @@ class DeepFluoro(Hdf5Dataset):
         if pixels.shape != size:
             raise InputError(
                 f"{projection.label('image/pixels')} must have {size[0]} x {size[1]} pixels, as proj-params"
-                f" says, not {pixels.shape}"
+                f" says, not {pixels.shape}",
+                code="dataset.wrong-shape",
             )
         camera, camera_from_world = posed_camera(
             intrinsic,

@@ -82,7 +82,8 @@ class Ljubljana(Hdf5Dataset):
             if missing := set(self.config.views) - set(stored):
                 raise InputError(
                     f"{self.path}: {subject} has no view {', '.join(sorted(missing))}; there are"
-                    f" {', '.join(stored) or 'none'}"
+                    f" {', '.join(stored) or 'none'}",
+                    code="dataset.unknown-name",
                 )
         return dict.fromkeys(subjects, self.config.views)
 

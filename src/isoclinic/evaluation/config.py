@@ -35,13 +35,19 @@ class StatisticsConfig:
 
     def __post_init__(self) -> None:
         if not 0 < self.level < 1:
-            raise UsageError(f"level must lie between 0 and 1, not {self.level:g}")
+            raise UsageError(
+                f"level must lie between 0 and 1, not {self.level:g}", code="evaluation.invalid-value"
+            )
         if self.resamples < 100:
-            raise UsageError(f"resamples must be at least 100, not {self.resamples}")
+            raise UsageError(
+                f"resamples must be at least 100, not {self.resamples}", code="evaluation.invalid-value"
+            )
         if self.seed < 0:
-            raise UsageError(f"seed must not be negative, not {self.seed}")
+            raise UsageError(f"seed must not be negative, not {self.seed}", code="evaluation.invalid-value")
         if not 0 < self.success_mm < math.inf:
-            raise UsageError(f"success-mm must be positive, not {self.success_mm:g}")
+            raise UsageError(
+                f"success-mm must be positive, not {self.success_mm:g}", code="evaluation.invalid-value"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +68,6 @@ class EvaluationConfig:
 
     def __post_init__(self) -> None:
         if not self.starts:
-            raise UsageError("an evaluation needs at least one start")
+            raise UsageError("an evaluation needs at least one start", code="evaluation.invalid-value")
         if self.seed < 0:
-            raise UsageError(f"seed must not be negative, not {self.seed}")
+            raise UsageError(f"seed must not be negative, not {self.seed}", code="evaluation.invalid-value")

@@ -61,7 +61,9 @@ def trained_model(
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"{folder} cannot be written: {error.strerror}") from error
+        raise InputError(
+            f"{folder} cannot be written: {error.strerror}", code="evaluation.unwritable"
+        ) from error
     if (folder / STATE_FILE).exists():
         trainer.resume(folder)
     trainer.run(folder, on_batch)

@@ -131,7 +131,7 @@ def summary_document(
 
 def _check(folder: Path, measurements: Sequence[Measurement]) -> None:
     if not measurements:
-        raise InputError("there is no measurement to report")
+        raise InputError("there is no measurement to report", code="evaluation.unknown-name")
     check_comparable({str(folder): measurements})
 
 

@@ -106,11 +106,13 @@ def chosen_samples(
         InputError: there is no sample.
     """
     if at_most is not None and at_most < 1:
-        raise UsageError(f"at least 1 sample of each subject must be taken, not {at_most}")
+        raise UsageError(
+            f"at least 1 sample of each subject must be taken, not {at_most}", code="evaluation.invalid-value"
+        )
     chosen = dataset.subjects if subjects is None else subjects
     found = {name: subject for subject in chosen for name in dataset.names_of(subject)[:at_most]}
     if not found:
-        raise InputError("the data set holds no sample of these subjects")
+        raise InputError("the data set holds no sample of these subjects", code="dataset.empty")
     return found
 
 
@@ -203,7 +205,9 @@ def evaluate(plan: Plan, on_progress: Callable[[int, int, str], None] = lambda *
     order = {start: index for index, start in enumerate(plan.config.starts)}
     measurements.sort(key=lambda each: order[each.start])
     if not measurements:
-        raise InputError(f"nothing could be registered: {failures_text(failures)}")
+        raise InputError(
+            f"nothing could be registered: {failures_text(failures)}", code="evaluation.nothing-registered"
+        )
     check_comparable({str(plan.output): measurements})
     return Evaluation(measurements=tuple(measurements), failures=tuple(failures))
 
@@ -221,19 +225,24 @@ def _check_folder(plan: Plan) -> None:
     """Refuse a folder with results of another data set or other metrics."""
     path = plan.output / EVALUATION_FILE
     if plan.output.exists() and not plan.output.is_dir():
-        raise UsageError(f"--output {plan.output} is a file, but the result is a folder")
+        raise UsageError(
+            f"`output` {plan.output} is a file, but the result is a folder", code="output.not-a-folder"
+        )
     if not path.exists():
         return
     try:
         found = json.loads(read_text(path))
     except (OSError, RecursionError, ValueError) as error:
-        raise InputError(f"{path} cannot be read: {error}; choose another --output") from error
+        raise InputError(
+            f"{path} cannot be read: {error}; choose another `output`", code="evaluation.unreadable"
+        ) from error
     for key, mine in _description(plan).items():
         its = found.get(key) if isinstance(found, dict) else None
         if its != mine:
             raise UsageError(
-                f"--output {plan.output} holds results of other {key} ({its}), which must not be mixed "
-                f"with these ({mine}); choose another folder"
+                f"`output` {plan.output} holds results of other {key} ({its}), which must not be mixed "
+                f"with these ({mine}); choose another folder",
+                code="output.of-other-settings",
             )
 
 
@@ -315,14 +324,17 @@ def _measured(job: _Job, sample: str, plan: Plan) -> Measurement | None:
         key = document["key"]
         different = [part for part in _PARTS if key.get(part) != job.key[part]]
     except (OSError, RecursionError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{file} is no measurement: {error}; choose another --output") from error
+        raise InputError(
+            f"{file} is no measurement: {error}; choose another `output`", code="evaluation.malformed-record"
+        ) from error
     if not different:
         return Measurement.restored(document["measurement"], str(file))
     if not plan.config.overwrite:
         raise UsageError(
-            f"--output {plan.output} holds results of {' and '.join(_PARTS[part] for part in different)} "
+            f"`output` {plan.output} holds results of {' and '.join(_PARTS[part] for part in different)} "
             f"({sample}, start {job.start}, method {job.method.name}); choose another folder or add "
-            "--overwrite"
+            "`overwrite`",
+            code="output.of-other-settings",
         )
     return None
 

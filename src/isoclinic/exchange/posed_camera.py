@@ -54,7 +54,8 @@ def required(camera: Camera | None, path: Path, lacking: str) -> Camera:
     """
     if camera is None:
         raise UsageError(
-            f"{path} does not hold {lacking}; name a pose file (--camera) or an X-ray (--xray) that has it"
+            f"{path} does not hold {lacking}; name a pose file (`camera`) or an X-ray (`xray`) that has it",
+            code="exchange.camera-missing",
         )
     return camera
 

@@ -50,7 +50,10 @@ def write_pose(path: Path | str, posed: PosedCamera, format: FormatName) -> None
     """
     chosen, file = _format(format), Path(path)
     if file.suffix.lower() not in chosen.suffixes:
-        raise UsageError(f"{file} must end in {', '.join(chosen.suffixes)} to be a file for {format}")
+        raise UsageError(
+            f"{file} must end in {', '.join(chosen.suffixes)} to be a file for {format}",
+            code="exchange.invalid-value",
+        )
     chosen.write(file, posed)
 
 
@@ -72,5 +75,8 @@ def read_pose(path: Path | str, format: FormatName, camera: Camera | None = None
 
 def _format(name: FormatName) -> Format:
     if name not in FORMATS:
-        raise UsageError(f"{name!r} is no known format; choose one of {', '.join(get_args(FormatName))}")
+        raise UsageError(
+            f"{name!r} is no known format; choose one of {', '.join(get_args(FormatName))}",
+            code="exchange.unknown-format",
+        )
     return FORMATS[name]

@@ -44,7 +44,8 @@ class Distortion:
         if not all(math.isfinite(value) and abs(value) <= LARGEST for value in (self.radial, self.spiral)):
             raise UsageError(
                 f"a distortion's radial and spiral parts must lie between {-LARGEST} and {LARGEST}, not "
-                f"{self.radial} and {self.spiral}"
+                f"{self.radial} and {self.spiral}",
+                code="geometry.invalid-value",
             )
 
     def source_px(self, camera: Camera) -> Tensor:

@@ -185,7 +185,9 @@ def nearest_poses(poses: Any, name: str) -> tuple[Tensor, list[float]]:
         rotation = _nearest_rotation(pose)
         if rotation is None:
             which = f"{name}[{index}]" if len(batch) > 1 else name
-            raise InputError(f"{which} is not a rigid transform: {_what_is_not_rigid(pose)}")
+            raise InputError(
+                f"{which} is not a rigid transform: {_what_is_not_rigid(pose)}", code="pose.not-rigid"
+            )
         changes.append(float((rotation - pose[:3, :3]).abs().max()))
         if changes[-1] > _ROUNDING:
             pose[:3, :3] = rotation
@@ -204,9 +206,14 @@ def _numbers(poses: Any, name: str) -> Tensor:
         try:
             batch = torch.from_numpy(np.array(poses, dtype=np.float64))
         except (OverflowError, TypeError, ValueError) as error:
-            raise InputError(f"{name} must be a 4x4 matrix of numbers: {error}") from error
+            raise InputError(
+                f"{name} must be a 4x4 matrix of numbers: {error}", code="geometry.invalid-value"
+            ) from error
     if batch.shape[-2:] != (4, 4) or batch.ndim not in (2, 3) or batch.numel() == 0:
-        raise InputError(f"{name} must have shape [4, 4] or [B, 4, 4], not {list(batch.shape)}")
+        raise InputError(
+            f"{name} must have shape [4, 4] or [B, 4, 4], not {list(batch.shape)}",
+            code="geometry.wrong-shape",
+        )
     return batch.reshape(-1, 4, 4)
 
 
@@ -223,7 +230,9 @@ def _check_rigid(poses: Tensor, name: str) -> None:
     if not rigid_poses.all():
         index = int(rigid_poses.logical_not().nonzero()[0])
         which = f"{name}[{index}]" if len(poses) > 1 else name
-        raise InputError(f"{which} is not a rigid transform: {_what_is_not_rigid(poses[index])}")
+        raise InputError(
+            f"{which} is not a rigid transform: {_what_is_not_rigid(poses[index])}", code="pose.not-rigid"
+        )
 
 
 def _nearest_rotation(pose: Tensor) -> Tensor | None:

@@ -111,7 +111,7 @@ def _handedness(volume: Volume) -> str:
 def _odd_units(spacing_mm: NDArray[np.float64], extent_mm: NDArray[np.float64]) -> Iterator[Finding]:
     largest = float(extent_mm.max())
     size = f"the scan is {' x '.join(f'{mm:.3g}' for mm in extent_mm)} mm large"
-    correct = "--length-unit {} --save-ct FILE.nii.gz"
+    correct = "`length_unit` {} `save_ct` FILE.nii.gz"
     if largest < 1.5:
         yield _finding(f"{size}: its unit seems to be metres", correct.format("m"))
     elif largest < _SMALLEST_MM or (largest < 150 and spacing_mm.min() < _FINEST_MM):
@@ -129,7 +129,7 @@ def _odd_grid(volume: Volume, extent_mm: NDArray[np.float64]) -> Iterator[Findin
         yield _finding(
             f"the scan covers only {extent_mm[shortest]:.3g} mm ({volume.shape[shortest]} slices) along "
             f"{volume.orientation[shortest]}: little to register, and the X-ray shows what the CT lacks",
-            "use a CT that covers what the X-ray shows, or crop the X-ray to it with --crop-px",
+            "use a CT that covers what the X-ray shows, or crop the X-ray to it with `crop_px`",
         )
     if spacing_mm.max() > _THICKEST_MM:
         yield _finding(
@@ -184,19 +184,19 @@ def _odd_values(hu: NDArray[np.float32]) -> Iterator[Finding]:
         yield _finding(
             f"{100 * below_air:.2g} % of the voxels are below {_LIGHTER_THAN_AIR_HU:g} HU, lighter than air: "
             "the rescale slope was lost or the intercept was added twice",
-            "--hu-scale or --hu-offset, with --save-ct FILE.nii.gz",
+            "`hu_scale` or `hu_offset`, with `save_ct` FILE.nii.gz",
         )
     elif shifted > 0.05 and air < 0.01:
         yield _finding(
             f"most tissue lies around {np.median(hu[(hu > 874) & (hu < 1124)]):.0f} HU, where water should "
             "be 0: the rescale intercept seems missing",
-            "--hu-offset -1024 --save-ct FILE.nii.gz",
+            "`hu_offset` -1024 `save_ct` FILE.nii.gz",
         )
     elif hu.min() > _HEAVIER_THAN_AIR_HU:
         yield _finding(
             f"no voxel is below {hu.min():.4g} HU, while air has -1000 HU: the rescale slope was lost, "
             "unless the scan shows neither air nor lungs nor gas",
-            "--hu-scale with --save-ct FILE.nii.gz, or export the CT in Hounsfield units",
+            "`hu_scale` with `save_ct` FILE.nii.gz, or export the CT in Hounsfield units",
         )
     elif soft < 0.01:
         yield _finding(
@@ -262,7 +262,7 @@ def _cut_off(volume: Volume) -> Iterator[Finding]:
         return
     yield _finding(
         f"the body is cut off: it {where}; oblique and lateral views will lack what lies beyond",
-        "register bones only (--labels, --structures), or use a CT with a larger field of view",
+        "register bones only (`labels`, `structures`), or use a CT with a larger field of view",
     )
 
 
@@ -306,17 +306,17 @@ def _odd_labels(volume: Volume) -> Iterator[Finding]:
         return
     present = _present(volume)
     if not present:
-        yield _finding("the label map is empty: every voxel is 0", "--labels with another file")
+        yield _finding("the label map is empty: every voxel is 0", "`labels` with another file")
     missing = [f"{label} {name}" for label, name in volume.label_names.items() if label not in present]
     if missing:
         yield _finding(
             f"names without any voxel in the label map: {', '.join(missing)}",
-            "check that the file beside --labels that names them belongs to it",
+            "check that the file beside `labels` that names them belongs to it",
             note=True,
         )
     doubled = [name for name, count in Counter(volume.label_names.values()).items() if count > 1]
     if doubled:
         yield _finding(
             f"several labels are named {', '.join(doubled)}; the name means the first of them",
-            "choose --structures by number, or name them in a JSON file beside --labels",
+            "choose `structures` by number, or name them in a JSON file beside `labels`",
         )

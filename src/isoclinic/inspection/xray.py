@@ -87,7 +87,7 @@ def _odd_principal_point(xray: XRay) -> Iterator[Finding]:
         yield _finding(
             f"the principal point ({camera.cx:.1f}, {camera.cy:.1f}) lies outside of the image of "
             f"{camera.width} x {camera.height} px, as it may in one cut out of a larger one",
-            "--principal-point-px",
+            "`principal_point_px`",
             note=True,
         )
 
@@ -116,7 +116,7 @@ def _pixels(xray: XRay) -> Iterator[Reading]:
         name="mirrored",
         value=", ".join(mirrored) or "no",
         frame="seen from the source",
-        source="--flip-left-right, --flip-top-bottom",
+        source="`flip_left_right`, `flip_top_bottom`",
     )
 
 
@@ -126,8 +126,8 @@ def _odd_meaning(xray: XRay) -> Iterator[Finding]:
     if seen.polarity != xray.polarity and not source.startswith("option"):
         yield _finding(
             f"polarity is {xray.polarity} ({source}), while {'all' if seen.agreed else 'most'} signs in the "
-            f"image suggest {seen.polarity}: bone must be bright in the picture of --save",
-            f"--polarity {seen.polarity}, or --polarity {xray.polarity} to confirm",
+            f"image suggest {seen.polarity}: bone must be bright in the picture of `save`",
+            f"`polarity` {seen.polarity}, or `polarity` {xray.polarity} to confirm",
             note=not seen.agreed,
         )
 
@@ -137,15 +137,15 @@ def _odd_pixels(xray: XRay) -> Iterator[Finding]:
     if levels <= _FEW_LEVELS:
         yield _finding(
             f"only {levels} grey levels: exported for display, with tones no longer linear in the exposure",
-            "the original DICOM file, else --pixel-scale log for an image shown like a radiograph",
+            "the original DICOM file, else `pixel_scale` log for an image shown like a radiograph",
         )
     if "middle one" in xray.provenance.get("frame", ""):
-        yield _finding(f"{xray.provenance['frame']} is used", "--frame", note=True)
+        yield _finding(f"{xray.provenance['frame']} is used", "`frame`", note=True)
     constant = [_constant_border(pixels) for pixels in (xray.pixels, xray.pixels.T)]
     if any(constant):
         yield _finding(
             f"a border of {constant[0]} rows and {constant[1]} columns holds one value; it is masked",
-            "--crop-px",
+            "`crop_px`",
             note=True,
         )
 
@@ -181,7 +181,7 @@ def _masked(xray: XRay, masks: Masks, weight: NDArray[np.float32]) -> Iterator[R
             value=_percent(xray.excluded),
             unit="% masked",
             frame=_USED,
-            source=xray.provenance.get("exclude", "option --exclude"),
+            source=xray.provenance.get("exclude", "option `exclude`"),
         )
     yield Reading(
         name="weight",
@@ -216,15 +216,15 @@ def _odd_masks(masks: Masks, weight: NDArray[np.float32]) -> Iterator[Finding]:
         yield _finding(
             f"{100 * saturated:.0f} % of the image is at the detector's limit: clipped, or windowed on "
             "export",
-            "export the image in full range; --preprocess.masks.no-find-saturation keeps those pixels",
+            "export the image in full range; `preprocess.masks.find_saturation` off keeps those pixels",
         )
     if masks.metal.mean() > _MOST_METAL:
         yield _finding(
             f"{_percent(masks.metal):.0f} % of the image is taken for metal",
-            "--preprocess.masks.no-find-metal, where it is anatomy",
+            "`preprocess.masks.find_metal` off, where it is anatomy",
         )
     if weight.mean() < 1 - _MOST_MASKED:
         yield _finding(
             f"only {_percent(weight):.0f} % of the image is left after masking",
-            "look at --save FILE.png; --preprocess.masks options say what is masked",
+            "look at `save` FILE.png; the options `preprocess.masks` say what is masked",
         )

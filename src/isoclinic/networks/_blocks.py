@@ -51,7 +51,8 @@ class Backbone(nn.Module):
         if any(side % self.stride for side in image.shape[-2:]):
             height, width = image.shape[-2:]
             raise UsageError(
-                f"networks take images of sides in multiples of {self.stride} px, not {width} by {height}"
+                f"networks take images of sides in multiples of {self.stride} px, not {width} by {height}",
+                code="model.wrong-shape",
             )
         x = standardized(image)[:, None]
         skips = []

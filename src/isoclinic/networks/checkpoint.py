@@ -128,11 +128,14 @@ class Checkpoint:
         if header.get("version") != _VERSION:
             raise InputError(
                 f"model {path} has version {header.get('version')!r} of the format, this program reads "
-                f"{_VERSION}; update isoclinic or train the model again"
+                f"{_VERSION}; update isoclinic or train the model again",
+                code="model.other-version",
             )
         configs = header.get("networks")
         if not isinstance(configs, dict) or not set(configs) <= set(_KINDS):
-            raise InputError(f"model {path}: networks must be some of {', '.join(_KINDS)}")
+            raise InputError(
+                f"model {path}: networks must be some of {', '.join(_KINDS)}", code="model.invalid-value"
+            )
         written_by = header.get("isoclinic_version")
         return cls(
             networks={kind: _network(kind, config, tensors, path) for kind, config in configs.items()},
@@ -150,7 +153,8 @@ class Checkpoint:
         if differences:
             raise InputError(
                 f"the model does not fit: {'; '.join(differences)}. Train one for this CT and X-ray "
-                "(isoclinic train), or register without a model"
+                "(isoclinic train), or register without a model",
+                code="model.unsuitable",
             )
 
 
@@ -189,7 +193,8 @@ def _network(kind: str, config: Any, tensors: dict[str, Tensor], path: Path) -> 
         name = wrong[0]
         raise InputError(
             f"model {path}: {len(wrong)} weights do not fit the {kind}, the first being {name}: "
-            f"{stored.get(name, 'missing')} in the file, {shapes.get(name, 'nothing')} in the network"
+            f"{stored.get(name, 'missing')} in the file, {shapes.get(name, 'nothing')} in the network",
+            code="model.wrong-shape",
         )
     network.load_state_dict(weights)
     return network.eval()
@@ -200,7 +205,7 @@ def _restored(kind: type[T], value: Any, label: str) -> T:
     hints = get_type_hints(kind)
     names = [field.name for field in fields(kind)]  # type: ignore[arg-type]
     if not isinstance(value, dict) or set(value) != set(names):
-        raise InputError(f"{label} must have exactly the fields {', '.join(names)}")
+        raise InputError(f"{label} must have exactly the fields {', '.join(names)}", code="model.malformed")
     settings = {}
     for name in names:
         hint, entry = hints[name], value[name]
@@ -212,11 +217,11 @@ def _restored(kind: type[T], value: Any, label: str) -> T:
                 _tuples(entry), hint, collection_check_strategy=CollectionCheckStrategy.ALL_ITEMS
             )
         except TypeCheckError as error:
-            raise InputError(f"{label}.{name} is {entry!r}: {error}") from error
+            raise InputError(f"{label}.{name} is {entry!r}: {error}", code="model.malformed") from error
     try:
         return kind(**settings)
     except IsoclinicError as error:
-        raise InputError(f"{label}: {error}") from error
+        raise InputError(f"{label}: {error}", code="model.malformed") from error
 
 
 def _tuples(value: Any) -> Any:

@@ -33,10 +33,14 @@ class BackboneConfig:
 
     def __post_init__(self) -> None:
         if len(self.channels) < 2 or any(channels % self.norm_groups for channels in self.channels):
-            raise UsageError(f"channels {self.channels} must be two or more multiples of {self.norm_groups}")
+            raise UsageError(
+                f"channels {self.channels} must be two or more multiples of {self.norm_groups}",
+                code="model.invalid-value",
+            )
         if self.channels[-1] % self.heads or self.channels[-1] % 4:
             raise UsageError(
-                f"{self.channels[-1]} channels must be a multiple of 4 and of {self.heads} heads"
+                f"{self.channels[-1]} channels must be a multiple of 4 and of {self.heads} heads",
+                code="model.invalid-value",
             )
 
     @property
@@ -69,15 +73,24 @@ class BoundedPoseConfig:
 
     def __post_init__(self) -> None:
         if self.head not in get_args(Head):
-            raise UsageError(f"head must be one of {', '.join(get_args(Head))}, not {self.head!r}")
+            raise UsageError(
+                f"head must be one of {', '.join(get_args(Head))}, not {self.head!r}",
+                code="model.invalid-value",
+            )
         if not all(bound > 0 for bound in (*self.rotation_deg, *self.translation_mm, self.length_mm)):
-            raise UsageError("rotation_deg, translation_mm and length_mm must be positive")
+            raise UsageError(
+                "rotation_deg, translation_mm and length_mm must be positive", code="model.invalid-value"
+            )
         if math.hypot(*self.rotation_deg) >= 180:
-            raise UsageError(f"rotation_deg {self.rotation_deg} must together stay below 180 degrees")
+            raise UsageError(
+                f"rotation_deg {self.rotation_deg} must together stay below 180 degrees",
+                code="model.invalid-value",
+            )
         if math.hypot(*self.translation_angles) >= math.pi / 2:
             raise UsageError(
                 f"translation_mm {self.translation_mm} reaches too far for length_mm {self.length_mm}: "
-                "the angles arctan(translation / 2 length) must together stay below 90 degrees"
+                "the angles arctan(translation / 2 length) must together stay below 90 degrees",
+                code="model.invalid-value",
             )
 
     @property
@@ -145,35 +158,47 @@ class CTConditionedRegressorConfig(BoundedPoseConfig):
         super().__post_init__()
         widths = (*self.image_features, *self.volume_features, *self.stages, *self.hidden)
         if not (self.image_features and self.volume_features and self.stages):
-            raise UsageError("image_features, volume_features and stages need at least one number each")
+            raise UsageError(
+                "image_features, volume_features and stages need at least one number each",
+                code="model.invalid-value",
+            )
         if min(*widths, self.image_channels, self.depth_features, self.fused_features, self.norm_groups) < 1:
-            raise UsageError("channels, hidden layers and norm_groups must be at least 1")
+            raise UsageError(
+                "channels, hidden layers and norm_groups must be at least 1", code="model.invalid-value"
+            )
         if self.radix < 2 or self.cardinality < 1:
             raise UsageError(
                 f"split attention needs a radix of at least 2 and a cardinality of at least 1, "
-                f"not {self.radix} and {self.cardinality}"
+                f"not {self.radix} and {self.cardinality}",
+                code="model.invalid-value",
             )
         if any(channels % (self.radix * self.cardinality) for channels in self.stages):
-            raise UsageError(f"stages {self.stages} must be multiples of radix x cardinality")
+            raise UsageError(
+                f"stages {self.stages} must be multiples of radix x cardinality", code="model.invalid-value"
+            )
         if self.feature_px < 1 or self.feature_px % 2 ** len(self.stages):
             raise UsageError(
                 f"feature_px must be a multiple of {2 ** len(self.stages)}, for {len(self.stages)} stages to "
-                f"halve it, not {self.feature_px}"
+                f"halve it, not {self.feature_px}",
+                code="model.invalid-value",
             )
         if self.image_px not in [self.feature_px * 2**n for n in range(len(self.image_features) + 1)]:
             raise UsageError(
                 f"image_px must be feature_px ({self.feature_px}) or twice it, at most "
-                f"{len(self.image_features)} times over, not {self.image_px}"
+                f"{len(self.image_features)} times over, not {self.image_px}",
+                code="model.invalid-value",
             )
         if self.cube_voxels < 2 or self.cube_voxels % 2 or self.feature_px % (self.cube_voxels // 2):
             raise UsageError(
                 f"cube_voxels must be even and its half divide feature_px ({self.feature_px}), "
-                f"not {self.cube_voxels}"
+                f"not {self.cube_voxels}",
+                code="model.invalid-value",
             )
         if self.depth_features % self.enlargement**2:
             raise UsageError(
                 f"depth_features must be a multiple of {self.enlargement**2} for maps of {self.feature_px} "
-                f"px from a cube of {self.cube_voxels} voxels, not {self.depth_features}"
+                f"px from a cube of {self.cube_voxels} voxels, not {self.depth_features}",
+                code="model.invalid-value",
             )
 
     @classmethod
@@ -228,7 +253,10 @@ class SphericalEncoderConfig:
 
     def __post_init__(self) -> None:
         if not 0 <= self.dense_level < len(self.backbone.channels):
-            raise UsageError(f"dense_level must be a level of the pyramid, not {self.dense_level}")
+            raise UsageError(
+                f"dense_level must be a level of the pyramid, not {self.dense_level}",
+                code="model.invalid-value",
+            )
 
     @classmethod
     def paper(cls, **settings: object) -> SphericalEncoderConfig:
@@ -255,6 +283,8 @@ class CanonicalConfig:
 
     def __post_init__(self) -> None:
         if self.window_px < 3 or self.window_px % 2 == 0:
-            raise UsageError(f"window_px must be odd and at least 3, not {self.window_px}")
+            raise UsageError(
+                f"window_px must be odd and at least 3, not {self.window_px}", code="model.invalid-value"
+            )
         if not (self.floor > 0 and self.log_precision_range > 0):
-            raise UsageError("floor and log_precision_range must be positive")
+            raise UsageError("floor and log_precision_range must be positive", code="model.invalid-value")

@@ -107,7 +107,8 @@ class CTConditionedRegressor(nn.Module):
         _check_shape("images", image.shape[1:], (config.image_channels, config.image_px, config.image_px))
         if len(features) not in (1, len(image)):
             raise UsageError(
-                f"{len(image)} images go with features of 1 or {len(image)} CTs, not {len(features)}"
+                f"{len(image)} images go with features of 1 or {len(image)} CTs, not {len(features)}",
+                code="model.wrong-shape",
             )
         seen = self.image(standardized(image))
         fused = torch.cat([features.expand(len(image), -1, -1, -1), seen], 1)
@@ -128,11 +129,16 @@ def conditioning_cube(volume: Volume, space: PoseSpace, camera: Camera, voxels: 
         UsageError: less than one voxel, or an isocentre that is not in front of the source.
     """
     if voxels < 1:
-        raise UsageError(f"a cube needs at least one voxel along each side, not {voxels}")
+        raise UsageError(
+            f"a cube needs at least one voxel along each side, not {voxels}", code="model.invalid-value"
+        )
     camera_from_world = np.array(space.nominal_camera_from_world)
     depth_mm = float(camera_from_world[2] @ (*space.isocentre_world, 1.0))
     if depth_mm <= 0:
-        raise UsageError(f"the isocentre must be in front of the source, not at a depth of {depth_mm:.6g} mm")
+        raise UsageError(
+            f"the isocentre must be in front of the source, not at a depth of {depth_mm:.6g} mm",
+            code="model.invalid-value",
+        )
     view = camera.resize(height=voxels, width=voxels)
     column_mm, row_mm = depth_mm / view.fx, depth_mm / view.fy
     voxel_mm = max(abs(column_mm), abs(row_mm))
@@ -166,4 +172,4 @@ def _blocks(dimensions: int, channels: Sequence[int], norm_groups: int) -> list[
 def _check_shape(what: str, shape: Sequence[int], expected: Sequence[int]) -> None:
     if tuple(shape) != tuple(expected):
         sizes = [" x ".join(map(str, sides)) for sides in (expected, shape)]
-        raise UsageError(f"this network takes {what} of {sizes[0]}, not {sizes[1]}")
+        raise UsageError(f"this network takes {what} of {sizes[0]}, not {sizes[1]}", code="model.wrong-shape")

@@ -59,9 +59,10 @@ class Learned:
         if not (learned._regressor or learned._refining or learned._rescuing):
             held = ", ".join(model.networks) or "no network"
             raise UsageError(
-                f"no part of the model is used: it holds {held}; choose parts by --learned.initialize, "
-                "--learned.coarse, --learned.fine, --learned.canonical and --learned.rescue, or leave out "
-                "the model"
+                f"no part of the model is used: it holds {held}; choose parts by `learned.initialize`, "
+                "`learned.coarse`, `learned.fine`, `learned.canonical` and `learned.rescue`, or leave out "
+                "the model",
+                code="model.unused",
             )
         return learned
 

@@ -120,7 +120,8 @@ def register_views(
     if from_model and start is usual:
         raise UsageError(
             "init 'model' is the pose that a model's regressor predicts: give a model that has one "
-            "(--model), and leave --learned.initialize on"
+            "(`model`), and leave `learned.initialize` on",
+            code="start.model-missing",
         )
     run = Run(
         volume=volume,

@@ -74,7 +74,7 @@ def search(views: Sequence[SearchView], start: Tensor, config: SearchConfig) -> 
         UsageError: no candidates.
     """
     if config.candidates < 1:
-        raise UsageError("a search needs at least one candidate")
+        raise UsageError("a search needs at least one candidate", code="registration.invalid-value")
     target = features(views[0].fixed[None], views[0].weight, config)[0]
     isocentre = views[0].projector.isocentre_world
     poses, correlations = [], []

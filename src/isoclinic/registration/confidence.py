@@ -158,7 +158,7 @@ def _held(last: ImageStageResult) -> Iterator[str]:
     if reached:
         yield (
             f"refined as far as allowed: {', '.join(reached)}; what was given is off by more than the bounds "
-            "(--refine-views, --refine-intrinsics), or the X-ray does not fit for another reason"
+            "(`refine_views`, `refine_intrinsics`), or the X-ray does not fit for another reason"
         )
 
 

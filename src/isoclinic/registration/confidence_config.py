@@ -49,19 +49,34 @@ class ConfidenceConfig:
 
     def __post_init__(self) -> None:
         if self.pixels < 8 or self.points < 1 or self.tile_px < 1:
-            raise UsageError("confidence needs pixels >= 8, points >= 1 and tile_px >= 1")
+            raise UsageError(
+                "confidence needs pixels >= 8, points >= 1 and tile_px >= 1",
+                code="registration.invalid-value",
+            )
         if max(self.window_px, self.tile_px) > _LARGEST_PX:
-            raise UsageError(f"confidence's window_px and tile_px must not be above {_LARGEST_PX}")
+            raise UsageError(
+                f"confidence's window_px and tile_px must not be above {_LARGEST_PX}",
+                code="registration.invalid-value",
+            )
         if self.window_px < 3 or self.window_px % 2 == 0:
-            raise UsageError(f"confidence's window_px must be odd and at least 3, not {self.window_px}")
+            raise UsageError(
+                f"confidence's window_px must be odd and at least 3, not {self.window_px}",
+                code="registration.invalid-value",
+            )
         if not self.expected_across_above_mm > 0:
-            raise UsageError("confidence's expected_across_above_mm must be positive")
+            raise UsageError(
+                "confidence's expected_across_above_mm must be positive", code="registration.invalid-value"
+            )
         if not (self.expected_error_above_mm > 0 and self.rival_mm > 0 and self.error_factor > 0):
             raise UsageError(
-                "confidence's expected_error_above_mm, rival_mm and error_factor must be positive"
+                "confidence's expected_error_above_mm, rival_mm and error_factor must be positive",
+                code="registration.invalid-value",
             )
         if self.error_factor > _LARGEST_FACTOR:
-            raise UsageError(f"confidence's error_factor must not be above {_LARGEST_FACTOR}")
+            raise UsageError(
+                f"confidence's error_factor must not be above {_LARGEST_FACTOR}",
+                code="registration.invalid-value",
+            )
 
     def matched(self, edges: float, similarity: float) -> bool:
         """Whether X-ray and CT match, by these values of `Confidence` and of the last stage."""

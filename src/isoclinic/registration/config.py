@@ -36,7 +36,10 @@ class Stage:
 
     def __post_init__(self) -> None:
         if self.pixels < 8 or self.max_steps < 1 or self.keep < 1 or not self.voxel_per_pixel > 0:
-            raise UsageError("a stage needs pixels >= 8, max_steps >= 1, keep >= 1 and voxel_per_pixel > 0")
+            raise UsageError(
+                "a stage needs pixels >= 8, max_steps >= 1, keep >= 1 and voxel_per_pixel > 0",
+                code="registration.invalid-value",
+            )
 
     def solver(self, length_mm: float, max_step_mm: float) -> LMConfig:
         """Settings of the solver; its tolerances are in the units of `max_step_mm`.
@@ -88,9 +91,14 @@ class LearnedConfig:
 
     def __post_init__(self) -> None:
         if self.max_steps < 1 or not (self.step_tolerance_mm > 0 and self.robust_scale > 0):
-            raise UsageError("learned stages need max_steps >= 1, step_tolerance_mm > 0 and robust_scale > 0")
+            raise UsageError(
+                "learned stages need max_steps >= 1, step_tolerance_mm > 0 and robust_scale > 0",
+                code="registration.invalid-value",
+            )
         if not (self.least_precision >= 0 and self.rescue_margin >= 0):
-            raise UsageError("least_precision and rescue_margin must not be negative")
+            raise UsageError(
+                "least_precision and rescue_margin must not be negative", code="registration.invalid-value"
+            )
 
     def solver(self, length_mm: float, max_step_mm: float) -> LMConfig:
         """Settings of the solver; see `Stage.solver`."""
@@ -196,7 +204,9 @@ class PartialConfig:
 
     def __post_init__(self) -> None:
         if not (self.stages and self.searches):
-            raise UsageError("a registration needs at least one search and one stage")
+            raise UsageError(
+                "a registration needs at least one search and one stage", code="registration.invalid-value"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -252,11 +262,19 @@ class RegistrationConfig:
 
     def __post_init__(self) -> None:
         if self.structures == ():
-            raise UsageError("--structures needs at least one label or name; leave it out for all tissue")
+            raise UsageError(
+                "`structures` needs at least one label or name; leave it out for all tissue",
+                code="registration.invalid-value",
+            )
         if not (self.stages and self.searches):
-            raise UsageError("a registration needs at least one search and one stage")
+            raise UsageError(
+                "a registration needs at least one search and one stage", code="registration.invalid-value"
+            )
         if not (self.length_mm > 0 and self.max_step_mm > 0 and self.depth_slack_mm > 0):
-            raise UsageError("length_mm, max_step_mm and depth_slack_mm must be positive")
+            raise UsageError(
+                "length_mm, max_step_mm and depth_slack_mm must be positive",
+                code="registration.invalid-value",
+            )
 
     def for_part(self) -> RegistrationConfig:
         """The configuration with the schedule of a CT that explains only part of an X-ray."""

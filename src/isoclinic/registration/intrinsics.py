@@ -65,10 +65,13 @@ class IntrinsicsConfig:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            value, option = getattr(self, field.name), f"--intrinsics.{field.name.replace('_', '-')}"
+            value, option = getattr(self, field.name), f"`intrinsics.{field.name}`"
             limit = _LARGEST_MM if field.name.endswith("_mm") else _LARGEST_PERCENT
             if not 0 <= value <= limit:
-                raise UsageError(f"{option} must lie between 0 and {limit:g}, not {value}")
+                raise UsageError(
+                    f"{option} must lie between 0 and {limit:g}, not {value}",
+                    code="registration.invalid-value",
+                )
 
     def focal_percent(self, xray: XRay) -> float:
         """Of the focal length, the source-detector distance over the pixel spacing [%]."""

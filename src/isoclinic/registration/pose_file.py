@@ -117,7 +117,10 @@ class PoseFile:
     @classmethod
     def _parse(cls, document: Any, name: str) -> PoseFile:
         if not isinstance(document, Mapping):
-            raise InputError(f"{name} is not a pose file: it holds a JSON {_kind(document)}, not an object")
+            raise InputError(
+                f"{name} is not a pose file: it holds a JSON {_kind(document)}, not an object",
+                code="pose-file.wrong-kind",
+            )
         entries = _Entries(document, name)
         entries.expect("format", [_FORMAT], f"set it to {_FORMAT!r} if this is a pose file")
         entries.expect("version", [_VERSION], f"this isoclinic reads version {_VERSION}")
@@ -171,7 +174,7 @@ class _Entries:
     def required(self, key: str) -> Any:
         value = self.optional(key)
         if value is None:
-            raise InputError(f"{self.label(key)} is missing")
+            raise InputError(f"{self.label(key)} is missing", code="pose-file.incomplete")
         return value
 
     def optional(self, key: str) -> Any:
@@ -183,19 +186,27 @@ class _Entries:
         # True equals 1 in Python, but not in a file.
         if value not in choices or isinstance(value, bool):
             expected = " or ".join(repr(choice) for choice in choices)
-            raise InputError(f"{self.label(key)} must be {expected}, not {value!r}; {remedy}")
+            raise InputError(
+                f"{self.label(key)} must be {expected}, not {value!r}; {remedy}",
+                code="pose-file.invalid-value",
+            )
         return value
 
     def child(self, key: str) -> _Entries:
         value = self.optional(key)
         if value is not None and not isinstance(value, Mapping):
-            raise InputError(f"{self.label(key)} must be a JSON object, not a {_kind(value)}")
+            raise InputError(
+                f"{self.label(key)} must be a JSON object, not a {_kind(value)}",
+                code="pose-file.invalid-value",
+            )
         return _Entries(value or {}, self.label(key))
 
     def number(self, key: str) -> float:
         value = self.required(key)
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise InputError(f"{self.label(key)} must be a finite number, not {value!r}")
+            raise InputError(
+                f"{self.label(key)} must be a finite number, not {value!r}", code="pose-file.invalid-value"
+            )
         return value
 
     def number_or_none(self, key: str) -> float | None:
@@ -204,7 +215,9 @@ class _Entries:
     def text(self, key: str) -> str:
         value = self.required(key)
         if not isinstance(value, str):
-            raise InputError(f"{self.label(key)} must be a text, not a {_kind(value)}")
+            raise InputError(
+                f"{self.label(key)} must be a text, not a {_kind(value)}", code="pose-file.invalid-value"
+            )
         return value
 
     def text_or_none(self, key: str) -> str | None:
@@ -213,7 +226,9 @@ class _Entries:
     def texts(self, key: str) -> tuple[str, ...]:
         value = self.optional(key) or []
         if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
-            raise InputError(f"{self.label(key)} must be a list of texts, not {value!r}")
+            raise InputError(
+                f"{self.label(key)} must be a list of texts, not {value!r}", code="pose-file.invalid-value"
+            )
         return tuple(value)
 
     def __iter__(self) -> Iterator[str]:
@@ -225,9 +240,13 @@ def _load_json(path: Path) -> Any:
         # parse_int: an integer too long for a float becomes infinite, which is then refused where it stands.
         return json.loads(read_text(path), parse_int=float)
     except OSError as error:
-        raise InputError(f"pose file {path} cannot be read: {error.strerror or error}") from error
+        raise InputError(
+            f"pose file {path} cannot be read: {error.strerror or error}", code="pose-file.unreadable"
+        ) from error
     except (RecursionError, ValueError) as error:
-        raise InputError(f"{path} is not JSON, so not a pose file: {error}") from error
+        raise InputError(
+            f"{path} is not JSON, so not a pose file: {error}", code="pose-file.invalid-value"
+        ) from error
 
 
 def _kind(value: Any) -> str:
@@ -237,7 +256,7 @@ def _kind(value: Any) -> str:
 
 def _single_pose(poses: Tensor, label: str) -> Tensor:
     if len(poses) != 1:
-        raise InputError(f"{label} must be one 4x4 matrix, not {len(poses)}")
+        raise InputError(f"{label} must be one 4x4 matrix, not {len(poses)}", code="pose-file.wrong-shape")
     return poses[0]
 
 
@@ -249,7 +268,8 @@ def _status(entries: _Entries) -> Status | None:
         return Status(value)
     except ValueError:
         raise InputError(
-            f"{entries.label('status')} must be one of {', '.join(Status)}, not {value!r}"
+            f"{entries.label('status')} must be one of {', '.join(Status)}, not {value!r}",
+            code="pose-file.invalid-value",
         ) from None
 
 
@@ -273,16 +293,20 @@ def _camera(entries: _Entries) -> Camera:
     size = {name: intrinsics.number(name) for name in ("width", "height")}
     for name, value in size.items():
         if value != int(value):
-            raise InputError(f"{intrinsics.label(name)} must be a whole number of pixels, not {value}")
+            raise InputError(
+                f"{intrinsics.label(name)} must be a whole number of pixels, not {value}",
+                code="pose-file.invalid-value",
+            )
     try:
         camera = Camera(**numbers, width=int(size["width"]), height=int(size["height"]))
     except InputError as error:
-        raise InputError(f"{entries.label('intrinsics')}: {error}") from error
+        raise InputError(f"{entries.label('intrinsics')}: {error}", code="pose-file.invalid-value") from error
     spacing = intrinsics.optional("pixel_spacing_mm")
     if spacing is not None and not _same_spacing(spacing, camera):
         raise InputError(
             f"{intrinsics.label('pixel_spacing_mm')} is {spacing}, but sdd_mm / (fy, fx) is "
-            f"{list(camera.pixel_spacing_mm)} (row, column); correct one of them"
+            f"{list(camera.pixel_spacing_mm)} (row, column); correct one of them",
+            code="pose-file.inconsistent",
         )
     return camera
 
@@ -331,7 +355,9 @@ def _covariance(entries: _Entries) -> Tensor | None:
     try:
         matrix = torch.from_numpy(np.array(value, dtype=np.float64))
     except (TypeError, ValueError) as error:
-        raise InputError(f"{label} must be six rows of six numbers: {error}") from error
+        raise InputError(
+            f"{label} must be six rows of six numbers: {error}", code="pose-file.invalid-value"
+        ) from error
     if matrix.shape != (6, 6) or not matrix.isfinite().all():
-        raise InputError(f"{label} must be six rows of six finite numbers")
+        raise InputError(f"{label} must be six rows of six finite numbers", code="pose-file.invalid-value")
     return matrix

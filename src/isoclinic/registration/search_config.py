@@ -36,11 +36,19 @@ class SearchConfig:
 
     def __post_init__(self) -> None:
         if self.candidates < 0 or self.pixels < 8 or self.keep < 1:
-            raise UsageError("a search needs candidates >= 0, pixels >= 8 and keep >= 1")
+            raise UsageError(
+                "a search needs candidates >= 0, pixels >= 8 and keep >= 1", code="registration.invalid-value"
+            )
         if self.window_px < 3 or self.window_px % 2 == 0:
-            raise UsageError(f"the search's window_px must be odd and at least 3, not {self.window_px}")
+            raise UsageError(
+                f"the search's window_px must be odd and at least 3, not {self.window_px}",
+                code="registration.invalid-value",
+            )
         if min(*self.rotation_deg, self.depth_mm, self.margin) < 0:
-            raise UsageError("the search's rotation_deg, depth_mm and margin must not be negative")
+            raise UsageError(
+                "the search's rotation_deg, depth_mm and margin must not be negative",
+                code="registration.invalid-value",
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +84,8 @@ class AnyViewConfig:
     def __post_init__(self) -> None:
         if not 1 <= self.spacing_deg <= 90 or not 0 < self.elevation_deg <= 90:
             raise UsageError(
-                "a search over all views needs a spacing_deg from 1 to 90 and an elevation_deg up to 90"
+                "a search over all views needs a spacing_deg from 1 to 90 and an elevation_deg up to 90",
+                code="registration.invalid-value",
             )
         if (
             self.pixels < 8
@@ -85,10 +94,14 @@ class AnyViewConfig:
         ):
             raise UsageError(
                 "a search over all views needs pixels >= 8, keep >= 1, and margin, depth_mm and "
-                "mirrored_margin that are not negative"
+                "mirrored_margin that are not negative",
+                code="registration.invalid-value",
             )
         if self.window_px < 3 or self.window_px % 2 == 0:
-            raise UsageError(f"any_view's window_px must be odd and at least 3, not {self.window_px}")
+            raise UsageError(
+                f"any_view's window_px must be odd and at least 3, not {self.window_px}",
+                code="registration.invalid-value",
+            )
 
     @property
     def candidates(self) -> int:

@@ -137,7 +137,9 @@ def register_structures(
     """
     overall = as_poses(overall_pose, "overall_pose").detach().cpu()
     if len(overall) != 1:
-        raise InputError(f"overall_pose must be one pose [4, 4], not {len(overall)}")
+        raise InputError(
+            f"overall_pose must be one pose [4, 4], not {len(overall)}", code="structures.invalid-value"
+        )
     groups = tuple((each,) if isinstance(each, int | str) else tuple(each) for each in structures)
     check_structures(volume, groups)
     moving = tuple(
@@ -159,15 +161,20 @@ def check_structures(volume: Volume, groups: Sequence[Structure]) -> None:
         UsageError: no structures, one that is unknown, empty or named twice, or a volume without labels.
     """
     if not all(groups) or not groups:
-        raise UsageError("name at least one structure to register")
+        raise UsageError("name at least one structure to register", code="structures.invalid-value")
     names = [name for group in groups for name in group]
     labels = [next((k for k, v in volume.label_names.items() if v == name), name) for name in names]
     twice = [str(name) for name, label in zip(names, labels, strict=True) if labels.count(label) > 1]
     if twice:
-        raise UsageError(f"a structure can have one pose only, but these are named twice: {', '.join(twice)}")
+        raise UsageError(
+            f"a structure can have one pose only, but these are named twice: {', '.join(twice)}",
+            code="structures.ambiguous",
+        )
     for group in groups:
         if not volume.structure_mask(group).any():
-            raise UsageError(f"the label map has no voxel of {', '.join(map(str, group))}")
+            raise UsageError(
+                f"the label map has no voxel of {', '.join(map(str, group))}", code="labels.structure-missing"
+            )
 
 
 class _Run:

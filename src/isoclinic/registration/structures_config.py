@@ -68,10 +68,14 @@ class StructuresConfig:
 
     def __post_init__(self) -> None:
         if not self.stages:
-            raise UsageError("structures need at least one stage")
+            raise UsageError("structures need at least one stage", code="structures.invalid-value")
         for name in ("starts", "rounds", "expected_motion_mm", "expected_motion_share", "max_step_mm"):
             if not getattr(self, name) > 0:
-                raise UsageError(f"{name} must be positive, not {getattr(self, name)}")
+                raise UsageError(
+                    f"{name} must be positive, not {getattr(self, name)}", code="structures.invalid-value"
+                )
         for name in ("candidates", "rotation_deg", "translation_mm", "margin_mm", "halo_mm"):
             if not getattr(self, name) >= 0:
-                raise UsageError(f"{name} must not be negative, not {getattr(self, name)}")
+                raise UsageError(
+                    f"{name} must not be negative, not {getattr(self, name)}", code="structures.invalid-value"
+                )

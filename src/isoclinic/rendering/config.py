@@ -42,8 +42,14 @@ class RenderConfig:
     def __post_init__(self) -> None:
         for name, choices in (("method", get_args(Method)), ("backend", get_args(Backend))):
             if getattr(self, name) not in choices:
-                raise UsageError(f"{name} must be one of {', '.join(choices)}, not {getattr(self, name)!r}")
+                raise UsageError(
+                    f"{name} must be one of {', '.join(choices)}, not {getattr(self, name)!r}",
+                    code="rendering.invalid-value",
+                )
         if self.voxel_mm not in ("auto", "full") and not (
             isinstance(self.voxel_mm, float | int) and 0 < self.voxel_mm < math.inf
         ):
-            raise UsageError(f"voxel_mm must be 'auto', 'full' or a positive number, not {self.voxel_mm!r}")
+            raise UsageError(
+                f"voxel_mm must be 'auto', 'full' or a positive number, not {self.voxel_mm!r}",
+                code="rendering.invalid-value",
+            )

@@ -162,7 +162,8 @@ def check_not_diverged(result: RegistrationResult) -> None:
     if result.status is Status.DIVERGED:
         raise IsoclinicError(
             f"the registration diverged ({result.reason}; start: {result.initial.source}), so nothing "
-            "was written; check that CT and X-ray show the same anatomy, and start from another `init`"
+            "was written; check that CT and X-ray show the same anatomy, and start from another `init`",
+            code="registration.diverged",
         )
 
 

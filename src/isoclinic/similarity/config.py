@@ -26,10 +26,13 @@ class SimilarityTerm:
     def __post_init__(self) -> None:
         if self.window_px != 0 and (self.window_px < 3 or self.window_px % 2 == 0):
             raise UsageError(
-                f"window_px must be odd and at least 3, or 0 for the whole image, not {self.window_px}"
+                f"window_px must be odd and at least 3, or 0 for the whole image, not {self.window_px}",
+                code="similarity.invalid-value",
             )
         if not self.share > 0:
-            raise UsageError(f"a term's share must be positive, not {self.share}")
+            raise UsageError(
+                f"a term's share must be positive, not {self.share}", code="similarity.invalid-value"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,9 +52,9 @@ class SimilarityConfig:
 
     def __post_init__(self) -> None:
         if not self.terms:
-            raise UsageError("a similarity needs at least one term")
+            raise UsageError("a similarity needs at least one term", code="similarity.invalid-value")
         if not (self.floor > 0 and self.robust_scale > 0):
-            raise UsageError("floor and robust_scale must be positive")
+            raise UsageError("floor and robust_scale must be positive", code="similarity.invalid-value")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +106,8 @@ class IntrinsicsRefinement:
         _check_bounds("intrinsics refinement", self.focal_percent, self.principal_point_mm)
         if self.focal_percent >= 50:
             raise UsageError(
-                f"intrinsics refinement: focal_percent must be below 50, not {self.focal_percent}"
+                f"intrinsics refinement: focal_percent must be below 50, not {self.focal_percent}",
+                code="similarity.invalid-value",
             )
 
     @property
@@ -119,4 +123,6 @@ class IntrinsicsRefinement:
 
 def _check_bounds(what: str, *bounds: float) -> None:
     if not all(0 <= bound < math.inf for bound in bounds):
-        raise UsageError(f"{what}: bounds must be finite and not negative, not {bounds}")
+        raise UsageError(
+            f"{what}: bounds must be finite and not negative, not {bounds}", code="similarity.invalid-value"
+        )

@@ -51,7 +51,9 @@ class Freedom:
 
     def __post_init__(self) -> None:
         if not all(value >= 0 for value in self.values):
-            raise UsageError(f"deviations must not be negative, not {self.values}")
+            raise UsageError(
+                f"deviations must not be negative, not {self.values}", code="similarity.invalid-value"
+            )
 
     @property
     def values(self) -> tuple[float, ...]:
@@ -82,7 +84,10 @@ class FreedGeometry:
 
     def __post_init__(self) -> None:
         if self.joint.refine_intrinsics.on:
-            raise UsageError("a joint similarity that refines intrinsics cannot have them freed once more")
+            raise UsageError(
+                "a joint similarity that refines intrinsics cannot have them freed once more",
+                code="similarity.invalid-value",
+            )
 
     def start(self, x: Tensor) -> Tensor:
         """The point where nothing gives way yet, from one of the joint similarity [1, 4 + R, 4]."""

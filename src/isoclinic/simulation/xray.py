@@ -60,13 +60,21 @@ class SimulationConfig:
 
     def __post_init__(self) -> None:
         if not 30 < self.tube_kv <= 150:
-            raise UsageError(f"tube_kv must lie above 30 and not above 150 kV, not {self.tube_kv}")
+            raise UsageError(
+                f"tube_kv must lie above 30 and not above 150 kV, not {self.tube_kv}",
+                code="simulation.invalid-value",
+            )
         for name in ("filtration_mm_al", "scatter_to_primary", "scatter_range_mm", "blur_mm"):
             if not 0 <= getattr(self, name) < math.inf:
-                raise UsageError(f"{name} must be zero or a positive number, not {getattr(self, name)}")
+                raise UsageError(
+                    f"{name} must be zero or a positive number, not {getattr(self, name)}",
+                    code="simulation.invalid-value",
+                )
         for name in ("photons_per_pixel", "field_radius_mm", "gamma", "full_scale"):
             if getattr(self, name) is not None and not getattr(self, name) > 0:
-                raise UsageError(f"{name} must be positive, not {getattr(self, name)}")
+                raise UsageError(
+                    f"{name} must be positive, not {getattr(self, name)}", code="simulation.invalid-value"
+                )
 
 
 class Spectrum(NamedTuple):

@@ -91,7 +91,7 @@ class LMConfig:
         }
         for demand, met in demands.items():
             if not met:
-                raise UsageError(f"Levenberg-Marquardt settings: {demand}.")
+                raise UsageError(f"Levenberg-Marquardt settings: {demand}.", code="solver.invalid-value")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -273,7 +273,9 @@ def _step_scale(config: LMConfig, gradient: Tensor) -> Tensor:
     scale = config.step_scale or (1.0,) * parameters
     if len(scale) != parameters:
         raise UsageError(
-            f"step_scale has {len(scale)} entries, but the problem has {parameters} parameters: give as many."
+            f"step_scale has {len(scale)} entries, but the problem has {parameters} parameters: give as "
+            "many.",
+            code="solver.invalid-value",
         )
     return torch.tensor(scale, dtype=gradient.dtype, device=gradient.device)
 

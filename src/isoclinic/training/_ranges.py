@@ -18,7 +18,7 @@ def check_probabilities(config: Any) -> None:
     """
     for name, value in vars(config).items():
         if name.endswith("_probability") and not 0 <= value <= 1:
-            raise UsageError(f"{name} must lie between 0 and 1, not {value}")
+            raise UsageError(f"{name} must lie between 0 and 1, not {value}", code="training.invalid-value")
 
 
 def check_range(config: Any, *names: str, low: float = -math.inf, high: float = math.inf) -> None:
@@ -31,4 +31,7 @@ def check_range(config: Any, *names: str, low: float = -math.inf, high: float = 
         lower, upper = getattr(config, name)
         if not (math.isfinite(lower) and math.isfinite(upper) and low <= lower <= upper <= high):
             limits = f" within [{low:g}, {high:g}]" if math.isfinite(low) or math.isfinite(high) else ""
-            raise UsageError(f"{name} must be a range (lower, upper){limits}, not {getattr(config, name)}")
+            raise UsageError(
+                f"{name} must be a range (lower, upper){limits}, not {getattr(config, name)}",
+                code="training.invalid-value",
+            )

@@ -40,7 +40,10 @@ class PhaseConfig:
 
     def __post_init__(self) -> None:
         if not self.share > 0 or self.batch < 1 or self.copies < 1 or self.batch % self.copies:
-            raise UsageError("a training needs a positive share, and copies that divide the batch")
+            raise UsageError(
+                "a training needs a positive share, and copies that divide the batch",
+                code="training.invalid-value",
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +100,10 @@ class EncoderPhase(PhaseConfig):
         check_range(self, "perturbation_mm", low=1e-6)
         weights = (self.value, self.pairs, self.direction, self.step)
         if min(weights) < 0 or not any(weights):
-            raise UsageError("value, pairs, direction and step must not be negative, and one be positive")
+            raise UsageError(
+                "value, pairs, direction and step must not be negative, and one be positive",
+                code="training.invalid-value",
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,21 +186,31 @@ class TrainConfig:
     def __post_init__(self) -> None:
         known = get_args(NetworkKind)
         if not self.networks or len(set(self.networks)) < len(self.networks):
-            raise UsageError("networks must name at least one network, and none twice")
+            raise UsageError(
+                "networks must name at least one network, and none twice", code="training.invalid-value"
+            )
         for kind in self.networks:
             if kind not in known:
-                raise UsageError(f"networks must be some of {', '.join(known)}, not {kind!r}")
+                raise UsageError(
+                    f"networks must be some of {', '.join(known)}, not {kind!r}",
+                    code="training.invalid-value",
+                )
         if not self.minutes > 0 or (self.images is not None and self.images < 1):
-            raise UsageError("minutes and images must be positive")
+            raise UsageError("minutes and images must be positive", code="training.invalid-value")
         if self.pixels < 16 or self.validation_images < 1 or self.validations < 1 or self.seed < 0:
             raise UsageError(
                 "pixels must be at least 16, validations and validation_images at least 1, and seed not "
-                "negative"
+                "negative",
+                code="training.invalid-value",
             )
         if not (self.length_mm > 0 and self.checkpoint_minutes > 0):
-            raise UsageError("length_mm and checkpoint_minutes must be positive")
+            raise UsageError(
+                "length_mm and checkpoint_minutes must be positive", code="training.invalid-value"
+            )
         if self.precision not in get_args(Precision):
-            raise UsageError(f"precision must be one of {', '.join(get_args(Precision))}")
+            raise UsageError(
+                f"precision must be one of {', '.join(get_args(Precision))}", code="training.invalid-value"
+            )
 
     @classmethod
     def fast(cls) -> TrainConfig:

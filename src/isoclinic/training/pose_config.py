@@ -52,11 +52,20 @@ class PoseConfig:
     def __post_init__(self) -> None:
         for name in vars(self):
             if "_reach_" in name and not 0 <= getattr(self, name) < math.inf:
-                raise UsageError(f"{name} must be zero or a positive number, not {getattr(self, name)}")
+                raise UsageError(
+                    f"{name} must be zero or a positive number, not {getattr(self, name)}",
+                    code="training.invalid-value",
+                )
         if self.distribution not in get_args(Distribution):
-            raise UsageError(f"distribution must be uniform or normal, not {self.distribution!r}")
+            raise UsageError(
+                f"distribution must be uniform or normal, not {self.distribution!r}",
+                code="training.invalid-value",
+            )
         if not self.depth_reach_mm < self.source_isocentre_mm < math.inf:
-            raise UsageError(f"source_isocentre_mm must exceed depth_reach_mm ({self.depth_reach_mm})")
+            raise UsageError(
+                f"source_isocentre_mm must exceed depth_reach_mm ({self.depth_reach_mm})",
+                code="training.invalid-value",
+            )
         check_range(self, "perturbation_mm", low=1e-6)
 
     @property

@@ -78,9 +78,15 @@ class AcquisitionConfig:
         check_range(self, "view_area", "view_aspect", low=1e-6, high=1.0)
         for name in ("tool_screws", "collimation_round", "collimation_white"):
             if not 0 <= getattr(self, name) <= 1:
-                raise UsageError(f"{name} must lie between 0 and 1, not {getattr(self, name)}")
+                raise UsageError(
+                    f"{name} must lie between 0 and 1, not {getattr(self, name)}",
+                    code="training.invalid-value",
+                )
         if min(self.shading, self.collimation_shift) < 0 or self.tools < 1:
-            raise UsageError("shading and collimation_shift must not be negative, tools at least 1")
+            raise UsageError(
+                "shading and collimation_shift must not be negative, tools at least 1",
+                code="training.invalid-value",
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,9 +146,14 @@ class ToneConfig:
         check_range(self, "scaling", "gamma", "sine_amplitude", "sine_frequency", low=1e-6)
         check_range(self, "erasing_area", "erasing_aspect", low=1e-6, high=1.0)
         if self.normalization_lower[1] >= self.normalization_upper[0]:
-            raise UsageError("normalization_lower must lie below normalization_upper")
+            raise UsageError(
+                "normalization_lower must lie below normalization_upper", code="training.invalid-value"
+            )
         if not self.smoothing_px or any(side < 1 or side % 2 == 0 for side in self.smoothing_px):
-            raise UsageError(f"smoothing_px must be odd numbers of pixels, not {self.smoothing_px}")
+            raise UsageError(
+                f"smoothing_px must be odd numbers of pixels, not {self.smoothing_px}",
+                code="training.invalid-value",
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -49,11 +49,13 @@ class OptimizerConfig:
         if self.method not in get_args(Method) or self.schedule not in get_args(Schedule):
             raise UsageError(
                 f"an optimiser's method is one of {', '.join(get_args(Method))} and its schedule one of "
-                f"{', '.join(get_args(Schedule))}, not {self.method!r} and {self.schedule!r}"
+                f"{', '.join(get_args(Schedule))}, not {self.method!r} and {self.schedule!r}",
+                code="training.invalid-value",
             )
         if not (self.learning_rate > 0 and self.clip_norm > 0 and self.cycles > 0 and self.weight_decay >= 0):
             raise UsageError(
-                "learning_rate, clip_norm and cycles must be positive, weight_decay not negative"
+                "learning_rate, clip_norm and cycles must be positive, weight_decay not negative",
+                code="training.invalid-value",
             )
 
     def optimizer(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:

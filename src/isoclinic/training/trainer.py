@@ -76,7 +76,10 @@ class TrainingData:
 
     def __post_init__(self) -> None:
         if not self.subjects or (self.one_patient and len(self.subjects) > 1):
-            raise UsageError("a training needs CTs to train on, and one alone for networks of one patient")
+            raise UsageError(
+                "a training needs CTs to train on, and one alone for networks of one patient",
+                code="training.no-ct",
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,7 +186,10 @@ class Trainer:
             if known is None or known.config != phase.network.config:
                 differences.append(f"the {phase.kind} is another network, or the model has none")
         if differences:
-            raise InputError(f"this training cannot start from the model: {'; '.join(differences)}")
+            raise InputError(
+                f"this training cannot start from the model: {'; '.join(differences)}",
+                code="model.unsuitable",
+            )
         for phase in self.phases:
             phase.network.load_state_dict(model.networks[phase.kind].state_dict())
 
@@ -364,7 +370,9 @@ def _shifts_mm(poses: PoseConfig) -> tuple[float, float, float]:
 def check_device(device: torch.device) -> None:
     """Raises UsageError for a GPU that is not there."""
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise UsageError("--device cuda: torch finds no GPU here; use --device cpu or auto")
+        raise UsageError(
+            "`device` cuda: torch finds no GPU here; use `device` cpu or auto", code="installation.no-gpu"
+        )
 
 
 def _dtype(config: TrainConfig, camera: Camera, device: torch.device) -> torch.dtype:

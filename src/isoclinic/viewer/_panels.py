@@ -78,7 +78,8 @@ def check_size(camera: Camera, images: dict[str, NDArray[np.floating]]) -> None:
     for name, image in images.items():
         if image.shape != size:
             raise InputError(
-                f"the {name} has shape {image.shape}, but its camera has (height, width) = {size}"
+                f"the {name} has shape {image.shape}, but its camera has (height, width) = {size}",
+                code="picture.wrong-shape",
             )
 
 

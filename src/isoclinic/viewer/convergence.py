@@ -55,7 +55,7 @@ def convergence_figure(stages: Sequence[ConvergenceStage]) -> Figure:
         InputError: there is no stage.
     """
     if not stages:
-        raise InputError("there is no stage whose convergence could be drawn")
+        raise InputError("there is no stage whose convergence could be drawn", code="picture.incomplete")
     rows = 1 if all(stage.error_mm is None for stage in stages) else 2
     figure = Figure(figsize=(8, 3.2 * rows), layout="constrained")
     axes = figure.subplots(rows, 1, sharex=True, squeeze=False)[:, 0]

@@ -113,7 +113,8 @@ class ReportLandmarks:
             if positions is not None and positions.shape != (len(self.names), 2):
                 raise InputError(
                     f"{name} of {len(self.names)} landmarks must have shape ({len(self.names)}, 2), "
-                    f"not {positions.shape}"
+                    f"not {positions.shape}",
+                    code="picture.wrong-shape",
                 )
 
 
@@ -205,7 +206,7 @@ class Report:
 
     def __post_init__(self) -> None:
         if not self.views:
-            raise InputError("a report needs at least one view")
+            raise InputError("a report needs at least one view", code="picture.incomplete")
 
 
 def mask_contours(

@@ -82,7 +82,10 @@ class DicomFile:
         value = self.header.get("NumberOfFrames") or 1
         if isinstance(value, int) and 0 < value < self.path.stat().st_size:
             return int(value)
-        raise InputError(f"{self.path} has a malformed NumberOfFrames: {value}; export it again")
+        raise InputError(
+            f"{self.path} has a malformed NumberOfFrames: {value}; export it again",
+            code="dicom.malformed-header",
+        )
 
     @property
     def storage(self) -> str:

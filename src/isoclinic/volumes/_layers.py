@@ -39,7 +39,10 @@ class Layers:
             window: index of that part of the label map; all of it by default.
         """
         if not 0 < label <= 65535:
-            raise InputError(f"{self._source} numbers {name!r} {label}; labels run from 1 to 65535")
+            raise InputError(
+                f"{self._source} numbers {name!r} {label}; labels run from 1 to 65535",
+                code="labels.invalid-value",
+            )
         if label > np.iinfo(self.labels.dtype).max:
             self.labels = self.labels.astype(np.uint16)
         self.names[label] = name
@@ -62,7 +65,8 @@ class Layers:
         if covered:
             raise InputError(
                 f"{self._source}: {listed(covered)} would be lost, because other structures cover all of it,"
-                " and a voxel has one label; take out those that contain others, or give them apart"
+                " and a voxel has one label; take out those that contain others, or give them apart",
+                code="labels.structure-lost",
             )
         overlapping = [
             f"{self.names[k]} (by {100 * n / self._voxels[k]:.2g} %)" for k, n in self._hidden.items() if n

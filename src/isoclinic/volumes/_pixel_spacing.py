@@ -241,7 +241,7 @@ def _settle_plane(
     if unmagnified or _fills(header, size, in_file):
         return
     row_mm, column_mm = in_file.mm
-    remedy = f"--pixel-spacing-mm; {row_mm:.4g} {column_mm:.4g} confirms it"
+    remedy = f"`pixel_spacing_mm`; {row_mm:.4g} {column_mm:.4g} confirms it"
     if scaled:
         row_mm, column_mm = scaled[0].mm
         remedy += f", {row_mm:.4g} {column_mm:.4g} is {scaled[0].source}"
@@ -271,6 +271,6 @@ def _proposal(header: DicomHeader, size: tuple[int, int]) -> str:
         return (
             f"; its {describe(keyword)} is {' x '.join(f'{mm:g}' for mm in header.lengths(keyword))} mm, so"
             f" if that fills the image of {columns} x {rows} pixels, it is"
-            f" --pixel-spacing-mm {row_mm:.4g} {column_mm:.4g}"
+            f" `pixel_spacing_mm` {row_mm:.4g} {column_mm:.4g}"
         )
     return ""

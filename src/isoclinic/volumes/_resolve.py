@@ -26,8 +26,8 @@ POLARITY_GUESSED = "image statistics"
 POLARITY_BY_MATCH = "match with the CT, against the image statistics"
 
 _REQUIRED = {
-    "sdd_mm": ("the source-detector distance", "--sdd-mm MM"),
-    "pixel_spacing_mm": ("the detector's pixel spacing", "--pixel-spacing-mm ROW COLUMN"),
+    "sdd_mm": ("the source-detector distance", "`sdd_mm` MM"),
+    "pixel_spacing_mm": ("the detector's pixel spacing", "`pixel_spacing_mm` ROW COLUMN"),
 }
 _ORIENTATION = ("turn", "flip_left_right", "flip_top_bottom")
 
@@ -74,7 +74,7 @@ def resolved(
     _check_required(path, values, provenance, {**geometry.problems, **reading.problems})
     if "exclude" in given:
         by_file = provenance.get("exclude")
-        provenance["exclude"] = f"{by_file}, option --exclude" if by_file else "option --exclude"
+        provenance["exclude"] = f"{by_file}, option `exclude`" if by_file else "option `exclude`"
     findings = [
         *geometry.findings,
         *(_doubt(*item) for item in reading.doubts.items()),
@@ -113,7 +113,9 @@ def _of_header(path: Path, reading: Reading, given: Mapping[str, Any]) -> Header
     try:
         return header_geometry(reading.header, (height, width), given)
     except ValueError as error:
-        raise InputError(f"{path} has a malformed DICOM header: {error}") from error
+        raise InputError(
+            f"{path} has a malformed DICOM header: {error}", code="xray.malformed-header"
+        ) from error
 
 
 def _check_required(
@@ -122,11 +124,14 @@ def _check_required(
     for name, (meaning, option) in _REQUIRED.items():
         if name not in values:
             reason = problems.get(name, "the file does not give it")
-            raise InputError(f"{path} lacks {meaning}: {reason}; supply it with {option}")
+            raise InputError(
+                f"{path} lacks {meaning}: {reason}; supply it with {option}", code="xray.geometry-missing"
+            )
         if not all_positive(values[name]):
             raise InputError(
                 f"{path}: {meaning} ({provenance[name]}) is {values[name]}, not positive;"
-                f" supply it with {option}"
+                f" supply it with {option}",
+                code="xray.geometry-invalid",
             )
 
 

@@ -264,7 +264,8 @@ def _check_gaps(stack: Stack, steps: _Vector, fine: float, widest_gap_mm: float 
                 f"{_between(stack, index)} are {step:.4g} mm apart but slices usually {fine:.4g} mm: "
                 + (f"{missing:.0f} slice(s) are missing" if whole else "there is a gap in the scan")
                 + "; copy or export the series again, or, if they are lost, interpolate over the gap by "
-                f"isoclinic inspect with --fill-gaps-mm {np.ceil(step):.0f} --save-ct FILE.nii.gz"
+                f"isoclinic inspect with `fill_gaps_mm` {np.ceil(step):.0f} `save_ct` FILE.nii.gz",
+                code="ct.slices-missing",
             )
 
 
@@ -299,7 +300,8 @@ def _sideways_note(stack: Stack, drift: float, residual: float) -> str:
         raise InputError(
             f"{_between(stack, jump)} lie {np.linalg.norm(steps[jump]):.4g} mm apart along their own planes, "
             f"and the whole series {tilt_deg:.0f} deg off its normal, more than any gantry tilts: "
-            "ImagePositionPatient and ImageOrientationPatient contradict each other; export the series again"
+            "ImagePositionPatient and ImageOrientationPatient contradict each other; export the series again",
+            code="ct.odd-slices",
         )
     done = "each slice is shifted within its plane, to voxel axes at right angles"
     if residual <= _OFF_GRID_MM:

@@ -46,7 +46,8 @@ def _without_preamble(path: Path, error: InvalidDicomError) -> pydicom.Dataset:
     """A file that lacks the preamble and `DICM` but holds an image, as old archives wrote them."""
     refusal = InputError(
         f"{path} is not an X-ray this program reads: DICOM, or PNG, TIFF, NIfTI, MetaImage or NRRD"
-        " with a JSON sidecar"
+        " with a JSON sidecar",
+        code="xray.unknown-format",
     )
     try:
         dataset = read_dicom(path, force=True)
@@ -61,7 +62,7 @@ def _without_preamble(path: Path, error: InvalidDicomError) -> pydicom.Dataset:
 def _from_dataset(path: Path, dataset: pydicom.Dataset, frame: int | None) -> Reading:
     notes = check_projection(path, dataset)
     if not has_pixels(dataset):
-        raise InputError(f"{path} is DICOM without an image (no pixel data)")
+        raise InputError(f"{path} is DICOM without an image (no pixel data)", code="dicom.no-pixels")
     frames = int(dataset.get("NumberOfFrames") or 1)
     index = frame_index(path, frames, frame)
     header = _XRayHeader(dataset, index)
@@ -79,7 +80,9 @@ def _from_dataset(path: Path, dataset: pydicom.Dataset, frame: int | None) -> Re
     except InputError:
         raise
     except ValueError as error:
-        raise InputError(f"{path} has a malformed DICOM header: {error}") from error
+        raise InputError(
+            f"{path} has a malformed DICOM header: {error}", code="xray.malformed-header"
+        ) from error
     for name, (value, source) in relation.items():
         values[name], provenance[name] = value, source
     if pixels.table:
@@ -90,7 +93,7 @@ def _from_dataset(path: Path, dataset: pydicom.Dataset, frame: int | None) -> Re
         provenance["exclude"] = ", ".join(sources)
     notes += pixels.notes
     if frames > 1:
-        chosen = "--frame" if frame is not None else "the middle one"
+        chosen = "`frame`" if frame is not None else "the middle one"
         values["frame"], provenance["frame"] = index, f"frame {index} of {frames} ({chosen})"
     with np.errstate(over="ignore"):  # who needs finite pixels checks them
         return Reading(
@@ -132,7 +135,7 @@ def _excluded(
         if 1 - padding.mean() < _LEAST_LEFT:
             notes.append(
                 f"{describe('PixelPaddingValue')} would leave {1 - padding.mean():.1%} of the image and is"
-                " not used; --exclude IMAGE leaves pixels out"
+                " not used; `exclude` IMAGE leaves pixels out"
             )
         elif padding.any():
             excluded |= padding
@@ -140,7 +143,7 @@ def _excluded(
     if 1 - excluded.mean() < _LEAST_LEFT:
         notes.append(
             f"{' and '.join(sources)} together would leave {1 - excluded.mean():.1%} of the image and are not"
-            " used; --exclude IMAGE leaves pixels out"
+            " used; `exclude` IMAGE leaves pixels out"
         )
         return None, [], notes
     return (excluded if excluded.any() else None), sources, notes

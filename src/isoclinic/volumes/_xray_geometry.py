@@ -147,7 +147,7 @@ def _place(
             placed.problem,
             "pixel_spacing_mm" if placed.scale else "principal_point_px",
             unsettled=placed.open,
-            remedy="" if placed.scale else f"--principal-point-px; {centre} confirms the centre",
+            remedy="" if placed.scale else f"`principal_point_px`; {centre} confirms the centre",
         )
 
 

@@ -43,9 +43,15 @@ class AttenuationConfig:
     def __post_init__(self) -> None:
         for name in ("beam_energy_kev", "scanner_energy_kev"):
             if not _ENERGY_KEV[0] <= getattr(self, name) <= _ENERGY_KEV[-1]:
-                raise UsageError(f"{name} must lie between 30 and 150 keV, not {getattr(self, name)}")
+                raise UsageError(
+                    f"{name} must lie between 30 and 150 keV, not {getattr(self, name)}",
+                    code="rendering.invalid-value",
+                )
         if not self.bone_from_hu < self.bone_to_hu:
-            raise UsageError(f"bone_to_hu ({self.bone_to_hu}) must exceed bone_from_hu ({self.bone_from_hu})")
+            raise UsageError(
+                f"bone_to_hu ({self.bone_to_hu}) must exceed bone_from_hu ({self.bone_from_hu})",
+                code="rendering.invalid-value",
+            )
 
 
 def mu_from_hu(hu: NDArray[np.generic], config: AttenuationConfig | None = None) -> NDArray[np.float32]:

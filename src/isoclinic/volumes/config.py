@@ -61,7 +61,10 @@ class MetalConfig:
 
     def __post_init__(self) -> None:
         if not 2 <= self.max_width_px <= 256:
-            raise UsageError(f"metal.max_width_px must lie between 2 and 256, not {self.max_width_px}")
+            raise UsageError(
+                f"metal.max_width_px must lie between 2 and 256, not {self.max_width_px}",
+                code="preprocess.invalid-value",
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +96,10 @@ class MaskConfig:
     def __post_init__(self) -> None:
         for name in ("margin", "min_plateau"):
             if not 0 <= getattr(self, name) <= 1:
-                raise UsageError(f"masks.{name} must lie between 0 and 1, not {getattr(self, name)}")
+                raise UsageError(
+                    f"masks.{name} must lie between 0 and 1, not {getattr(self, name)}",
+                    code="preprocess.invalid-value",
+                )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,9 +127,14 @@ class PreprocessConfig:
 
     def __post_init__(self) -> None:
         if not 0 < self.floor < 1:
-            raise UsageError(f"floor must lie between 0 and 1, not {self.floor}")
+            raise UsageError(
+                f"floor must lie between 0 and 1, not {self.floor}", code="preprocess.invalid-value"
+            )
         if not 0 < self.open_beam_percentile <= 100:
-            raise UsageError(f"open_beam_percentile must lie in (0, 100], not {self.open_beam_percentile}")
+            raise UsageError(
+                f"open_beam_percentile must lie in (0, 100], not {self.open_beam_percentile}",
+                code="preprocess.invalid-value",
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,15 +192,17 @@ class XRayOptions:
         for name in ("sdd_mm", "source_isocentre_mm", "pixel_spacing_mm"):
             value = getattr(self, name)
             if value is not None and not all_positive(value):
-                raise UsageError(f"--{name.replace('_', '-')} must be positive, not {value}")
+                raise UsageError(f"`{name}` must be positive, not {value}", code="xray.invalid-value")
         for name in ("principal_point_px", "primary_angle_deg", "secondary_angle_deg"):
             value = getattr(self, name)
             if value is not None and not _finite(value):
-                raise UsageError(f"--{name.replace('_', '-')} must be finite, not {value}")
+                raise UsageError(f"`{name}` must be finite, not {value}", code="xray.invalid-value")
         if self.turn not in (None, 0, 90, 180, 270):
-            raise UsageError(f"--turn must be 0, 90, 180 or 270 degrees, not {self.turn}")
+            raise UsageError(
+                f"`turn` must be 0, 90, 180 or 270 degrees, not {self.turn}", code="xray.invalid-value"
+            )
         if self.bin < 1:
-            raise UsageError(f"--bin must be at least 1, not {self.bin}")
+            raise UsageError(f"`bin` must be at least 1, not {self.bin}", code="xray.invalid-value")
 
     @property
     def given(self) -> dict[str, Any]:

@@ -49,13 +49,17 @@ class CTCorrection:
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.hu_scale) or self.hu_scale == 0:
-            raise UsageError(f"--hu-scale must be finite and not 0, not {self.hu_scale}")
+            raise UsageError(
+                f"`hu_scale` must be finite and not 0, not {self.hu_scale}", code="ct.invalid-value"
+            )
         if not math.isfinite(self.hu_offset):
-            raise UsageError(f"--hu-offset must be finite, not {self.hu_offset}")
+            raise UsageError(f"`hu_offset` must be finite, not {self.hu_offset}", code="ct.invalid-value")
         if self.nan_hu is not None and not math.isfinite(self.nan_hu):
-            raise UsageError(f"--nan-hu must be finite, not {self.nan_hu}")
+            raise UsageError(f"`nan_hu` must be finite, not {self.nan_hu}", code="ct.invalid-value")
         if self.fill_gaps_mm is not None and not 0 < self.fill_gaps_mm < math.inf:
-            raise UsageError(f"--fill-gaps-mm must be positive, not {self.fill_gaps_mm}")
+            raise UsageError(
+                f"`fill_gaps_mm` must be positive, not {self.fill_gaps_mm}", code="ct.invalid-value"
+            )
 
     def hu(self, values: NDArray[np.generic]) -> NDArray[np.int16] | NDArray[np.float32]:
         """Hounsfield units of the file's values, as they are where there is nothing to correct."""

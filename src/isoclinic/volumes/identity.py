@@ -16,7 +16,7 @@ from ._dicom_header import DicomHeader
 from .findings import Finding
 
 OPTION = "same_patient"
-_REMEDY = "--same-patient, if they show the same part of one patient"
+_REMEDY = "`same_patient`, if they show the same part of one patient"
 # What removes names from files leaves instead of them.
 _NOBODY = frozenset(
     {

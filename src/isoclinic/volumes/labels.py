@@ -120,12 +120,13 @@ class Placing:
             GeometryWarning: labels that were resampled, or structures that reach beyond the grid.
         """
         if self._boxes and not self._within:
-            raise InputError(self._apart())
+            raise InputError(self._apart(), code="labels.wrong-shape")
         spacing_mm = np.linalg.norm(self._affine[:3, :3], axis=0)
         if self._vanished:
             raise InputError(
                 f"{self._source}: {listed(self._vanished)} would be lost, because no voxel of the CT, of"
-                f" {_size(spacing_mm)} mm, has its centre there; take a finer CT, or leave them out"
+                f" {_size(spacing_mm)} mm, has its centre there; take a finer CT, or leave them out",
+                code="labels.structure-lost",
             )
         if self._resampled:
             warn_geometry(
@@ -286,7 +287,8 @@ def _single_masks(folder: Path, files: Sequence[Path]) -> Iterator[LabelMap]:
         if len(present) > 1 and len(files) > 1:
             raise InputError(
                 f"{file} has {len(present)} labels, but a folder of masks has one structure a file: take it"
-                f" out of {folder}, or give that file alone as the label map"
+                f" out of {folder}, or give that file alone as the label map",
+                code="labels.not-labels",
             )
         if len(present) > 1:
             names = {label: label_map.names.get(label, f"label_{label}") for label in present.tolist()}

@@ -77,7 +77,8 @@ class XRay:
         for name, image in (("pixels", pixels), ("an excluded mask", self.excluded)):
             if image is not None and image.shape != size:
                 raise InputError(
-                    f"{where} has {name} of shape {image.shape}, not (height, width) = {size} of its camera"
+                    f"{where} has {name} of shape {image.shape}, not (height, width) = {size} of its camera",
+                    code="xray.wrong-shape",
                 )
         object.__setattr__(self, "pixels", _checked(pixels, where, self.excluded))
         object.__setattr__(self, "stored_camera", self.stored_camera or self.camera)
@@ -173,7 +174,8 @@ class XRay:
         if not (inside and top + height <= self.camera.height and left + width <= self.camera.width):
             raise UsageError(
                 f"crop (top {top}, left {left}, height {height}, width {width}) does not fit the image of "
-                f"{self.camera.height} x {self.camera.width} pixels"
+                f"{self.camera.height} x {self.camera.width} pixels",
+                code="xray.invalid-value",
             )
         window = np.s_[top : top + height, left : left + width]
         return replace(
@@ -333,13 +335,20 @@ def _checked(
     pixels: NDArray[np.float32], where: str, excluded: NDArray[np.bool_] | None
 ) -> NDArray[np.float32]:
     if bad := np.count_nonzero(~np.isfinite(pixels)):
-        raise InputError(f"{where} has {bad} pixels that are NaN or infinite; replace them first")
+        raise InputError(
+            f"{where} has {bad} pixels that are NaN or infinite; replace them first", code="xray.not-finite"
+        )
     usable = pixels if excluded is None else pixels[~excluded]
     if usable.size == 0:
-        raise InputError(f"{where} has no pixels left: all are excluded (by --exclude, or by the file)")
+        raise InputError(
+            f"{where} has no pixels left: all are excluded (by `exclude`, or by the file)",
+            code="xray.all-masked",
+        )
     if usable.min() == usable.max():
         rest = "" if excluded is None else " that are not excluded"
-        raise InputError(f"{where} shows nothing: all its pixels{rest} are {usable.flat[0]:g}")
+        raise InputError(
+            f"{where} shows nothing: all its pixels{rest} are {usable.flat[0]:g}", code="xray.blank"
+        )
     return pixels
 
 
@@ -348,20 +357,26 @@ def _read_mask(path: Path, xray: Path, size: tuple[int, ...]) -> NDArray[np.bool
     try:
         reading = read_file(path, frame=None)
     except InputError as error:
-        raise InputError(f"--exclude: {error}") from error
+        raise InputError(f"`exclude`: {error}", code="xray.unusable-mask") from error
     for note in reading.notes:
-        warn_geometry(f"--exclude {path}: {note}")
+        warn_geometry(f"`exclude` {path}: {note}")
     # What a mask does not show, as where it is transparent, is not left out.
     mask = reading.pixels if reading.excluded is None else np.where(reading.excluded, 0, reading.pixels)
     if mask.shape != size:
         raise InputError(
-            f"--exclude {path} has {mask.shape[0]} x {mask.shape[1]} pixels (rows x columns), but {xray} has"
-            f" {size[0]} x {size[1]}; draw the mask on the image as stored, before any crop or bin"
+            f"`exclude` {path} has {mask.shape[0]} x {mask.shape[1]} pixels (rows x columns), but {xray} has"
+            f" {size[0]} x {size[1]}; draw the mask on the image as stored, before any crop or bin",
+            code="xray.unusable-mask",
         )
     if not np.isfinite(mask).all():
-        raise InputError(f"--exclude {path} has pixels that are NaN or infinite; use 0 and 1")
+        raise InputError(
+            f"`exclude` {path} has pixels that are NaN or infinite; use 0 and 1", code="xray.unusable-mask"
+        )
     excluded = mask != 0
     for none_or_all, consequence in ((~excluded, "excludes nothing"), (excluded, "excludes every pixel")):
         if none_or_all.all():
-            raise InputError(f"--exclude {path} {consequence}: it must be nonzero on what to leave out only")
+            raise InputError(
+                f"`exclude` {path} {consequence}: it must be nonzero on what to leave out only",
+                code="xray.unusable-mask",
+            )
     return excluded

@@ -53,22 +53,34 @@ class DrrConfig:
     def __post_init__(self) -> None:
         for name in ("images", "images_per_file"):
             if getattr(self, name) < 1:
-                raise UsageError(f"{name} must be at least 1, not {getattr(self, name)}")
+                raise UsageError(
+                    f"{name} must be at least 1, not {getattr(self, name)}", code="preparation.invalid-value"
+                )
         if not 1 <= self.binning <= _SIDE_PX // 8:
-            raise UsageError(f"binning must lie between 1 and {_SIDE_PX // 8}, not {self.binning}")
+            raise UsageError(
+                f"binning must lie between 1 and {_SIDE_PX // 8}, not {self.binning}",
+                code="preparation.invalid-value",
+            )
         if self.seed < 0:
-            raise UsageError(f"seed must not be negative, not {self.seed}")
+            raise UsageError(f"seed must not be negative, not {self.seed}", code="preparation.invalid-value")
         for name in ("primary_angle_deg", "secondary_angle_deg", "source_isocentre_mm"):
             low, high = getattr(self, name)
             if not -math.inf < low <= high < math.inf:
-                raise UsageError(f"{name} must be a smaller and a larger number, not {low} and {high}")
+                raise UsageError(
+                    f"{name} must be a smaller and a larger number, not {low} and {high}",
+                    code="preparation.invalid-value",
+                )
         if not 0 < self.source_isocentre_mm[0] <= self.source_isocentre_mm[1] < _SDD_MM:
             raise UsageError(
-                f"source_isocentre_mm must lie between 0 and {_SDD_MM:g}, the detector's distance"
+                f"source_isocentre_mm must lie between 0 and {_SDD_MM:g}, the detector's distance",
+                code="preparation.invalid-value",
             )
         for name in ("in_plane_reach_deg", "lateral_reach_mm"):
             if not 0 <= getattr(self, name) < math.inf:
-                raise UsageError(f"{name} must be zero or a positive number, not {getattr(self, name)}")
+                raise UsageError(
+                    f"{name} must be zero or a positive number, not {getattr(self, name)}",
+                    code="preparation.invalid-value",
+                )
 
     @property
     def camera(self) -> Camera:
@@ -104,7 +116,9 @@ class LandmarkConfig:
 
     def __post_init__(self) -> None:
         if not min(self.radius_mm, self.tip_radius_mm, self.tip_mm) > 0:
-            raise UsageError("radius_mm, tip_radius_mm and tip_mm must be positive")
+            raise UsageError(
+                "radius_mm, tip_radius_mm and tip_mm must be positive", code="preparation.invalid-value"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +141,9 @@ class LumbarConfig:
 
     def __post_init__(self) -> None:
         if not self.margin_mm >= 0 or not self.denoising_mm2 >= 0:
-            raise UsageError("margin_mm and denoising_mm2 must not be negative")
+            raise UsageError(
+                "margin_mm and denoising_mm2 must not be negative", code="preparation.invalid-value"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,14 +175,21 @@ class QualityConfig:
 
     def __post_init__(self) -> None:
         if not 1 <= self.least_lumbar <= 5:
-            raise UsageError(f"least_lumbar must lie between 1 and 5, not {self.least_lumbar}")
+            raise UsageError(
+                f"least_lumbar must lie between 1 and 5, not {self.least_lumbar}",
+                code="preparation.invalid-value",
+            )
         for name in ("vertebra_hu", "vertebra_distance_mm"):
             low, high = getattr(self, name)
             if not low < high:
-                raise UsageError(f"{name} must be a smaller and a larger number, not {low} and {high}")
+                raise UsageError(
+                    f"{name} must be a smaller and a larger number, not {low} and {high}",
+                    code="preparation.invalid-value",
+                )
         if not self.largest_spacing_mm > 0 or self.least_border_mm < 0 or self.least_vertebra_cm3 < 0:
             raise UsageError(
-                "largest_spacing_mm must be positive, least_border_mm and least_vertebra_cm3 not negative"
+                "largest_spacing_mm must be positive, least_border_mm and least_vertebra_cm3 not negative",
+                code="preparation.invalid-value",
             )
 
 
@@ -190,7 +213,7 @@ class SurfaceConfig:
 
     def __post_init__(self) -> None:
         if not (self.rim_mm >= 0 and self.closing_mm >= 0):
-            raise UsageError("rim_mm and closing_mm must not be negative")
+            raise UsageError("rim_mm and closing_mm must not be negative", code="preparation.invalid-value")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -82,7 +82,10 @@ def _on_axis(vertices: Array, start: Array, axis: Array, config: LandmarkConfig,
     beside = np.linalg.norm(offsets - along[:, None] * axis, axis=1)
     near = (beside <= config.radius_mm) & (along > 0)
     if not near.any():
-        raise InputError(f"no surface within {config.radius_mm:g} mm of the axis of {name}; raise radius_mm")
+        raise InputError(
+            f"no surface within {config.radius_mm:g} mm of the axis of {name}; raise radius_mm",
+            code="preparation.no-surface",
+        )
     return start + along[near].mean() * axis
 
 

@@ -84,7 +84,10 @@ def prepare_ctspine1k(
         findings = _examined(originals, output, config.quality, where, partial(progress, "quality control"))
         cases = tuple(name for name, finding in findings.items() if finding.reason is None)
         if not cases:
-            raise InputError(f"no case of {source} passes the quality control: {_summary(findings)}")
+            raise InputError(
+                f"no case of {source} passes the quality control: {_summary(findings)}",
+                code="preparation.no-case",
+            )
         tasks = [
             CaseTask(
                 original=original,
@@ -197,11 +200,16 @@ def _digest(facts: object) -> str:
 def _claim(output: Path, settings: Mapping[str, Any], *, overwrite: bool) -> None:
     """Refuse a place that holds anything else than an earlier preparation with these settings."""
     if output.exists() and not output.is_dir():
-        raise UsageError(f"{output} is a file, but the result is a folder; choose another place")
+        raise UsageError(
+            f"{output} is a file, but the result is a folder; choose another place",
+            code="output.not-a-folder",
+        )
     file = output / DATASET_FILE
     if not file.exists():
         if output.exists() and any(output.iterdir()):
-            raise UsageError(f"{output} holds other files; choose a new or empty folder")
+            raise UsageError(
+                f"{output} holds other files; choose a new or empty folder", code="output.foreign-files"
+            )
         output.mkdir(parents=True, exist_ok=True)
         _write_dataset(output, settings, None)
         return
@@ -210,7 +218,8 @@ def _claim(output: Path, settings: Mapping[str, Any], *, overwrite: bool) -> Non
     if changed and not overwrite:
         raise UsageError(
             f"{output} was prepared with another {', '.join(changed)}; choose another folder or add"
-            " --overwrite"
+            " `overwrite`",
+            code="output.of-other-settings",
         )
     if changed:
         _write_dataset(output, settings, None)
@@ -221,7 +230,8 @@ def _check_keys(tasks: Sequence[CaseTask], *, overwrite: bool) -> None:
         if not overwrite and key_of(task.folder) not in (None, task.key):
             raise UsageError(
                 f"{task.folder} was made from other files of that name; choose another folder or add"
-                " --overwrite"
+                " `overwrite`",
+                code="output.of-other-settings",
             )
 
 
@@ -254,6 +264,7 @@ def _resumable() -> Iterator[None]:
     except InputError as error:
         if isinstance(error.__cause__, OSError) and error.__cause__.errno in (errno.ENOSPC, errno.EDQUOT):
             raise InputError(
-                f"{error}. Nothing that was written is lost: free some space and run the same command again"
+                f"{error}. Nothing that was written is lost: free some space and run the same command again",
+                code="output.unwritable",
             ) from error
         raise

@@ -66,12 +66,12 @@ class Unfit(InputError):
     """A case that is left out, with the reason and more about it."""
 
     def __init__(self, reason: Reason, detail: str) -> None:
-        super().__init__(reason, detail)
+        super().__init__(f"{reason}: {detail}", code="preparation.case-left-out")
         self.reason = reason
         self.detail = detail
 
-    def __str__(self) -> str:
-        return f"{self.reason}: {self.detail}"
+    def __reduce__(self) -> tuple[object, ...]:
+        return Unfit, (self.reason, self.detail)
 
 
 def examine(original: Original, config: QualityConfig) -> Finding:

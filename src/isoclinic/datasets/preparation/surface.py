@@ -90,7 +90,10 @@ def _vertebra(volume: Volume, label: int, config: SurfaceConfig) -> tuple[Array,
     assert box.labels is not None
     bone = _refined(box.hu, box.labels, label, spacing_mm, config)
     if not bone.any():
-        raise InputError(f"{volume.path}: label {label} has no bone above {config.threshold_hu:g} HU")
+        raise InputError(
+            f"{volume.path}: label {label} has no bone above {config.threshold_hu:g} HU",
+            code="preparation.no-bone",
+        )
     relative = np.clip(box.hu - config.threshold_hu, -_WINDOW_HU, _WINDOW_HU)
     field = np.where(bone == (relative > 0), relative, np.where(bone, _WINDOW_HU, -_WINDOW_HU))
     points, faces, _, _ = marching_cubes(np.pad(field, 1, constant_values=-_WINDOW_HU), 0.0)

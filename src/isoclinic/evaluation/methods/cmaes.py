@@ -52,7 +52,8 @@ class CmaEsScale:
     def __post_init__(self) -> None:
         if self.population < 4 or self.generations < 1 or min(*self.rotation_deg, *self.translation_mm) <= 0:
             raise UsageError(
-                "a scale of CMA-ES needs population >= 4, generations >= 1 and standard deviations above 0"
+                "a scale of CMA-ES needs population >= 4, generations >= 1 and standard deviations above 0",
+                code="evaluation.incomplete",
             )
 
 

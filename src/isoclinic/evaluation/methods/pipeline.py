@@ -86,7 +86,9 @@ class Pipeline:
             model.check_fit(sample.xray.camera, known if known in digests else digests[0])
         except InputError as error:
             name = "" if self.model is None else self.model.path
-            raise InputError(f"{name}, {path} and {sample.xray.path}: {error}") from error
+            raise InputError(
+                f"{name}, {path} and {sample.xray.path}: {error}", code="model.unsuitable"
+            ) from error
 
 
 def single_start(config: RegistrationConfig) -> RegistrationConfig:

@@ -45,4 +45,7 @@ def method_named(
     if name in _OTHERS:
         method: Method = getattr(import_module(f".{name}", __package__), _OTHERS[name])()
         return method
-    raise UsageError(f"there is no method {name!r}; there are {', '.join([*configs, *_OTHERS])}")
+    raise UsageError(
+        f"there is no method {name!r}; there are {', '.join([*configs, *_OTHERS])}",
+        code="evaluation.unknown-name",
+    )

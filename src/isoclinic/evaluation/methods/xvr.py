@@ -74,7 +74,9 @@ class XvrConfig:
 
     def __post_init__(self) -> None:
         if not self.pixels or len(self.pixels) != len(self.iterations):
-            raise UsageError("xvr needs as many iterations as pixels, and at least one")
+            raise UsageError(
+                "xvr needs as many iterations as pixels, and at least one", code="evaluation.invalid-value"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
