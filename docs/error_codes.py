@@ -11,17 +11,18 @@ from isoclinic.error_codes import CODES
 PAGE = Path(__file__).parent / "reference" / "errors.md"
 _HEAD = """# Error codes
 
-Every error that isoclinic raises on purpose is an `isoclinic.IsoclinicError`: an `InputError` where a file or an
-array cannot be used (the command line then ends with exit status 1), or a `UsageError` where parameters make no
-sense (exit status 2). Its message says what is wrong and what to do, and may be reworded at any time. Its `code`
-stays the same, and `error.parameters` names the parameters that the message speaks of:
+Every error that isoclinic raises on purpose is an `isoclinic.IsoclinicError`: an `InputError` where a file or
+an array cannot be used (the command line then ends with exit status 1), or a `UsageError` where parameters
+make no sense (exit status 2). Its message says what is wrong and what to do, and may be reworded at any time.
+Its `code` stays the same, and `error.parameters` names the parameters that the message speaks of:
 
 ```python
+import isoclinic
+
 try:
-    xray = isoclinic.XRay.read("xray.png")
-except isoclinic.InputError as error:
-    if error.code == "xray.geometry-missing":
-        ...
+    isoclinic.XRayOptions(sdd_mm=-1)
+except isoclinic.UsageError as error:
+    assert (error.code, error.parameters) == ("xray.invalid-value", ("sdd_mm",))
 ```
 
 This page is made from `isoclinic.error_codes.CODES` by `python docs/error_codes.py`.

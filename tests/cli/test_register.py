@@ -109,7 +109,7 @@ def test_doubtful_has_its_own_exit_status_and_all_its_files(register, tmp_path):
     assert pose.status is Status.DOUBTFUL and pose.expected_error_mm is None
     assert "isoclinic: warning: the result is doubtful: X-ray and CT hardly match" in ran.err
     assert "report.html before using the pose" in ran.err
-    assert "the result is doubtful" in (tmp_path / "result" / "report.html").read_text()
+    assert 'data-status="doubtful"' in (tmp_path / "result" / "report.html").read_text()
 
 
 def test_doubtful_can_be_accepted(register):

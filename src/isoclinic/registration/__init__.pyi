@@ -4,7 +4,14 @@ from ._register import Model, register, register_views
 from ._search import SearchView, search
 from .confidence import expected_errors_mm
 from .confidence_config import ConfidenceConfig
-from .config import LearnedConfig, PartialConfig, RegistrationConfig, Stage
+from .config import (
+    IntrinsicsRefinement,
+    LearnedConfig,
+    PartialConfig,
+    RegistrationConfig,
+    Stage,
+    ViewRefinement,
+)
 from .initialize import PRESETS, InitialPose, initial_pose, view
 from .intrinsics import IntrinsicsConfig
 from .landmarks import (
@@ -42,6 +49,7 @@ __all__ = [
     "ImageStageResult",
     "InitialPose",
     "IntrinsicsConfig",
+    "IntrinsicsRefinement",
     "LandmarkPairs",
     "LandmarkPose",
     "LearnedConfig",
@@ -58,6 +66,7 @@ __all__ = [
     "StructuresConfig",
     "View",
     "ViewGeometry",
+    "ViewRefinement",
     "check_structures",
     "expected_errors_mm",
     "identity_findings",

@@ -6,7 +6,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from ..errors import UsageError
-from ..similarity import IntrinsicsRefinement, SimilarityConfig, SimilarityTerm, ViewRefinement
+from ..similarity.config import IntrinsicsRefinement as IntrinsicsRefinement
+from ..similarity.config import SimilarityConfig, SimilarityTerm
+from ..similarity.config import ViewRefinement as ViewRefinement
 from ..volumes import PreprocessConfig
 from .confidence_config import ConfidenceConfig
 from .intrinsics import IntrinsicsConfig
