@@ -20,7 +20,7 @@ from isoclinic.datasets import CaseFolder, Sample
 from isoclinic.errors import InputError, UsageError
 from isoclinic.geometry import se3
 from isoclinic.networks import Checkpoint
-from isoclinic.training import MODEL_FILE
+from isoclinic.training.file_names import MODEL_FILE
 
 Row = TypeVar("Row")
 SettingsT = TypeVar("SettingsT", bound="Settings")

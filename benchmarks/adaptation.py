@@ -23,7 +23,7 @@ from rich.table import Table
 
 from isoclinic.errors import InputError
 from isoclinic.networks import Checkpoint
-from isoclinic.training import MODEL_FILE
+from isoclinic.training.file_names import MODEL_FILE
 
 _COLOURS = ("#8c8c8c", "#d62728", "#1f77b4", "#2ca02c")
 

@@ -32,7 +32,7 @@ from rich.table import Table
 from isoclinic import XRay
 from isoclinic.datasets import Sample
 from isoclinic.errors import InputError
-from isoclinic.evaluation import calibration, calibration_figure
+from isoclinic.evaluation._calibration import calibration, calibration_figure
 from isoclinic.geometry import mean_target_registration_error_mm
 from isoclinic.models import default_model
 from isoclinic.registration import (

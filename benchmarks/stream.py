@@ -26,7 +26,8 @@ from rich.console import Console
 from rich.table import Table
 
 from isoclinic.geometry import Camera
-from isoclinic.training import RandomizationConfig, SimulationStream, StreamConfig, apply, draw
+from isoclinic.training import RandomizationConfig, SimulationStream, StreamConfig
+from isoclinic.training.randomization import apply, draw
 from isoclinic.volumes import Volume
 
 

@@ -15,7 +15,7 @@ from isoclinic.datasets import Sample
 from isoclinic.errors import InputError, UsageError
 from isoclinic.evaluation import MethodResult
 from isoclinic.geometry import se3
-from isoclinic.registration import initial_pose
+from isoclinic.registration.initialize import initial_pose
 from isoclinic.volumes import Volume, XRay
 
 LANDMARKS = torch.tensor([[10.0, 0, 5], [-20, 30, 1], [0, 0, 40]], dtype=torch.float64)

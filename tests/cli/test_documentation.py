@@ -29,13 +29,8 @@ from isoclinic._spread_config import SpreadConfig
 from isoclinic.cli import _COMMANDS, adapt, dataset, main, pretrain, register, train
 from isoclinic.datasets.preparation import Preparation, PreparationConfig, prepare_ctspine1k
 from isoclinic.evaluation.methods import pipeline
-from isoclinic.registration import (
-    PoseFile,
-    SearchConfig,
-    Stage,
-    read_landmark_pairs,
-    views_from_file,
-)
+from isoclinic.registration import PoseFile, SearchConfig, Stage, views_from_file
+from isoclinic.registration.landmarks import read_landmark_pairs
 from isoclinic.training import TrainConfig, Trainer, TrainingData
 from tiny_training import CONFIG as TINY
 

@@ -25,7 +25,8 @@ from isoclinic.networks import (
     TrainingRecord,
 )
 from isoclinic.provenance import InputFile
-from isoclinic.registration import Attempt, PoseFile
+from isoclinic.registration import PoseFile
+from isoclinic.registration.result import Attempt
 from isoclinic.results import fallback_text
 from missing_package import without
 from tiny_networks import BACKBONE, encoder

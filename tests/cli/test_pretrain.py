@@ -12,7 +12,7 @@ import torch
 from isoclinic.cli import _training
 from isoclinic.networks import Checkpoint
 from isoclinic.provenance import InputFile
-from isoclinic.training import MODEL_FILE
+from isoclinic.training.file_names import MODEL_FILE
 
 from .test_train import FILES
 

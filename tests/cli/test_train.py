@@ -20,7 +20,8 @@ from isoclinic.cli._options import parse_options
 from isoclinic.cli._train_options import PRESETS, TrainOptions
 from isoclinic.networks import Checkpoint
 from isoclinic.provenance import InputFile
-from isoclinic.training import MODEL_FILE, STATE_FILE, TrainConfig
+from isoclinic.training import TrainConfig
+from isoclinic.training.file_names import MODEL_FILE, STATE_FILE
 from isoclinic.training.phase import COLUMNS
 from missing_package import without
 

@@ -27,7 +27,8 @@ from isoclinic.datasets.preparation import (
     QualityConfig,
     prepare_ctspine1k,
 )
-from isoclinic.evaluation import PUBLISHED_TABLES, PublishedTable, models
+from isoclinic.evaluation import PublishedTable, models
+from isoclinic.evaluation.published import PUBLISHED_TABLES
 from isoclinic.networks import Checkpoint
 from isoclinic.registration import PoseFile
 from isoclinic.training import TrainConfig, Trainer, TrainingData

@@ -12,15 +12,9 @@ import torch
 
 from isoclinic._spread_config import SpreadConfig
 from isoclinic.errors import InputError, UsageError
-from isoclinic.evaluation import (
-    EvaluationConfig,
-    Plan,
-    chosen_samples,
-    evaluate,
-    failures_text,
-    runner,
-    start_of,
-)
+from isoclinic.evaluation import EvaluationConfig, Plan, chosen_samples, evaluate, runner
+from isoclinic.evaluation.runner import failures_text
+from isoclinic.evaluation.starts import start_of
 from isoclinic.provenance import InputFile
 from isoclinic.registration import PoseFile
 from tiny_samples import Nudge, Reading, off_by, sample, write_samples

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from isoclinic.errors import InputError, UsageError
-from isoclinic.evaluation import PUBLISHED, PublishedStart, start_of, starts
+from isoclinic.evaluation import starts
+from isoclinic.evaluation.starts import PUBLISHED, PublishedStart, start_of
 from isoclinic.geometry import rotation_angle_deg, se3
 from tiny_samples import off_by, sample
 

@@ -8,7 +8,8 @@ import torch
 
 from isoclinic.geometry import se3
 from isoclinic.inspection import inspect_view
-from isoclinic.registration import InitialPose, initial_pose
+from isoclinic.registration import InitialPose
+from isoclinic.registration.initialize import initial_pose
 from isoclinic.volumes import Identity
 
 from .scenes import CAMERA, ct, said, value, xray

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from isoclinic.errors import InputError, UsageError
 from isoclinic.geometry import se3
-from isoclinic.registration import PRESETS, initial_pose, view
+from isoclinic.registration import PRESETS
+from isoclinic.registration.initialize import initial_pose, view
 from isoclinic.registration.pose_file import PoseFile
 from isoclinic.volumes import Volume, XRay
 from phantoms import CAMERA, SPACING_MM, displaced, true_pose

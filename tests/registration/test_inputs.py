@@ -5,15 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from isoclinic.registration import (
-    RegistrationConfig,
-    SearchConfig,
-    Stage,
-    View,
-    input_doubts,
-    register,
-    register_views,
-)
+from isoclinic.registration import RegistrationConfig, SearchConfig, Stage, View, register, register_views
+from isoclinic.registration._inputs import input_doubts
 from isoclinic.solver import Status
 from isoclinic.volumes import Finding, Identity
 from isoclinic.volumes._warnings import GeometryWarning

@@ -15,14 +15,13 @@ from isoclinic.registration import (
     IntrinsicsRefinement,
     RegistrationConfig,
     SearchConfig,
-    SearchView,
     Stage,
     View,
     ViewRefinement,
     register,
     register_views,
-    search,
 )
+from isoclinic.registration._search import SearchView, search
 from isoclinic.rendering import Projector, RenderConfig, render
 from isoclinic.solver import Status
 from isoclinic.volumes import GeometryWarning, XRay

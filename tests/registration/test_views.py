@@ -14,11 +14,11 @@ from isoclinic.registration import (
     PoseFile,
     View,
     register_views,
-    view,
     views_from_angles,
     views_from_file,
     views_from_poses,
 )
+from isoclinic.registration.initialize import view
 from isoclinic.volumes import GeometryWarning
 from phantoms import CAMERA, phantom, true_pose, xray_of
 

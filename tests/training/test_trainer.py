@@ -14,18 +14,11 @@ import torch
 from isoclinic import InputError, UsageError
 from isoclinic.anatomy import CohortConfig, SkeletonConfig
 from isoclinic.networks import Checkpoint, PoseRegressor, PoseRegressorConfig
-from isoclinic.training import (
-    MODEL_FILE,
-    STATE_FILE,
-    OptimizerConfig,
-    Progress,
-    RandomizationConfig,
-    ToneConfig,
-    Trainer,
-    TrainingData,
-    adaptation,
-)
+from isoclinic.training import OptimizerConfig, RandomizationConfig, ToneConfig, Trainer, TrainingData
+from isoclinic.training._adaptation import adaptation
+from isoclinic.training.file_names import MODEL_FILE, STATE_FILE
 from isoclinic.training.phase import COLUMNS
+from isoclinic.training.trainer import Progress
 from tiny_training import CANONICAL, CONFIG, CPU, POSES, REGRESSOR, data, subject, trainer, weights
 
 UNCHANGED = RandomizationConfig(

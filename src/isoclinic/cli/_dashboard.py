@@ -11,7 +11,8 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from ..training import Phase, Progress
+from ..training.phase import Phase
+from ..training.trainer import Progress
 
 _BARS = "▁▂▃▄▅▆▇█"
 _REFRESH_PER_S = 2

@@ -9,8 +9,8 @@ from ..errors import InputError
 from ..models import DEFAULT_MODEL, default_model
 from ..networks import Checkpoint
 from ..provenance import InputFile
-from ..registration import Model
-from ..training import MODEL_FILE
+from ..registration._register import Model
+from ..training.file_names import MODEL_FILE
 from ..volumes import XRay
 from ._model_names import DEFAULT, NONE
 

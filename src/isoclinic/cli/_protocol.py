@@ -13,7 +13,8 @@ from ..evaluation.models import trained_model
 from ..evaluation.published import PATIENT_SPECIFIC, PublishedTable
 from ..evaluation.starts import WITHOUT_POSE, check_start
 from ..networks import Checkpoint
-from ..training import PoseConfig, Progress
+from ..training import PoseConfig
+from ..training.trainer import Progress
 from ._console import progress
 from ._dataset import by_subject
 from ._evaluate_options import EvaluateOptions

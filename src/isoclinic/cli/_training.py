@@ -18,9 +18,10 @@ from .._files import atomic
 from .._folders import check_replaceable
 from .._optional import require
 from ..errors import InputError, IsoclinicError, UsageError
-from ..training import MODEL_FILE, STATE_FILE, Phase, Progress, Trainer, distributed
-from ..training.phase import COLUMNS
-from ..training.trainer import check_device
+from ..training import Trainer, distributed
+from ..training.file_names import MODEL_FILE, STATE_FILE
+from ..training.phase import COLUMNS, Phase
+from ..training.trainer import Progress, check_device
 from ..viewer import write_training_curves
 from ._console import progress, results
 from ._dashboard import Dashboard, errors_text, name

@@ -9,7 +9,8 @@ from dataclasses import replace
 import torch
 
 from ..provenance import InputFile
-from ..training import Subject, Trainer, TrainingData, adaptation
+from ..training import Subject, Trainer, TrainingData
+from ..training._adaptation import adaptation
 from ..volumes import Volume
 from . import _training
 from ._adapt_options import AdaptOptions

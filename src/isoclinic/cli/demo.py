@@ -18,7 +18,8 @@ from .._folders import new_folder
 from ..errors import InputError
 from ..geometry import Camera, PatientSides, mean_target_registration_error_mm, se3
 from ..provenance import InputFile, Provenance
-from ..registration import LandmarkPairs, RegistrationConfig, RegistrationResult, register, view
+from ..registration import LandmarkPairs, RegistrationConfig, RegistrationResult, register
+from ..registration.initialize import view
 from ..results import RESULT_FILES, Registered, drr, write_course, write_result_files
 from ..simulation import SimulationConfig, simulate_xray
 from ..solver import Status

@@ -12,22 +12,21 @@ from rich.table import Column, Table
 
 from ..errors import InputError, UsageError
 from ..evaluation import (
-    PUBLISHED_TABLES,
     EvaluationConfig,
     Measurement,
     Plan,
     PublishedTable,
     ReportConfig,
-    calibration,
-    calibration_text,
     chosen_samples,
     evaluate,
-    failures_text,
     published_table,
-    summaries,
-    summary_document,
     write_report,
 )
+from ..evaluation._calibration import calibration, calibration_text
+from ..evaluation._summaries import summaries
+from ..evaluation.published import PUBLISHED_TABLES
+from ..evaluation.report import summary_document
+from ..evaluation.runner import failures_text
 from ._console import progress_bar, results
 from ._evaluate_options import EvaluateOptions
 from ._protocol import check_table, methods_of, starts_of

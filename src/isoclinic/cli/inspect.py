@@ -29,7 +29,8 @@ from ..inspection import (
     volume_header,
     xray_header,
 )
-from ..registration import InitialPose, RegistrationConfig, initial_pose
+from ..registration import InitialPose, RegistrationConfig
+from ..registration.initialize import initial_pose
 from ..results import drr, picture_of
 from ..similarity.local_standardization import standardize
 from ..viewer import write_comparison

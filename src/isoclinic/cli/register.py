@@ -19,18 +19,17 @@ from ..registration import (
     RegistrationResult,
     StructureResult,
     View,
-    check_structures,
-    input_doubts,
     pose_from_landmark_files,
-    read_landmark_pairs,
-    read_world_points,
     register_structures,
     register_views,
     views_from_angles,
     views_from_file,
     views_from_poses,
 )
+from ..registration._inputs import input_doubts
 from ..registration.initialize import MODEL
+from ..registration.landmarks import read_landmark_pairs, read_world_points
+from ..registration.structures import check_structures
 from ..results import (
     RESULT_FILES,
     Registered,

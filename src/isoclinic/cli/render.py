@@ -7,7 +7,8 @@ from pathlib import Path
 
 from ..errors import UsageError
 from ..geometry import Camera
-from ..registration import PRESETS, PoseFile, initial_pose
+from ..registration import PRESETS, PoseFile
+from ..registration.initialize import initial_pose
 from ..rendering import render
 from ..volumes import Volume, XRay, XRayOptions
 from ._console import progress, results

@@ -11,16 +11,9 @@ import torch
 from ..datasets import Dataset
 from ..errors import InputError
 from ..provenance import InputFile
-from ..training import (
-    MODEL_FILE,
-    STATE_FILE,
-    PoseConfig,
-    Progress,
-    Subject,
-    TrainConfig,
-    Trainer,
-    TrainingData,
-)
+from ..training import PoseConfig, Subject, TrainConfig, Trainer, TrainingData
+from ..training.file_names import MODEL_FILE, STATE_FILE
+from ..training.trainer import Progress
 from .methods import volume_digest
 
 

@@ -9,7 +9,9 @@ import torch
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from ..registration import InitialPose, identity_findings, initial_pose
+from ..registration import InitialPose
+from ..registration._inputs import identity_findings
+from ..registration.initialize import initial_pose
 from ..volumes import Finding, Volume, XRay
 from .records import Inspection, Reading
 

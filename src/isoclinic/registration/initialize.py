@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.optimize import linprog
 from torch import Tensor
 
 from ..errors import InputError, UsageError
@@ -120,6 +119,8 @@ def check_sees(volume: Volume, xray: XRay, camera_from_world: Tensor, source: st
     Depth times pixel coordinates is affine in the point, so those points are the solutions of linear
     inequalities within the box of the CT.
     """
+    from scipy.optimize import linprog  # it takes long to import
+
     camera = xray.camera
     pixel_from_voxel = camera.matrix.numpy() @ (camera_from_world.numpy() @ volume.world_from_voxel)[:3]
     right, bottom = camera.width - 0.5, camera.height - 0.5

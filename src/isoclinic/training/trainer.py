@@ -28,6 +28,7 @@ from .config import (
     RegressorPhase,
     TrainConfig,
 )
+from .file_names import MODEL_FILE, STATE_FILE
 from .objectives import moving_for
 from .phase import Length, Phase, network_of
 from .pose_config import PoseConfig
@@ -37,8 +38,6 @@ from .stream import SimulationStream, StreamConfig
 from .validation import Validation
 
 RegressorConfigT = TypeVar("RegressorConfigT", bound=BoundedPoseConfig)
-
-MODEL_FILE, STATE_FILE = "model.safetensors", "state.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

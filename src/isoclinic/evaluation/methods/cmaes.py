@@ -21,7 +21,8 @@ from ..._optional import require
 from ...datasets import Sample
 from ...errors import UsageError
 from ...geometry import se3
-from ...registration import FixedImage, initial_pose
+from ...registration._fixed import FixedImage
+from ...registration.initialize import initial_pose
 from ...rendering import Projector, RenderConfig
 from ...similarity import ImageSimilarity, SimilarityConfig, SimilarityTerm
 from ...volumes import PreprocessConfig, Volume

@@ -15,7 +15,8 @@ from ...datasets import Sample
 from ...errors import InputError
 from ...networks import Checkpoint
 from ...provenance import InputFile
-from ...registration import Model, RegistrationConfig, SearchConfig, register
+from ...registration import RegistrationConfig, SearchConfig, register
+from ...registration._register import Model
 from ...volumes import Volume
 from .method import MethodResult
 
