@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from .errors import InputError
 
@@ -75,6 +77,15 @@ class Provenance:
         """
         files = [None if path is None else InputFile.of(path) for path in (volume, *xrays)]
         return cls(volume=files[0], xrays=files[1:])
+
+
+def settings_digest(settings: Any) -> str:
+    """SHA-256 of settings as JSON with sorted keys: alike settings have the same one, in any process.
+
+    Args:
+        settings: numbers, texts, lists and mappings of them; anything else counts by its text.
+    """
+    return hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _sha256(file: Path) -> str:

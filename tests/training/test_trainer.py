@@ -18,7 +18,7 @@ from isoclinic.training import OptimizerConfig, RandomizationConfig, ToneConfig,
 from isoclinic.training._adaptation import adaptation
 from isoclinic.training.file_names import MODEL_FILE, STATE_FILE
 from isoclinic.training.phase import COLUMNS
-from isoclinic.training.trainer import Progress
+from isoclinic.training.trainer import TrainingProgress
 from tiny_training import CANONICAL, CONFIG, CPU, POSES, REGRESSOR, data, subject, trainer, weights
 
 UNCHANGED = RandomizationConfig(
@@ -30,7 +30,7 @@ UNCHANGED = RandomizationConfig(
 class Watched(list):
     """What a training told: (network, batches, validated)."""
 
-    def __call__(self, now: Progress) -> None:
+    def __call__(self, now: TrainingProgress) -> None:
         assert now.images_per_s > 0 and now.seconds_left >= 0
         self.append((now.phase.kind, now.phase.course.batches, now.validated))
 

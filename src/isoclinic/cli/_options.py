@@ -10,7 +10,7 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Protocol, TypeVar, get_args, get_origin, get_type_hints
 
 import tyro
 from rich.console import Console
@@ -22,6 +22,7 @@ from tyro.conf import Suppress
 from .._files import read_text
 from ..errors import InputError, UsageError
 from ..registration import PartialConfig, RegistrationConfig, Stage, StructuresConfig
+from ..rendering.config import Backend
 from ..volumes import PreprocessConfig
 
 # Marks a group whose options carry no prefix.
@@ -64,7 +65,7 @@ class StructuresOptions(StructuresConfig):
 
     stages: Suppress[tuple[Stage, ...]] = StructuresConfig.stages
     preprocess: Suppress[PreprocessConfig] = dataclasses.field(default_factory=PreprocessConfig)
-    backend: Suppress[Literal["auto", "cpu", "cuda", "reference"]] = StructuresConfig.backend
+    backend: Suppress[Backend] = StructuresConfig.backend
     same_patient: Suppress[bool] = StructuresConfig.same_patient
 
 

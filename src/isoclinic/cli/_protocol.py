@@ -14,7 +14,7 @@ from ..evaluation.published import PATIENT_SPECIFIC, PublishedTable
 from ..evaluation.starts import WITHOUT_POSE, check_start
 from ..networks import Checkpoint
 from ..training import PoseConfig
-from ..training.trainer import Progress
+from ..training.trainer import TrainingProgress
 from ._console import progress
 from ._dataset import by_subject
 from ._evaluate_options import EvaluateOptions
@@ -145,7 +145,7 @@ def _models(
             if subject in models:
                 continue
 
-            def show(now: Progress, subject: str = subject) -> None:
+            def show(now: TrainingProgress, subject: str = subject) -> None:
                 status.update(
                     f"training {now.phase.kind} for {subject}: {now.seconds_left / 60:.1f} min left"
                 )

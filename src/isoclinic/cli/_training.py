@@ -21,7 +21,7 @@ from ..errors import InputError, IsoclinicError, UsageError
 from ..training import Trainer, distributed
 from ..training.file_names import MODEL_FILE, STATE_FILE
 from ..training.phase import COLUMNS, Phase
-from ..training.trainer import Progress, check_device
+from ..training.trainer import TrainingProgress, check_device
 from ..viewer import write_training_curves
 from ._console import progress, results
 from ._dashboard import Dashboard, errors_text, name
@@ -148,7 +148,7 @@ def _train(trainer: Trainer, options: RunOptions, console: Console) -> None:
     with _stop_on_signals() as should_stop, _scalars(options) as write_scalars:
         dashboard = Dashboard(console, trainer.phases, should_stop)
 
-        def on_batch(now: Progress) -> None:
+        def on_batch(now: TrainingProgress) -> None:
             dashboard.update(now)
             write_scalars(now)
             if now.validated and _first():
@@ -194,7 +194,7 @@ def _write_curves(folder: Path, phases: Sequence[Phase]) -> None:
 
 
 @contextmanager
-def _scalars(options: RunOptions) -> Iterator[Callable[[Progress], None]]:
+def _scalars(options: RunOptions) -> Iterator[Callable[[TrainingProgress], None]]:
     """What writes the state after a batch for TensorBoard, against X-rays, if it is wanted."""
     if not options.tensorboard or not _first():
         yield lambda now: None
@@ -203,7 +203,7 @@ def _scalars(options: RunOptions) -> Iterator[Callable[[Progress], None]]:
 
     board: Any = SummaryWriter(options.output / _TENSORBOARD)
 
-    def write(now: Progress) -> None:
+    def write(now: TrainingProgress) -> None:
         phase, course = now.phase, now.phase.course
         values = {f"loss/{part}": value for part, value in course.losses.items()}
         values |= {"learning_rate": phase.learning_rate, "images_per_s": now.images_per_s}

@@ -20,8 +20,8 @@ from .._files import atomic
 from ..errors import InputError, IsoclinicError, UsageError
 from ..geometry import PatientSides
 from ..inspection import (
+    InspectedValue,
     Inspection,
-    Reading,
     inspect_view,
     inspect_volume,
     inspect_xray,
@@ -228,7 +228,7 @@ def _print(report: dict[str, Inspection]) -> None:
     results().print(table)
 
 
-def _text(reading: Reading) -> str:
+def _text(reading: InspectedValue) -> str:
     values = reading.value if isinstance(reading.value, tuple) else (reading.value,)
     words = [f"{value:.6g}" if isinstance(value, float) else str(value) for value in values]
     return escape(" ".join([", ".join(words), reading.unit]).strip())

@@ -13,7 +13,7 @@ from ..errors import InputError
 from ..provenance import InputFile
 from ..training import PoseConfig, Subject, TrainConfig, Trainer, TrainingData
 from ..training.file_names import MODEL_FILE, STATE_FILE
-from ..training.trainer import Progress
+from ..training.trainer import TrainingProgress
 from .methods import volume_digest
 
 
@@ -24,7 +24,7 @@ def trained_model(
     *,
     minutes: float,
     poses: PoseConfig,
-    on_batch: Callable[[Progress], None] = lambda progress: None,
+    on_batch: Callable[[TrainingProgress], None] = lambda progress: None,
 ) -> InputFile:
     """The model of a subject in a folder, trained or gone on with unless it has had its minutes.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import pickle
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,7 +16,7 @@ from .._files import atomic, read_text
 from .._spread import spread
 from ..datasets import Dataset, Sample
 from ..errors import InputError, UsageError
-from ..provenance import InputFile, Provenance
+from ..provenance import InputFile, Provenance, settings_digest
 from ..registration import PoseFile
 from ..results import pose_file
 from ..results.names import POSE as POSE_FILE
@@ -286,8 +285,8 @@ def _jobs(plan: Plan, subject: str, name: str, files: Sequence[InputFile]) -> li
         "isoclinic": __version__,
         "metrics": METRICS,
         "dataset": plan.name,
-        "reading": _digest(asdict(plan.dataset.config)),
-        "files": _digest([file.sha256 for file in files]),
+        "reading": settings_digest(asdict(plan.dataset.config)),
+        "files": settings_digest([file.sha256 for file in files]),
     }
     return [
         _Job(
@@ -295,18 +294,14 @@ def _jobs(plan: Plan, subject: str, name: str, files: Sequence[InputFile]) -> li
             method=method,
             key=common
             | {
-                "start": _digest([start, plan.config.seed if is_random(start) else None]),
-                "method": _digest(method.settings),
+                "start": settings_digest([start, plan.config.seed if is_random(start) else None]),
+                "method": settings_digest(method.settings),
             },
             folder=case_folder(plan.output, name, start, method.name),
         )
         for start in plan.config.starts
         for method in plan.methods[subject]
     ]
-
-
-def _digest(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _measured(job: _Job, sample: str, plan: Plan) -> Measurement | None:

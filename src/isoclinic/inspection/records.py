@@ -10,7 +10,7 @@ Value = str | float | int | tuple[float, ...] | tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reading:
+class InspectedValue:
     """One value that was read, measured or assumed.
 
     Attributes:
@@ -32,7 +32,7 @@ class Reading:
 class Inspection:
     """Readings and findings about one subject."""
 
-    readings: tuple[Reading, ...] = ()
+    readings: tuple[InspectedValue, ...] = ()
     findings: tuple[Finding, ...] = ()
 
     def __add__(self, other: Inspection) -> Inspection:

@@ -13,7 +13,7 @@ from ..registration import InitialPose
 from ..registration._inputs import identity_findings
 from ..registration.initialize import initial_pose
 from ..volumes import Finding, Volume, XRay
-from .records import Inspection, Reading
+from .records import InspectedValue, Inspection
 
 # Patient directions in RAS by their DICOM letters, and in words.
 _DIRECTIONS = {
@@ -45,22 +45,24 @@ def inspect_view(
     depth_mm = float((pose @ np.append(volume.isocentre_world, 1.0))[2])
     seen = _share_in_image(volume, xray, start)
     readings = [
-        Reading(name="start", value=start.source, source="`init`"),
-        Reading(
+        InspectedValue(name="start", value=start.source, source="`init`"),
+        InspectedValue(
             name="isocentre",
             value=_rounded(volume.isocentre_world),
             unit="mm",
             frame="world, RAS",
             source="centre of the CT",
         ),
-        Reading(name="depth", value=round(depth_mm, 2), unit="mm", frame="source to the CT's centre"),
-        Reading(
+        InspectedValue(name="depth", value=round(depth_mm, 2), unit="mm", frame="source to the CT's centre"),
+        InspectedValue(
             name="image right", value=_towards(pose[0, :3]), frame="patient direction", source="the start"
         ),
-        Reading(
+        InspectedValue(
             name="image down", value=_towards(pose[1, :3]), frame="patient direction", source="the start"
         ),
-        Reading(name="CT in the image", value=round(100 * seen, 1), unit="%", source="of the CT's box"),
+        InspectedValue(
+            name="CT in the image", value=round(100 * seen, 1), unit="%", source="of the CT's box"
+        ),
     ]
     findings = [
         *_unseen(volume, xray, start, seen),
@@ -75,8 +77,8 @@ def inspect_view(
         field_mm = np.array([camera.width * column_mm, camera.height * row_mm]) / magnification
         at_centre = "at the CT's centre"
         readings += [
-            Reading(name="magnification", value=round(magnification, 3), frame=at_centre),
-            Reading(
+            InspectedValue(name="magnification", value=round(magnification, 3), frame=at_centre),
+            InspectedValue(
                 name="field of view", value=_rounded(field_mm), unit="mm (width, height)", frame=at_centre
             ),
         ]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from ..volumes import AttenuationConfig, Finding, Volume
-from .records import Inspection, Reading
+from .records import InspectedValue, Inspection
 
 _WORLD = "world, RAS"
 _OPPOSITE = dict(zip("RLAPSI", "LRPAIS", strict=True))
@@ -54,16 +54,18 @@ def inspect_volume(volume: Volume) -> Inspection:
     hu = _sample(volume)
     extent_mm = volume.spacing_mm * volume.shape
     readings = [
-        Reading(name="size", value=volume.shape, unit="voxels", frame="voxel axes", source=str(volume.path)),
-        Reading(name="spacing", value=_rounded(volume.spacing_mm), unit="mm", frame="voxel axes"),
-        Reading(
+        InspectedValue(
+            name="size", value=volume.shape, unit="voxels", frame="voxel axes", source=str(volume.path)
+        ),
+        InspectedValue(name="spacing", value=_rounded(volume.spacing_mm), unit="mm", frame="voxel axes"),
+        InspectedValue(
             name="orientation",
             value=volume.orientation,
             frame="voxel axes point to",
             source=f"affine; {_turn_deg(volume):.1f} deg off the patient's axes, {_handedness(volume)}",
         ),
-        Reading(name="extent", value=_rounded(extent_mm), unit="mm", frame="voxel axes"),
-        Reading(
+        InspectedValue(name="extent", value=_rounded(extent_mm), unit="mm", frame="voxel axes"),
+        InspectedValue(
             name="centre", value=_rounded(volume.isocentre_world), unit="mm", frame=_WORLD, source="affine"
         ),
         *_hounsfield(volume, hu),
@@ -153,19 +155,21 @@ def _odd_grid(volume: Volume, extent_mm: NDArray[np.float64]) -> Iterator[Findin
 # Hounsfield units -------------------------------------------------------------------------------------
 
 
-def _hounsfield(volume: Volume, hu: NDArray[np.float32]) -> Iterator[Reading]:
+def _hounsfield(volume: Volume, hu: NDArray[np.float32]) -> Iterator[InspectedValue]:
     config = AttenuationConfig()
     bone_from_hu = (config.bone_from_hu + config.bone_to_hu) / 2
     low, high = float(volume.hu.min()), float(volume.hu.max())
-    yield Reading(name="values", value=(low, high), unit="HU", source=f"lowest, highest, {volume.hu.dtype}")
-    yield Reading(
+    yield InspectedValue(
+        name="values", value=(low, high), unit="HU", source=f"lowest, highest, {volume.hu.dtype}"
+    )
+    yield InspectedValue(
         name="percentiles",
         value=_rounded(np.percentile(hu, _PERCENTILES)),
         unit="HU",
         source=", ".join(f"{percent:g} %" for percent in _PERCENTILES),
     )
     air, bone = float((hu < _AIR_TO_HU).mean()), float((hu > bone_from_hu).mean())
-    yield Reading(
+    yield InspectedValue(
         name="air, soft tissue, bone",
         value=_rounded(100 * np.array([air, 1 - air - bone, bone])),
         unit="%",
@@ -294,11 +298,11 @@ def _present(volume: Volume) -> list[int]:
     return present
 
 
-def _labels(volume: Volume) -> Iterator[Reading]:
+def _labels(volume: Volume) -> Iterator[InspectedValue]:
     if volume.labels is None:
         return
     names = tuple(f"{label} {volume.label_names.get(label, '(no name)')}" for label in _present(volume))
-    yield Reading(name="labels", value=names, source="label map")
+    yield InspectedValue(name="labels", value=names, source="label map")
 
 
 def _odd_labels(volume: Volume) -> Iterator[Finding]:

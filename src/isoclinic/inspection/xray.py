@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..volumes import Finding, Masks, PreprocessConfig, XRay, find_masks, line_integrals
 from ..volumes.polarity import polarity_from_statistics
-from .records import Inspection, Reading
+from .records import InspectedValue, Inspection
 
 _STORED = "image as stored"
 _USED = "image as used"
@@ -51,12 +51,14 @@ def _finding(message: str, remedy: str = "", *, note: bool = False) -> Finding:
 # Geometry ---------------------------------------------------------------------------------------------
 
 
-def _geometry(xray: XRay) -> Iterator[Reading]:
+def _geometry(xray: XRay) -> Iterator[InspectedValue]:
     camera = xray.camera
 
-    def reading(name: str, value: float | tuple[float, ...] | str | None, unit: str, frame: str) -> Reading:
+    def reading(
+        name: str, value: float | tuple[float, ...] | str | None, unit: str, frame: str
+    ) -> InspectedValue:
         found = xray.provenance.get(name, "")
-        return Reading(
+        return InspectedValue(
             name=name,
             value="unknown" if value is None else value,
             unit="" if value is None else unit,
@@ -64,7 +66,7 @@ def _geometry(xray: XRay) -> Iterator[Reading]:
             source=found if value is not None else found or "not in the file",
         )
 
-    yield Reading(
+    yield InspectedValue(
         name="size", value=(camera.width, camera.height), unit="px", frame=_USED, source=str(xray.path)
     )
     if "frame" in xray.provenance:
@@ -76,7 +78,7 @@ def _geometry(xray: XRay) -> Iterator[Reading]:
     yield reading("turn", xray.turned_deg, "deg clockwise", _STORED)
     row_mm, column_mm = camera.pixel_spacing_mm
     field_mm = (camera.width * column_mm, camera.height * row_mm)
-    yield Reading(name="field of view", value=field_mm, unit="mm (width, height)", frame=_DETECTOR)
+    yield InspectedValue(name="field of view", value=field_mm, unit="mm (width, height)", frame=_DETECTOR)
     for name in ("primary_angle_deg", "secondary_angle_deg"):
         yield reading(name, getattr(xray, name), "deg", "patient, DICOM C.8.7.5")
 
@@ -95,24 +97,24 @@ def _odd_principal_point(xray: XRay) -> Iterator[Finding]:
 # Pixels -----------------------------------------------------------------------------------------------
 
 
-def _pixels(xray: XRay) -> Iterator[Reading]:
-    yield Reading(
+def _pixels(xray: XRay) -> Iterator[InspectedValue]:
+    yield InspectedValue(
         name="polarity", value=xray.polarity, frame=_STORED, source=xray.provenance.get("polarity", "")
     )
-    yield Reading(
+    yield InspectedValue(
         name="pixel_scale",
         value=xray.pixel_scale,
         frame=_STORED,
         source=xray.provenance.get("pixel_scale", ""),
     )
-    yield Reading(
+    yield InspectedValue(
         name="values",
         value=(float(xray.pixels.min()), float(xray.pixels.max())),
         frame=_STORED,
         source=f"lowest, highest, {_levels(xray.pixels)} different ones",
     )
     mirrored = [name for name, focal in (("columns", xray.camera.fx), ("rows", xray.camera.fy)) if focal < 0]
-    yield Reading(
+    yield InspectedValue(
         name="mirrored",
         value=", ".join(mirrored) or "no",
         frame="seen from the source",
@@ -163,27 +165,29 @@ def _constant_border(pixels: NDArray[np.float32]) -> int:
 # Masks ------------------------------------------------------------------------------------------------
 
 
-def _masked(xray: XRay, masks: Masks, weight: NDArray[np.float32]) -> Iterator[Reading]:
-    yield Reading(
+def _masked(xray: XRay, masks: Masks, weight: NDArray[np.float32]) -> Iterator[InspectedValue]:
+    yield InspectedValue(
         name="collimation",
         value=_percent(masks.collimation),
         unit="% masked",
         frame=_USED,
         source=f"image; exposed field is {_shape(~masks.collimation)}",
     )
-    yield Reading(
+    yield InspectedValue(
         name="saturation", value=_percent(masks.saturation), unit="% masked", frame=_USED, source="image"
     )
-    yield Reading(name="metal", value=_percent(masks.metal), unit="% masked", frame=_USED, source="image")
+    yield InspectedValue(
+        name="metal", value=_percent(masks.metal), unit="% masked", frame=_USED, source="image"
+    )
     if xray.excluded is not None:
-        yield Reading(
+        yield InspectedValue(
             name="excluded",
             value=_percent(xray.excluded),
             unit="% masked",
             frame=_USED,
             source=xray.provenance.get("exclude", "option `exclude`"),
         )
-    yield Reading(
+    yield InspectedValue(
         name="weight",
         value=_percent(weight),
         unit="% used",

@@ -16,6 +16,7 @@ from ..similarity import ImageSimilarity, IntrinsicsRefinement, JointSimilarity
 from ..solver import levenberg_marquardt
 from ..volumes import Volume, mirror_plane, tissue_points
 from ._any_view import any_view
+from ._distinct import distinct
 from ._explained import coverable_tissue
 from ._fixed import FixedImage, pixel_at_mm
 from ._region import Region, extremes, region_of
@@ -164,13 +165,12 @@ class Run:
         # Where these four points come to lie tells any two poses apart.
         probe = self._isocentre_world + self.config.length_mm * torch.eye(4, 3, dtype=torch.float64)
         points = transform_points(poses, probe)
-        chosen: list[int] = []
-        for index in result.correlation.argsort(descending=True).tolist():
-            if all((points[index] - points[other]).norm(dim=-1).mean() > reach_mm for other in chosen):
-                chosen.append(index)
-            if len(chosen) == keep:
-                break
-        return result.solution.x[chosen]
+
+        def distance_mm(one: int, others: list[int]) -> Tensor:
+            return (points[one] - points[others]).norm(dim=-1).mean(dim=-1)
+
+        ranked = result.correlation.argsort(descending=True).tolist()
+        return result.solution.x[distinct(ranked, distance_mm, reach_mm, keep)]
 
     def _search_views(self, search_config: SearchConfig) -> list[SearchView]:
         reach = extremes(

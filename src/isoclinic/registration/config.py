@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from ..errors import UsageError
+from ..rendering.config import Backend
 from ..similarity.config import IntrinsicsRefinement as IntrinsicsRefinement
 from ..similarity.config import SimilarityConfig, SimilarityTerm
 from ..similarity.config import ViewRefinement as ViewRefinement
@@ -260,7 +261,7 @@ class RegistrationConfig:
     refine_views: ViewRefinement = field(default_factory=ViewRefinement)
     refine_intrinsics: IntrinsicsRefinement = field(default_factory=IntrinsicsRefinement)
     refine_distortion: bool = False
-    backend: Literal["auto", "cpu", "cuda", "reference"] = "auto"
+    backend: Backend = "auto"
 
     def __post_init__(self) -> None:
         if self.structures == ():

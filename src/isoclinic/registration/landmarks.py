@@ -16,6 +16,7 @@ from ..errors import InputError
 from ..geometry import Camera, se3
 from ..solver import L2, Linearization, LMConfig, levenberg_marquardt, normal_equations
 from ..volumes import GeometryWarning, XRay
+from ._distinct import distinct
 from ._landmark_files import Points, read_pixel_points, read_world_points
 
 __all__ = [
@@ -255,12 +256,12 @@ def _starts(world: Tensor, marks: Tensor, camera: Camera) -> Tensor:
 
 def _distinct(poses: Tensor, cost: Tensor) -> Tensor:
     """Indices [K] of the poses of finite cost that differ from every better one, best first."""
-    chosen: list[int] = []
-    for index in cost.argsort().tolist():
-        apart_deg = se3.rotation_angle_deg(poses[index], poses[chosen])
-        if cost[index].isfinite() and (apart_deg > _DISTINCT_DEG).all():
-            chosen.append(index)
-    return torch.tensor(chosen, dtype=torch.long)
+
+    def apart_deg(one: int, others: list[int]) -> Tensor:
+        return se3.rotation_angle_deg(poses[one], poses[others])
+
+    ranked = [index for index in cost.argsort().tolist() if cost[index].isfinite()]
+    return torch.tensor(distinct(ranked, apart_deg, _DISTINCT_DEG), dtype=torch.long)
 
 
 def _checked(points_world: ArrayLike, pixels: ArrayLike) -> tuple[Tensor, Tensor]:

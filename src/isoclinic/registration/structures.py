@@ -18,6 +18,7 @@ from ..rendering import RenderConfig
 from ..similarity import JointSimilarity
 from ..solver import Solution, Status, levenberg_marquardt
 from ..volumes import Volume, XRay
+from ._distinct import distinct
 from ._fixed import FixedImage, pixel_at_mm
 from ._halton import halton
 from ._inputs import input_doubts
@@ -254,12 +255,11 @@ class _Run:
     def _distinct(self, index: int, solution: Solution, apart_mm: float) -> Tensor:
         """Poses [K, 4, 4], lowest cost first, none within `apart_mm` of a better one."""
         points = se3.transform_points(solution.x, self._moving[index].points_world)
-        chosen: list[int] = []
-        for candidate in solution.cost.argsort().tolist():
-            distances = (points[candidate] - points[chosen]).square().sum(-1).mean(-1).sqrt()
-            if (distances > apart_mm).all():
-                chosen.append(candidate)
-        return solution.x[chosen]
+
+        def distance_mm(one: int, others: list[int]) -> Tensor:
+            return (points[one] - points[others]).square().sum(-1).mean(-1).sqrt()
+
+        return solution.x[distinct(solution.cost.argsort().tolist(), distance_mm, apart_mm)]
 
     def _prior(self, index: int) -> MotionPrior:
         return MotionPrior(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
 
 from ..errors import UsageError
+from ..rendering.config import Backend
 from ..similarity import SimilarityConfig, SimilarityTerm
 from ..volumes import PreprocessConfig
 from .config import Stage
@@ -64,7 +64,7 @@ class StructuresConfig:
     doubtful_below: float = 0.6
     least_visible: float = 0.25
     same_patient: bool = False
-    backend: Literal["auto", "cpu", "cuda", "reference"] = "auto"
+    backend: Backend = "auto"
 
     def __post_init__(self) -> None:
         if not self.stages:

@@ -82,7 +82,7 @@ class TrainingData:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Progress:
+class TrainingProgress:
     """Where a training is, after every batch.
 
     Attributes:
@@ -128,7 +128,7 @@ class Trainer:
     def run(
         self,
         folder: Path,
-        on_batch: Callable[[Progress], None] = lambda progress: None,
+        on_batch: Callable[[TrainingProgress], None] = lambda progress: None,
         should_stop: Callable[[], bool] = lambda: False,
     ) -> bool:
         """Train, and write the model and the state to the folder every few minutes and at the end.
@@ -219,7 +219,7 @@ class Trainer:
         )
         return Checkpoint(networks={phase.kind: phase.network for phase in begun}, record=record)
 
-    def _progress(self) -> Iterator[Progress]:
+    def _progress(self) -> Iterator[TrainingProgress]:
         for index, phase in enumerate(self.phases):
             course, length = phase.course, self._length(phase.kind)
             while course.progress < 1:
@@ -229,7 +229,7 @@ class Trainer:
                 due = course.batches == 1 or int(course.progress * self.config.validations) > before
                 if due:
                     phase.validate(self._validations)
-                yield Progress(
+                yield TrainingProgress(
                     phase=phase,
                     index=index,
                     images_per_s=phase.images / course.seconds,

@@ -17,7 +17,7 @@ PixelScale = Literal["linear", "log"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reading:
+class FileReading:
     """One X-ray file: its pixels and everything it says about them.
 
     Attributes:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from ._header_geometry import HeaderGeometry
 from ._header_notes import header_notes
-from ._reading import PixelScale, Reading
+from ._reading import FileReading, PixelScale
 from ._xray_checks import checks
 from ._xray_geometry import header_geometry
 from .config import GEOMETRY, MEANING, all_positive
@@ -52,7 +52,7 @@ class Resolved:
 
 
 def resolved(
-    path: Path, reading: Reading, given: Mapping[str, Any], excluded: NDArray[np.bool_] | None
+    path: Path, reading: FileReading, given: Mapping[str, Any], excluded: NDArray[np.bool_] | None
 ) -> Resolved:
     """Values after options have overridden what the file says; warns of what is odd.
 
@@ -106,7 +106,7 @@ def resolved(
     )
 
 
-def _of_header(path: Path, reading: Reading, given: Mapping[str, Any]) -> HeaderGeometry:
+def _of_header(path: Path, reading: FileReading, given: Mapping[str, Any]) -> HeaderGeometry:
     if reading.header is None:
         return HeaderGeometry()
     height, width = reading.pixels.shape

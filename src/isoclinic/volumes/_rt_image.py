@@ -17,7 +17,7 @@ _AGREES_MM = 2.0
 
 
 class RTGeometry:
-    """What an RT Image says of its geometry, as a `Reading` holds it.
+    """What an RT Image says of its geometry, as a `FileReading` holds it.
 
     Attributes:
         values: by the name of the option.

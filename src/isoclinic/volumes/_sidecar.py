@@ -14,7 +14,7 @@ import numpy as np
 
 from ..errors import InputError
 from ._grid import decoding
-from ._reading import Picture, Reading
+from ._reading import FileReading, Picture
 
 _SIDECAR_NUMBERS = (
     *("width", "height", "fx", "fy", "cx", "cy", "sdd_mm"),
@@ -31,7 +31,7 @@ _RESEMBLES = 0.8  # of difflib; 'sdd_mn' and 'pixelspacing' do, other programs' 
 _AGREES = 1e-2  # of spacings that are said twice
 
 
-def with_sidecar(path: Path, picture: Picture) -> Reading:
+def with_sidecar(path: Path, picture: Picture) -> FileReading:
     """What an image and the JSON file beside it say.
 
     The sidecar of `knee.png` is `knee.isoclinic.json`, or `knee.json` unless that is another program's, which
@@ -67,7 +67,7 @@ def with_sidecar(path: Path, picture: Picture) -> Reading:
                 f"{sidecar.name} gives a pixel spacing of {said} mm (row, column), but the image's own is"
                 f" {spacing} mm; the first is used"
             )
-    return Reading(
+    return FileReading(
         pixels=picture.pixels,
         values=values,
         provenance=provenance,

@@ -17,7 +17,7 @@ from ._dicom_pixels import PixelValues, has_pixels, read_pixels, without_specks
 from ._dicom_tables import describe
 from ._grid import DECODER_ERRORS, decoding
 from ._projections import FLUOROSCOPY, RADIOGRAPHY, check_projection, is_rt_image, modality_lut_applies
-from ._reading import Reading, frame_index
+from ._reading import FileReading, frame_index
 from ._rt_image import RTGeometry
 from ._shutters import openings
 
@@ -27,7 +27,7 @@ _SPECK_PX = 25
 _LEAST_LEFT = 0.1
 
 
-def read_dicom_xray(path: Path, frame: int | None) -> Reading:
+def read_dicom_xray(path: Path, frame: int | None) -> FileReading:
     """An X-ray in DICOM, also without the preamble that a file should begin with.
 
     Raises:
@@ -59,7 +59,7 @@ def _without_preamble(path: Path, error: InvalidDicomError) -> pydicom.Dataset:
     return dataset
 
 
-def _from_dataset(path: Path, dataset: pydicom.Dataset, frame: int | None) -> Reading:
+def _from_dataset(path: Path, dataset: pydicom.Dataset, frame: int | None) -> FileReading:
     notes = check_projection(path, dataset)
     if not has_pixels(dataset):
         raise InputError(f"{path} is DICOM without an image (no pixel data)", code="dicom.no-pixels")
@@ -96,7 +96,7 @@ def _from_dataset(path: Path, dataset: pydicom.Dataset, frame: int | None) -> Re
         chosen = "`frame`" if frame is not None else "the middle one"
         values["frame"], provenance["frame"] = index, f"frame {index} of {frames} ({chosen})"
     with np.errstate(over="ignore"):  # who needs finite pixels checks them
-        return Reading(
+        return FileReading(
             pixels=pixels.values.astype(np.float32),
             values=values,
             provenance=provenance,

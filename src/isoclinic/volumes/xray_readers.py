@@ -7,12 +7,12 @@ from pathlib import Path
 from ..errors import InputError
 from ._grid import decoding
 from ._pictures import read_png, read_tiff
-from ._reading import PixelScale, Reading
+from ._reading import FileReading, PixelScale
 from ._sidecar import with_sidecar
 from ._xray_dicom import read_dicom_xray
 from ._xray_images import read_itk_image, read_nifti_image
 
-__all__ = ["PixelScale", "Reading", "read_file", "xray_file"]
+__all__ = ["FileReading", "PixelScale", "read_file", "xray_file"]
 
 # What a file's first bytes say goes before its name.
 _MAGIC = {
@@ -82,7 +82,7 @@ def _only_file(folder: Path) -> Path:
     )
 
 
-def read_file(path: Path, frame: int | None) -> Reading:
+def read_file(path: Path, frame: int | None) -> FileReading:
     """Read an X-ray from DICOM, or from PNG, TIFF, NIfTI, MetaImage or NRRD with a JSON sidecar.
 
     Raises:

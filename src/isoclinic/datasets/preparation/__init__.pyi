@@ -2,18 +2,18 @@ from .config import DrrConfig, LandmarkConfig, LumbarConfig, PreparationConfig, 
 from .landmarks import find_landmarks
 from .lumbar import extract_lumbar
 from .prepare import Preparation, prepare_ctspine1k
-from .quality import Finding, Reason
+from .quality import CaseFinding, Exclusion
 from .surface import Surface, surface_of
 
 __all__ = [
+    "CaseFinding",
     "DrrConfig",
-    "Finding",
+    "Exclusion",
     "LandmarkConfig",
     "LumbarConfig",
     "Preparation",
     "PreparationConfig",
     "QualityConfig",
-    "Reason",
     "Surface",
     "SurfaceConfig",
     "extract_lumbar",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,11 +17,12 @@ from ..._optional import require
 from ..._spread import spread
 from ..._spread_config import SpreadConfig
 from ...errors import InputError, UsageError
+from ...provenance import settings_digest
 from .._documents import read_document
 from .case import CaseTask, is_done, key_of, prepare_case, write_json
 from .config import PreparationConfig, QualityConfig
 from .originals import Original, find_originals
-from .quality import Finding, Reason, examine, without_duplicates
+from .quality import CaseFinding, Exclusion, examine, without_duplicates
 
 FORMAT = "isoclinic.ctspine1k"
 VERSION = 1
@@ -42,10 +42,10 @@ class Preparation:
     """
 
     cases: tuple[str, ...]
-    findings: Mapping[str, Finding]
+    findings: Mapping[str, CaseFinding]
 
     @property
-    def left_out(self) -> Mapping[Reason, int]:
+    def left_out(self) -> Mapping[Exclusion, int]:
         """How many cases each reason left out, the commonest first."""
         return _counts(self.findings)
 
@@ -120,7 +120,7 @@ class _Examination:
         return self.original.name
 
 
-def _examine(task: _Examination) -> Finding:
+def _examine(task: _Examination) -> CaseFinding:
     return examine(task.original, task.config)
 
 
@@ -130,13 +130,13 @@ def _examined(
     config: QualityConfig,
     where: SpreadConfig,
     progress: Callable[[int, int], None],
-) -> dict[str, Finding]:
+) -> dict[str, CaseFinding]:
     """Findings by name, ordered; those of files that have not changed since come from `quality.json`."""
     file = output / QUALITY_FILE
     stamps = {original.name: _stamp(original, config) for original in originals}
     known = read_document(file, "cases")["cases"] if file.exists() else {}
     found = {
-        name: Finding(**known[name]["finding"] | {"reason": _reason(known[name]["finding"]["reason"])})
+        name: CaseFinding(**known[name]["finding"] | {"reason": _reason(known[name]["finding"]["reason"])})
         for name, stamp in stamps.items()
         if name in known and known[name]["stamp"] == stamp
     }
@@ -153,12 +153,14 @@ def _examined(
     return without_duplicates(ordered)
 
 
-def _write_quality(file: Path, findings: Mapping[str, Finding], stamps: Mapping[str, str]) -> None:
+def _write_quality(file: Path, findings: Mapping[str, CaseFinding], stamps: Mapping[str, str]) -> None:
     final = without_duplicates(dict(sorted(findings.items())))
     document = {
         "fit": sum(finding.reason is None for finding in final.values()),
         "left_out": _counts(final),
-        "duplicates": {name: each.detail for name, each in final.items() if each.reason is Reason.DUPLICATE},
+        "duplicates": {
+            name: each.detail for name, each in final.items() if each.reason is Exclusion.DUPLICATE
+        },
         "cases": {
             name: {"finding": asdict(finding), "stamp": stamps[name]}
             for name, finding in sorted(findings.items())
@@ -167,16 +169,16 @@ def _write_quality(file: Path, findings: Mapping[str, Finding], stamps: Mapping[
     write_json(file, document)
 
 
-def _reason(value: str | None) -> Reason | None:
-    return None if value is None else Reason(value)
+def _reason(value: str | None) -> Exclusion | None:
+    return None if value is None else Exclusion(value)
 
 
-def _counts(findings: Mapping[str, Finding]) -> dict[Reason, int]:
+def _counts(findings: Mapping[str, CaseFinding]) -> dict[Exclusion, int]:
     """How many cases each reason left out, the commonest first."""
     return dict(Counter(each.reason for each in findings.values() if each.reason is not None).most_common())
 
 
-def _summary(findings: Mapping[str, Finding]) -> str:
+def _summary(findings: Mapping[str, CaseFinding]) -> str:
     return ", ".join(f"{count} {reason}" for reason, count in _counts(findings).items())
 
 
@@ -184,17 +186,13 @@ def _stamp(original: Original, config: QualityConfig) -> str:
     """Changes with a case's files and with the rules."""
     files = [(str(path), path.stat()) for path in (*original.cts, *original.masks)]
     facts = [asdict(config), [(name, stat.st_size, stat.st_mtime_ns) for name, stat in files]]
-    return _digest(facts)
+    return settings_digest(facts)
 
 
-def _key(settings: Mapping[str, Any], finding: Finding) -> str:
+def _key(settings: Mapping[str, Any], finding: CaseFinding) -> str:
     """Changes with everything that what is made of a case depends on."""
     making = {name: value for name, value in settings.items() if name != "quality"}
-    return _digest([VERSION, making, finding.ct_digest, finding.mask_digest])
-
-
-def _digest(facts: object) -> str:
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+    return settings_digest([VERSION, making, finding.ct_digest, finding.mask_digest])
 
 
 def _claim(output: Path, settings: Mapping[str, Any], *, overwrite: bool) -> None:
