@@ -7,7 +7,6 @@ the demo's chest, its kernels being compiled beforehand.
 
 from __future__ import annotations
 
-import argparse
 import os
 import resource
 import subprocess
@@ -17,6 +16,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import tyro
 from rich.console import Console
 from rich.table import Table
 
@@ -61,11 +61,20 @@ def commands(folder: Path) -> dict[str, list[str]]:
     }
 
 
-def main() -> None:
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """What is measured.
+
+    Attributes:
+        repeats: runs of each command; the least one counts.
+    """
+
+    repeats: int = 5
+
+
+def main(config: Config) -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=5, help="runs of each command; the least one counts")
-    repeats = parser.parse_args().repeats
+    repeats = config.repeats
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         # Makes the X-ray, and fills numba's cache.
@@ -85,4 +94,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(tyro.cli(Config))

@@ -29,7 +29,7 @@ from isoclinic._spread_config import SpreadConfig
 from isoclinic.cli import _COMMANDS, adapt, dataset, main, pretrain, register, train
 from isoclinic.datasets.preparation import Preparation, PreparationConfig, prepare_ctspine1k
 from isoclinic.evaluation.methods import pipeline
-from isoclinic.registration import PoseFile, SearchConfig, Stage, views_from_file
+from isoclinic.registration import PoseFile, RegistrationConfig, SearchConfig, Stage, views_from_file
 from isoclinic.registration.landmarks import read_landmark_pairs
 from isoclinic.training import TrainConfig, Trainer, TrainingData
 from tiny_training import CONFIG as TINY
@@ -112,9 +112,11 @@ def quick_adaptation(data: TrainingData, config: TrainConfig, device: torch.devi
 
 
 def with_schedule(real: Callable, schedule: Mapping[str, Any]) -> Callable:
-    """The function with these settings in its configuration, which must be given and is its last argument."""
+    """The function with these settings in its configuration, its last argument, or the default one."""
 
     def quick(*arguments, config=None, **named):
+        if config is None and not hasattr(arguments[-1], "stages"):
+            config = RegistrationConfig()
         *others, config = arguments if config is None else (*arguments, config)
         return real(*others, config=replace(config, **schedule), **named)
 
