@@ -153,7 +153,10 @@ def _registered_structures(
 def _show(options: RegisterOptions, registered: Registered) -> None:
     """Print the verdict, then everything else; a JSON document has it as its first entry."""
     if options.json:
-        print(as_options(dumps(document_of(registered, options.output))))
+        document = document_of(registered, options.output)
+        for entry in document["xray"].values():
+            entry["source"] = None if entry["source"] is None else as_options(entry["source"])
+        print(dumps(document))
         return
     results().print(verdict(registered, options.output / REPORT), markup=False, soft_wrap=True)
     start = _start_option(options, registered.result)
