@@ -27,7 +27,7 @@ from isoclinic.networks import (
 from isoclinic.provenance import InputFile
 from isoclinic.registration import PoseFile
 from isoclinic.registration.result import Attempt
-from isoclinic.results import fallback_text
+from isoclinic.results.registered import fallback_text
 from missing_package import without
 from tiny_networks import BACKBONE, encoder
 
