@@ -135,7 +135,7 @@ class _Truth:
         if xray is None and isinstance(document, dict) and "xray" in document:
             raise InputError(f"{truth}: the X-ray {document['xray']!r} does not exist")
         if xray is None and not (folder / XRAY_FILE).is_file():
-            raise InputError(f'{folder} has {TRUTH_FILE} but no {XRAY_FILE}, and {TRUTH_FILE} names no "xray"')
+            raise InputError(f'{folder} has {TRUTH_FILE} but no {XRAY_FILE}, and it names no "xray"')
         pose = _pose(_entry(document, "extrinsic", truth), f"{truth}: extrinsic")
         landmarks = _points(_entry(document, "landmarks", truth), f"{truth}: landmarks")
         inits = document.get("inits", {})

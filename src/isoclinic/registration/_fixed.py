@@ -26,9 +26,9 @@ class FixedImage:
         image: [H, W] line integrals.
         weight: [H, W] how far to trust each pixel, 0 to 1.
         camera: its geometry.
-        of_intensity: whether the image is minus the logarithm of an intensity. Its pixels are then averaged as
-            a detector averages them, by their intensity: where few photons arrive, the average of logarithms
-            is far off and noisy, because that of a pixel without any photon is arbitrary.
+        of_intensity: whether the image is minus the logarithm of an intensity. Its pixels are then averaged
+            as a detector averages them, by their intensity: where few photons arrive, the average of
+            logarithms is far off and noisy, because that of a pixel without any photon is arbitrary.
     """
 
     image: Tensor
@@ -110,7 +110,7 @@ class FixedImage:
         return self.image.neg().exp() if self.of_intensity else self.image
 
     def _mean(self, total: Tensor, norm: Tensor) -> Tensor:
-        """The image of averages: weighted sums of `_additive` and sums of weights; 0 where there is no weight."""
+        """The image of averages: weighted sums of `_additive` and sums of weights; 0 without weight."""
         mean = total / norm.clamp(min=1e-3)
         if not self.of_intensity:
             return mean
