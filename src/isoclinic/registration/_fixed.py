@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -20,21 +20,11 @@ _LEAST_ASPECT = 1 / 8
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FixedImage:
-    """The X-ray as line integrals with weights, at full and at working resolutions.
-
-    Attributes:
-        image: [H, W] line integrals.
-        weight: [H, W] how far to trust each pixel, 0 to 1.
-        camera: its geometry.
-        of_intensity: whether the image is minus the logarithm of an intensity. Its pixels are then averaged
-            as a detector averages them, by their intensity: where few photons arrive, the average of
-            logarithms is far off and noisy, because that of a pixel without any photon is arbitrary.
-    """
+    """The X-ray as line integrals with weights, at full and at working resolutions."""
 
     image: Tensor
     weight: Tensor
     camera: Camera
-    of_intensity: bool = False
 
     @classmethod
     def of(cls, xray: XRay, config: PreprocessConfig) -> FixedImage:
@@ -54,12 +44,7 @@ class FixedImage:
             raise InputError(
                 f"{xray.path or 'the X-ray'}: nothing is left of it after masking collimation and metal"
             )
-        return cls(
-            image=torch.from_numpy(image),
-            weight=torch.from_numpy(weight),
-            camera=xray.camera,
-            of_intensity=config.method == "beer_lambert" and xray.pixel_scale == "linear",
-        )
+        return cls(image=torch.from_numpy(image), weight=torch.from_numpy(weight), camera=xray.camera)
 
     def at(self, pixels: int) -> FixedImage:
         """Averaged down by the whole factor that brings the longer side closest to `pixels`."""
@@ -67,8 +52,7 @@ class FixedImage:
 
     def averaged(self, factor: int) -> FixedImage:
         """Averaged down by a whole factor."""
-        return replace(
-            self,
+        return FixedImage(
             image=self._averaged(self.weight, factor),
             weight=_whole(avg_pool2d(self.weight[None], factor)[0]),
             camera=self.camera.bin(factor),
@@ -82,8 +66,8 @@ class FixedImage:
         own = self.camera
         rows = _averaging(camera.height, camera.fy, camera.cy, own.height, own.fy, own.cy)
         columns = _averaging(camera.width, camera.fx, camera.cx, own.width, own.fx, own.cx)
-        total, norm = (rows @ each @ columns.mT for each in (self._additive() * self.weight, self.weight))
-        return replace(self, image=self._mean(total, norm), weight=_whole(norm), camera=camera)
+        total, norm = (rows @ each @ columns.mT for each in (self.image * self.weight, self.weight))
+        return FixedImage(image=total / norm.clamp(min=1e-3), weight=_whole(norm), camera=camera)
 
     def halves(self, factor: int) -> tuple[Tensor, Tensor] | None:
         """The image of `averaged` twice, each from every other pixel like the fields of a chessboard.
@@ -102,19 +86,8 @@ class FixedImage:
         return min(max(1, round(span_px / pixels)), self.camera.width, self.camera.height)
 
     def _averaged(self, weight: Tensor, factor: int) -> Tensor:
-        total, norm = (avg_pool2d(each[None], factor)[0] for each in (self._additive() * weight, weight))
-        return self._mean(total, norm)
-
-    def _additive(self) -> Tensor:
-        """[H, W] what may be averaged."""
-        return self.image.neg().exp() if self.of_intensity else self.image
-
-    def _mean(self, total: Tensor, norm: Tensor) -> Tensor:
-        """The image of averages: weighted sums of `_additive` and sums of weights; 0 without weight."""
-        mean = total / norm.clamp(min=1e-3)
-        if not self.of_intensity:
-            return mean
-        return torch.where(norm > 0, mean.clamp(min=torch.finfo(mean.dtype).tiny).log().neg(), 0)
+        total, norm = (avg_pool2d(each[None], factor)[0] for each in (self.image * weight, weight))
+        return total / norm.clamp(min=1e-3)
 
 
 def _whole(weight: Tensor) -> Tensor:

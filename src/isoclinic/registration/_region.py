@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -50,8 +50,7 @@ class Region:
             slice(self.top, self.top + self.height),
             slice(self.left, self.left + self.width),
         )
-        return replace(
-            fixed,
+        return FixedImage(
             image=fixed.image[rows, columns],
             weight=fixed.weight[rows, columns],
             camera=fixed.camera.crop(top=self.top, left=self.left, height=self.height, width=self.width),

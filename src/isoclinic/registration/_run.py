@@ -163,7 +163,7 @@ class Run:
         probe = self._isocentre_world + self.config.length_mm * torch.eye(4, 3, dtype=torch.float64)
         points = transform_points(poses, probe)
         chosen: list[int] = []
-        for index in result.correlation.argsort(descending=True).tolist():
+        for index in result.rank.argsort(descending=True).tolist():
             if all((points[index] - points[other]).norm(dim=-1).mean() > reach_mm for other in chosen):
                 chosen.append(index)
             if len(chosen) == keep:
@@ -286,19 +286,29 @@ class Run:
         )
         solution = levenberg_marquardt(problem, points, settings)
         ended = problem.seen_from(solution.x)
-        # A pose that hides nearly all of the X-ray behind what the CT does not know has less to show for it.
-        # One at a limit of the depth would have gone on: it is chosen only where there is no other.
-        correlation = ended.correlation(solution.x) * (ended.known_share / _ENOUGH_KNOWN).clamp(max=1).sqrt()
-        correlation = correlation - ended.at_depth_limit(solution.x).to(correlation)
-        best = int(correlation.argmax())
+        correlation = rank = self._weighed(ended, solution.x)
+        if stage.ranked_by is not None and len(points) > 1:
+            rank = self._weighed(ended.compared_by(stage.ranked_by), solution.x)
+        best = int(rank.argmax())
         return ImageStageResult(
             name=name,
             problem=problem.seen_from(solution.x[best : best + 1]),
             solution=solution,
             correlation=correlation,
+            rank=rank,
             best=best,
             seconds=time.perf_counter() - began,
         )
+
+    @staticmethod
+    def _weighed(problem: JointSimilarity, x: Tensor) -> Tensor:
+        """Correlation [B] at points [B, 4 + R, 4], less what speaks against them.
+
+        A pose that hides nearly all of the X-ray behind what the CT does not know has less to show for it.
+        One at a limit of the depth would have gone on: it is chosen only where there is no other.
+        """
+        correlation = problem.correlation(x) * (problem.known_share / _ENOUGH_KNOWN).clamp(max=1).sqrt()
+        return correlation - problem.at_depth_limit(x).to(correlation)
 
     def _problem(self, stage: Stage, regions: tuple[Region, ...], *, last: bool) -> JointSimilarity:
         """The X-rays at a resolution; the last stage's problem refines the intrinsics too."""
