@@ -14,7 +14,15 @@ from torch.nn.functional import grid_sample, normalize
 
 from ..errors import UsageError
 from ..geometry import Camera, se3
-from .search import SearchConfig, SearchView, features, rendered_features, shifted, slide_along_ray
+from .search import (
+    SearchConfig,
+    SearchView,
+    compared_weight,
+    features,
+    rendered_features,
+    shifted,
+    slide_along_ray,
+)
 
 # Where there are further X-rays, so many times those that are kept are compared with them.
 _OF_SEVERAL = 8
@@ -172,6 +180,7 @@ class _Target:
         weight = grid_sample(view.weight[None, None], grid[None], align_corners=False)[0, 0]
         weight = torch.where(weight > 0.99, weight, torch.zeros_like(weight))
         picture = features(image[0], weight, config)[0]
+        weight = compared_weight(weight, config)
         return cls(
             picture=picture * weight,
             weight=weight,

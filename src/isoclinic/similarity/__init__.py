@@ -1,6 +1,6 @@
 """How alike an X-ray and a DRR are, as least squares that the solver can minimise."""
 
-from ._gradients import central_differences
+from ._gradients import central_differences, gradient_weight
 from ._local_kernel import standardize
 from .canonical import CanonicalSimilarity, canonical_target
 from .freed_geometry import FreedGeometry, Freedom, without_intrinsics
@@ -26,6 +26,7 @@ __all__ = [
     "canonical_target",
     "central_differences",
     "fit_tone",
+    "gradient_weight",
     "linearize_embedding",
     "refined_camera",
     "residual_and_slopes",
