@@ -22,9 +22,11 @@ FUZZ_SEED ?= 0
 demo: .venv/chest-ct.stamp
 	$(BIN)/isoclinic demo --output demo --overwrite
 
+# One thread for each process of tests: OpenMP's threads wait for each other in loops, and where processes share
+# the cores, that makes a registration fifty times slower.
 test: lint .venv/chest-ct.stamp
-	NUMBA_ENABLE_CUDASIM=1 $(BIN)/pytest -m cudasim
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile
+	NUMBA_ENABLE_CUDASIM=1 $(BIN)/pytest -m cudasim tests/rendering
+	OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile
 
 extras:
 	$(PYTHON) tests/installations.py --torch "$(TORCH)"

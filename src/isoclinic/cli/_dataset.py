@@ -26,7 +26,7 @@ class SourceOptions:
         dataset: what the source is: a folder of "cases", the file of "deepfluoro" or "ljubljana", or the
             folder that isoclinic dataset prepare made of "ctspine1k"; "auto" looks into it.
         volume: the CT of all cases, or SUBJECT=CT for each subject; a subject is the name of the folder that
-            its cases lie in. Other data sets bring their CTs.
+            its cases lie in. Cases whose truth.json names their CT, and other data sets, need no such option.
         xray_options: how to read the X-rays of cases.
         deepfluoro: how to read DeepFluoro.
         ljubljana: how to read Ljubljana.
@@ -72,7 +72,8 @@ class SourceOptions:
         from ..datasets import CaseFolder
 
         found = CaseFolder(source, {})
-        volumes = by_subject("--volume", "CT", self.volume, found.subjects, Path, needed=subjects)
+        lacking = [each for each in subjects or found.subjects if each not in found.volumes]
+        volumes = by_subject("--volume", "CT", self.volume, found.subjects, Path, needed=lacking)
         return CaseFolder(source, volumes, self.xray_options)
 
 

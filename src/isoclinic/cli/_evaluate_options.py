@@ -20,9 +20,10 @@ from ._options import FLAT, RegistrationOptions, parse_options
 class EvaluateOptions(SourceOptions):
     """Register X-rays whose poses are known, and report the errors.
 
-    The source is a public data set or a folder of cases: folders with `xray.dcm` and `truth.json`, an object
-    with `extrinsic` (camera_from_world, 4x4), `landmarks` (points in the world, RAS mm) and `inits` (starting
-    poses by name). Registrations that the output folder holds already are not repeated, so an interrupted
+    The source is a public data set or a folder of cases: folders with `truth.json`, an object with
+    `extrinsic` (camera_from_world, 4x4), `landmarks` (points in the world, RAS mm), `inits` (starting poses
+    by name), `xray` and `ct` (files, relative to the folder). Without `xray` it is `xray.dcm` in the folder.
+    Registrations that the output folder holds already are not repeated, so an interrupted
     evaluation goes on where it stopped.
 
     Attributes:

@@ -12,7 +12,14 @@ from torch import Tensor
 from torch.nn.functional import grid_sample, normalize
 
 from ..geometry import Camera, se3
-from ._search import SearchView, features, rendered_features, shifted, slide_along_ray
+from ._search import (
+    SearchView,
+    compared_weight,
+    features,
+    rendered_features,
+    shifted,
+    slide_along_ray,
+)
 from .search_config import AnyViewConfig, SearchConfig
 
 # Where there are further X-rays, so many times those that are kept are compared with them.
@@ -118,6 +125,7 @@ class _Target:
         weight = grid_sample(view.weight[None, None], grid[None], align_corners=False)[0, 0]
         weight = torch.where(weight > 0.99, weight, torch.zeros_like(weight))
         picture = features(image[0], weight, config)[0]
+        weight = compared_weight(weight, config)
         return cls(
             picture=picture * weight,
             weight=weight,

@@ -169,7 +169,7 @@ class Run:
         def distance_mm(one: int, others: list[int]) -> Tensor:
             return (points[one] - points[others]).norm(dim=-1).mean(dim=-1)
 
-        ranked = result.correlation.argsort(descending=True).tolist()
+        ranked = result.rank.argsort(descending=True).tolist()
         return result.solution.x[distinct(ranked, distance_mm, reach_mm, keep)]
 
     def _search_views(self, search_config: SearchConfig) -> list[SearchView]:
@@ -288,19 +288,29 @@ class Run:
         )
         solution = levenberg_marquardt(problem, points, settings)
         ended = problem.seen_from(solution.x)
-        # A pose that hides nearly all of the X-ray behind what the CT does not know has less to show for it.
-        # One at a limit of the depth would have gone on: it is chosen only where there is no other.
-        correlation = ended.correlation(solution.x) * (ended.known_share / _ENOUGH_KNOWN).clamp(max=1).sqrt()
-        correlation = correlation - ended.at_depth_limit(solution.x).to(correlation)
-        best = int(correlation.argmax())
+        correlation = rank = self._weighed(ended, solution.x)
+        if stage.ranked_by is not None and len(points) > 1:
+            rank = self._weighed(ended.compared_by(stage.ranked_by), solution.x)
+        best = int(rank.argmax())
         return ImageStageResult(
             name=name,
             problem=problem.seen_from(solution.x[best : best + 1]),
             solution=solution,
             correlation=correlation,
+            rank=rank,
             best=best,
             seconds=time.perf_counter() - began,
         )
+
+    @staticmethod
+    def _weighed(problem: JointSimilarity, x: Tensor) -> Tensor:
+        """Correlation [B] at points [B, 4 + R, 4], less what speaks against them.
+
+        A pose that hides nearly all of the X-ray behind what the CT does not know has less to show for it.
+        One at a limit of the depth would have gone on: it is chosen only where there is no other.
+        """
+        correlation = problem.correlation(x) * (problem.known_share / _ENOUGH_KNOWN).clamp(max=1).sqrt()
+        return correlation - problem.at_depth_limit(x).to(correlation)
 
     def _problem(self, stage: Stage, regions: tuple[Region, ...], *, last: bool) -> JointSimilarity:
         """The X-rays at a resolution; the last stage's problem refines the intrinsics too."""

@@ -14,7 +14,7 @@ from torch.nn.functional import grid_sample, pad
 from ..errors import UsageError
 from ..geometry import Camera, se3
 from ..rendering import Coverage, Projector
-from ..similarity import COVERAGE_MARGIN_PX, central_differences, standardize
+from ..similarity import COVERAGE_MARGIN_PX, central_differences, gradient_weight, standardize
 from ._halton import halton
 from .search_config import SearchConfig
 
@@ -144,8 +144,9 @@ def _correlation_by_shift(
     above, beside = (round(size * config.margin) for size in target.shape[1:])
     wide = view.projector.camera.pad(top=above, bottom=above, left=beside, right=beside)
     moving = rendered_features(view, wide, poses, config)
+    weight = compared_weight(view.weight, config)
     channels = [
-        _sliding_correlation(part, fixed, view.weight)
+        _sliding_correlation(part, fixed, weight)
         for part, fixed in zip(moving.unbind(1), target, strict=True)
     ]
     return torch.stack(channels).mean(dim=0), (above, beside)
@@ -183,7 +184,7 @@ def rendered_features(view: SearchView, camera: Camera, poses: Tensor, config: _
     else:
         known = view.coverage.known(camera, poses, COVERAGE_MARGIN_PX)
     # What the CT cannot speak of is zero, the mean of what it can: it neither speaks for a shift nor against.
-    return features(images, known, config) * known.unsqueeze(-3)
+    return features(images, known, config) * compared_weight(known, config).unsqueeze(-3)
 
 
 def features(image: Tensor, weight: Tensor, config: _Compared) -> Tensor:
@@ -191,7 +192,13 @@ def features(image: Tensor, weight: Tensor, config: _Compared) -> Tensor:
     if config.image == "intensity":
         return _standardized(image, weight, config)[:, None]
     derivatives = pad(central_differences(image), (1, 1, 1, 1)).unbind(1)
+    weight = compared_weight(weight, config)
     return torch.stack([_standardized(part, weight, config) for part in derivatives], dim=1)
+
+
+def compared_weight(weight: Tensor, config: _Compared) -> Tensor:
+    """Weights [..., H, W] of features, from those of pixels: a derivative counts as its least pixel does."""
+    return weight if config.image == "intensity" else pad(gradient_weight(weight), (1, 1, 1, 1))
 
 
 def _standardized(image: Tensor, weight: Tensor, config: _Compared) -> Tensor:

@@ -28,7 +28,9 @@ class Stage:
         voxel_per_pixel: voxel size of the CT as a multiple of the pixel seen at the isocentre.
         similarity: what is compared.
         max_steps: Levenberg-Marquardt steps per start.
-        keep: starts that go on to the next stage, best correlation first.
+        keep: starts that go on to the next stage, the best ones.
+        ranked_by: what tells which starts are the best; `similarity` when None. Derivatives pull towards the
+            right pose only from near by, but tell better than intensities which of several poses is right.
     """
 
     pixels: int
@@ -36,6 +38,7 @@ class Stage:
     similarity: SimilarityConfig = field(default_factory=SimilarityConfig)
     max_steps: int = 15
     keep: int = 1
+    ranked_by: SimilarityConfig | None = None
 
     def __post_init__(self) -> None:
         if self.pixels < 8 or self.max_steps < 1 or self.keep < 1 or not self.voxel_per_pixel > 0:
@@ -127,15 +130,19 @@ def _local(window_px: int) -> SimilarityConfig:
     return SimilarityConfig(terms=(SimilarityTerm(window_px=window_px),))
 
 
+def _gradients(window_px: int) -> SimilarityConfig:
+    return SimilarityConfig(terms=(SimilarityTerm(image="gradient", window_px=window_px),))
+
+
 def _with_gradients(window_px: int) -> SimilarityConfig:
     gradient = SimilarityTerm(image="gradient", window_px=window_px)
     return SimilarityConfig(terms=(SimilarityTerm(window_px=window_px), gradient))
 
 
 _STAGES = (
-    Stage(pixels=32, similarity=_local(15), max_steps=8, keep=4),
-    Stage(pixels=32, similarity=_local(9), max_steps=15, keep=2),
-    Stage(pixels=64, similarity=_local(9), max_steps=15, keep=1),
+    Stage(pixels=32, similarity=_local(15), max_steps=8, keep=4, ranked_by=_gradients(9)),
+    Stage(pixels=32, similarity=_local(9), max_steps=15, keep=2, ranked_by=_gradients(9)),
+    Stage(pixels=64, similarity=_local(9), max_steps=15, keep=1, ranked_by=_gradients(9)),
     Stage(pixels=128, similarity=_with_gradients(9), max_steps=20, keep=1),
 )
 

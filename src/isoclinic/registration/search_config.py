@@ -29,7 +29,7 @@ class SearchConfig:
     rotation_deg: tuple[float, float, float] = (22.0, 22.0, 22.0)
     depth_mm: float = 0.0
     pixels: int = 32
-    image: Literal["intensity", "gradient"] = "intensity"
+    image: Literal["intensity", "gradient"] = "gradient"
     window_px: int = 9
     margin: float = 0.5
     keep: int = 24

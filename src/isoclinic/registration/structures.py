@@ -237,6 +237,7 @@ class _Run:
                 problem=view,
                 solution=solution,
                 correlation=view.correlation(solution.x),
+                rank=solution.cost.neg(),
                 best=best,
                 seconds=time.perf_counter() - began,
             )

@@ -1,4 +1,4 @@
-from ._gradients import central_differences
+from ._gradients import central_differences, gradient_weight
 from ._local_kernel import standardize
 from .canonical import CanonicalSimilarity, canonical_target
 from .config import IntrinsicsRefinement, SimilarityConfig, SimilarityTerm, ViewRefinement
@@ -25,6 +25,7 @@ __all__ = [
     "canonical_target",
     "central_differences",
     "fit_tone",
+    "gradient_weight",
     "linearize_embedding",
     "refined_camera",
     "residual_and_slopes",

@@ -12,7 +12,7 @@ from torch import Tensor
 from ..geometry import Camera, se3, so3
 from ..rendering import intrinsics_jacobian
 from ..solver import Linearization
-from .config import IntrinsicsRefinement, ViewRefinement
+from .config import IntrinsicsRefinement, SimilarityConfig, ViewRefinement
 from .image_similarity import ImageSimilarity, Scatter
 from .refinement import refined_camera
 
@@ -69,6 +69,10 @@ class JointSimilarity:
         views = tuple(view.seen_from(pose) for view, pose in zip(self.views, poses, strict=True))
         same = all(new is old for new, old in zip(views, self.views, strict=True))
         return self if same else replace(self, views=views)
+
+    def compared_by(self, config: SimilarityConfig) -> JointSimilarity:
+        """The same X-rays, compared in another way."""
+        return replace(self, views=tuple(replace(view, config=config) for view in self.views))
 
     @property
     def known_share(self) -> Tensor:
