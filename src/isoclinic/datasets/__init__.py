@@ -1,5 +1,6 @@
 """Public data sets with true poses, read lazily from their original files into the library's conventions."""
 
+from ._indexed import IndexedDataset
 from .cases import CaseFolder
 from .ctspine1k import CTSpine1k, CTSpine1kConfig
 from .deepfluoro import DeepFluoro, DeepFluoroConfig
@@ -14,6 +15,7 @@ __all__ = [
     "Dataset",
     "DeepFluoro",
     "DeepFluoroConfig",
+    "IndexedDataset",
     "Ljubljana",
     "LjubljanaConfig",
     "Sample",
