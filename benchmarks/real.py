@@ -12,6 +12,7 @@ their truth can be trusted.
 from __future__ import annotations
 
 import json
+import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -97,7 +98,7 @@ def main(config: Config) -> None:
             f"{median(run.in_plane_mm for run in rows):.2f} mm",
             f"{median(run.rotation_deg for run in rows):.2f} deg",
         )
-    Console().print(table)
+    Console(width=None if sys.stdout.isatty() else 140).print(table)
 
 
 def _runs(config: Config) -> Iterator[Run]:
@@ -108,7 +109,7 @@ def _runs(config: Config) -> Iterator[Run]:
         volume = volumes.setdefault(ct, iso.Volume.read(ct))
         for views in _views(truth, folder):
             for size in config.starts:
-                group = f"{folder.parent.name} {ct.name.partition('.')[0]}, {len(views)} view(s), {size} mm and deg"
+                group = f"{folder.parent.name} {ct.name.partition('.')[0]}, {len(views)} view(s), {size} mm, deg"
                 start = torch.tensor(truth["inits"][str(size)], dtype=torch.float64)
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore", GeometryWarning)

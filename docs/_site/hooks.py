@@ -45,6 +45,8 @@ def on_page_markdown(markdown: str, page: Any, config: Any, **_: Any) -> str:
 
     def outside(found: re.Match[str]) -> str:
         path = _normal(here / found["target"])
+        if path == PurePosixPath(_DOCS, f"{_TUTORIAL}.py") and page.file.src_uri != f"{_TUTORIAL}.md":
+            return f"{found[1]}{found['target'].removesuffix('.py')}.md{found['rest']}"
         on_site = path.is_relative_to(_DOCS) and path.suffix != ".py"
         if on_site or path == PurePosixPath(_DOCS, page.file.src_uri) or not (root / path).exists():
             return found[0]
