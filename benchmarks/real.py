@@ -2,11 +2,11 @@
 
     python benchmarks/real.py --folder ../shared/data/real
 
-The folder holds cases `SET/NAME/truth.json`, an object with `ct`, `xray` and, for two views, `further_xrays` and
-`views` (paths from the case's folder), `extrinsic` (camera_from_world, RAS mm), `landmarks` (points on the surface,
-RAS mm) and `inits` (starting poses by their size: n millimetres and n degrees off). Sets named `knee...` show
-implants, whose metal must not be masked. benchmarks/README.md says where such cases come from, and how far
-their truth can be trusted.
+The folder holds cases `SET/NAME/truth.json`, an object with `ct`, `xray` and, for two views, `further_xrays`
+and `views` (paths from the case's folder), `extrinsic` (camera_from_world, RAS mm), `landmarks` (points on the
+surface, RAS mm) and `inits` (starting poses by their size: n millimetres and n degrees off). Sets named
+`knee...` show implants, whose metal must not be masked. benchmarks/README.md says where such cases come from,
+and how far their truth can be trusted.
 """
 
 from __future__ import annotations
@@ -77,14 +77,26 @@ class Run:
 
     def within(self, config: Config, factor: float = 1.0) -> bool:
         """Whether the errors are within so many times the limits."""
-        near = self.in_plane_mm < factor * config.in_plane_mm and self.rotation_deg < factor * config.rotation_deg
+        near = (
+            self.in_plane_mm < factor * config.in_plane_mm
+            and self.rotation_deg < factor * config.rotation_deg
+        )
         return near and (self.views == 1 or abs(self.depth_mm) < factor * config.depth_mm)
 
 
 def main(config: Config) -> None:
     """Register every case from every start and print a table."""
     runs = list(_runs(config))
-    table = Table("what, from where", "n", "right", "within twice", "doubtful of wrong", "of right", "in plane", "rotation")
+    table = Table(
+        "what, from where",
+        "n",
+        "right",
+        "within twice",
+        "doubtful of wrong",
+        "of right",
+        "in plane",
+        "rotation",
+    )
     for group in dict.fromkeys(run.group for run in runs):
         rows = [run for run in runs if run.group == group]
         right, wrong = ([run for run in rows if run.within(config) is good] for good in (True, False))
@@ -109,7 +121,9 @@ def _runs(config: Config) -> Iterator[Run]:
         volume = volumes.setdefault(ct, iso.Volume.read(ct))
         for views in _views(truth, folder):
             for size in config.starts:
-                group = f"{folder.parent.name} {ct.name.partition('.')[0]}, {len(views)} view(s), {size} mm, deg"
+                group = (
+                    f"{folder.parent.name} {ct.name.partition('.')[0]}, {len(views)} view(s), {size} mm, deg"
+                )
                 start = torch.tensor(truth["inits"][str(size)], dtype=torch.float64)
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore", GeometryWarning)

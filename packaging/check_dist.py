@@ -2,8 +2,8 @@
 
     python packaging/check_dist.py dist
 
-The wheel is installed into an environment of its own. It borrows this interpreter's packages, so that only the
-wheel itself is new; `make extras` tries complete installations.
+The wheel is installed into an environment of its own. It borrows this interpreter's packages, so that only
+the wheel itself is new; `make extras` tries complete installations.
 """
 
 from __future__ import annotations
@@ -55,10 +55,16 @@ def _of_wheel(wheel: Path) -> list[str]:
     package = {name for name in names if ".dist-info/" not in name}
     tracked = {f"isoclinic/{path.relative_to(PACKAGE).as_posix()}" for path in _tracked(PACKAGE)}
     problems = [f"{wheel.name} lacks {name}" for name in sorted(tracked - package)]
-    problems += [f"{wheel.name} contains {name}, which is not in the repository" for name in sorted(package - tracked)]
+    problems += [
+        f"{wheel.name} contains {name}, which is not in the repository" for name in sorted(package - tracked)
+    ]
     problems += [f"{wheel.name}: {name} is large" for name, size in names.items() if size > LARGEST_MB * 1e6]
-    problems += [f"{wheel.name}: its description has the relative link {link}" for link in RELATIVE_LINK.findall(text)]
-    problems += [f"{wheel.name}: no {field}" for field in ("Project-URL: Issues", "License-File") if field not in text]
+    problems += [
+        f"{wheel.name}: its description has the relative link {link}" for link in RELATIVE_LINK.findall(text)
+    ]
+    problems += [
+        f"{wheel.name}: no {field}" for field in ("Project-URL: Issues", "License-File") if field not in text
+    ]
     return problems
 
 
@@ -71,7 +77,9 @@ def _of_sdist(sdist: Path) -> list[str]:
     shipped = {path for path in tracked if path.parts[0] not in NOT_SHIPPED}
     problems = [f"{sdist.name} lacks {path}" for path in sorted(shipped - names)]
     stray = names - tracked - generated
-    return problems + [f"{sdist.name} contains {path}, which is not in the repository" for path in sorted(stray)]
+    return problems + [
+        f"{sdist.name} contains {path}, which is not in the repository" for path in sorted(stray)
+    ]
 
 
 def _tracked(folder: Path) -> list[Path]:
@@ -87,18 +95,33 @@ def _of_installation(wheel: Path) -> list[str]:
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
         python = Path(folder, "Scripts" if os.name == "nt" else "bin", "python")
-        site = Path(subprocess.run(
-            [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"],
-            check=True, capture_output=True, text=True,
-        ).stdout.strip())
+        site = Path(
+            subprocess.run(
+                [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"],
+                check=True,
+                capture_output=True,
+                text=True,
+            ).stdout.strip()
+        )
         (site / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n")
-        pip = [python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-deps", "--force-reinstall"]
+        pip = [
+            python,
+            "-m",
+            "pip",
+            "--disable-pip-version-check",
+            "install",
+            "--quiet",
+            "--no-deps",
+            "--force-reinstall",
+        ]
         subprocess.run([*pip, wheel.resolve()], check=True, env=clean, cwd=folder)
         problems = []
         for arguments in RUNS:
             ran = subprocess.run([python, *arguments], env=clean, cwd=folder, capture_output=True, text=True)
             if ran.returncode:
-                problems.append(f"{wheel.name}: python {' '.join(arguments)} ended with {ran.returncode}: {ran.stderr}")
+                problems.append(
+                    f"{wheel.name}: python {' '.join(arguments)} ended with {ran.returncode}: {ran.stderr}"
+                )
         if not problems and not Path(ran.stdout.strip()).is_relative_to(Path(folder).resolve()):
             problems.append(f"another isoclinic than that of {wheel.name} ran: {ran.stdout.strip()}")
     return problems

@@ -33,7 +33,11 @@ class _Page(HTMLParser):
 
 def main(site: Path) -> int:
     """Print broken links; 0 if there are none."""
-    pages = {file: _Page(file.read_text(encoding="utf-8")) for file in site.rglob("*.html") if file.name != "404.html"}
+    pages = {
+        file: _Page(file.read_text(encoding="utf-8"))
+        for file in site.rglob("*.html")
+        if file.name != "404.html"
+    }
     broken = [problem for file, page in sorted(pages.items()) for problem in _broken(site, file, page, pages)]
     for problem in broken:
         print(problem, file=sys.stderr)
@@ -48,7 +52,9 @@ def _broken(site: Path, file: Path, page: _Page, pages: dict[Path, _Page]) -> It
         if parts.scheme or parts.netloc:
             continue
         path = unquote(parts.path)
-        found = file if not path else (site / path.lstrip("/") if path.startswith("/") else file.parent / path)
+        found = (
+            file if not path else (site / path.lstrip("/") if path.startswith("/") else file.parent / path)
+        )
         found = found.resolve()
         if found.is_dir():
             found /= "index.html"

