@@ -204,6 +204,9 @@ def _numbers(poses: Any, name: str) -> Tensor:
             batch = torch.from_numpy(np.array(poses, dtype=np.float64))
         except (OverflowError, TypeError, ValueError) as error:
             raise InputError(f"{name} must be a 4x4 matrix of numbers: {error}") from error
+        # True equals 1 in Python, but a truth value in a file is a mistake.
+        if any(isinstance(entry, bool) for entry in np.array(poses, dtype=object).flat):
+            raise InputError(f"{name} must be a 4x4 matrix of numbers, but contains a truth value")
     if batch.shape[-2:] != (4, 4) or batch.ndim not in (2, 3) or batch.numel() == 0:
         raise InputError(f"{name} must have shape [4, 4] or [B, 4, 4], not {list(batch.shape)}")
     return batch.reshape(-1, 4, 4)
