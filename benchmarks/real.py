@@ -2,11 +2,11 @@
 
     python benchmarks/real.py --folder ../shared/data/real
 
-The folder holds cases `SET/NAME/truth.json`, an object with `ct`, `xray` and, for two views, `further_xrays`
-and `views` (paths from the case's folder), `extrinsic` (camera_from_world, RAS mm), `landmarks` (points on the
-surface, RAS mm) and `inits` (starting poses by their size: n millimetres and n degrees off). Sets named
-`knee...` show implants, whose metal must not be masked. benchmarks/README.md says where such cases come from,
-and how far their truth can be trusted.
+The folder holds cases `SET/NAME/truth.json`, an object with `ct`, `xray` and, for two views,
+`further_xrays` and `views` (paths from the case's folder), `extrinsic` (camera_from_world, RAS mm),
+`landmarks` (points on the surface, RAS mm) and `inits` (starting poses by their
+size: n millimetres and n degrees off). Sets named `knee...` show implants, whose metal must not be masked.
+benchmarks/README.md says where such cases come from, and how far their truth can be trusted.
 """
 
 from __future__ import annotations

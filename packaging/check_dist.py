@@ -104,7 +104,7 @@ def _of_installation(wheel: Path) -> list[str]:
             ).stdout.strip()
         )
         (site / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n")
-        pip = [
+        pip: list[str | Path] = [
             python,
             "-m",
             "pip",

@@ -1,8 +1,8 @@
 """The schemas of our JSON files say what the readers say.
 
-Every entry of a complete file is left out, or replaced by a value of another type: the schema and the reader must
-agree on whether that is still a file of its kind. What a schema cannot say (a rotation is a rotation) is the readers'
-own tests.
+Every entry of a complete file is left out, or replaced by a value of another type: the schema and the reader
+must agree on whether that is still a file of its kind. What a schema cannot say, such as that a matrix is a
+rigid motion, the readers' own tests check.
 """
 
 from __future__ import annotations
@@ -139,7 +139,9 @@ def is_read(name: str, document: Any, folder: Path) -> bool:
 
 def places(value: Any, above: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     """Ways to every entry of a document, three levels deep."""
-    entries = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    entries = (
+        value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    )
     for key, entry in entries:
         yield (*above, key)
         if len(above) < 2:

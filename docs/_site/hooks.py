@@ -33,6 +33,8 @@ def on_files(files: Any, config: Any, **_: Any) -> Any:
     text, resources = MarkdownExporter().from_notebook_node(notebook)
     made = {f"{_TUTORIAL}.md": text, f"{_TUTORIAL}.ipynb": nbformat.writes(notebook)}
     made |= {f"{_TUTORIAL.rpartition('/')[0]}/{name}": data for name, data in resources["outputs"].items()}
+    for schema in sorted(Path(config.config_file_path).parent.glob("src/isoclinic/schemas/*.json")):
+        made[f"schemas/{schema.name}"] = schema.read_text(encoding="utf-8")
     for name, content in made.items():
         files.append(File.generated(config, name, content=content))
     return files
@@ -47,6 +49,9 @@ def on_page_markdown(markdown: str, page: Any, config: Any, **_: Any) -> str:
         path = _normal(here / found["target"])
         if path == PurePosixPath(_DOCS, f"{_TUTORIAL}.py") and page.file.src_uri != f"{_TUTORIAL}.md":
             return f"{found[1]}{found['target'].removesuffix('.py')}.md{found['rest']}"
+        if path.parent == PurePosixPath("src/isoclinic/schemas"):
+            up = "../" * (len(here.parts) - 1)
+            return f"{found[1]}{up}schemas/{path.name}{found['rest']}"
         on_site = path.is_relative_to(_DOCS) and path.suffix != ".py"
         if on_site or path == PurePosixPath(_DOCS, page.file.src_uri) or not (root / path).exists():
             return found[0]
@@ -72,9 +77,8 @@ def _command_line() -> str:
     sections = []
     for name, purpose in commands.items():
         printed = io.StringIO()
-        with redirect_stdout(printed):
-            with suppress(SystemExit):
-                main([name, "--help"])
+        with redirect_stdout(printed), suppress(SystemExit):
+            main([name, "--help"])
         text = "\n".join(line.rstrip() for line in printed.getvalue().splitlines())
         sections.append(f"## {name}\n\n{purpose[:1].upper()}{purpose[1:]}.\n\n```text\n{text}\n```\n")
     return "\n".join(sections)
