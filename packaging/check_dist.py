@@ -26,9 +26,9 @@ NOT_SHIPPED = {".gitattributes", ".pre-commit-config.yaml", ".ci", ".github"}
 RELATIVE_LINK = re.compile(r"\]\((?!https?:|#)[^)]*\)")
 # What the command line does without data; the last one imports the renderer, the solver and the networks.
 RUNS = (
-    ("-m", "isoclinic.cli", "--version"),
-    ("-c", "import sys; from isoclinic.cli import main; sys.exit(main(['register', '--help']))"),
-    ("-c", "import isoclinic; isoclinic.default_model(); print(isoclinic.__file__)"),
+    ("isoclinic", "--version"),
+    ("isoclinic", "register", "--help"),
+    ("python", "-c", "import isoclinic; isoclinic.default_model(); print(isoclinic.__file__)"),
 )
 
 
@@ -116,11 +116,13 @@ def _of_installation(wheel: Path) -> list[str]:
         ]
         subprocess.run([*pip, wheel.resolve()], check=True, env=clean, cwd=folder)
         problems = []
-        for arguments in RUNS:
-            ran = subprocess.run([python, *arguments], env=clean, cwd=folder, capture_output=True, text=True)
+        for program, *arguments in RUNS:
+            ran = subprocess.run(
+                [python.with_name(program), *arguments], env=clean, cwd=folder, capture_output=True, text=True
+            )
             if ran.returncode:
                 problems.append(
-                    f"{wheel.name}: python {' '.join(arguments)} ended with {ran.returncode}: {ran.stderr}"
+                    f"{wheel.name}: {program} {' '.join(arguments)} ended with {ran.returncode}: {ran.stderr}"
                 )
         if not problems and not Path(ran.stdout.strip()).is_relative_to(Path(folder).resolve()):
             problems.append(f"another isoclinic than that of {wheel.name} ran: {ran.stdout.strip()}")

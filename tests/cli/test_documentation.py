@@ -246,7 +246,8 @@ def test_options_that_pages_mention_exist(options):
         if page.parent.name == "coming-from":
             # The options of the other program stand in blocks of text and in the first column of tables.
             text = re.sub(r"^```text\n.*?^```$|^\|[^|]*\|", "", text, flags=re.MULTILINE | re.DOTALL)
-        text = re.sub(r"`(python|torchrun)\s[^`]*`|`benchmarks/\w+\.py` with `[^`]*`", "", text)
+        others = r"`(python|torchrun)\s[^`]*`|`benchmarks/\w+\.py` with `[^`]*`|^pip .*$"
+        text = re.sub(others, "", text, flags=re.MULTILINE)
         mentioned = set(re.findall(r"(?<![\w-])--[a-z][\w.-]*\w", text))
         assert mentioned <= all_options | groups, f"{page.name}: {sorted(mentioned - all_options - groups)}"
 
