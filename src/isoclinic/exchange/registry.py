@@ -18,12 +18,12 @@ FormatName = Literal["slicer", "itk", "opencv", "diffdrr", "nanodrr", "xreg", "r
 
 @dataclass(frozen=True, kw_only=True)
 class Format:
-    """How another program's file is written and read.
+    """The functions that write and read another program's file.
 
     Attributes:
-        suffixes: that the file's name may end in.
-        write: to the path, whole or not at all.
-        read: the path; the camera supplies what the file lacks.
+        suffixes: endings that the file's name may have.
+        write: function that writes a pose to the path, completely or not at all.
+        read: function that reads the path; the camera supplies what the file lacks.
     """
 
     suffixes: tuple[str, ...]

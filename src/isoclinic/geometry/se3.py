@@ -133,7 +133,9 @@ def rotation_angle_deg(a: Tensor, b: Tensor) -> Tensor:
 
 
 def point_jacobian(camera_from_world: Tensor, points_world: Tensor, isocentre_world: Tensor) -> Tensor:
-    """How points [N, 3] move in the camera along the tangent of `perturb`: [..., N, 3, 6], poses [..., 4, 4].
+    """Return how points [N, 3] move in the camera along the tangent of `perturb`, [..., N, 3, 6].
+
+    The poses are [..., 4, 4].
 
     A small turn w moves a point at p from the isocentre by w x p = -hat(p) w, a shift all points alike.
     """

@@ -1,4 +1,4 @@
-"""The geometry doctor: what was read from a CT and an X-ray, from where, and what about it is odd."""
+"""Inspection of input files: the values that were read, their sources, and whatever is odd about them."""
 
 from ..volumes import Finding
 from .headers import patient_orientation, volume_header, xray_header

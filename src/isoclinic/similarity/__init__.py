@@ -1,4 +1,4 @@
-"""How alike an X-ray and a DRR are, as least squares that the solver can minimise."""
+"""Similarities of X-rays and DRRs, as least-squares problems that the solver can minimise."""
 
 from ._gradients import central_differences
 from ._local_kernel import standardize

@@ -1,4 +1,4 @@
-"""What the solver asks of a problem: its normal equations at a point, and how to move that point."""
+"""The interface of a problem for the solver: normal equations at a point, and how to move the point."""
 
 from __future__ import annotations
 

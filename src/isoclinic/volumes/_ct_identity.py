@@ -12,7 +12,7 @@ from .identity import Identity
 
 
 def ct_identity(path: Path, correction: CTCorrection) -> Identity:
-    """Whom the CT shows that was read from `path`; unknown where that is no DICOM.
+    """Return whom the CT shows that was read from `path`; unknown where that is no DICOM.
 
     One slice tells, so that the headers of all of them need not be read again, unless some were selected.
 

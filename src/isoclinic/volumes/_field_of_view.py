@@ -57,7 +57,7 @@ class Orientation:
 
     @property
     def source(self) -> str:
-        """What says so."""
+        """Return what says so."""
         parts = []
         if self.turned_deg:
             parts.append(f"{describe('FieldOfViewRotation')} {self.turned_deg}")
@@ -148,13 +148,13 @@ class Placed:
 def principal_point(
     header: DicomHeader, size: tuple[int, int], spacing_mm: tuple[float, float], orientation: Orientation
 ) -> Placed:
-    """Where the middle of the detector lies in the image.
+    """Return where the middle of the detector lies in the image.
 
     Args:
-        header: of the image.
+        header: the header of the image.
         size: (rows, columns) as stored.
         spacing_mm: of its pixels at the detector, (row, column) as stored.
-        orientation: of the stored image on the detector.
+        orientation: the orientation of the stored image on the detector.
     """
     pixels = orientation.detector_from_stored(np.array(size, dtype=np.float64))
     spacing = orientation.detector_from_stored(np.array(spacing_mm, dtype=np.float64))
@@ -242,7 +242,7 @@ def _without_origin(field: Field | None, image_mm: Array, active: Array) -> Plac
 
 
 def _misfit(field: Field, image_mm: Array, pixels: Array, spacing: Array) -> Placed | None:
-    """What is odd about an image that does not fill its field of view."""
+    """Return what is odd about an image that does not fill its field of view."""
     fit, share = field.fit(image_mm)
     shown = f"{_size(image_mm)} mm ({_size(pixels)} pixels of {spacing[0]:.4g} x {spacing[1]:.4g} mm)"
     stated = f"{field.source} {_size(field.mm)} mm"

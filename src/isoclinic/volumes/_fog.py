@@ -91,7 +91,7 @@ class _Circles:
         return (np.sum(points * normals, axis=-1)[..., None] - normals @ self.centres.T) / self.radii
 
     def along(self, rays: Array) -> Array:
-        """Where rays [R, 2] from the image's centre leave the outline [px], [R, N]."""
+        """Return where rays [R, 2] from the image's centre leave the outline [px], [R, N]."""
         middle = rays @ self.centres.T
         return middle + np.sqrt(np.maximum(middle**2 - np.sum(self.centres**2, axis=1) + self.radii**2, 0))
 
@@ -151,7 +151,7 @@ _Piece = TypeVar("_Piece", _Circles, _Lines)
 
 
 def find_fog(attenuation: Image) -> Mask:
-    """What lies beyond a round or polygonal field around the image's centre, if there is one.
+    """Return what lies beyond a round or polygonal field around the image's centre, if there is one.
 
     Edges that face away from the centre are collected on rays; circles through three of them and lines
     through two are drawn at random and kept where many others agree (RANSAC, Fischler & Bolles 1981, Commun.
@@ -327,7 +327,7 @@ def _gets_darker(smooth: Image, outline: _Outline, edges: _Edges, span: float) -
 
 
 def _is_plain(attenuation: Image, beyond: Array) -> bool:
-    """Whether there is far less structure outside the outline than inside, but for the noise."""
+    """Tell whether there is far less structure outside the outline than inside, but for the noise."""
     noise, structure = (
         np.square(ndimage.gaussian_filter(attenuation, fine) - ndimage.gaussian_filter(attenuation, coarse))
         for fine, coarse in (_NOISE_PX, _STRUCTURE_PX)

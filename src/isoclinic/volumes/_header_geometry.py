@@ -16,7 +16,7 @@ AGREE = 0.01
 
 @dataclass(kw_only=True)
 class HeaderGeometry:
-    """What a header says about an X-ray's geometry.
+    """The geometry of an X-ray as its header gives it.
 
     Attributes:
         values: name of an `XRayOptions` field -> value.
@@ -60,16 +60,16 @@ def _finding(
 
 
 def value_of(found: HeaderGeometry, given: Mapping[str, Any], name: str) -> float | None:
-    """What counts for a length: the option's value, else the header's."""
+    """Return what counts for a length: the option's value, else the header's."""
     value: float | None = given.get(name, found.values.get(name))
     return value
 
 
 def source_of(found: HeaderGeometry, given: Mapping[str, Any], name: str) -> str:
-    """Where that is from."""
+    """Return where that is from."""
     return option_of(name) if name in given else found.provenance.get(name, "")
 
 
 def differ(one: float, other: float) -> bool:
-    """Whether two values contradict each other."""
+    """Tell whether two values contradict each other."""
     return abs(one / other - 1) > AGREE
