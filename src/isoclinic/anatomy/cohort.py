@@ -22,7 +22,7 @@ class CohortConfig:
         batches: after so many batches of its own, on average, an anatomy is replaced by a new one.
         skeletons: share of anatomies that are synthetic skeletons; the others are variations of CTs.
         voxel_mm: CTs are averaged to about this voxel size before they are varied [mm].
-        variation: settings of the variations of the CTs.
+        variation: of the CTs.
         skeleton: the synthetic ones.
     """
 
@@ -50,7 +50,7 @@ class Cohort:
     Args:
         volumes: real CTs.
         config: who is in the cohort.
-        seed: seed of everything drawn.
+        seed: of everything drawn.
 
     Raises:
         UsageError: no CT, unless all anatomies are synthetic.

@@ -29,14 +29,14 @@ class SkeletonConfig:
     """Size and inventory of a synthetic patient.
 
     Attributes:
-        voxels: number of voxels of the grid, along each axis.
+        voxels: of the grid, along each axis.
         voxel_mm: their size [mm].
         columns: fewest and most rows of blocks, as vertebrae are.
-        tubes: numbers of straight or bent tubes, like long bones and ribs.
-        plates: numbers of curved plates, like pelvis, shoulder blade and skull.
-        balls: numbers of balls, like heads of joints.
-        organs: numbers of soft-tissue balls of another density.
-        cavities: numbers of balls that are filled with air.
+        tubes: of straight or bent tubes, as long bones and ribs are.
+        plates: of curved plates, as pelvis, shoulder blade and skull are.
+        balls: of balls, as heads of joints are.
+        organs: of soft-tissue balls of another density.
+        cavities: of those filled with air.
     """
 
     voxels: int = 96
@@ -58,7 +58,7 @@ class SkeletonConfig:
 
 
 def synthetic_skeleton(config: SkeletonConfig, generator: np.random.Generator) -> Volume:
-    """Make a synthetic patient, centred at the world's origin, RAS."""
+    """A patient nobody has, centred at the world's origin, RAS."""
     size, mm = config.voxels, config.voxel_mm
     axis = (np.arange(size, dtype=np.float64) - (size - 1) / 2) * mm
     canvas = _Canvas(axis, generator)

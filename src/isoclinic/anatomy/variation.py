@@ -1,4 +1,4 @@
-"""Variations of a CT: turned, scaled, mirrored, bent, with other bone and fat, cut and blurred.
+"""A CT made into another patient's: turned, scaled, mirrored, bent, of other bone and fat, cut and blurred.
 
 What is drawn is drawn apart from what is applied, so that a variation can be looked at, kept and repeated.
 """
@@ -34,8 +34,8 @@ class VariationConfig:
 
     Attributes:
         turn_deg: largest turn about a random axis through the CT's centre [deg].
-        tumble_probability: probability of an arbitrary rotation instead, which shows it from any side.
-        mirror_probability: probability that left and right are exchanged.
+        tumble_probability: of any turn at all instead, so that anatomy is seen from where it never is.
+        mirror_probability: of left and right exchanged.
         scale: factor on all lengths.
         stretch: factor on the lengths along each axis of the patient, besides.
         shift_mm: largest shift along each axis [mm].
@@ -44,7 +44,7 @@ class VariationConfig:
         bone: factor on what voxels have above 150 HU.
         soft_tissue_hu: added to soft tissue [HU].
         blur_mm: largest standard deviation of a blur along a random axis of the grid: thick slices [mm].
-        cut_probability: probability that a side of the field of view is cut off, for each side.
+        cut_probability: of each side of the field of view being cut off.
         cut: largest share of the grid cut off on a side.
 
     Raises:
@@ -81,7 +81,7 @@ class VariationConfig:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Variation:
-    """The changes that make one variation of a CT.
+    """What is done to one CT.
 
     Attributes:
         linear: [3, 3] in the world: a point at x from the isocentre, in the new patient, is what lay at
@@ -90,7 +90,7 @@ class Variation:
         bend_mm: displacements [a, b, c, 3] of control points that span the grid, of a cubic B-spline.
         bone: factor on what voxels have above 150 HU.
         soft_tissue_hu: added to soft tissue [HU].
-        blur_axis: axis of the grid along which it is blurred.
+        blur_axis: of the grid.
         blur_mm: standard deviation [mm].
         cut: [3, 2] shares of the grid cut off at the beginning and the end of each axis.
     """

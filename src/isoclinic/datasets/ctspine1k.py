@@ -29,7 +29,7 @@ _PROVENANCE = dict.fromkeys(
 
 @dataclass(frozen=True, kw_only=True)
 class CTSpine1kConfig:
-    """Settings that say how CTSpine1K is read.
+    """How CTSpine1K is read.
 
     Attributes:
         unfinished: use the cases that are ready although the preparation is not finished.
@@ -46,7 +46,7 @@ class CTSpine1k(IndexedDataset):
     those that `preparation.find_landmarks` finds ("L3/centroid").
 
     Args:
-        path: the path of the folder.
+        path: of the folder.
         config: how to read it.
 
     Raises:

@@ -56,7 +56,7 @@ _LANDMARK_TOLERANCE_PX = 1.0
 
 @dataclass(frozen=True, kw_only=True)
 class DeepFluoroConfig:
-    """Settings that say how DeepFluoro is read.
+    """How DeepFluoro is read.
 
     Attributes:
         half_voxel_correction: move the stored poses by half a voxel, as the authors' own program does. Others
@@ -96,7 +96,7 @@ class DeepFluoro(Hdf5Dataset):
     labels; an X-ray keeps the file's pixels, so its camera has a negative fx; the pose is the pelvis'.
 
     Args:
-        path: the path of the file.
+        path: of the file.
         config: how to read it.
 
     Raises:

@@ -48,7 +48,7 @@ _BINS = 1024
 
 @dataclass(frozen=True, kw_only=True)
 class LjubljanaConfig:
-    """Settings that say how Ljubljana is read.
+    """How Ljubljana is read.
 
     Attributes:
         views: X-rays of each patient: "ap" and "lat"; "ap-max" and "lat-max" are there too.
@@ -78,7 +78,7 @@ class Ljubljana(Hdf5Dataset):
     v does. Landmarks are points on the centre lines of vessels, numbered.
 
     Args:
-        path: the path of the file.
+        path: of the file.
         config: how to read it.
 
     Raises:

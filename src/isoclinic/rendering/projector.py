@@ -42,7 +42,7 @@ class Projector:
         *,
         isocentre_world: Any = None,
     ) -> Projector:
-        """Make a projector at the resolution that `config` means for poses [B, 4, 4].
+        """Projector at the resolution `config` means for poses [B, 4, 4].
 
         Perturbations turn about `isocentre_world` [3] [mm], the centre of the CT when None.
 
@@ -59,18 +59,18 @@ class Projector:
         )
 
     def of_border(self, config: RenderConfig) -> Projector:
-        """Make a projector of the outermost layers of voxels alone, as `config` says where and how."""
+        """Of nothing but the volume's outermost layers of voxels, as `config` says where and how."""
         packed = self.packed.border()
         return replace(self, packed=packed, kernel=kernel_for(packed, config))
 
     def image(self, camera_from_world: Tensor, camera: Camera | None = None) -> Tensor:
-        """Render line integrals [B, H, W] of poses [B, 4, 4] float64, in this camera or another one."""
+        """Line integrals [B, H, W] of poses [B, 4, 4] float64, in this camera or another one."""
         return self.kernel(cast_rays(self.packed, camera or self.camera, camera_from_world))[0]
 
     def image_and_jacobian(
         self, camera_from_world: Tensor, camera: Camera | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Render line integrals [B, H, W] and their derivative [B, 6, H, W] along `se3.perturb`."""
+        """Line integrals [B, H, W] and their derivative [B, 6, H, W] along the tangent of `se3.perturb`."""
         camera = camera or self.camera
         rays = cast_rays(self.packed, camera, camera_from_world)
         tangents = pose_tangents(self.packed, camera, camera_from_world, self.isocentre_world)
@@ -86,7 +86,7 @@ def intrinsics_jacobian(jacobian: Tensor, camera: Camera, isocentre_camera: Tens
 
     Args:
         jacobian: [B, 6, H, W] along the tangent of `se3.perturb`.
-        camera: the camera of the images.
+        camera: of the images.
         isocentre_camera: [B, 3] [mm], where the pose puts the isocentre.
 
     Returns:

@@ -28,7 +28,7 @@ Backend = Literal["auto", "cpu", "cuda", "reference"]
 
 @dataclass(frozen=True, kw_only=True)
 class RenderConfig:
-    """Settings that say how a DRR is rendered.
+    """How a DRR is made.
 
     Attributes:
         method: "siddon" (exact for piecewise constant voxels) or "trilinear" (Joseph's sum over interpolated
@@ -98,7 +98,7 @@ def render_with_jacobian(
     *,
     isocentre_world: Any = None,
 ) -> tuple[Tensor, Tensor]:
-    """Render DRRs and their derivatives by the six degrees of freedom of the pose, in one pass.
+    """As `render`, and the change of every pixel with the six degrees of freedom of the pose, in one pass.
 
     Args:
         volume: the CT.

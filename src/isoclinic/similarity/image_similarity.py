@@ -49,7 +49,7 @@ class SimilarityTerm:
 
 @dataclass(frozen=True, kw_only=True)
 class SimilarityConfig:
-    """Settings that say what is compared, and how outliers count.
+    """What is compared, and how outliers count.
 
     Attributes:
         terms: the correlations that are added up.
@@ -87,7 +87,7 @@ class _Prepared(NamedTuple):
 
 
 class Scatter(NamedTuple):
-    """The parts of the covariance of an optimum.
+    """How far an optimum is uncertain, for a covariance.
 
     Attributes:
         gradients: what each of T squares of pixels contributes to the cost's gradient [b, T, P], float64;
@@ -178,11 +178,11 @@ class ImageSimilarity:
         return self.linearize_images(*self.projector.image_and_jacobian(x), items)
 
     def linearize_images(self, image: Tensor, jacobian: Tensor, items: Tensor | None = None) -> Linearization:
-        """Linearize images [b, H, W] with derivatives [b, P, H, W] along any P parameters.
+        """The same of images [b, H, W] with derivatives [b, P, H, W] along any P parameters.
 
         Args:
-            image: renderings at the poses.
-            jacobian: derivatives of the images.
+            image: of the poses.
+            jacobian: of the images.
             items: [b] int64, whose masks hold for the images; None where images and masks come in one order.
         """
         total: Linearization | None = None
@@ -196,11 +196,11 @@ class ImageSimilarity:
         return total
 
     def scatter(self, x: Tensor, tile_px: int) -> Scatter:
-        """Compute how far squares of `tile_px` pixels agree on the optimum at poses [b, 4, 4]."""
+        """How far squares of `tile_px` pixels agree on the optimum at poses [b, 4, 4]."""
         return self.scatter_images(*self.projector.image_and_jacobian(x), tile_px)
 
     def scatter_images(self, image: Tensor, jacobian: Tensor, tile_px: int) -> Scatter:
-        """Scatter of images [b, H, W] with derivatives [b, P, H, W] along any P parameters; see `scatter`."""
+        """The same of images [b, H, W] with derivatives [b, P, H, W] along any P parameters."""
         batch, parameters = jacobian.shape[:2]
         height, width = self.fixed.shape
         gradient = jacobian.new_zeros(batch, parameters, height, width, dtype=torch.float64)
@@ -219,7 +219,7 @@ class ImageSimilarity:
         return Scatter(tiles.flatten(2).mT, curvature)
 
     def toned(self, image: Tensor, least_gain: float) -> ImageSimilarity:
-        """Return the problem with the tone curve that fits a DRR [H, W]; itself if that gains little.
+        """With the tone curve that fits a DRR [H, W] at about the right pose; itself if that gains little.
 
         Args:
             image: the DRR.
@@ -245,7 +245,7 @@ class ImageSimilarity:
         return self.correlate_images(self.projector.image(x))
 
     def correlate_images(self, image: Tensor) -> Tensor:
-        """Correlation [b] of the standardised images with renderings [b, H, W]; see `correlation`."""
+        """The same [b] of images [b, H, W]."""
         image = image.cpu()
         flat = image.new_zeros(len(image), 0, *image.shape[1:])
         total = image.new_zeros(len(image))
@@ -286,7 +286,7 @@ def _shown_by_tile(moving: Tensor, prepared: _Prepared, tile_px: int) -> Tensor:
 
 
 def _features(image: Tensor, jacobian: Tensor, term: SimilarityTerm) -> tuple[Tensor, Tensor]:
-    """Return what a term compares: [b F, h, w] and derivatives [b F, P, h, w] of images [b, H, W]."""
+    """What a term compares: [b F, h, w] and derivatives [b F, P, h, w] of images [b, H, W]."""
     if term.image == "intensity":
         return image, jacobian
     along = [central_differences(part) for part in (image, jacobian)]

@@ -13,7 +13,7 @@ from ..geometry import Camera
 
 @dataclass(frozen=True, kw_only=True)
 class ViewRefinement:
-    """Bounds for the relative geometry of X-rays after the first; 0 trusts what is given.
+    """How far X-rays after the first may lie from where their geometry puts them; 0 trusts it.
 
     Each of these X-rays then gets a turn about the isocentre and a shift of its own, in its camera's axes.
     Half the bound counts as one standard deviation (a Gaussian prior); no value leaves the bound.
@@ -31,7 +31,7 @@ class ViewRefinement:
 
     @property
     def on(self) -> bool:
-        """Tell whether anything may move."""
+        """Whether anything may move."""
         return self.rotation_deg > 0 or self.translation_mm > 0
 
     @property
@@ -42,7 +42,7 @@ class ViewRefinement:
 
 @dataclass(frozen=True, kw_only=True)
 class IntrinsicsRefinement:
-    """Bounds for the errors of the intrinsics of an uncalibrated C-arm; 0 trusts them.
+    """How far the intrinsics of an uncalibrated C-arm may be off; 0 trusts them.
 
     The focal length is hard to tell from depth, least of all in a single X-ray: what a pose gains in match it
     loses in certainty of depth. Half the bound counts as one standard deviation (a Gaussian prior); no value
@@ -65,7 +65,7 @@ class IntrinsicsRefinement:
 
     @property
     def on(self) -> bool:
-        """Tell whether anything may change."""
+        """Whether anything may change."""
         return self.focal_percent > 0 or self.principal_point_mm > 0
 
     @property
@@ -75,7 +75,7 @@ class IntrinsicsRefinement:
 
 
 def refined_camera(camera: Camera, values: Tensor) -> Camera:
-    """Return a camera with other intrinsics, whose pixels are as large as before.
+    """A camera with other intrinsics, its pixels as large as before.
 
     Args:
         camera: the nominal one, at any resolution.

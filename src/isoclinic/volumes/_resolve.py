@@ -170,6 +170,6 @@ def scale_for(polarity: Polarity) -> PixelScale:
 
 
 def all_positive(value: float | tuple[float, float]) -> bool:
-    """Tell whether a number, or both of a pair, are positive and finite."""
+    """Whether a number, or both of a pair, are positive and finite."""
     numbers = value if isinstance(value, tuple) else (value,)
     return all(math.isfinite(number) and number > 0 for number in numbers)

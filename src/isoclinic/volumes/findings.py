@@ -1,4 +1,4 @@
-"""Oddities that are found when a file is read: one record, given as a warning or kept as a note."""
+"""What reading a file finds odd: one record for every command, told as a warning or kept as a note."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Finding:
 
 
 def option_of(name: str) -> str:
-    """Return how an option is written on the command line, from the name of its field."""
+    """How an option is written on the command line, from the name of its field."""
     return f"--{name.replace('_', '-')}"
 
 

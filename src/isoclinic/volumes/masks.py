@@ -27,7 +27,7 @@ _SAME_OUTLINE_PX = 4
 
 @dataclass(frozen=True, kw_only=True)
 class MaskConfig:
-    """Settings that say what is detected in an X-ray and left out of the comparison with the CT.
+    """What is looked for in an X-ray and kept out of the comparison with the CT.
 
     Attributes:
         find_collimation: look for collimator blades, circular fields and blank borders; what lies beyond may
@@ -59,7 +59,7 @@ class MaskConfig:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Masks:
-    """The pixels at which an X-ray does not show the patient, and the weight that follows. All [H, W].
+    """Where an X-ray does not show the patient, and the weight that follows. All [H, W].
 
     Attributes:
         collimation: True outside the exposed field.
@@ -155,7 +155,7 @@ def _find_collimation(attenuation: Image, plateaus: Mask) -> Mask:
 
 
 def _penumbra_px(difference: Image, shadow: Mask) -> int:
-    """Compute how far from the shadow half of the step to the exposed field is reached, for blurred edges."""
+    """How far from the shadow half of the step to the exposed field is reached, for blurred edges."""
     away = np.where(shadow, 0, np.rint(_distance(~shadow)))
     if not 9 <= away.max() < np.inf:
         return 0
@@ -189,7 +189,7 @@ _LEAD = _Evidence(0.35, 0.3)  # scatter lights it unevenly, and its edge is blur
 
 
 def _shadow_tolerance(difference: Image, corner: tuple[int, int], evidence: _Evidence) -> float | None:
-    """Return how far shadow pixels of this corner are from its level; None if there is no shadow.
+    """How far pixels of the shadow in this corner stray from its level, or None where there is no shadow.
 
     Args:
         difference: from the corner's level, as a share of the image's span.

@@ -17,7 +17,7 @@ from .xray import XRay
 
 @dataclass(frozen=True, kw_only=True)
 class PreprocessConfig:
-    """Settings that say how an X-ray is converted to line integrals.
+    """How an X-ray becomes an image of line integrals.
 
     Attributes:
         method: 'beer_lambert' for -log(I / I0); 'log_ratio' for 1 - log(1 + I) / log(1 + I0) of intensities

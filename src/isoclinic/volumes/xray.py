@@ -38,7 +38,7 @@ _LEAST_EXCLUDED = 0.01
 
 @dataclass(frozen=True, kw_only=True)
 class XRayOptions:
-    """Options that override the X-ray's file, and the part of the image to use.
+    """What to believe instead of the X-ray file, and which part of the image to use.
 
     Values left at None are read from the file. Geometry describes the image as stored (and shown, where
     the file has an orientation): it holds before the image is flipped, turned, cropped and binned, in this
@@ -103,7 +103,7 @@ class XRayOptions:
 
     @property
     def given(self) -> dict[str, Any]:
-        """Return what is to be believed instead of the file: values by the names of their options."""
+        """What is to be believed instead of the file: values by the names of their options."""
         values = {name: getattr(self, name) for name in (*GEOMETRY, *MEANING)}
         found = {name: value for name, value in values.items() if value not in (None, "auto")}
         flips = {name for name in ("flip_left_right", "flip_top_bottom") if getattr(self, name)}
@@ -299,7 +299,7 @@ class XRay:
         )
 
     def resize(self, *, height: int, width: int) -> XRay:
-        """Return the same field of view sampled with `height` x `width` pixels (bilinear, antialiased).
+        """The same field of view sampled with `height` x `width` pixels (bilinear, antialiased).
 
         What an excluded pixel contributes to is excluded.
         """
@@ -370,7 +370,7 @@ class XRay:
         return replace(self, pixels=pixels, excluded=excluded)
 
     def pixels_from_stored(self, stored_px: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return where points of the image as stored lie in this image.
+        """Where points of the image as stored lie in this image.
 
         It may be flipped, turned, cropped or resampled.
 
@@ -388,7 +388,7 @@ class XRay:
         return (placed - np.array([turned.cx, turned.cy])) * scale + np.array([new.cx, new.cy])
 
     def repolarized(self) -> XRay:
-        """Return the same pixels with the other polarity, and with its scale where that was only assumed."""
+        """The same pixels with the other polarity, and with its scale where that was only assumed."""
         polarity: Polarity = "dark_air" if self.polarity == "bright_air" else "bright_air"
         provenance = {**self.provenance, "polarity": POLARITY_BY_MATCH}
         pixel_scale = self.pixel_scale
@@ -398,7 +398,7 @@ class XRay:
         return replace(self, polarity=polarity, pixel_scale=pixel_scale, provenance=provenance)
 
     def recalibrated(self, camera: Camera) -> XRay:
-        """Return the same pixels with other intrinsics, for an image of the same size."""
+        """The same pixels with other intrinsics, of an image of the same size."""
         old, stored = self.camera, (self.stored_camera or self.camera).turn(self.turned_deg)
         along_u, along_v = camera.fx / old.fx, camera.fy / old.fy
         stored = replace(
@@ -427,7 +427,7 @@ def _checked(
 
 
 def _read_mask(path: Path, xray: Path, size: tuple[int, ...]) -> NDArray[np.bool_]:
-    """Return where the image at `path` is not zero, [H, W] of the X-ray's `size`."""
+    """Where the image at `path` is not zero, [H, W] of the X-ray's `size`."""
     try:
         reading = read_file(path, frame=None)
     except InputError as error:

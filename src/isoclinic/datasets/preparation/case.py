@@ -32,7 +32,7 @@ CASE_FILE = "case.json"
 
 @dataclass(frozen=True, kw_only=True)
 class PreparationConfig:
-    """Settings that say how CTSpine1K is prepared.
+    """How CTSpine1K is prepared.
 
     Attributes:
         quality: which cases are used.
@@ -55,7 +55,7 @@ class CaseTask:
 
     Attributes:
         original: its files.
-        folder: where its prepared files are written.
+        folder: for what is made of it.
         key: digest of everything that depends on.
         config: how.
     """
@@ -70,7 +70,7 @@ class CaseTask:
 
 
 def is_done(task: CaseTask) -> bool:
-    """Tell whether a case is prepared completely, with this key."""
+    """Whether a case is prepared completely, with this key."""
     return key_of(task.folder) == task.key
 
 

@@ -37,7 +37,7 @@ class DrrConfig:
     """The DRRs of a CT, and the poses of the C-arm. AP is at 180/0 in DICOM's angles, lateral at 90/0.
 
     Attributes:
-        images: number of images of each CT.
+        images: of each CT.
         images_per_file: an interrupted preparation loses as many at most.
         binning: detector pixels averaged along each side; 6 leaves 256 x 256 pixels of 1.164 mm.
         primary_angle_deg: smallest and largest primary C-arm angle [deg].
@@ -46,7 +46,7 @@ class DrrConfig:
             [mm]; the isocentre of the Cios Fusion is at 632 (CIOSFusionCBCTExtrins of xReg).
         in_plane_reach_deg: largest turn in the image plane [deg].
         lateral_reach_mm: largest shift along each axis of the image [mm], at the patient.
-        seed: seed of the poses; those of a CT depend on it and on the name of the case alone.
+        seed: of the poses; those of a CT depend on it and on the name of the case alone.
 
     Raises:
         UsageError: a number or range that makes no sense.
@@ -123,12 +123,12 @@ def write_drrs(
     `Camera` in `camera`, `landmarks/<vertebra>/<landmark>` [3] (world, RAS mm) and `key`.
 
     Args:
-        folder: the folder of the case.
-        volume: the CT to render.
+        folder: of the case.
+        volume: to render.
         poses: one an image.
         landmarks: points [3] [mm] by name.
-        config: settings of the images.
-        key: key of the preparation; files of another one are replaced.
+        config: of the images.
+        key: of the preparation; files of another one are replaced.
 
     Raises:
         InputError: a file cannot be written.

@@ -21,7 +21,7 @@ _TIME_STEP = 0.0625
 
 @dataclass(frozen=True, kw_only=True)
 class LumbarConfig:
-    """Settings that say which part of a CT is kept.
+    """What is kept of a CT.
 
     Attributes:
         margin_mm: around the lumbar vertebrae [mm].

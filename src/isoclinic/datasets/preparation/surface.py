@@ -24,7 +24,7 @@ _WINDOW_HU = 150.0
 
 @dataclass(frozen=True, kw_only=True)
 class SurfaceConfig:
-    """Settings that say how the surface of a vertebra is found.
+    """How the surface of a vertebra is found.
 
     Attributes:
         threshold_hu: bone is above [HU]; low, because thin processes fill their voxels only in part, and the
