@@ -29,7 +29,7 @@ test: lint .venv/chest-ct.stamp
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile
 
 docs: .venv/docs.stamp .venv/chest-ct.stamp
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	$(BIN)/python docs/_site/check_links.py site
 
 dist: .venv/dist.stamp

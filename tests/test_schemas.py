@@ -99,9 +99,13 @@ def read_views(path: Path) -> None:
     views_from_file([xray, xray], path)
 
 
+class RefusedError(Exception):
+    """A reader that takes a file for another program's and leaves it alone."""
+
+
 def read_labels(path: Path) -> None:
     if not _from_json(path):
-        raise InputError("no names were found")
+        raise RefusedError
 
 
 READERS: dict[str, Callable[[Path], object]] = {
@@ -132,7 +136,7 @@ def is_read(name: str, document: Any, folder: Path) -> bool:
         warnings.simplefilter("ignore", GeometryWarning)
         try:
             READERS[name](path)
-        except InputError:
+        except (InputError, RefusedError):
             return False
     return True
 
