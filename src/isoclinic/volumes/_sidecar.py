@@ -32,7 +32,7 @@ _AGREES = 1e-2  # of spacings that are said twice
 
 
 def with_sidecar(path: Path, picture: Picture) -> Reading:
-    """Return what an image and the JSON file beside it say.
+    """What an image and the JSON file beside it say.
 
     The sidecar of `knee.png` is `knee.isoclinic.json`, or `knee.json` unless that is another program's, which
     is left alone with a note. Geometry is that of the image as it is shown, after an orientation tag.
@@ -129,7 +129,7 @@ def _parsed(sidecar: Path) -> Any:
 
 
 def _is_ours(content: dict[str, Any]) -> bool:
-    """Tell whether a JSON object is a sidecar of ours: a key that no other program would use, or nearly so.
+    """Whether a JSON object is a sidecar of ours: a key that no other program would use, or nearly so.
 
     Width and height are in many programs' files. Names of DICOM attributes (CamelCase) are other programs'.
     """

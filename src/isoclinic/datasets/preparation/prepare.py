@@ -36,7 +36,7 @@ class Preparation:
 
     Attributes:
         cases: names of those that are fit for use.
-        findings: the findings of the quality control, by the name of the case.
+        findings: of the quality control, by the name of the case.
     """
 
     cases: tuple[str, ...]
@@ -44,7 +44,7 @@ class Preparation:
 
     @property
     def left_out(self) -> Mapping[Reason, int]:
-        """Compute how many cases each reason left out, the commonest first."""
+        """How many cases each reason left out, the commonest first."""
         return _counts(self.findings)
 
 
@@ -167,7 +167,7 @@ def _reason(value: str | None) -> Reason | None:
 
 
 def _counts(findings: Mapping[str, Finding]) -> dict[Reason, int]:
-    """Compute how many cases each reason left out, the commonest first."""
+    """How many cases each reason left out, the commonest first."""
     return dict(Counter(each.reason for each in findings.values() if each.reason is not None).most_common())
 
 

@@ -86,13 +86,13 @@ class QualityConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """The findings of the quality control about a case.
+    """What the quality control says of a case.
 
     Attributes:
         reason: why it is left out; None for a case that is fit for use.
         detail: more about that.
-        ct_digest: digest of the CT's voxels; empty if it could not be read.
-        mask_digest: digest of the mask's voxels.
+        ct_digest: of the CT's voxels; empty for what could not be read.
+        mask_digest: of the mask's voxels.
     """
 
     reason: Reason | None = None
