@@ -22,7 +22,8 @@ from PIL import Image
 
 from isoclinic import Camera, XRay
 from isoclinic.errors import InputError
-from isoclinic.registration import PoseFile, read_pixel_points, read_world_points, views_from_file
+from isoclinic.registration import PoseFile, views_from_file
+from isoclinic.registration.landmarks import read_pixel_points, read_world_points
 from isoclinic.volumes._label_names import _from_json
 from isoclinic.volumes._warnings import GeometryWarning
 
