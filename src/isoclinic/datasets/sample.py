@@ -78,7 +78,7 @@ class Dataset(Protocol):
 
         Raises:
             UsageError: there is no such subject; the message lists those there are.
-            InputError: as for a single sample.
+            InputError: what is stored of a sample is incomplete or damaged.
         """
 
     def volume(self, subject: str) -> Volume:
@@ -86,7 +86,7 @@ class Dataset(Protocol):
 
         Raises:
             UsageError: there is no such subject.
-            InputError: as for a sample.
+            InputError: what is stored of the CT is incomplete or damaged.
         """
 
     def files(self, name: str) -> tuple[Path, ...]:

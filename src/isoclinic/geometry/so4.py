@@ -95,7 +95,7 @@ def to_se3(element: Tensor, length_mm: float) -> Tensor:
 
 
 def identity(dtype: torch.dtype = torch.float64, device: torch.device | None = None) -> Tensor:
-    """The rotation [2, 4] that moves nothing."""
+    """Return the identity [2, 4]."""
     return torch.tensor([[1, 0, 0, 0], [1, 0, 0, 0]], dtype=dtype, device=device)
 
 

@@ -41,7 +41,7 @@ class Linearization:
         )
 
     def select(self, index: Tensor) -> Linearization:
-        """The rows of `index`, a mask [B] or integers."""
+        """Return the rows of `index`, a mask [B] or integers."""
         return Linearization(self.cost[index], self.gradient[index], self.hessian[index])
 
     def replace(self, mask: Tensor, other: Linearization) -> Linearization:

@@ -18,7 +18,7 @@ def ct_identity(path: Path, correction: CTCorrection) -> Identity:
 
     Args:
         path: a folder, a DICOMDIR, or a file.
-        correction: that it was read with.
+        correction: the correction that it was read with.
     """
     if correction.slices_where is not None:
         header = readers.ct_header(path, correction)

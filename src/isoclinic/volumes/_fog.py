@@ -31,7 +31,7 @@ _NOISE_PX = (1.0, 2.0)
 
 @dataclass(frozen=True)
 class _Criteria:
-    """What makes a dark rim a shadow.
+    """Limits that make a dark rim a shadow.
 
     Attributes:
         length: least length of each round or straight piece of the outline, as a share of the image's
@@ -112,7 +112,7 @@ class _Circles:
 
 @dataclass(frozen=True, eq=False)
 class _Lines:
-    """As `_Circles`: sides of a field that contains the image's centre."""
+    """The same as `_Circles` for the sides of a field that contains the image's centre."""
 
     directions: Array  # [N, 2], unit outer normals
     offsets: Array  # [N], distance from the image's centre
@@ -308,7 +308,7 @@ def _supported(
 
 
 def _gets_darker(smooth: Image, outline: _Outline, edges: _Edges, span: float) -> bool:
-    """Whether each piece of the outline is an abrupt step to a darker outside, nearly everywhere on it."""
+    """Tell whether nearly all of each piece of the outline is an abrupt step to a darker outside."""
     along = outline.along(edges.rays)
     nearest = along.min(axis=1)
     for n in range(along.shape[1]):

@@ -33,15 +33,15 @@ class HeaderGeometry:
     orientation: Orientation = field(default_factory=Orientation)
 
     def keep(self, name: str, value: Any, source: str) -> None:
-        """A value with where it came from."""
+        """Add a value with its source."""
         self.values[name], self.provenance[name] = value, source
 
     def warn(self, message: str, *settled_by: str, unsettled: bool = False, remedy: str = "") -> None:
-        """A finding that the options named settle."""
+        """Add a finding that the named options settle."""
         self.findings.append(_finding("warning", message, settled_by, remedy, unsettled))
 
     def note(self, message: str, *settled_by: str, remedy: str = "") -> None:
-        """A peculiarity to know of."""
+        """Add a peculiarity that users should know."""
         self.findings.append(_finding("note", message, settled_by, remedy, unsettled=False))
 
 
