@@ -22,7 +22,7 @@ XRAY_FILE, TRUTH_FILE = "xray.dcm", "truth.json"
 
 
 class CaseFolder(IndexedDataset):
-    """The cases below a folder.
+    """All cases below a folder.
 
     A case is a folder with `xray.dcm` and `truth.json`, an object with `extrinsic` (camera_from_world, 4x4),
     `landmarks` (points in the world, RAS mm) and, optionally, `inits` (further 4x4 matrices by name, which
@@ -30,7 +30,7 @@ class CaseFolder(IndexedDataset):
     is the name of the folder it lies in.
 
     Args:
-        path: the path of the folder.
+        path: of the folder.
         volumes: file of the CT of each subject; those that are missing are missed when they are asked for.
         config: how to read the X-rays.
 

@@ -16,7 +16,7 @@ AGREE = 0.01
 
 @dataclass(kw_only=True)
 class HeaderGeometry:
-    """The geometry of an X-ray as its header gives it.
+    """What a header says about an X-ray's geometry.
 
     Attributes:
         values: name of an `XRayOptions` field -> value.
@@ -33,15 +33,15 @@ class HeaderGeometry:
     orientation: Orientation = field(default_factory=Orientation)
 
     def keep(self, name: str, value: Any, source: str) -> None:
-        """Add a value with its source."""
+        """A value with where it came from."""
         self.values[name], self.provenance[name] = value, source
 
     def warn(self, message: str, *settled_by: str, unsettled: bool = False, remedy: str = "") -> None:
-        """Add a finding that the named options settle."""
+        """A finding that the options named settle."""
         self.findings.append(_finding("warning", message, settled_by, remedy, unsettled))
 
     def note(self, message: str, *settled_by: str, remedy: str = "") -> None:
-        """Add a peculiarity that users should know."""
+        """A peculiarity to know of."""
         self.findings.append(_finding("note", message, settled_by, remedy, unsettled=False))
 
 
@@ -60,16 +60,16 @@ def _finding(
 
 
 def value_of(found: HeaderGeometry, given: Mapping[str, Any], name: str) -> float | None:
-    """Return what counts for a length: the option's value, else the header's."""
+    """What counts for a length: the option's value, else the header's."""
     value: float | None = given.get(name, found.values.get(name))
     return value
 
 
 def source_of(found: HeaderGeometry, given: Mapping[str, Any], name: str) -> str:
-    """Return where that is from."""
+    """Where that is from."""
     return option_of(name) if name in given else found.provenance.get(name, "")
 
 
 def differ(one: float, other: float) -> bool:
-    """Tell whether two values contradict each other."""
+    """Whether two values contradict each other."""
     return abs(one / other - 1) > AGREE
