@@ -14,7 +14,7 @@ from isoclinic import Volume
 from isoclinic.datasets import Sample
 from isoclinic.errors import UsageError
 from isoclinic.geometry import Camera
-from isoclinic.networks import CanonicalNetwork, Checkpoint, PoseRegressor, SphericalEncoder
+from isoclinic.networks import CanonicalNetwork, Checkpoint, SphericalEncoder
 from isoclinic.registration import LearnedConfig, RegistrationConfig
 from isoclinic.registration._fixed import FixedImage, pixel_at_mm
 from isoclinic.rendering import Projector, RenderConfig
@@ -160,7 +160,7 @@ def _networks(models: Sequence[Checkpoint]) -> dict[str, tuple[Compared, Camera]
     networks: dict[str, tuple[Compared, Camera]] = {}
     for model in models:
         for kind, network in model.networks.items():
-            if not isinstance(network, PoseRegressor):
+            if isinstance(network, SphericalEncoder | CanonicalNetwork):
                 network.requires_grad_(False)
                 networks.setdefault(_name(kind, network), (network, model.record.camera))
     return networks

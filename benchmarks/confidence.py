@@ -18,7 +18,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -254,7 +254,9 @@ def _add(
 
 
 def _read(path: Path) -> list[Row]:
-    types = {field.name: str if field.type == "str" else float for field in fields(Row)}
+    types: dict[str, Callable[[str], Any]] = {
+        field.name: str if field.type == "str" else float for field in fields(Row)
+    }
     with path.open(newline="", encoding="utf-8") as file:
         return [
             Row(**{name: types[name](value) for name, value in row.items()}) for row in csv.DictReader(file)

@@ -164,8 +164,8 @@ def _of_trouble(config: Config, done: set[str]) -> Iterator[Row]:
     module = _module(config.trouble)
     paths = {"chest": chest_ct(), "pelvis": config.pelvis_ct}
     for item in config.more_cts:
-        name, _, path = item.partition("=")
-        paths[name] = Path(path)
+        name, _, file = item.partition("=")
+        paths[name] = Path(file)
     for kind in config.kinds or module.KINDS:
         for ct, path in paths.items():
             for number in range(config.repeats):

@@ -1,4 +1,4 @@
-"""Anatomies that nobody has: variations of real CTs, skeletons made up, and an endless cohort of both."""
+"""Synthetic anatomies: variations of real CTs, synthetic skeletons, and an endless cohort of both."""
 
 import lazy_loader
 

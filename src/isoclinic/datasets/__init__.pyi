@@ -1,3 +1,4 @@
+from ._indexed import IndexedDataset
 from .cases import CaseFolder
 from .config import CTSpine1kConfig, DeepFluoroConfig, LjubljanaConfig
 from .ctspine1k import CTSpine1k
@@ -13,6 +14,7 @@ __all__ = [
     "Dataset",
     "DeepFluoro",
     "DeepFluoroConfig",
+    "IndexedDataset",
     "Ljubljana",
     "LjubljanaConfig",
     "Sample",

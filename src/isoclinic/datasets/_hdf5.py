@@ -24,7 +24,7 @@ class Source:
     """Where a data set comes from, for messages.
 
     Attributes:
-        name: of the data set.
+        name: the name of the data set.
         file: name of its file.
         get: how much it is and where to get it.
         root: how the keys begin that tell its file from others.
@@ -52,7 +52,7 @@ class Node:
         return iter(sorted(self._group))
 
     def label(self, key: str) -> str:
-        """How messages call an entry."""
+        """Return how messages call an entry."""
         return f"{self._path}: {self._group.name.rstrip('/')}/{key}"
 
     def child(self, key: str) -> Node:
@@ -202,7 +202,7 @@ def opened(path: Path, remedy: str) -> Iterator[Node | None]:
     """The root of an HDF5 file; None for a file of another kind.
 
     Args:
-        path: of the file.
+        path: the path of the file.
         remedy: what to do about a file that is missing or damaged.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What the data sets share: X-rays by subject and name, and the CT of the latest subject kept."""
+"""The common base of the data sets: X-rays by subject and name; the CT of the latest subject is kept."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class IndexedDataset(ABC):
     """A data set whose names are known beforehand, and whose files are opened anew for every reading.
 
     Args:
-        path: of its file or folder.
+        path: the path of its file or folder.
         xrays: names of the X-rays by subject.
     """
 
@@ -54,7 +54,7 @@ class IndexedDataset(ABC):
         return tuple(f"{subject}/{xray}" for xray in self._xrays[subject])
 
     def __len__(self) -> int:
-        """How many samples there are."""
+        """Compute how many samples there are."""
         return sum(map(len, self._xrays.values()))
 
     def __getitem__(self, name: str) -> Sample:

@@ -1,4 +1,4 @@
-"""What a file or folder holds."""
+"""Detection of the data set that a file or folder contains."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ class Document:
         return key in self._values
 
     def label(self, key: str) -> str:
-        """How messages call an entry."""
+        """Return how messages call an entry."""
         return f"{self._name}: {key}"
 
     def child(self, key: str) -> Document:

@@ -33,7 +33,7 @@ image = drr(Subject.from_filepath("ct.nii.gz"), torch.tensor([view["rt_inv"]]))
 
 
 def arguments(posed: PosedCamera) -> dict[str, Any]:
-    """What nanodrr's `DRR` and `Registration` take, in numbers and nested lists; without the batch."""
+    """Return what nanodrr's `DRR` and `Registration` take, in numbers and nested lists; without the batch."""
     k = posed.camera.matrix
     k[:2, 2] += 0.5
     return {

@@ -17,12 +17,12 @@ from .posed_camera import PosedCamera
 
 @dataclass(frozen=True, kw_only=True)
 class Format:
-    """How another program's file is written and read.
+    """The functions that write and read another program's file.
 
     Attributes:
-        suffixes: that the file's name may end in.
-        write: to the path, whole or not at all.
-        read: the path; the camera supplies what the file lacks.
+        suffixes: endings that the file's name may have.
+        write: function that writes a pose to the path, completely or not at all.
+        read: function that reads the path; the camera supplies what the file lacks.
     """
 
     suffixes: tuple[str, ...]

@@ -146,7 +146,7 @@ def _along_v(camera: Camera) -> int:
 
 
 def _image(camera: Camera) -> str:
-    """What the projection image has to look like in ITK."""
+    """Return what the projection image has to look like in ITK."""
     (row_mm, column_mm), along_v = camera.pixel_spacing_mm, _along_v(camera)
     origin = -column_mm * (camera.width - 1) / 2, -along_v * row_mm * (camera.height - 1) / 2
     return (

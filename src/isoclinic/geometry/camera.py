@@ -220,7 +220,7 @@ class Camera:
 
 
 def quarter_turns(degrees: int) -> int:
-    """How many turns by 90 degrees, 0 to 3, a clockwise turn by `degrees` is.
+    """Compute how many turns by 90 degrees, 0 to 3, a clockwise turn by `degrees` is.
 
     Raises:
         UsageError: it is no whole number of them.
@@ -235,12 +235,12 @@ def quarter_turns(degrees: int) -> int:
 
 
 def turn_pixels(pixels: NDArray[np.float64], *, width: int, height: int, degrees: int) -> NDArray[np.float64]:
-    """Where points [..., 2], (u, v) [px], lie once their image has been turned clockwise by `degrees`.
+    """Return where points [..., 2], (u, v) [px], are once their image has been turned clockwise by `degrees`.
 
     Args:
-        pixels: in the image before.
-        width: of that image [px].
-        height: of that image [px].
+        pixels: points in the image before the turn.
+        width: columns of that image [px].
+        height: rows of that image [px].
         degrees: a multiple of 90.
 
     Raises:

@@ -134,7 +134,9 @@ def rotation_angle_deg(a: Tensor, b: Tensor) -> Tensor:
 
 
 def point_jacobian(camera_from_world: Tensor, points_world: Tensor, isocentre_world: Tensor) -> Tensor:
-    """How points [N, 3] move in the camera along the tangent of `perturb`: [..., N, 3, 6], poses [..., 4, 4].
+    """Return how points [N, 3] move in the camera along the tangent of `perturb`, [..., N, 3, 6].
+
+    The poses are [..., 4, 4].
 
     A small turn w moves a point at p from the isocentre by w x p = -hat(p) w, a shift all points alike.
     """
@@ -209,6 +211,12 @@ def _numbers(poses: Any, name: str) -> Tensor:
             raise InputError(
                 f"{name} must be a 4x4 matrix of numbers: {error}", code="geometry.invalid-value"
             ) from error
+        # True equals 1 in Python, but a truth value in a file is a mistake.
+        if any(isinstance(entry, bool) for entry in np.array(poses, dtype=object).flat):
+            raise InputError(
+                f"{name} must be a 4x4 matrix of numbers, but contains a truth value",
+                code="geometry.invalid-value",
+            )
     if batch.shape[-2:] != (4, 4) or batch.ndim not in (2, 3) or batch.numel() == 0:
         raise InputError(
             f"{name} must have shape [4, 4] or [B, 4, 4], not {list(batch.shape)}",

@@ -1,4 +1,4 @@
-"""The geometry doctor: what was read from a CT and an X-ray, from where, and what about it is odd."""
+"""Inspection of input files: the values that were read, their sources, and whatever is odd about them."""
 
 import lazy_loader
 

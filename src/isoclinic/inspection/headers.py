@@ -1,4 +1,4 @@
-"""What files say about themselves beyond what the readers take from them."""
+"""Entries of file headers that the readers do not use, for display."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def volume_header(path: Path, correction: CTCorrection | None = None) -> Inspect
 
 
 def xray_header(path: Path) -> Inspection:
-    """What the DICOM header of an X-ray that `XRay.read` has read says; empty for other formats.
+    """Return what the DICOM header of an X-ray that `XRay.read` has read says; empty for other formats.
 
     What of it is odd is in `XRay.findings`.
     """

@@ -1,4 +1,4 @@
-"""What an inspection finds: values with where they came from, and what deserves attention."""
+"""The results of an inspection: values with their sources, and findings that deserve attention."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class InspectedValue:
     Attributes:
         name: what it is; that of the option that overrides it, where there is one.
         value: in `unit`.
-        unit: of the value; empty for words and plain numbers.
+        unit: the unit of the value; empty for words and plain numbers.
         frame: what the value refers to, such as the world's axes or the image as stored.
         source: tag, file, option, or the assumption that gave it.
     """

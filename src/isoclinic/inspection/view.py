@@ -32,7 +32,7 @@ _TURNED = 0.7
 def inspect_view(
     volume: Volume, xray: XRay, start: InitialPose, patient_orientation: Sequence[str] | None = None
 ) -> Inspection:
-    """What the X-ray sees of the CT from a starting pose.
+    """Return what the X-ray sees of the CT from a starting pose.
 
     Args:
         volume: the CT.

@@ -27,7 +27,7 @@ def inspect_xray(xray: XRay, config: PreprocessConfig | None = None) -> Inspecti
     What its reading has found (`XRay.findings`) comes first.
 
     Args:
-        xray: as it will be registered.
+        xray: the X-ray as it will be registered.
         config: how it will be preprocessed.
     """
     config = config or PreprocessConfig()

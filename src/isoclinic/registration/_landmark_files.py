@@ -149,7 +149,8 @@ def _own_points(document: Mapping[str, Any], path: Path, key: str, size: int) ->
             f"{path} is not a landmark file: its format is {document.get('format')!r}, not {_FORMAT!r}",
             code="landmarks.wrong-kind",
         )
-    if document.get("version") != _VERSION:
+    # True equals 1 in Python, but not in a file.
+    if document.get("version") != _VERSION or isinstance(document.get("version"), bool):
         raise InputError(
             f"{path}: version is {document.get('version')!r}; this isoclinic reads version {_VERSION}",
             code="landmarks.wrong-kind",

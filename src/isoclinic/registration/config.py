@@ -66,7 +66,7 @@ class LearnedConfig:
     Attributes:
         initialize: start from the pose that the regressor predicts, where no other start is given.
         coarse: refine the start by the coarse encoder. Like the next two off, because the classical stages
-            and the search get as far in less time where they were compared (docs/method.md).
+            and the search get as far in less time where they were compared (docs/results.md).
         fine: refine it by the fine encoder.
         canonical: refine it by the canonical network, after the encoders.
         rescue: where nothing has led to a match, search what the canonical network makes of the X-ray, free

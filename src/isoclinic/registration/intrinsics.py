@@ -33,9 +33,9 @@ class IntrinsicsConfig:
             panel is centred on the beam about so well.
         check: free intrinsics and distortion where a registration ends, to see what the image says.
         error_factor: how much larger errors of freed values are than those of a pose with the same scatter;
-            a fit to errors measured (benchmarks/trust.py, docs/method.md).
+            a fit to errors measured (benchmarks/trust.py, docs/results.md).
         unmodelled_factor: how much larger errors are than what freeing the CT's borders and scatter moves the
-            pose by; a fit over five CTs (docs/method.md).
+            pose by; a fit over five CTs (docs/results.md).
         least_deviation_percent: of the freed focal length: what scatter, tone and the borders of the CT do to
             it that its scatter does not show [%].
         above_deviations: standard deviations by which the image must contradict the focal length to count; it

@@ -224,7 +224,9 @@ class _Entries:
         return None if self.optional(key) is None else self.text(key)
 
     def texts(self, key: str) -> tuple[str, ...]:
-        value = self.optional(key) or []
+        value = self.optional(key)
+        if value is None:
+            return ()
         if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
             raise InputError(
                 f"{self.label(key)} must be a list of texts, not {value!r}", code="pose-file.invalid-value"
@@ -358,6 +360,7 @@ def _covariance(entries: _Entries) -> Tensor | None:
         raise InputError(
             f"{label} must be six rows of six numbers: {error}", code="pose-file.invalid-value"
         ) from error
-    if matrix.shape != (6, 6) or not matrix.isfinite().all():
+    truth_values = any(isinstance(entry, bool) for entry in np.array(value, dtype=object).flat)
+    if matrix.shape != (6, 6) or truth_values or not matrix.isfinite().all():
         raise InputError(f"{label} must be six rows of six finite numbers", code="pose-file.invalid-value")
     return matrix

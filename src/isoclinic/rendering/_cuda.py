@@ -18,7 +18,7 @@ _on_device: WeakKeyDictionary[PackedVolume, Any] = WeakKeyDictionary()
 
 
 def available() -> bool:
-    """Whether there is a GPU that both torch and numba can use."""
+    """Tell whether there is a GPU that both torch and numba can use."""
     if not torch.cuda.is_available():
         return False
     try:

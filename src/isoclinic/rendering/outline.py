@@ -1,4 +1,4 @@
-"""Where a structure shows in an image."""
+"""The region of an image in which a structure shows."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def structure_outline(
     Args:
         volume: the CT with its label map.
         structure: label or name, or several that are taken together.
-        camera: of the image.
+        camera: the camera of the image.
         camera_from_world: [4, 4], of the structure.
 
     Raises:

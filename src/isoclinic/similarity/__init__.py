@@ -1,4 +1,4 @@
-"""How alike an X-ray and a DRR are, as least squares that the solver can minimise."""
+"""Similarities of X-rays and DRRs, as least-squares problems that the solver can minimise."""
 
 import lazy_loader
 

@@ -57,7 +57,7 @@ class Freedom:
 
     @property
     def values(self) -> tuple[float, ...]:
-        """All of them, in order."""
+        """The parameters of all views, in order."""
         return tuple(getattr(self, each.name) for each in fields(self))
 
 
@@ -75,7 +75,7 @@ class FreedGeometry:
     Attributes:
         joint: poses, and how views lie; it refines no intrinsics.
         borders: projectors of nothing but the CT's outermost layers, one for each view.
-        freedom: of each view.
+        freedom: what may change in each view.
     """
 
     joint: JointSimilarity
@@ -123,7 +123,7 @@ class FreedGeometry:
         return Linearization(total.cost + 0.5 * (prior * values.square()).sum(-1), slope, curvature)
 
     def scatter(self, x: Tensor, tile_px: int) -> Scatter:
-        """How far tiles of the images agree on the optimum; see `JointSimilarity.scatter`."""
+        """Compute how far tiles of the images agree on the optimum; see `JointSimilarity.scatter`."""
         count, (_, free) = len(self.joint.views), self._values_and_free(x)
         prior = self._prior_curvature
         gradients, curvature = [], (prior + (1 - free)).diag()[None]
@@ -206,7 +206,7 @@ def _image_and_jacobian(
 
 
 def _scattered(image: Tensor) -> Tensor:
-    """What the usual scatter takes off line integrals [1, H, W]: smooth light, added to the beam's."""
+    """Return what the usual scatter takes off line integrals [1, H, W]: smooth light, added to the beam's."""
     primary = torch.exp(-image.double())
     width = _SCATTER_WIDTH * max(image.shape[-2:])
     scatter = torch.from_numpy(gaussian_filter(primary[0].numpy(), width, mode="nearest"))

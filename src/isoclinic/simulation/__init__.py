@@ -1,4 +1,4 @@
-"""X-rays as a detector would see them, made from a CT: what registration is tried on and trained with."""
+"""Simulated X-rays of a CT, as a detector would measure them, for tests and training."""
 
 import lazy_loader
 

@@ -78,7 +78,7 @@ class SimulationConfig:
 
 
 class Spectrum(NamedTuple):
-    """A beam as an energy-integrating detector sees it.
+    """The spectrum of a beam as an energy-integrating detector measures it.
 
     Attributes:
         energy_kev: [E], centres of equally wide bins.
@@ -100,7 +100,7 @@ def simulate_xray(
     *,
     generator: np.random.Generator,
 ) -> XRay:
-    """The image a flat detector takes of the CT: bright where the beam arrives.
+    """Simulate the image that a flat detector takes of the CT; it is bright where the beam arrives.
 
     Soft tissue and bone are integrated exactly (Siddon, the CT's own voxels) and attenuate every energy of
     the spectrum by their own coefficients. Scatter is the blurred primary signal (Seibert & Boone 1988, Med.
@@ -108,10 +108,10 @@ def simulate_xray(
 
     Args:
         volume: the CT.
-        camera: of the detector.
+        camera: the camera of the detector.
         camera_from_world: [4, 4].
-        config: of the X-ray unit.
-        generator: of the noise; advanced only where there is any.
+        config: settings of the X-ray unit.
+        generator: the generator of the noise; advanced only where there is any.
 
     Raises:
         InputError: a pose that is not rigid.

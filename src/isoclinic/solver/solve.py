@@ -96,7 +96,7 @@ class LMConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Trace:
-    """What happened, iteration by iteration: row 0 is the start, row t the state after t trial steps.
+    """The history of a solution: row 0 is the start, and row t is the state after t trial steps.
 
     All are [T, B] (x: [T, B, ...]) and detached, NaN (or False) once an item has stopped.
 
@@ -117,7 +117,7 @@ class Trace:
 
 @dataclass(frozen=True, kw_only=True)
 class Solution:
-    """Where each of B items ended, and why.
+    """The point at which each of B items ended, and the reason.
 
     Attributes:
         x: [B, ...], the best points found.

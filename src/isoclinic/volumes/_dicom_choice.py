@@ -58,7 +58,7 @@ class Selection:
         return cls(keyword, value)
 
     def takes(self, header: FrameHeader) -> bool:
-        """Whether an image has the value."""
+        """Tell whether an image has the value."""
         return same_value(header.get(self.keyword), self.value)
 
 
@@ -68,7 +68,7 @@ def text_of(value: Any) -> str:
 
 
 def same_value(value: Any, text: str) -> bool:
-    """Whether an attribute's value is what a text says, as words or as a number."""
+    """Tell whether an attribute's value is what a text says, as words or as a number."""
     if value is None:
         return False
     if text_of(value) == text or (isinstance(value, MultiValue) and text in map(str, value)):
@@ -221,7 +221,7 @@ def _of_folder(path: Path, slices: list[DicomFile], left_out: list[LeftOut], *, 
 
 
 def way_to_merge(file: DicomFile) -> str:
-    """How to read images as one CT each of which has a series of its own."""
+    """Return how to read images as one CT each of which has a series of its own."""
     return (
         "If they are one, read it by isoclinic inspect with `slices_where` and what they have in common, as "
         f"`slices_where` Modality={file.header.get('Modality', 'CT')} `save_ct` FILE.nii.gz"

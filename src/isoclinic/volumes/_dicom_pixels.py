@@ -118,7 +118,7 @@ def _hounsfield_units(dataset: Dataset, where: str, frame: int) -> tuple[NDArray
 
 
 def has_pixels(dataset: Dataset) -> bool:
-    """Whether there is an image, of whole numbers or others."""
+    """Tell whether there is an image, of whole numbers or others."""
     return any(name in dataset for name in _PIXELS)
 
 
@@ -337,7 +337,7 @@ def _padding_number(dataset: Dataset, keyword: str, where: str) -> int | None:
 def _float_padding(
     places: list[Dataset], values: NDArray[Any], keyword: str, where: str
 ) -> NDArray[np.bool_] | None:
-    """Where floating-point pixels are their padding (PS3.3 C.7.6.24, C.7.6.25)."""
+    """Return where floating-point pixels are their padding (PS3.3 C.7.6.24, C.7.6.25)."""
     stem = keyword.removesuffix("PixelData")
     dataset = places[-1:]
     first = _number(dataset, f"{stem}PixelPaddingValue", where)

@@ -138,20 +138,20 @@ def _plane(file: DicomFile, frame: int, header: FrameHeader) -> Plane:
 
 
 def alike(one: Plane, other: Plane) -> bool:
-    """Whether two images can be slices of one CT: by size, orientation and spacing."""
+    """Tell whether two images can be slices of one CT: by size, orientation and spacing."""
     return one.shape == other.shape and (
         turned_mm(one, other.axes) <= TURNED_MM and stretched_mm(one, other.spacing_mm) <= STRETCHED_MM
     )
 
 
 def turned_mm(plane: Plane, axes: _Vector) -> float:
-    """How far the plane's farthest pixel moves where it gets other axes [2, 3] [mm]."""
+    """Compute how far the plane's farthest pixel moves where it gets other axes [2, 3] [mm]."""
     corners = plane.far_corner * [[1, 0], [0, 1], [1, 1]]
     return float(np.linalg.norm(corners @ (plane.axes - axes), axis=1).max())
 
 
 def stretched_mm(plane: Plane, spacing_mm: _Vector) -> float:
-    """How far the plane's farthest pixel moves where it gets another spacing [mm]."""
+    """Compute how far the plane's farthest pixel moves where it gets another spacing [mm]."""
     return float(np.abs((plane.spacing_mm - spacing_mm) * (np.array(plane.shape) - 1)).max())
 
 

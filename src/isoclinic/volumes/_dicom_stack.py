@@ -190,7 +190,7 @@ def _without_copies(planes: list[Plane], path: Path) -> list[Plane]:
 
 
 def _is_copy(plane: Plane, other: Plane) -> bool:
-    """Whether two images of one identity (SOPInstanceUID and frame) are the same."""
+    """Tell whether two images of one identity (SOPInstanceUID and frame) are the same."""
     if not plane.file.header.get("SOPInstanceUID"):
         return False
     if not np.allclose(plane.position, other.position, rtol=0, atol=_SAME_PLACE_MM):
@@ -243,12 +243,12 @@ def _splits(planes: list[Plane], path: Path) -> list[tuple[str, dict[str, list[P
 
 
 def _tells(groups: dict[str, list[Plane]], axes: _Vector, same_mm: float) -> bool:
-    """Whether no group has two images at one position."""
+    """Tell whether no group has two images at one position."""
     return all((np.diff(np.sort(_axial(group, axes))) >= same_mm).all() for group in groups.values())
 
 
 def _interleaved(groups: dict[str, list[Plane]], axes: _Vector) -> bool:
-    """Whether every group is an even stack by itself, and two of them overlap by more than a slice."""
+    """Tell whether every group is an even stack by itself, and two of them overlap by more than a slice."""
     places = [np.sort(_axial(group, axes)) for group in groups.values()]
     if any(len(each) < 3 or not is_even(each) for each in places):
         return False

@@ -36,7 +36,7 @@ class LookupTable:
         return self.entries[index].astype(np.float64)
 
     def course(self, low: int, high: int) -> tuple[bool | None, bool]:
-        """Whether entries rise between two values (None: they neither rise nor fall), and are a line."""
+        """Tell whether entries rise between two values (None: they neither rise nor fall), and are a line."""
         start, end = np.clip(np.array([low, high]) - self.first, 0, self.entries.size - 1)
         steps = np.diff(self.entries[start : end + 1])
         rising = True if np.all(steps >= 0) else False if np.all(steps <= 0) else None

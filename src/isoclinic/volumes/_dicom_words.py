@@ -149,7 +149,7 @@ def samples_of(words: NDArray[Any], dataset: Dataset, where: str) -> tuple[NDArr
 def unused_bits(
     words: NDArray[Any], padded: NDArray[np.bool_] | None, dataset: Dataset, where: str
 ) -> list[str]:
-    """What to warn of where words hold something outside of their samples' bits.
+    """Return what to warn of where words hold something outside of their samples' bits.
 
     Older DICOM put overlays there (PS3.5 8.1.2 of 2004), and negative samples continue their sign.
 
@@ -191,7 +191,7 @@ def unused_bits(
 
 
 def _has_overlay_in_words(dataset: Dataset) -> bool:
-    """Whether a group 60xx says that its overlay lies in the pixels' words (OverlayBitPosition)."""
+    """Tell whether a group 60xx says that its overlay lies in the pixels' words (OverlayBitPosition)."""
     groups = range(0x6000, 0x6020, 2)
     return any((group, 0x0102) in dataset and (group, 0x3000) not in dataset for group in groups)
 

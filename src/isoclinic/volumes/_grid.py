@@ -42,7 +42,7 @@ def decoding(path: Path, what: str = "") -> Iterator[None]:
     """Wrap calls of another package's decoder: whatever it raises becomes an InputError about the file.
 
     Args:
-        path: of the file.
+        path: the path of the file.
         what: is read, such as " as NIfTI".
     """
     try:
@@ -122,6 +122,6 @@ def check_affine(affine: NDArray[np.float64], source: str | Path) -> None:
 
 
 def fits_int16(slab: HuArray) -> bool:
-    """Whether all values are whole numbers within the range of int16."""
+    """Tell whether all values are whole numbers within the range of int16."""
     limits = np.iinfo(np.int16)
     return bool((slab == np.rint(slab)).all() and slab.min() >= limits.min and slab.max() <= limits.max)

@@ -68,7 +68,7 @@ _Matrix = NDArray[np.float64]
 
 
 def is_nrrd(path: Path) -> bool:
-    """Whether the file is NRRD by its name; else it is MetaImage."""
+    """Tell whether the file is NRRD by its name; else it is MetaImage."""
     return path.name.lower().endswith(NRRD_SUFFIXES)
 
 
@@ -112,8 +112,8 @@ def check_detached(fields: Fields, path: Path, lying: str = "") -> None:
     """Refuse a header whose data are in files that are not there, by their names.
 
     Args:
-        fields: of the header.
-        path: of the file with the header.
+        fields: the fields of the header.
+        path: the path of the file with the header.
         lying: how the message begins, up to "in FILE"; that the voxels of the file are, by default.
     """
     lying = lying or f"the voxels of {path} are"
@@ -228,7 +228,7 @@ def mm_per_unit(fields: Fields, path: Path) -> float:
 
 
 def scale_and_offset(fields: Fields, path: Path) -> tuple[float, float]:
-    """What leads from stored values to those that MetaImage means: ElementToIntensityFunction."""
+    """Return what leads from stored values to those that MetaImage means: ElementToIntensityFunction."""
     try:
         slope = float(fields.get("elementtointensityfunctionslope") or 1.0)
         offset = float(fields.get("elementtointensityfunctionoffset") or 0.0)
@@ -262,9 +262,9 @@ def axes_of(fields: Fields, direction: _Matrix, path: Path) -> _Matrix:
     ITK takes them from TransformMatrix and drops AnatomicalOrientation, which may be all that a file says.
 
     Args:
-        fields: of the header.
+        fields: the fields of the header.
         direction: what ITK made of it.
-        path: of the file.
+        path: the path of the file.
 
     Warns:
         GeometryWarning: AnatomicalOrientation had to be used, it contradicts the matrix, or there is neither.

@@ -42,7 +42,7 @@ class LabelMap:
     Attributes:
         labels: structure of every voxel [nx, ny, nz], uint8 or uint16, 0 for none.
         world_from_voxel: affine [4, 4]; voxel centres at integers, world in RAS mm.
-        names: of the structures by label.
+        names: the names of the structures by label.
     """
 
     labels: LabelArray
@@ -127,12 +127,12 @@ def as_labels(values: NDArray[np.generic], path: Path) -> LabelArray:
 
 
 def is_nifti(path: Path) -> bool:
-    """Whether the name is one of NIfTI."""
+    """Tell whether the name is one of NIfTI."""
     return path.name.lower().endswith((".nii", ".nii.gz"))
 
 
 def is_image(path: Path) -> bool:
-    """Whether the name is one of a format that holds volumes, other than DICOM."""
+    """Tell whether the name is one of a format that holds volumes, other than DICOM."""
     return path.name.lower().endswith(IMAGE_SUFFIXES)
 
 

@@ -18,7 +18,7 @@ class Layers:
     """A label map that structures are laid into one by one; of two that overlap, the first keeps the voxel.
 
     Args:
-        shape: of the label map, (nx, ny, nz).
+        shape: the shape of the label map, (nx, ny, nz).
         source: file or folder that the structures come from, for messages.
     """
 
@@ -34,7 +34,7 @@ class Layers:
 
         Args:
             label: number of the structure, from 1 to 65535.
-            name: of the structure.
+            name: the name of the structure.
             mask: where it is.
             window: index of that part of the label map; all of it by default.
         """

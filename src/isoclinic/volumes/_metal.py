@@ -231,7 +231,7 @@ def _draw(drawn: Mask, line: _Line, bars: list[tuple[float, float]]) -> None:
 
 
 def _outlined(attenuation: Image, slopes: _Slopes, config: MetalConfig) -> Mask:
-    """What lies inside closed steep outlines and attenuates more than what lies around them."""
+    """Return what lies inside closed steep outlines and attenuates more than what lies around them."""
     steep = slopes.magnitude > config.outline_ratio * slopes.typical
     filled = ndimage.binary_fill_holes(steep)
     labels, count = ndimage.label(filled & ~steep)

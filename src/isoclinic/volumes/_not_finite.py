@@ -28,7 +28,7 @@ def finite(values: HuArray, path: Path, nan_hu: float | None) -> HuArray:
 
     Args:
         values: Hounsfield units.
-        path: of the file.
+        path: the path of the file.
         nan_hu: value of all voxels that have none, wherever they are; None to tell by their place.
 
     Raises:
@@ -67,7 +67,7 @@ def finite(values: HuArray, path: Path, nan_hu: float | None) -> HuArray:
 
 
 def _within_body(values: HuArray, known: NDArray[np.bool_]) -> int:
-    """How many voxels without a value lie between others along some axis and touch the body."""
+    """Compute how many voxels without a value lie between others along some axis and touch the body."""
     between = np.zeros_like(known)
     for axis in range(3):
         before = np.logical_or.accumulate(known, axis=axis)

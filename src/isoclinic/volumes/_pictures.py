@@ -160,7 +160,7 @@ def _meant(path: Path, page: Any, pixels: NDArray[Any], *, turned_around: bool) 
     """Grey values as viewers show them, of samples or of indices into a palette.
 
     Args:
-        path: of the file.
+        path: the path of the file.
         page: tifffile's.
         pixels: as stored.
         turned_around: whether white being 0 has been undone.

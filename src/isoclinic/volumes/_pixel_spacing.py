@@ -52,7 +52,7 @@ def keep_spacing(
 
     Args:
         found: so far, distances included; gets the spacing, or the problem.
-        header: of the image.
+        header: the header of the image.
         size: (rows, columns) as stored.
         given: values of options, by their names.
         factor: the magnification that the header states.
@@ -105,7 +105,7 @@ def _of_elements(header: DicomHeader) -> _Spacing | None:
 
 
 def _fills(header: DicomHeader, size: tuple[int, int], spacing: _Spacing) -> bool:
-    """Whether the image then is as large as the header says its field of view is."""
+    """Tell whether the image then is as large as the header says its field of view is."""
     field_of_view = Field.of(header)
     if field_of_view is None:
         return False
@@ -255,7 +255,7 @@ def _settle_plane(
 
 
 def _proposal(header: DicomHeader, size: tuple[int, int]) -> str:
-    """What the pixel spacing would be, if the field that the header gives fills the image."""
+    """Return what the pixel spacing would be, if the field that the header gives fills the image."""
     rows, columns = size
     for keyword in (
         *("FieldOfViewDimensionsInFloat", "FieldOfViewDimensions"),

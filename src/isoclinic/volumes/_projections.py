@@ -81,7 +81,7 @@ def check_projection(path: Path, dataset: pydicom.Dataset) -> list[str]:
 
 
 def _display_notes(dataset: pydicom.Dataset) -> list[str]:
-    """Whether a radiograph says in two ways what is white, where nothing else tells its polarity.
+    """Tell whether a radiograph says in two ways what is white, where nothing else tells its polarity.
 
     PS3.3 C.8.11.3.1.2: PresentationLUTShape INVERSE belongs to MONOCHROME1, IDENTITY to MONOCHROME2.
     """
@@ -103,7 +103,7 @@ def is_rt_image(dataset: pydicom.Dataset) -> bool:
 
 
 def modality_lut_applies(dataset: pydicom.Dataset) -> bool:
-    """Whether a Modality LUT is part of what pixels mean: not in angiography and fluoroscopy.
+    """Tell whether a Modality LUT is part of what pixels mean: not in angiography and fluoroscopy.
 
     PS3.3 C.8.7.1.1.2: there it leads from the logarithm to the beam's intensity and is not for display.
     """

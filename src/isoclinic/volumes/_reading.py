@@ -27,7 +27,7 @@ class FileReading:
         problems: names of required fields that the file gives wrongly -> what is wrong.
         doubts: names of fields that the file gives in two ways, or wrongly and that are not required -> what
             to warn of where no option says better.
-        header: of a DICOM file, which says where detector and source were, and who was in between.
+        header: the header of a DICOM file, which says where detector and source were, and who was in between.
         notes: what else to warn of.
         excluded: [H, W] bool, True where the file says that there is no image; None where it says nothing.
     """

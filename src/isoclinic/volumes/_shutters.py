@@ -21,7 +21,7 @@ Find = Callable[[str], Any]
 def openings(
     find: Find, shape: tuple[int, int], pixel_spacing_mm: tuple[float, float] | None
 ) -> tuple[NDArray[np.bool_] | None, list[str], list[str]]:
-    """Where an image shows something by its display shutter and collimator (PS3.3 C.7.6.11, C.8.7.3).
+    """Return where an image shows something by its display shutter and collimator (PS3.3 C.7.6.11, C.8.7.3).
 
     Several shapes leave what all of them leave. Rows and columns are those of the image as stored, counted
     from 1; the edges belong to the image.

@@ -19,7 +19,7 @@ _MOST_DEG = {"primary_angle_deg": 180.0, "secondary_angle_deg": 90.0}
 
 
 def checks(values: Mapping[str, Any], provenance: Mapping[str, str]) -> list[Finding]:
-    """What is odd about an X-ray as it will be used.
+    """Return what is odd about an X-ray as it will be used.
 
     Args:
         values: by the names of options.

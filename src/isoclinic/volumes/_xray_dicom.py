@@ -109,7 +109,7 @@ def _from_dataset(path: Path, dataset: pydicom.Dataset, frame: int | None) -> Fi
 
 
 def _lost_in_the_table(header: _XRayHeader, pixels: PixelValues) -> dict[str, str]:
-    """What the header says of stored pixels that no longer holds after a table, by option."""
+    """Return what the header says of stored pixels that no longer holds after a table, by option."""
     doubts = {}
     for name, keyword, lost, shape in (
         ("pixel_scale", "PixelIntensityRelationship", not pixels.linear, "a line"),

@@ -22,7 +22,7 @@ def header_geometry(header: DicomHeader, size: tuple[int, int], given: Mapping[s
     """Everything a header says about an image's geometry, and what of it contradicts.
 
     Args:
-        header: of the image.
+        header: the header of the image.
         size: (rows, columns) as stored.
         given: values of options, by their names; what is derived rests on them.
 

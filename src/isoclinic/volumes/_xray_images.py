@@ -101,7 +101,7 @@ def _picture(
     """The plane of `stored` [i, j, k] that is the X-ray.
 
     Args:
-        path: of the file.
+        path: the path of the file.
         stored: [i, j] or [i, j, k].
         axes: RAS mm of a step along each of the three axes, in columns.
         frame: which plane along k.

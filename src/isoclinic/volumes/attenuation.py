@@ -21,7 +21,7 @@ _PER_CM_IN_PER_MM = 0.1
 
 @dataclass(frozen=True, kw_only=True)
 class AttenuationConfig:
-    """How Hounsfield units become attenuation.
+    """Settings that say how Hounsfield units are converted to attenuation.
 
     Attributes:
         beam_energy_kev: effective energy of the X-ray beam [keV], 30 to 150; a lower one makes bone stand out

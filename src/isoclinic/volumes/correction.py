@@ -1,4 +1,4 @@
-"""What a CT's file says wrongly about its values, its unit and its sides, put right."""
+"""Corrections of what a CT's file says wrongly about its values, its unit and its sides."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MM_PER_UNIT: dict[LengthUnit, float] = {"mm": 1.0, "cm": 10.0, "m": 1e3, "um": 
 
 @dataclass(frozen=True, kw_only=True)
 class CTCorrection:
-    """What to believe instead of the CT's file.
+    """Corrections of what a CT's file says.
 
     Attributes:
         hu_scale: factor that turns the file's values into Hounsfield units, where a rescale slope was lost.

@@ -42,10 +42,10 @@ def read_labels_onto(
     of the CT, every voxel of the CT takes the label of the nearest.
 
     Args:
-        path: of the file or folder.
+        path: the path of the file or folder.
         shape: voxels of the CT (nx, ny, nz).
-        world_from_voxel: of the CT, affine [4, 4], world in RAS mm.
-        correction: of the CT's file, which holds for the label map's position as well.
+        world_from_voxel: affine [4, 4] of the CT, world in RAS mm.
+        correction: the correction of the CT's file, which holds for the label map's position as well.
 
     Returns:
         Labels [nx, ny, nz], uint8 or uint16, 0 for none; names by label.
@@ -78,8 +78,8 @@ class Placing:
     """Label maps taken to one grid, and what is to be said about that in the end.
 
     Args:
-        shape: of the grid (nx, ny, nz).
-        world_from_voxel: of the grid, affine [4, 4].
+        shape: the shape of the grid (nx, ny, nz).
+        world_from_voxel: affine [4, 4] of the grid.
         source: file or folder that the label maps come from, for messages.
     """
 

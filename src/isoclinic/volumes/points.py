@@ -34,7 +34,7 @@ def bone_points(volume: Volume, count: int, *, generator: np.random.Generator) -
 def target_points(
     volume: Volume, count: int, structures: Structures | None = None, *, generator: np.random.Generator
 ) -> Tensor:
-    """Where the error of a pose matters: voxels of bone, else of any tissue, world [count, 3] [mm], float64.
+    """Draw points where the error of a pose matters: bone, else any tissue; world [count, 3] [mm], float64.
 
     They are drawn from a sample of the voxels, which takes a millisecond whatever the size of the CT.
 

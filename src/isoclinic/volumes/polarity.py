@@ -1,4 +1,4 @@
-"""Whether air is bright or dark in an X-ray whose file does not say."""
+"""The polarity of an X-ray, bright or dark air, if its file does not say."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def polarity_from_statistics(
 
 
 def _brightness(pixels: NDArray[np.float32], usable: NDArray[np.bool_]) -> float:
-    """How much brighter the rim is than the middle, and the mean than the median, as shares of the range."""
+    """Compute by which share of the range the rim exceeds the middle, and the mean the median."""
     lowest, highest = np.percentile(pixels[usable], (1, 99))
     unit = np.clip((pixels - lowest) / max(float(highest - lowest), 1e-12), 0, 1)
     inside = (unit > 0) & (unit < 1) & usable

@@ -81,7 +81,7 @@ def read_grid(path: Path, correction: CTCorrection | None = None) -> Grid:
     A folder holds the DICOM files of one CT, or one image file.
 
     Args:
-        path: of the file or folder.
+        path: the path of the file or folder.
         correction: which slices to read, over which gaps, and what voxels without a value are; what it says
             about values, unit and sides is the caller's to apply.
 
@@ -142,7 +142,7 @@ def _volume_of_folder(folder: Path) -> Path:
 
 
 def _holds_slices(folder: Path) -> bool:
-    """Whether some DICOM file below the folder can be a slice of a CT."""
+    """Tell whether some DICOM file below the folder can be a slice of a CT."""
     for path in folder.rglob("*"):
         if path.is_file() and _is_dicom(path):
             file = read_header(path)
@@ -217,7 +217,7 @@ def warn_unless_hounsfield(hu: NDArray[np.generic], path: str | Path) -> None:
 
 
 def _is_dicom(path: Path) -> bool:
-    """Whether the file is DICOM by its content; with the suffix of another format, by its preamble only."""
+    """Tell whether a file is DICOM by its content (by its preamble if it has another format's suffix)."""
     if not path.name.lower().endswith((*_NIFTI, *_ITK, *_IMAGES, *_ARCHIVES)):
         return looks_like_dicom(path)
     with path.open("rb") as file:

@@ -181,7 +181,7 @@ class Volume:
         structures: Structures,
         slices: slice = slice(None),
     ) -> NDArray[np.bool_]:
-        """Where the voxels of some rows belong to one of the structures, bool [rows, ny, nz].
+        """Return where the voxels of some rows belong to one of the structures, bool [rows, ny, nz].
 
         Raises:
             UsageError: a volume without labels, or an unknown structure.
@@ -196,7 +196,7 @@ class Volume:
         return wanted[self.labels[slices]]
 
     def with_labels(self, labels: LabelArray, label_names: Mapping[int, str]) -> Volume:
-        """The same CT with a label map [nx, ny, nz], uint8 or uint16, and the names of its structures."""
+        """Return the CT with a label map [nx, ny, nz], uint8 or uint16, and the names of its structures."""
         return replace(self, labels=labels, label_names=dict(label_names))
 
     def crop(self, lower: Sequence[int], upper: Sequence[int]) -> Volume:
@@ -298,7 +298,7 @@ def check_same_grid(
     Args:
         volume: the CT.
         labels: [nx, ny, nz].
-        affine: of the label map, world_from_voxel [4, 4].
+        affine: the affine of the label map, world_from_voxel [4, 4].
         source: what it is and where it is from, for the message.
 
     Raises:

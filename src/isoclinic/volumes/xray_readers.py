@@ -100,7 +100,7 @@ def read_file(path: Path, frame: int | None) -> FileReading:
 
 
 def _kind(path: Path) -> str:
-    """What a file is, by its content where that tells, else by its name; DICOM if nothing tells."""
+    """Return what a file is, by its content where that tells, else by its name; DICOM if nothing tells."""
     with decoding(path), path.open("rb") as file:
         start = file.read(352)
     if start[128:132] == b"DICM":

@@ -41,7 +41,7 @@ class Original:
     """The files of one name; a case has one CT and one mask.
 
     Attributes:
-        name: of the CT's file, without its ending.
+        name: the name of the CT's file, without its ending.
         cts: its CTs.
         masks: its masks.
     """
