@@ -23,7 +23,16 @@ from isoclinic.registration import (
     register,
 )
 from isoclinic.registration._fixed import FixedImage
-from isoclinic.registration.confidence import _rival, ceiling, expected_errors_mm, reasons_to_doubt
+from isoclinic.registration.confidence import (
+    _covariance,
+    _further_reasons,
+    _in_view,
+    _rival,
+    _undecided,
+    ceiling,
+    expected_errors_mm,
+    reasons_to_doubt,
+)
 from isoclinic.rendering import Projector, RenderConfig, render
 from isoclinic.similarity import ImageSimilarity
 from isoclinic.solver import Status
@@ -265,6 +274,7 @@ GOOD = {"edges": 0.9, "rival": 0.3, "overlap": 0.9, "error_mm": 0.3}
         ({"rival": 0.80}, []),
         ({"overlap": 0.24}, ["covers only 24%"]),
         ({"overlap": 0.25}, []),
+        ({"overlap": math.nan}, ["covers only"]),
         ({"error_mm": 4.1}, ["4.1 mm, above 4 mm"]),
         ({"error_mm": 4.0}, []),
         ({"error_mm": math.nan}, ["expected error"]),
@@ -275,6 +285,64 @@ def test_reasons(changes, said):
     doubts = list(reasons_to_doubt(**(GOOD | changes), config=ConfidenceConfig()))
     assert len(doubts) == len(said)
     assert all(part in doubt for part, doubt in zip(said, doubts, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("similarity", "across_mm", "said"),
+    [
+        (0.3, 4.0, []),
+        (0.29, 4.0, ["last stage"]),
+        (math.nan, 4.0, ["last stage"]),
+        (0.3, 4.1, ["4.1 mm, above 4 mm"]),
+        (0.3, math.nan, ["across the beam"]),
+    ],
+)
+def test_further_reasons(similarity, across_mm, said):
+    doubts = list(_further_reasons(similarity, across_mm, ConfidenceConfig(similarity_below=0.3)))
+    assert len(doubts) == len(said)
+    assert all(part in doubt for part, doubt in zip(said, doubts, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("twins", "said"), [(None, 0), ((True, 0.7, 0.9), 0), ((False, 0.7, 0.9), 1), ((False, 0.9, 0.7), 1)]
+)
+def test_two_mirrored_answers_are_a_reason(twins, said):
+    stage = SimpleNamespace(twins=None)
+    if twins is not None:
+        stage.twins = SimpleNamespace(agree=twins[0], edges=torch.tensor(twins[1:]))
+    doubts = list(_undecided([SimpleNamespace(twins=None), stage]))
+    assert len(doubts) == said
+    assert all("0.700 there, 0.900 here" in doubt for doubt in doubts)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_curvature_that_is_not_finite_says_nothing(value):
+    """Whatever the gradients are: no number of millimetres may come out of it."""
+    curvature = torch.eye(6, dtype=torch.float64)
+    curvature[2, 3] = value
+    problem = SimpleNamespace(scatter=lambda point, tile_px: (torch.ones(1, 9, 6), curvature[None]))
+    last = SimpleNamespace(problem=problem, solution=SimpleNamespace(x=TRUTH[None]), best=0)
+    assert _covariance(last, 16).diagonal().isposinf().all()
+
+
+def test_errors_are_those_of_points_that_an_xray_shows():
+    """Points on a line across the image: those between its edges, half a pixel beyond the outer centres."""
+    camera = replace(CAMERA, width=20, height=20, cx=9.5, cy=9.5)
+    column = torch.tensor([-40.0, -0.6, -0.4, *range(1, 19), 19.4, 19.6, 60.0], dtype=torch.float64)
+    depth_mm = 500.0
+    points = torch.stack(
+        [
+            (column - camera.cx) / camera.fx * depth_mm,
+            torch.zeros_like(column),
+            torch.full_like(column, depth_mm),
+        ],
+        dim=1,
+    )
+    problem = SimpleNamespace(views=[SimpleNamespace(projector=SimpleNamespace(camera=camera))])
+    pose = torch.eye(4, dtype=torch.float64)[None]
+    torch.testing.assert_close(_in_view(points, problem, pose), points[2:-2], rtol=0, atol=0)
+    few = points[:9]
+    assert torch.equal(_in_view(few, problem, pose), few), "seven in view are too few to speak for the rest"
 
 
 @pytest.mark.parametrize(
@@ -315,3 +383,21 @@ def test_rivals_are_told_from_the_pose_that_became_the_result():
     assert _rival([alone], check, points, result, PLAIN) is None
     together = SimpleNamespace(solution=SimpleNamespace(x=ends[::2]))
     assert _rival([together], check, points, result, PLAIN) is None
+    deeper = ends.clone()
+    deeper[1, :3, 3] += torch.tensor([-30.0, 0, 25], dtype=torch.float64)
+    depth = SimpleNamespace(solution=SimpleNamespace(x=deeper))
+    assert _rival([depth], check, points, TRUTH, PLAIN) is None, "depth is what the expected error is for"
+
+
+def test_the_best_rival_counts():
+    shifts = torch.tensor([[0.0, 0, 0], [30, 0, 0], [60, 0, 0], [90, 0, 0]], dtype=torch.float64)
+    ends = TRUTH.repeat(4, 1, 1)
+    ends[:, :3, 3] += shifts
+    stage = SimpleNamespace(solution=SimpleNamespace(x=ends))
+    correlations = torch.tensor([0.97, 0.5, 0.8, 0.3])
+    check = SimpleNamespace(
+        problem=SimpleNamespace(start=lambda x: x),
+        correlation=lambda x: correlations[((x[:, 0, 3] - TRUTH[0, 3]) / 30).round().long()],
+    )
+    points = target_points(VOLUME, 50, generator=np.random.default_rng(0))
+    assert _rival([stage], check, points, TRUTH, PLAIN) == pytest.approx(0.8)

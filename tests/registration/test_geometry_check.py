@@ -19,6 +19,7 @@ from isoclinic.registration import (
     SearchConfig,
     register,
 )
+from isoclinic.registration._geometry_check import _left, _Said
 from isoclinic.solver import Status
 from phantoms import displaced, phantom, true_pose, xray_of
 
@@ -140,6 +141,27 @@ def test_uncertain_intrinsics_add_what_geometry_says():
         )
         assert added == pytest.approx(3.0 * depth_mm / sdd_mm, rel=0.2)
     assert base.image_error_mm == focal.image_error_mm == centre.image_error_mm
+
+
+@pytest.mark.parametrize("given", [0.001, 0.01, 0.1])
+def test_what_is_left_of_a_focal_lengths_uncertainty(given):
+    """One Gaussian observation of one value: variances add up by their reciprocals, the mean is weighted.
+
+    As the given value stays in use, it is off by the square of that mean besides.
+    """
+    seen, deviation = 0.03, 0.012
+    said = _Said(
+        log_focal=torch.tensor([seen], dtype=torch.float64),
+        focal_covariance=torch.tensor([[deviation**2]], dtype=torch.float64),
+        distortion=torch.zeros(1, 2, dtype=torch.float64),
+        distortion_covariance=torch.eye(2, dtype=torch.float64)[None],
+    )
+    variance = 1 / (1 / given**2 + 1 / deviation**2)
+    mean = variance * seen / deviation**2
+    left = _left(torch.tensor([given], dtype=torch.float64), said)
+    assert left.shape == (1, 1) and left.item() == pytest.approx(variance + mean**2, rel=1e-9)
+    silent = replace(said, focal_covariance=torch.full((1, 1), math.inf, dtype=torch.float64))
+    assert _left(torch.tensor([given], dtype=torch.float64), silent).item() == pytest.approx(given**2)
 
 
 def test_what_was_not_looked_at_is_not_said():
