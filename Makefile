@@ -1,5 +1,8 @@
 # make demo    register simulated X-rays to a real chest CT; results in demo/
-# make test    lint, types, tests
+# make quick   lint, types, and the tests that take no longer than some three seconds each
+# make test    lint, types, all tests
+# make coverage   all tests; what of src/ they run, as a table and in coverage/index.html
+# make mutations  put deliberate faults into a copy of src/ and see that the tests notice each
 # make docs    build the documentation's site into site/, warnings being errors
 # make dist    build wheel and sdist into dist/, check what is in them, install the wheel and run it
 # make extras  install isoclinic in each documented way, each in an environment of its own, and try it
@@ -19,16 +22,32 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 FUZZ_SECONDS ?= 120
 FUZZ_SEED ?= 0
 
-.PHONY: demo test docs dist extras lint fuzz clean
+.PHONY: demo quick test coverage mutations docs dist extras lint fuzz clean
 
 demo: .venv/chest-ct.stamp
 	$(BIN)/isoclinic demo --output demo --overwrite
 
 # One thread for each process of tests: OpenMP's threads wait for each other in loops, and where processes share
 # the cores, that makes a registration fifty times slower.
+ONE_THREAD := OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1
+# Processes that have finished take tests from others, so that no core waits for the slowest file.
+SPREAD := --numprocesses auto --dist worksteal
+# The simulator is chosen when numba is imported, so these tests need a run of their own, of their file alone.
+SIMULATED := NUMBA_ENABLE_CUDASIM=1 $(BIN)/pytest -m cudasim tests/rendering/test_cuda.py
+
+quick: lint .venv/chest-ct.stamp
+	$(ONE_THREAD) $(BIN)/pytest $(SPREAD) -m "not slow and not cudasim"
+
 test: lint .venv/chest-ct.stamp
-	NUMBA_ENABLE_CUDASIM=1 $(BIN)/pytest -m cudasim tests/rendering
-	OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile
+	$(SIMULATED)
+	$(ONE_THREAD) $(BIN)/pytest $(SPREAD)
+
+coverage: .venv/dev.stamp .venv/chest-ct.stamp
+	$(SIMULATED) --cov --cov-report=
+	$(ONE_THREAD) $(BIN)/pytest $(SPREAD) --cov --cov-append --cov-report=term:skip-covered --cov-report=html:coverage
+
+mutations: .venv/dev.stamp .venv/chest-ct.stamp
+	$(BIN)/python tests/mutations/run.py
 
 docs: .venv/docs.stamp .venv/chest-ct.stamp
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
@@ -52,7 +71,7 @@ fuzz: .venv/dev.stamp
 	$(BIN)/python tests/fuzz/run.py --seconds $(FUZZ_SECONDS) --seed $(FUZZ_SEED)
 
 clean:
-	rm -rf .venv .venv-extras demo dist site fuzz-findings
+	rm -rf .venv .venv-extras demo dist site fuzz-findings coverage .coverage
 
 .venv/torch.stamp:
 	$(PYTHON) -m venv .venv

@@ -53,6 +53,7 @@ def test_damage_is_drawn_from_the_generator_alone(tmp_path: Path) -> None:
     assert same < len(FAST) / 4
 
 
+@pytest.mark.slow
 def test_damaged_files_are_read_or_refused(tmp_path: Path) -> None:
     tally = fuzz(FAST, seed=0, rounds=3, findings=tmp_path / "findings")
     assert not tally.findings, list(tally.findings)

@@ -249,6 +249,7 @@ def test_ctrl_c_while_a_file_is_written(desk, monkeypatch, line):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.slow
 def test_a_real_interrupt(desk, number):
     """Ctrl-C in a terminal sends SIGINT, batch systems SIGTERM; here once the result's folder is begun."""
     before = tree(desk.folder)

@@ -125,6 +125,7 @@ def with_schedule(real: Callable, schedule: Mapping[str, Any]) -> Callable:
 
 @pytest.mark.filterwarnings("always::isoclinic.volumes.GeometryWarning")
 @each_page
+@pytest.mark.slow
 def test_a_page_works_from_top_to_bottom(page, run, user_folder, capsys):
     printed = ""
     for block in blocks(page):

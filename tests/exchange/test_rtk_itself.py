@@ -35,6 +35,7 @@ def ellipsoids() -> Volume:
 
 @pytest.mark.parametrize("camera", CAMERAS)
 @pytest.mark.parametrize("rotation", ROTATIONS)
+@pytest.mark.slow
 def test_rtk_shows_the_same_picture(rotation, camera, tmp_path):
     """RTK reads the file, checks Matrix, and projects by Joseph's method onto the image the comment tells of.
 

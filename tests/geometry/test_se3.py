@@ -269,6 +269,15 @@ class TestAsPoses:
         with pytest.raises(InputError, match=rf"`init`.*{problem}"):
             se3.as_poses(change(pose), "`init`")
 
+    @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+    @pytest.mark.parametrize("read", [se3.as_poses, se3.nearest_poses])
+    def test_a_translation_that_is_not_finite_is_no_pose(self, read, value: float) -> None:
+        pose = random_poses(1)[0].numpy()
+        pose[1, 3] = value
+        with pytest.raises(InputError, match=r"`init`.*NaN or infinite") as caught:
+            read(pose, "`init`")
+        assert caught.value.code == "pose.not-rigid"
+
     def test_says_which_of_several(self) -> None:
         poses = random_poses(3)
         poses[1, :3, :3] *= 2

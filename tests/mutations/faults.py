@@ -403,7 +403,7 @@ FAULTS: tuple[Fault, ...] = (
             "the covariance is that of independent pixels",
             "return (inverse @ gradients.mT @ gradients @ inverse)[:6, :6]",
             "return inverse[:6, :6]",
-            (f"{_CONFIDENCE}::test_covariance_predicts_the_scatter_over_noise",),
+            (f"{_CONFIDENCE}::test_covariance_predicts_the_scatter_over_noise[0.0-0.05]",),
         ),
         (
             "the factor of errors is one of variances",
@@ -481,7 +481,7 @@ FAULTS: tuple[Fault, ...] = (
             "a value at its bound is no reason for doubt",
             "    if reached:\n",
             "    if False:\n",
-            ("tests/registration/test_register_views.py",),
+            ("tests/registration/test_register_views.py::test_intrinsics_that_end_at_their_bound_are_told",),
         ),
         (
             "the worst rival counts",

@@ -4,18 +4,18 @@
     python tests/mutations/run.py --only "transposed"    those whose name or file contains this
     python tests/mutations/run.py --processes 1 --limit-s 600
 
-The tests that are named with a fault run against the copy. They must pass on the copy without any fault, which
-is checked first, and at least one of them must fail on the faulty one. A fault that none of them notices has
-survived: a test is missing. Exit status 1 if any has, or if a fault cannot be made because the text that it
-replaces is no longer there.
+The tests that are named with a fault run against the copy. They must pass on the copy without any fault,
+which is checked first, and at least one of them must fail on the faulty one. A fault that none of them
+notices has survived: a test is missing. Exit status 1 if any has, or if a fault cannot be made because the
+text that it replaces is no longer there.
 """
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -30,8 +30,11 @@ from mutations.faults import FAULTS, Fault
 
 _ROOT = Path(__file__).resolve().parents[2]
 _NOTICED = ("killed", "never ended")
-# Of pytest: a test failed, and none of all failed.
-_FAILED, _PASSED = 1, 0
+# Of pytest: a test failed, and none of all failed. And of ours: another source would be tested.
+_FAILED, _PASSED, _NOT_OURS = 1, 0, 99
+# Processes that run tests are forked from one that has imported what takes seconds and is none of ours.
+_PROCESSES = multiprocessing.get_context("forkserver")
+_SLOW_IMPORTS = ["numba", "pydicom", "scipy.ndimage", "scipy.stats", "torch", "torch.func"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,14 +74,10 @@ def tried(fault: Fault, limit_s: float) -> Outcome:
     with tempfile.TemporaryDirectory() as folder:
         source = copied(Path(folder))
         (source / fault.file).write_text(text, "utf-8")
-        try:
-            status, output = tested(source, fault.tests, limit_s)
-        except subprocess.TimeoutExpired:
-            verdict, detail = "never ended", f"stopped after {limit_s:g} s"
-        else:
-            verdict = {_FAILED: "killed", _PASSED: "survived"}.get(status, "error")
-            failed = [line for line in output.splitlines() if line.startswith("FAILED")]
-            detail = failed[0].split(" - ")[0].removeprefix("FAILED ") if failed else output[-300:]
+        status, output = tested(source, fault.tests, limit_s)
+    verdict = {None: "never ended", _FAILED: "killed", _PASSED: "survived"}.get(status, "error")
+    failed = [line for line in output.splitlines() if line.startswith("FAILED")]
+    detail = failed[0].split(" - ")[0].removeprefix("FAILED ") if failed else output[-300:]
     if verdict == "survived":
         detail = " ".join(fault.tests)
     return Outcome(verdict=verdict, detail=detail, seconds=time.monotonic() - start)
@@ -89,41 +88,46 @@ def copied(folder: Path) -> Path:
     return Path(shutil.copytree(_ROOT / "src", folder / "src"))
 
 
-def tested(source: Path, tests: Sequence[str], limit_s: float) -> tuple[int, str]:
-    """Exit status and output of pytest on a copy of the source.
+def tested(source: Path, tests: Sequence[str], limit_s: float) -> tuple[int | None, str]:
+    """Exit status and output of pytest on a copy of the source; None where it took longer than that."""
+    output = source.parent / "output"
+    process = _PROCESSES.Process(target=_test, args=(source, tests, output))
+    process.start()
+    process.join(limit_s)
+    late = process.is_alive()
+    if late:
+        process.kill()
+        process.join()
+    return None if late else process.exitcode, output.read_text("utf-8", "replace")
 
-    Raises:
-        subprocess.TimeoutExpired: it took longer than that.
-    """
-    environment = os.environ | {
-        "PYTHONPATH": str(source),
-        # Failing examples of a fault are none of the source's.
-        "HYPOTHESIS_STORAGE_DIRECTORY": str(source.parent / "hypothesis"),
-        "OMP_NUM_THREADS": "1",
-        "NUMBA_NUM_THREADS": "1",
-    }
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--tb=no", *tests]
-    done = subprocess.run(
-        command, cwd=_ROOT, env=environment, capture_output=True, text=True, timeout=limit_s, check=False
-    )
-    return done.returncode, done.stdout + done.stderr
+
+def _test(source: Path, tests: Sequence[str], output: Path) -> None:
+    """Run pytest in this process, which is forked from one that has imported nothing of ours."""
+    with output.open("wb") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    os.chdir(_ROOT)
+    sys.path.insert(0, str(source))
+    os.environ["PYTHONPATH"] = str(source)
+    # Failing examples of a fault are none of the source's.
+    os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = str(source.parent / "hypothesis")
+    import isoclinic
+
+    if not Path(isoclinic.__file__).is_relative_to(source):
+        print(f"the tests would run {isoclinic.__file__} and not the copy in {source}")
+        os._exit(_NOT_OURS)
+    import pytest
+
+    status = pytest.main(["-x", "-q", "-p", "no:cacheprovider", "--tb=no", *tests])
+    sys.stdout.flush()
+    os._exit(int(status))
 
 
 def without_fault(faults: Sequence[Fault]) -> str | None:
-    """Why the tests of the faults say nothing: they fail or are skipped without any, or test something else."""
+    """Why the tests of the faults say nothing, if so: they do not pass without any."""
     tests = sorted({test for fault in faults for test in fault.tests})
     with tempfile.TemporaryDirectory() as folder:
-        source = copied(Path(folder))
-        place = subprocess.run(
-            [sys.executable, "-c", "import isoclinic; print(isoclinic.__file__)"],
-            env=os.environ | {"PYTHONPATH": str(source)},
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.strip()
-        if not Path(place).is_relative_to(source):
-            return f"the tests would run {place} and not the copy in {source}"
-        status, output = tested(source, tests, 3600.0)
+        status, output = tested(copied(Path(folder)), tests, 3600.0)
     return None if status == _PASSED else f"the tests do not pass without any fault:\n{output[-2000:]}"
 
 
@@ -139,6 +143,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     faults = [fault for fault in FAULTS if options.only in fault.name or options.only in fault.file]
     if not faults:
         parser.error(f"no fault has {options.only!r} in its name or file")
+    # One thread for each process: OpenMP's threads wait for each other in loops.
+    os.environ.update(OMP_NUM_THREADS="1", NUMBA_NUM_THREADS="1")
+    _PROCESSES.set_forkserver_preload(_SLOW_IMPORTS)
     wrong = without_fault(faults)
     if wrong:
         print(wrong, file=sys.stderr)

@@ -131,6 +131,7 @@ def _seen_from(azimuth_deg: float, tilt_deg: float, turn_deg: float) -> torch.Te
 
 @pytest.mark.parametrize("view", [(200.0, 10.0, 0.0), (75.0, -25.0, 90.0), (310.0, 35.0, 200.0)])
 @pytest.mark.parametrize("camera", [CAMERA, CAMERA.flip(left_right=True)])
+@pytest.mark.slow
 def test_an_unknown_view_is_found(view, camera):
     truth = _seen_from(*view)
     result = register(VOLUME, xray_of(VOLUME, truth, 0, camera), "any")
@@ -139,6 +140,7 @@ def test_an_unknown_view_is_found(view, camera):
     assert result.attempt.start == result.initial.source == "any view" and result.initial.unknown
 
 
+@pytest.mark.slow
 def test_where_no_search_around_the_start_finds_it_all_views_are_looked_through():
     truth = _seen_from(120.0, -15.0, 250.0)
     result = register(VOLUME, xray_of(VOLUME, truth, 0), true_pose(VOLUME))
@@ -153,6 +155,7 @@ def test_where_no_search_around_the_start_finds_it_all_views_are_looked_through(
     assert float(rotation_angle_deg(without.camera_from_world[:3, :3], truth[:3, :3])) > 20
 
 
+@pytest.mark.slow
 def test_of_two_xrays_the_second_shows_the_depth():
     truth = _seen_from(30.0, 5.0, 130.0)
     other = se3.perturb(truth, torch.tensor([0.0, 1.2, 0.0, 0, 0, 0]).double(), ISOCENTRE)

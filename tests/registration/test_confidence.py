@@ -67,6 +67,7 @@ def noisy_xray(seed: int, correlation_px: float, deviation: float) -> XRay:
 
 @pytest.mark.parametrize("deviation", [0.05, 0.4])
 @pytest.mark.parametrize("correlation_px", [0.0, 1.5])
+@pytest.mark.slow
 def test_covariance_predicts_the_scatter_over_noise(correlation_px, deviation):
     """Standard deviations of 20 registrations that differ in nothing but the noise, white or with grain.
 

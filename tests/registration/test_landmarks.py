@@ -94,6 +94,7 @@ class TestPose:
         assert fit.rms_px == pytest.approx(np.sqrt(np.mean(fit.residuals_px.numpy() ** 2)))
 
     @pytest.mark.parametrize("sigma_px", [0.1, 0.5])
+    @pytest.mark.slow
     def test_noise_leaves_the_residual_of_theory(self, sigma_px: float) -> None:
         """2 N numbers less 6 parameters: the sum of squares is sigma^2 chi^2(2 N - 6).
 
@@ -112,6 +113,7 @@ class TestPose:
         # A pixel is about 0.8 mm at the patient; a turned corner and depth make several of it.
         assert np.median(errors) < 10 * sigma_px
 
+    @pytest.mark.slow
     def test_depth_is_as_uncertain_as_the_formula_says(self) -> None:
         """A flat square seen face on is the case without coupling of depth and tilt."""
         rng = np.random.default_rng(6)

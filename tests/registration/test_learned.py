@@ -274,6 +274,7 @@ def test_a_network_that_leads_astray_does_not_decide(monkeypatch):
     assert error_mm(VOLUME, result.camera_from_world, TRUTH) < 1.5
 
 
+@pytest.mark.slow
 def test_a_start_that_sees_nothing_of_the_ct_is_survived():
     aside = se3.perturb(TRUTH, torch.tensor([0, 0, 0, 900.0, 0, 0], dtype=torch.float64), ISOCENTRE)
     result = register(VOLUME, XRAY, None, FAST, model=model({"pose_regressor": Oracle(aside), **encoders()}))
