@@ -81,6 +81,7 @@ def test_one_process_goes_through_the_tasks_in_order():
 
 
 @pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.slow
 def test_tasks_have_as_many_threads_wherever_they_run(processes):
     """And the caller has its own afterwards, also when it stops early."""
     before = torch.get_num_threads(), numba.get_num_threads()
@@ -93,6 +94,7 @@ def test_tasks_have_as_many_threads_wherever_they_run(processes):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="processes are killed by a signal of POSIX")
+@pytest.mark.slow
 def test_results_are_the_same_where_a_worker_is_killed(config, tmp_path):
     tasks = [Fatal(folder=tmp_path, seed=seed, times=1 if seed == 3 else 0) for seed in SEEDS]
     results = dict(spread(spread_tasks.numbers_unless_killed, tasks, config))
@@ -106,6 +108,7 @@ def test_results_are_the_same_where_a_worker_is_killed(config, tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="processes are killed by a signal of POSIX")
+@pytest.mark.slow
 def test_a_task_that_is_always_lost_is_named(config, tmp_path):
     tasks = [Fatal(folder=tmp_path, seed=seed, times=9 if seed == 1 else 0) for seed in range(2)]
     with pytest.raises(InputError, match=r"task 2 of 2 \(seed 1\) ended the process"):
@@ -134,6 +137,7 @@ def test_a_connection_that_was_there_stays(ray):
 
 
 @pytest.mark.parametrize("stop", ["close", "interrupt"])
+@pytest.mark.slow
 def test_stopping_ends_the_workers(stop, tmp_path):
     """In a process of its own, which is closed or gets what Ctrl-C sends to a terminal's processes."""
     lines = f"""

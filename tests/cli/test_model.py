@@ -238,6 +238,7 @@ def evaluate(run, files, cases, models, tmp_path):
     return evaluate_cases
 
 
+@pytest.mark.slow
 def test_evaluation_with_a_model(evaluate, models, tmp_path):
     assert evaluate("--model", models / "trained").code == 0
     file = models / "trained" / "model.safetensors"
@@ -256,6 +257,7 @@ def test_evaluation_with_a_model(evaluate, models, tmp_path):
     assert ran.code == 0, "the same model by another name is the same"
 
 
+@pytest.mark.slow
 def test_a_model_for_every_group(evaluate, models, cases, tmp_path):
     folder = tmp_path / "two"
     for group in "ab":

@@ -99,7 +99,7 @@ def test_structures_are_registered_by_name(register, files):
     assert bones["similarity"] < everything["similarity"] - 0.01
 
 
-NEVER_GOOD_ENOUGH = ("--confidence.edges-below", "1.1")
+NEVER_GOOD_ENOUGH = ("--confidence.edges-below", "1.1", "--any-view.no-enabled")
 
 
 def test_doubtful_has_its_own_exit_status_and_all_its_files(register, tmp_path):

@@ -109,6 +109,7 @@ def model_of_any(model, tmp_path_factory) -> Path:
 
 
 @each_kind
+@pytest.mark.slow
 def test_a_data_set_is_known_by_what_it_holds(evaluate, sources, tmp_path, kind):
     assert dataset_kind(sources[kind]) == kind
     ran = evaluate(sources[kind], "--max-samples", 1, "--starts", "none", "mtre:20", "--json")
@@ -143,6 +144,7 @@ def test_data_sets_do_not_mix(evaluate, sources):
 
 
 @pytest.mark.parametrize("table", PUBLISHED_TABLES.values(), ids=lambda table: table.name)
+@pytest.mark.slow
 def test_every_table(evaluate, sources, tmp_path, model, model_of_any, table: PublishedTable):
     specific = table.networks == "patient-specific"
     networks = f"{SUBJECTS[table.dataset]}={model}" if specific else model_of_any
@@ -192,6 +194,7 @@ def test_what_does_not_go_together(evaluate, sources, model, tmp_path, arguments
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_models_are_trained_where_there_are_none(evaluate, sources, tmp_path, monkeypatch):
     """On the CT in memory: its digest is that of voxels and affine, which the pipeline knows again."""
     trained = []

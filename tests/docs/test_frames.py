@@ -54,6 +54,7 @@ def numbers(text: str) -> list[float]:
     return [float(number) for number in re.findall(r"-?\d+(?:\.\d+)?", text.replace("−", "-"))]
 
 
+@pytest.mark.slow
 def test_the_script_draws_the_committed_pictures_and_no_others(drawn):
     assert len(COMMITTED) == 8
     assert sorted(drawn) == [path.name for path in COMMITTED]

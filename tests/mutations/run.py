@@ -22,18 +22,21 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from mutations.faults import FAULTS, Fault
 
+if TYPE_CHECKING:
+    from multiprocessing.context import ForkServerContext  # systems without fork have none
+
 _ROOT = Path(__file__).resolve().parents[2]
 _NOTICED = ("killed", "never ended")
 # Of pytest: a test failed, and none of all failed. And of ours: another source would be tested.
 _FAILED, _PASSED, _NOT_OURS = 1, 0, 99
-# Processes that run tests are forked from one that has imported what takes seconds and is none of ours.
-_PROCESSES = multiprocessing.get_context("forkserver")
 _SLOW_IMPORTS = ["numba", "pydicom", "scipy.ndimage", "scipy.stats", "torch", "torch.func"]
 
 
@@ -91,7 +94,7 @@ def copied(folder: Path) -> Path:
 def tested(source: Path, tests: Sequence[str], limit_s: float) -> tuple[int | None, str]:
     """Exit status and output of pytest on a copy of the source; None where it took longer than that."""
     output = source.parent / "output"
-    process = _PROCESSES.Process(target=_test, args=(source, tests, output))
+    process = _processes().Process(target=_test, args=(source, tests, output))
     process.start()
     process.join(limit_s)
     late = process.is_alive()
@@ -99,6 +102,14 @@ def tested(source: Path, tests: Sequence[str], limit_s: float) -> tuple[int | No
         process.kill()
         process.join()
     return None if late else process.exitcode, output.read_text("utf-8", "replace")
+
+
+@cache
+def _processes() -> ForkServerContext:
+    """Makes processes that are forked from one that has imported what takes seconds and is none of ours."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(_SLOW_IMPORTS)
+    return context
 
 
 def _test(source: Path, tests: Sequence[str], output: Path) -> None:
@@ -145,7 +156,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"no fault has {options.only!r} in its name or file")
     # One thread for each process: OpenMP's threads wait for each other in loops.
     os.environ.update(OMP_NUM_THREADS="1", NUMBA_NUM_THREADS="1")
-    _PROCESSES.set_forkserver_preload(_SLOW_IMPORTS)
     wrong = without_fault(faults)
     if wrong:
         print(wrong, file=sys.stderr)
