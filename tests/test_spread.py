@@ -179,6 +179,7 @@ if __name__ == "__main__":
     ("address", "reason"),
     [("127.0.0.1:1", "refused"), ("ray://127.0.0.1:1", "refused"), ("here", "[Ii]nvalid")],
 )
+@pytest.mark.slow
 def test_a_cluster_that_cannot_be_reached(address, reason):
     ray = pytest.importorskip("ray")
     ray.shutdown()

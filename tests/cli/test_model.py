@@ -163,7 +163,7 @@ def plainly(run, files, tmp_path, comes_along):
     return register_phantom
 
 
-NEVER_GOOD_ENOUGH = ("--confidence.edges-below", "2")
+NEVER_GOOD_ENOUGH = ("--confidence.edges-below", "2", "--any-view.no-enabled")
 
 
 def test_they_stay_out_where_the_images_match(plainly, comes_along):

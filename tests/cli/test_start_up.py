@@ -74,6 +74,7 @@ def test_importing_leaves_the_environment_alone():
     assert ran.returncode == 0, ran.stderr
 
 
+@pytest.mark.slow
 def test_the_program_lets_idle_threads_sleep():
     program = (
         "import os; from isoclinic.cli import main; main(['compare', 'a', '--output', 'b']); "

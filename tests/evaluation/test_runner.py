@@ -217,6 +217,7 @@ def test_a_start_that_a_sample_does_not_have_ends_it(plan):
         evaluate(configured(plan, starts=("16",)))
 
 
+@pytest.mark.slow
 def test_processes_give_the_same(plan, tmp_path):
     here = evaluate(plan)
     calls(plan)

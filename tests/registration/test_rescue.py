@@ -84,6 +84,7 @@ def test_they_must_match_better_by_a_margin(monkeypatch, margin):
     assert result.attempt == result.attempts[2 if margin < 0.5 else 0]
 
 
+@pytest.mark.slow
 def test_it_finds_what_the_xray_itself_does_not_show():
     """Instead of the patient the X-ray shows stripes; the network knows what it should have been."""
     stripes = 2000 + 1500 * torch.sin(torch.arange(XRAY.camera.width) / 2.0)

@@ -396,6 +396,18 @@ def test_max_steps_counts_trials():
     assert (untouched.x == start).all()
 
 
+def test_what_happened_is_named_before_a_budget_that_ends_with_it():
+    """Out of the domain, at an angle of 0.05 from the optimum, and of 0.4: with no step at all to take."""
+
+    def residual(x, items):
+        return torch.cat((x.sqrt() - 1, torch.ones_like(x)), -1)
+
+    start = _tensor((-1.0,), (1.1,), (2.0,))
+    solution = _reasons(residual, start, max_steps=0, gradient_tolerance=0.1)
+    assert solution.reason == (Reason.NON_FINITE, Reason.GRADIENT, Reason.MAX_STEPS)
+    assert solution.status == (Status.DIVERGED, Status.CONVERGED, Status.MAX_STEPS)
+
+
 # --- Failures ----------------------------------------------------------------------------------------------
 
 
