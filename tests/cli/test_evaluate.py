@@ -82,6 +82,7 @@ def test_pose_files_say_why_they_are_doubtful(evaluate, registrations, tmp_path)
         assert pose.expected_error_mm is None and pose.covariance is not None
 
 
+@pytest.mark.slow
 def test_every_pose_and_the_table(evaluate, tmp_path):
     ran = evaluate("--starts", "4", "8", "ap")
     assert (ran.code, ran.err.count("error")) == (0, 0)
@@ -110,6 +111,7 @@ def test_every_pose_and_the_table(evaluate, tmp_path):
     assert "< 1 mm" in ran.out and "phantom" in ran.out
 
 
+@pytest.mark.slow
 def test_json_is_the_summary(evaluate, tmp_path):
     ran = evaluate("--starts", "none", "--json")
     assert json.loads(ran.out) == json.loads((tmp_path / "out" / "summary.json").read_text())
@@ -166,6 +168,7 @@ def test_a_changed_case_is_noticed(evaluate, registrations, cases, tmp_path):
     assert ran.code == 2 and "results of other files (phantom/01, start 4, method isoclinic)" in ran.err
 
 
+@pytest.mark.slow
 def test_a_ct_for_every_group(evaluate, files, cases, tmp_path):
     folder = tmp_path / "two"
     shutil.copytree(cases / "phantom" / "00", folder / "a" / "00")

@@ -137,6 +137,7 @@ def test_structures_carry_the_same_doubt(register, files, tmp_path):
 
 
 @pytest.mark.filterwarnings("always::isoclinic.volumes.GeometryWarning")
+@pytest.mark.slow
 def test_evaluate_carries_it_too(run, cases, files, tmp_path):
     case = tmp_path / "cases/phantom/00"
     case.mkdir(parents=True)

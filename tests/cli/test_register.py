@@ -136,6 +136,7 @@ def test_the_verdict_comes_first(register, tmp_path):
 
 
 @pytest.mark.filterwarnings("always::isoclinic.volumes.GeometryWarning")
+@pytest.mark.slow
 def test_a_ct_without_a_patient_diverges_and_writes_nothing(register, files, tmp_path):
     empty = tmp_path / "empty.nii.gz"
     nib.save(nib.Nifti1Image(np.full((8, 8, 8), -1000, np.int16), np.diag([20.0, 20, 20, 1])), empty)

@@ -158,6 +158,7 @@ def test_nothing_is_made_twice(source, copy, monkeypatch):
 
 
 @pytest.mark.parametrize("renders", [4, 8])
+@pytest.mark.slow
 def test_interrupted(renders, source, prepared, tmp_path, monkeypatch):
     """Ctrl-C during a rendering; each case has one for its picture and five for its files."""
     output, count = tmp_path / "out", 0
@@ -197,6 +198,7 @@ def test_the_cases_that_are_ready(source, copy):
 
 
 @pytest.mark.parametrize("file", ["drrs-001.h5", "ct.nii.gz", "quality.json"])
+@pytest.mark.slow
 def test_disk_full(file, source, prepared, tmp_path, monkeypatch):
     """The first file of that name does not fit any more: half of it is written."""
     output = tmp_path / "out"

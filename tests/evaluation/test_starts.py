@@ -52,6 +52,7 @@ def test_random_starts_have_exactly_the_mtre_asked_for(size_mm):
         assert error_mm(case, start_of(case, f"mtre:{size_mm}")) == pytest.approx(size_mm, abs=1e-9)
 
 
+@pytest.mark.slow
 def test_starts_of_a_given_mtre_shift_and_turn():
     """As a shift by s mm and a turn by s/3 degrees about the CT's centre, in all directions."""
     tangents = []
@@ -112,6 +113,7 @@ def test_a_published_start_is_its_tangent_about_the_centre_of_the_ct(monkeypatch
     torch.testing.assert_close(axis.abs() / axis.norm(), torch.tensor([0.0, 1.0, 0.0], dtype=torch.float64))
 
 
+@pytest.mark.slow
 def test_starts_that_do_not_show_the_ct_are_drawn_again(monkeypatch):
     """Shifts of up to 1000 mm: most leave the image, whose field of view is some 200 mm wide at the CT."""
     far = PublishedStart(

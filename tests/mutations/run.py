@@ -126,12 +126,11 @@ def _test(source: Path, tests: Sequence[str], output: Path) -> None:
 
     if not Path(isoclinic.__file__).is_relative_to(source):
         print(f"the tests would run {isoclinic.__file__} and not the copy in {source}")
-        os._exit(_NOT_OURS)
+        sys.exit(_NOT_OURS)
     import pytest
 
     status = pytest.main(["-x", "-q", "-p", "no:cacheprovider", "--tb=no", *tests])
-    sys.stdout.flush()
-    os._exit(int(status))
+    sys.exit(int(status))
 
 
 def without_fault(faults: Sequence[Fault]) -> str | None:

@@ -71,6 +71,7 @@ def _sampled(faces: tuple[OpenFace, ...], pose: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("infinite", [False, True])
 @pytest.mark.parametrize("count", [0, 1, 2, 3])
+@pytest.mark.slow
 def test_known_rays_are_those_without_a_point_beyond_an_open_face(count, infinite):
     """A ray that grazes an edge between two samples may differ: none in a hundred does."""
     every = [_face(axis, last, infinite) for axis in range(3) for last in (False, True)]
