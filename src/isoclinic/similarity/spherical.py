@@ -90,13 +90,20 @@ class SphericalSimilarity:
 
     @classmethod
     def of(cls, projector: Projector, encoder: Encoder, image: Tensor, weight: Tensor) -> SphericalSimilarity:
-        """Similarity to X-rays [b, H, W] like line integrals, with weights [b, H, W]; see `masked`."""
-        with torch.no_grad():
-            fixed = encoder(masked(image, weight))
+        """Similarity to X-rays [b, H, W] like line integrals, with weights [b, H, W]; see `masked`.
+
+        The embedding of the X-rays keeps its graph, as all else does: a solution is differentiable in the
+        X-rays, the encoder's weights and the start. To register with nothing to be learned from it, work
+        under `torch.no_grad`.
+        """
+        fixed = encoder(masked(image, weight))
         return cls(projector=projector, encoder=encoder, fixed=fixed, weight=weight)
 
     def linearize(self, x: Tensor, items: Tensor) -> Linearization:
-        """Cost, gradient and Gauss-Newton Hessian at poses [b, 4, 4]; see `Problem.linearize`."""
+        """Cost, gradient and Gauss-Newton Hessian at poses [b, 4, 4]; see `Problem.linearize`.
+
+        All three are differentiable in the poses, through the image and through its Jacobian (`Projector`).
+        """
         fixed, weight = self._fixed(items)
         image, jacobian = (part.to(weight) for part in self.projector.image_and_jacobian(x))
         image, jacobian = masked(image, weight), masked(jacobian, weight[:, None])

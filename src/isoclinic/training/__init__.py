@@ -11,7 +11,15 @@ from .config import (
     RegressorPhase,
     TrainConfig,
 )
-from .losses import CanonicalLoss, DirectionLoss, StepLoss, ValueLoss, network_gradient, pose_loss
+from .losses import (
+    CanonicalLoss,
+    DirectionLoss,
+    StepLoss,
+    UnrolledLoss,
+    ValueLoss,
+    network_gradient,
+    pose_loss,
+)
 from .phase import Course, Phase
 from .poses import PoseConfig, draw_perturbations, draw_poses
 from .randomization import Parameters, RandomizationConfig, apply, draw
@@ -51,6 +59,7 @@ __all__ = [
     "TrainConfig",
     "Trainer",
     "TrainingData",
+    "UnrolledLoss",
     "Validation",
     "ValueLoss",
     "adaptation",

@@ -81,6 +81,10 @@ class EncoderPhase(PhaseConfig):
         pairs: weight of `ValueLoss` between all images of a batch.
         direction: weight of `DirectionLoss`.
         step: weight of `StepLoss`; it makes a batch about five times as slow.
+        unrolled: weight of `UnrolledLoss`, the only one that differentiates the whole solver; each of its
+        steps
+            costs about as much as `StepLoss`, and 12 renderings besides.
+        unrolled_steps: of Levenberg-Marquardt that it differentiates.
         network: architecture.
     """
 
@@ -90,14 +94,20 @@ class EncoderPhase(PhaseConfig):
     pairs: float = 0.0
     direction: float = 1.0
     step: float = 0.0
+    unrolled: float = 0.0
+    unrolled_steps: int = 3
     network: SphericalEncoderConfig = field(default_factory=SphericalEncoderConfig)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_range(self, "perturbation_mm", low=1e-6)
-        weights = (self.value, self.pairs, self.direction, self.step)
+        weights = (self.value, self.pairs, self.direction, self.step, self.unrolled)
         if min(weights) < 0 or not any(weights):
-            raise UsageError("value, pairs, direction and step must not be negative, and one be positive")
+            raise UsageError(
+                "value, pairs, direction, step and unrolled must not be negative, and one be positive"
+            )
+        if self.unrolled_steps < 1:
+            raise UsageError(f"unrolled_steps must be at least 1, not {self.unrolled_steps}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -74,6 +74,7 @@ class Batch:
         moving_camera_from_world: [B, 4, 4], float64; the fixed pose perturbed.
         perturbation: [B, 6], float64, the tangent that took the fixed pose to the moving one.
         parameters: of the randomisation.
+        projector: of the moving images.
     """
 
     index: int
@@ -87,6 +88,7 @@ class Batch:
     moving_camera_from_world: Tensor
     perturbation: Tensor
     parameters: Parameters
+    projector: Projector
 
     @property
     def isocentre_world(self) -> Tensor:
@@ -172,6 +174,7 @@ class SimulationStream:
             moving_camera_from_world=self._copies(moving_pose),
             perturbation=self._copies(perturbation),
             parameters=parameters,
+            projector=projectors["all"],
         )
 
     def projector(self, volume: Volume) -> Projector:
