@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from tyro.conf import Positional
 
@@ -48,6 +48,8 @@ class EvaluateOptions(DatasetOptions):
         list: list the published tables and do nothing else.
         overwrite: replace what the output folder holds of other settings or other files.
         json: print the table as JSON.
+        preset: where the options of the registration start from: "isoclinic", or "paper" for the published
+            one, which the method "paper" is in any case.
         config: TOML file with any of these options; the command line wins.
         spread: processes or machines; one thread a registration, unless the options say otherwise, so that
             errors are the same wherever they run. Give one registration at a time all cores to measure its
@@ -68,6 +70,7 @@ class EvaluateOptions(DatasetOptions):
     list: bool = False
     overwrite: bool = False
     json: bool = False
+    preset: Literal["isoclinic", "paper"] = "isoclinic"
     config: Path | None = None
     spread: Annotated[SpreadConfig, FLAT] = field(default_factory=lambda: SpreadConfig(threads=1))
     registration: Annotated[RegistrationOptions, FLAT] = field(default_factory=RegistrationOptions)

@@ -30,7 +30,7 @@ from ..evaluation import (
 )
 from ._console import progress_bar, results
 from ._evaluate_options import EvaluateOptions
-from ._options import parse_options
+from ._options import REGISTRATION_PRESETS, parse_options
 from ._protocol import check_table, methods_of, starts_of
 
 
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str]) -> None:
     if "--list" in arguments:
         results().print(_published())
         return
-    options = parse_options(EvaluateOptions, "evaluate", arguments)
+    options = parse_options(EvaluateOptions, "evaluate", arguments, REGISTRATION_PRESETS)
     if options.output.exists() and not options.output.is_dir():
         raise UsageError(f"--output {options.output} is a file, but the result is a folder")
     table = None if options.table is None else published_table(options.table)

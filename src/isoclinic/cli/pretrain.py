@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from tyro.conf import Positional
@@ -18,7 +18,7 @@ from ..volumes import Volume, find_volumes
 from . import _training
 from ._detector import DetectorOptions
 from ._options import FLAT, parse_options
-from ._train_options import TrainingOptions
+from ._train_options import PRETRAIN_PRESETS, TrainingOptions, of_length
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +35,10 @@ class PretrainOptions:
         output: folder for the networks (model.safetensors), their curves (training.png, training.csv) and
             what it takes to go on (state.safetensors), written every few minutes.
         held_out: CTs to validate on, which are not trained on even where they lie in the folder.
-        minutes: time to train for, validations included.
+        minutes: time to train for, validations included; by default what the preset says.
         images: simulated X-rays to train on, instead of minutes.
+        preset: where all further options start from: "any-patient" suits an hour on a processor; "paper" is
+            the published training, number by number, of the CTs as they are, and takes days on a GPU.
         device: to train on; "auto" is a GPU where there is one.
         resume: go on with the training that the output folder holds; all other options must be as they were,
             but for its length.
@@ -50,8 +52,9 @@ class PretrainOptions:
     folder: Positional[Path]
     output: Path
     held_out: tuple[Path, ...] = ()
-    minutes: float = TrainConfig.any_patient().minutes
+    minutes: float | None = None
     images: int | None = None
+    preset: Literal["any-patient", "paper"] = "any-patient"
     device: _training.Device = "auto"
     resume: bool = False
     overwrite: bool = False
@@ -63,24 +66,28 @@ class PretrainOptions:
     )
 
 
+def _subject(path: Path, config: TrainConfig) -> Subject:
+    """A CT to train on.
+
+    Of a cohort only what it is made from: many CTs at full resolution would fill the memory.
+    """
+    volume = Volume.read(path)
+    if config.cohort is not None:
+        volume = volume.coarsened(config.cohort.voxel_mm)
+    return Subject(volume=volume, sha256=InputFile.of(path).sha256)
+
+
 def main(arguments: Sequence[str]) -> None:
     """Run the command."""
-    options = parse_options(PretrainOptions, "pretrain", arguments)
+    options = parse_options(PretrainOptions, "pretrain", arguments, PRETRAIN_PRESETS)
 
     def prepare(device: torch.device) -> Trainer:
-        config = replace(options.training, minutes=options.minutes, images=options.images)
-        cohort = config.cohort
-        if cohort is None:
-            raise UsageError("networks of any patient need a cohort to be trained on")
+        config = of_length(options.training, options.minutes, options.images)
         held_out = {path.resolve() for path in options.held_out}
         paths = [path for path in find_volumes(options.folder) if path.resolve() not in held_out]
         if not paths:
             raise UsageError(f"all CTs in {options.folder} are held out; leave some to train on")
-        # Only what the cohort is made from: many CTs at full resolution would fill the memory.
-        subjects = tuple(
-            Subject(volume=Volume.read(path).coarsened(cohort.voxel_mm), sha256=InputFile.of(path).sha256)
-            for path in paths
-        )
+        subjects = tuple(_subject(path, config) for path in paths)
         validated = tuple(
             Subject(volume=Volume.read(path), sha256=InputFile.of(path).sha256) for path in options.held_out
         )

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 from tyro.conf import Positional, arg
@@ -51,7 +51,7 @@ from ..volumes import Volume, XRay, XRayOptions
 from ._console import progress, recorded_warnings, results, warning_line
 from ._folder import new_folder
 from ._model import DEFAULT, chosen_model, last_resort_file
-from ._options import FLAT, RegistrationOptions, StructuresOptions, parse_options
+from ._options import FLAT, REGISTRATION_PRESETS, RegistrationOptions, StructuresOptions, parse_options
 from ._register_tables import print_tables
 
 _ALL = "all"
@@ -95,6 +95,8 @@ class RegisterOptions:
             CT or that of a structure.
         json: print the result as JSON instead of a table; the verdict, otherwise the first line, is then its
             first entry.
+        preset: where all further options start from: "isoclinic", or "paper" for the published registration:
+            the pose that --model predicts, refined by its similarity network, and nothing else.
         config: TOML file with any of these options; the command line wins.
         xray_options: how to read the X-ray.
         registration: how to register.
@@ -116,6 +118,7 @@ class RegisterOptions:
     overwrite: bool = False
     accept_doubtful: bool = False
     json: bool = False
+    preset: Literal["isoclinic", "paper"] = "isoclinic"
     config: Path | None = None
     xray_options: Annotated[XRayOptions, FLAT] = field(default_factory=XRayOptions)
     registration: Annotated[RegistrationOptions, FLAT] = field(default_factory=RegistrationOptions)
@@ -124,7 +127,7 @@ class RegisterOptions:
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command; its exit status is 3 where a pose is doubtful."""
-    options = parse_options(RegisterOptions, "register", arguments)
+    options = parse_options(RegisterOptions, "register", arguments, REGISTRATION_PRESETS)
     _check(options)
     unfinished: IsoclinicError | None = None
     with (

@@ -6,6 +6,7 @@ from .canonical import CanonicalConfig, CanonicalImage, CanonicalNetwork
 from .checkpoint import Checkpoint, Network, TrainingRecord
 from .ct_conditioned import CTConditionedRegressor, CTConditionedRegressorConfig, conditioning_cube
 from .embedding import Embedding, Metric
+from .image_domain import ImageDomain, in_domain, jacobian_in_domain
 from .masking import masked
 from .pose_regressor import PoseRegressor, PoseRegressorConfig
 from .pose_space import PoseSpace
@@ -22,6 +23,7 @@ __all__ = [
     "CanonicalNetwork",
     "Checkpoint",
     "Embedding",
+    "ImageDomain",
     "Metric",
     "Network",
     "PoseRegressor",
@@ -32,6 +34,8 @@ __all__ = [
     "SphericalEncoderConfig",
     "TrainingRecord",
     "conditioning_cube",
+    "in_domain",
+    "jacobian_in_domain",
     "masked",
     "predicted_motion",
 ]

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, Literal, TypeVar, get_type_hints
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ from ..errors import InputError, IsoclinicError
 from ..geometry import Camera
 from .canonical import CanonicalConfig, CanonicalNetwork
 from .ct_conditioned import CTConditionedRegressor, CTConditionedRegressorConfig
+from .image_domain import ImageDomain
 from .pose_regressor import PoseRegressor, PoseRegressorConfig
 from .pose_space import PoseSpace
 from .spherical_encoder import SphericalEncoder, SphericalEncoderConfig
@@ -32,6 +33,8 @@ _FORMAT = "isoclinic.model"
 _VERSION = 1
 # Training hides about as much behind collimators.
 _LEAST_VIEW = 0.5
+# Fields that files of older versions lack; their defaults say what was so then.
+_ADDED = {"TrainingRecord": ("domain", "renderer")}
 _KINDS: dict[str, tuple[type[Network], type[Any]]] = {
     "pose_regressor": (PoseRegressor, PoseRegressorConfig),
     "ct_regressor": (CTConditionedRegressor, CTConditionedRegressorConfig),
@@ -52,6 +55,8 @@ class TrainingRecord:
         rotation_deg: range of the rotation about the camera's x, y, z, either way [deg].
         translation_mm: range of the isocentre along x, y, z, either way [mm].
         curves: training curve of each network: columns by name, of equal length.
+        domain: in which the networks see line integrals.
+        renderer: method that moving images were rendered by in training, and are in registration.
     """
 
     volume_sha256: str | None
@@ -60,6 +65,8 @@ class TrainingRecord:
     rotation_deg: tuple[float, float, float]
     translation_mm: tuple[float, float, float]
     curves: dict[str, dict[str, tuple[float, ...]]]
+    domain: ImageDomain = "line_integrals"
+    renderer: Literal["siddon", "trilinear"] = "trilinear"
 
     def differences(self, camera: Camera, volume_sha256: str) -> tuple[str, ...]:
         """How a CT and the camera of an X-ray differ from those in training; empty where they fit.
@@ -197,11 +204,14 @@ def _network(kind: str, config: Any, tensors: dict[str, Tensor], path: Path) -> 
 def _restored(kind: type[T], value: Any, label: str) -> T:
     """Dataclass from what `asdict` and JSON made of it, every field present and of its type."""
     hints = get_type_hints(kind)
-    names = [field.name for field in fields(kind)]  # type: ignore[arg-type]
-    if not isinstance(value, dict) or set(value) != set(names):
+    every = fields(kind)  # type: ignore[arg-type]
+    names = [field.name for field in every]
+    # Files of older versions lack what has been added since.
+    needed = {field.name for field in every if field.name not in _ADDED.get(kind.__name__, ())}
+    if not isinstance(value, dict) or not needed <= set(value) <= set(names):
         raise InputError(f"{label} must have exactly the fields {', '.join(names)}")
     settings = {}
-    for name in names:
+    for name in value:
         hint, entry = hints[name], value[name]
         if isinstance(hint, type) and is_dataclass(hint):
             settings[name] = _restored(hint, entry, f"{label}.{name}")

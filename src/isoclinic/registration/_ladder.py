@@ -102,7 +102,10 @@ def outcomes(
         if ends or start is not usual:
             names = learned.names
             # A network that leads astray must not decide: its start goes along.
-            yield _outcome(run, first, torch.stack([run.start, *ends]), start.source, names, refined)
+            points = torch.stack([run.start, *ends])
+            # Without stages nothing may choose between them by how the images match.
+            points = points if run.config.stages else points[-1:]
+            yield _outcome(run, first, points, start.source, names, refined)
             if not run.config.learned.fall_back:
                 return
             around = replace(run, start=ends[-1]) if ends else run

@@ -21,7 +21,7 @@ from ._fixed import FixedImage, pixel_at_mm
 from ._region import Region, extremes, region_of
 from ._twin import WIDE, twin_pose
 from .confidence import Check, ConfidenceConfig, assess, ceiling
-from .config import RegistrationConfig, Stage
+from .config import JUDGED_BY, RegistrationConfig, Stage
 from .result import Confidence, ImageStageResult, Twins
 from .search import SearchConfig, SearchView, search
 
@@ -116,7 +116,9 @@ class Run:
         return results
 
     def fine(self, points: Tensor) -> list[ImageStageResult]:
-        """The last stage, from poses [B, 4, 4], and what may follow it."""
+        """The last stage, from poses [B, 4, 4], and what may follow it; without one the poses as they are."""
+        if not self.config.stages:
+            return [self._judged(points)]
         regions = self.regions(points[:, :4], _STAGE_MARGIN)
         results = [self._run_stage(self.config.stages[-1], points, regions, last=True)]
         again = self._run_masked(results[-1])
@@ -125,6 +127,11 @@ class Run:
         results += [] if twin is None else [twin]
         toned = self._run_toned(results[-1])
         return results if toned is None else [*results, toned]
+
+    def _judged(self, points: Tensor) -> ImageStageResult:
+        """Poses [B, 4, 4] as the last of the usual stages sees them, which takes no step."""
+        regions = self.regions(points[:, :4], _STAGE_MARGIN)
+        return self._run_stage(JUDGED_BY, points, regions, last=False, steps=0)
 
     def register(self, points: Tensor) -> list[ImageStageResult]:
         """All stages, from poses [B, 4, 4]."""
@@ -227,12 +234,18 @@ class Run:
         ]
 
     def _run_stage(
-        self, stage: Stage, points: Tensor, regions: tuple[Region, ...], *, last: bool
+        self,
+        stage: Stage,
+        points: Tensor,
+        regions: tuple[Region, ...],
+        *,
+        last: bool,
+        steps: int | None = None,
     ) -> ImageStageResult:
         problem = self._problem(stage, regions, last=last)
         cameras = [view.projector.camera for view in problem.views]
         name = " + ".join(f"{camera.width} x {camera.height} px" for camera in cameras)
-        return self._solved(problem, problem.start(points), stage, name)
+        return self._solved(problem, problem.start(points), stage, name, steps)
 
     def _run_masked(self, result: ImageStageResult) -> ImageStageResult | None:
         """The last stage again, with what the CT can speak of at its result; None where it is everything."""
@@ -277,13 +290,17 @@ class Run:
             return None
         return self._solved(problem, point, self.config.stages[-1], f"{result.name}, tone curve")
 
-    def _solved(self, problem: JointSimilarity, points: Tensor, stage: Stage, name: str) -> ImageStageResult:
+    def _solved(
+        self, problem: JointSimilarity, points: Tensor, stage: Stage, name: str, steps: int | None = None
+    ) -> ImageStageResult:
         began = time.perf_counter()
         problem = problem.seen_from(points)
         settings = replace(
             stage.solver(self.config.length_mm, self.config.max_step_mm),
             step_scale=problem.step_scale(self.config.length_mm),
         )
+        if steps is not None:
+            settings = replace(settings, max_steps=steps)
         solution = levenberg_marquardt(problem, points, settings)
         ended = problem.seen_from(solution.x)
         # A pose that hides nearly all of the X-ray behind what the CT does not know has less to show for it.

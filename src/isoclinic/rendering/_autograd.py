@@ -81,7 +81,7 @@ class _Moved(torch.autograd.Function):
         return image.clone(), jacobian.clone()
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(
         ctx: Any, by_image: Tensor | None, by_jacobian: Tensor | None
     ) -> tuple[Tensor, None, None, None]:

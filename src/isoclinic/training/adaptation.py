@@ -38,6 +38,8 @@ def adaptation(model: Checkpoint, minutes: float = 3.0, learning_rate: float = 5
         networks=cast(tuple[NetworkKind, ...], tuple(model.networks)),
         pixels=max(record.camera.width, record.camera.height),
         length_mm=record.space.length_mm,
+        domain=record.domain,
+        renderer=record.renderer,
         poses=_poses(record),
         **phases,
     )

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ..geometry import se3
-from ..networks import CanonicalImage, PoseSpace, SphericalEncoder
+from ..networks import CanonicalImage, ImageDomain, PoseSpace, SphericalEncoder
 from ..rendering import Projector
 from ..similarity import SphericalSimilarity, linearize_embedding
 from ..solver import L2, DampedStep, LMConfig, levenberg_marquardt
@@ -157,6 +157,7 @@ class UnrolledLoss:
         images: tuple[Tensor, Tensor],
         starts: Tensor,
         truth: Tensor,
+        domain: ImageDomain = "line_integrals",
     ) -> Tensor:
         """Loss [] of a batch.
 
@@ -166,8 +167,9 @@ class UnrolledLoss:
             images: simulated X-rays [B, H, W] and where they show the patient [B, H, W].
             starts: poses [B, 4, 4] to start from.
             truth: poses [B, 4, 4] of the X-rays.
+            domain: of the X-rays.
         """
-        problem = SphericalSimilarity.of(projector, encoder, *images)
+        problem = SphericalSimilarity.of(projector, encoder, *images, domain)
         scale = (1 / self.length_mm,) * 3 + (1.0,) * 3
         found = levenberg_marquardt(problem, starts, self._solver(scale)).x
         unit = starts.new_tensor(scale)

@@ -110,7 +110,7 @@ class SphericalObjective(Objective):
         if phase.unrolled:
             images = batch.fixed, batch.weight
             loss = UnrolledLoss(steps=phase.unrolled_steps)
-            losses["unrolled"] = phase.unrolled * loss(encoder, batch.projector, images, *poses)
+            losses["unrolled"] = phase.unrolled * loss(encoder, batch.projector, images, *poses, batch.domain)
         return losses
 
     def _pairs(

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..networks import ImageDomain, in_domain
 from .acquisition import (
     AcquisitionConfig,
     AcquisitionParameters,
@@ -31,7 +32,12 @@ class RandomizationConfig:
 
     @classmethod
     def paper(cls) -> RandomizationConfig:
-        """The published transforms and ranges, on plain line integrals."""
+        """The published transforms and ranges, word by word, on images of all tissue."""
+        return cls(acquisition=None, tone=ToneConfig(noise_reading="mean"))
+
+    @classmethod
+    def paper_batched(cls) -> RandomizationConfig:
+        """The same with noise of mean zero, which its parameter gives the deviation of."""
         return cls(acquisition=None)
 
     @classmethod
@@ -83,15 +89,18 @@ def draw(config: RandomizationConfig, generator: torch.Generator, batch: int) ->
     )
 
 
-def apply(materials: Tensor, parameters: Parameters) -> tuple[Tensor, Tensor]:
+def apply(
+    materials: Tensor, parameters: Parameters, domain: ImageDomain = "line_integrals"
+) -> tuple[Tensor, Tensor]:
     """Randomised images of line integrals; the same parameters give the same images on the same device.
 
     Args:
         materials: [B, 2, H, W], line integrals of soft tissue and bone.
         parameters: of B images.
+        domain: that images are brought into before anything is done to their tone.
 
     Returns:
-        (image [B, H, W], weight [B, H, W]): like line integrals, bright where dense; 0 where a collimator or
+        (image [B, H, W], weight [B, H, W]): in that domain, bright where dense; 0 where a collimator or
         the detector's end hides the patient, else 1.
     """
     parameters = parameters.to(materials.device)
@@ -100,7 +109,7 @@ def apply(materials: Tensor, parameters: Parameters) -> tuple[Tensor, Tensor]:
         weight = torch.ones_like(image)
     else:
         image, weight = apply_acquisition(materials, parameters.acquisition)
-    return apply_tone(image, parameters.tone), weight
+    return apply_tone(in_domain(image, weight, domain), parameters.tone), weight
 
 
 def _moved(parameters: Any, device: torch.device) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -32,7 +33,10 @@ class ToneConfig:
         smoothing_probability: of averaging over a square window.
         smoothing_px: sides of the windows to choose from [px], odd.
         noise_probability: of Gaussian noise.
-        noise: magnitude parameter; its absolute value is the standard deviation.
+        noise: magnitude parameter.
+        noise_reading: what that is. "deviation": its absolute value is the standard deviation of noise of
+            mean zero. "mean": it is the mean, as the paper's sentence says word by word.
+        noise_deviation: standard deviation where the parameter is the mean; ours, the paper gives none.
         normalization_probability: of stretching [lower, upper] to [0, 1].
         normalization_lower: value that becomes 0.
         normalization_upper: value that becomes 1.
@@ -57,6 +61,8 @@ class ToneConfig:
     smoothing_px: tuple[int, ...] = (3, 5)
     noise_probability: float = 0.5
     noise: Range = (-0.15, 0.1)
+    noise_reading: Literal["deviation", "mean"] = "deviation"
+    noise_deviation: float = 0.05
     normalization_probability: float = 0.5
     normalization_lower: Range = (-0.04, 0.02)
     normalization_upper: Range = (0.9, 1.05)
@@ -77,6 +83,11 @@ class ToneConfig:
         check_range(self, "noise", "normalization_lower", "normalization_upper", "sine_phase")
         check_range(self, "scaling", "gamma", "sine_amplitude", "sine_frequency", low=1e-6)
         check_range(self, "erasing_area", "erasing_aspect", low=1e-6, high=1.0)
+        if self.noise_reading not in ("deviation", "mean") or not self.noise_deviation >= 0:
+            raise UsageError(
+                "noise_reading must be deviation or mean, and noise_deviation must not be negative, not "
+                f"{self.noise_reading!r} and {self.noise_deviation}"
+            )
         if self.normalization_lower[1] >= self.normalization_upper[0]:
             raise UsageError("normalization_lower must lie below normalization_upper")
         if not self.smoothing_px or any(side < 1 or side % 2 == 0 for side in self.smoothing_px):
@@ -90,6 +101,7 @@ class ToneParameters:
     Attributes:
         smoothing_px: [B], side of the window [px] (1).
         noise: [B], standard deviation (0).
+        noise_mean: [B] (0).
         lower: [B], becomes 0 (0).
         upper: [B], becomes 1 (1).
         scaling: [B], factor (1).
@@ -101,6 +113,7 @@ class ToneParameters:
 
     smoothing_px: Tensor
     noise: Tensor
+    noise_mean: Tensor
     lower: Tensor
     upper: Tensor
     scaling: Tensor
@@ -114,7 +127,7 @@ class ToneParameters:
         top, left, bottom, right = self.erased[index].tolist()
         said = {
             f"smoothed {int(self.smoothing_px[index])} px": self.smoothing_px[index] > 1,
-            f"noise {self.noise[index]:.2f}": self.noise[index] > 0,
+            f"noise {self.noise[index]:.2f}{_of_mean(self.noise_mean[index])}": self.noise[index] > 0,
             f"stretched {self.lower[index]:.2f}..{self.upper[index]:.2f}": self.lower[index] != 0,
             f"x {self.scaling[index]:.2f}": self.scaling[index] != 1,
             f"gamma {self.gamma[index]:.2f}": self.gamma[index] != 1,
@@ -122,6 +135,10 @@ class ToneParameters:
             f"erased {(bottom - top) * (right - left):.0%}": bottom > top,
         }
         return [name for name, applied in said.items() if applied]
+
+
+def _of_mean(mean: Tensor) -> str:
+    return f" about {float(mean):.2f}" if mean != 0 else ""
 
 
 def draw_tone(config: ToneConfig, generator: torch.Generator, batch: int) -> ToneParameters:
@@ -138,9 +155,17 @@ def draw_tone(config: ToneConfig, generator: torch.Generator, batch: int) -> Ton
     lower, above_one = often(config.normalization_probability, limits, 0.0).T
     waves = (config.sine_amplitude, config.sine_frequency, config.sine_phase)
     boxes = random_boxes(between(config.erasing_area), between(config.erasing_aspect), generator=generator)
+    smoothing_px = often(config.smoothing_probability, torch.tensor(config.smoothing_px)[window], 1)
+    magnitude = between(config.noise)
+    if config.noise_reading == "mean":
+        parts = torch.stack([torch.full_like(magnitude, config.noise_deviation), magnitude], 1)
+    else:
+        parts = torch.stack([magnitude.abs(), torch.zeros_like(magnitude)], 1)
+    noise, noise_mean = often(config.noise_probability, parts, 0.0).T
     return ToneParameters(
-        smoothing_px=often(config.smoothing_probability, torch.tensor(config.smoothing_px)[window], 1),
-        noise=often(config.noise_probability, between(config.noise).abs(), 0.0),
+        smoothing_px=smoothing_px,
+        noise=noise,
+        noise_mean=noise_mean,
         lower=lower,
         upper=1 + above_one,
         scaling=often(config.scaling_probability, between(config.scaling), 1.0),
@@ -158,6 +183,7 @@ def apply_tone(images: Tensor, parameters: ToneParameters) -> Tensor:
     x = images / peak
     if (p.smoothing_px > 1).any():
         x = separable_filter(x, (p.smoothing_px - 1) / 2, box=True)
+    x = x + per_image(p.noise_mean)
     if (p.noise > 0).any():
         generator = torch.Generator(x.device).manual_seed(p.noise_seed)
         x = x + per_image(p.noise) * torch.randn(x.shape, generator=generator, device=x.device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -211,6 +212,8 @@ class Trainer:
                 phase.kind: {name: tuple(values) for name, values in phase.course.curve.items()}
                 for phase in begun
             },
+            domain=self.config.domain,
+            renderer=self.config.renderer,
         )
         return Checkpoint(networks={phase.kind: phase.network for phase in begun}, record=record)
 
@@ -233,10 +236,8 @@ class Trainer:
                 )
 
     def _length(self, kind: NetworkKind) -> Length:
-        share, images = self.config.share(kind), self.config.images
         return Length(
-            images=None if images is None else max(1, round(share * images)),
-            seconds=60 * self.config.minutes * share,
+            images=self.config.images_of(kind), seconds=60 * self.config.minutes * self.config.share(kind)
         )
 
     def _seconds_left(self) -> float:
@@ -294,6 +295,8 @@ class Trainer:
             batch=phase.batch,
             copies=phase.copies,
             moving=moving_for(phase),
+            domain=self.config.domain,
+            method=self.config.renderer,
             poses=poses,
             randomization=self.config.randomization,
         )
@@ -315,6 +318,8 @@ class Trainer:
         config = StreamConfig(
             batch=-(-self.config.validation_images // len(subjects)),
             moving="none",
+            domain=self.config.domain,
+            method=self.config.renderer,
             poses=self.config.poses,
             randomization=RandomizationConfig.isoclinic(),
         )
@@ -341,6 +346,12 @@ class Trainer:
             "camera": asdict(self._camera),
             "processes": processes,
         }
+
+
+def steps_of(config: TrainConfig, kind: NetworkKind) -> int | None:
+    """Batches of a network's training, of one process; None where minutes set the length."""
+    images = config.images_of(kind)
+    return None if images is None else math.ceil(images / config.phase(kind).batch)
 
 
 # Of smaller images the last stage of a ResNet-18 sees a single pixel, and oneDNN's bfloat16 gradient of a

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib import import_module
 
 from ...errors import UsageError
@@ -12,9 +13,10 @@ from .pipeline import Pipeline, single_start
 
 DEFAULT = "isoclinic"
 _SINGLE = "isoclinic-single"
+PAPER = "paper"
 # Each is a class in a module of this package; they need packages of their own, imported when first used.
 _OTHERS = {"xvr": "Xvr", "diffdrr": "DiffDrr", "cmaes": "CmaEs"}
-METHODS = (DEFAULT, _SINGLE, *_OTHERS)
+METHODS = (DEFAULT, _SINGLE, PAPER, *_OTHERS)
 
 
 def method_named(
@@ -29,6 +31,7 @@ def method_named(
 
     Args:
         name: "isoclinic"; "isoclinic-single", which is the same from one start, without any search; "xvr",
+            "paper", which is the published system with a model trained for it; "xvr",
             "diffdrr" or "cmaes", which are others' recipes with their own settings; or one of `pipelines`.
         config: of "isoclinic" and "isoclinic-single".
         model: networks for all of this library's pipelines.
@@ -36,9 +39,16 @@ def method_named(
         pipelines: further configurations by name.
 
     Raises:
-        UsageError: a name that is none of these.
+        UsageError: a name that is none of these, or "paper" without a model that was trained for it.
     """
     configs = {DEFAULT: config, _SINGLE: single_start(config)} | dict(pipelines or {})
+    if name == PAPER and name not in configs:
+        if model is None or last_resort:
+            raise UsageError('the method "paper" is a model\'s networks: give --model, or train them')
+        published = replace(
+            RegistrationConfig.paper(), backend=config.backend, same_patient=config.same_patient
+        )
+        return Pipeline(name=name, config=published, model=model)
     if name in configs:
         return Pipeline(name=name, config=configs[name], model=model, last_resort=last_resort)
     if name in _OTHERS:
