@@ -233,9 +233,15 @@ def options(*arguments: str, toml: str | None = None, tmp_path: Path | None = No
     return parse_options(TrainOptions, "train", given, PRESETS)
 
 
-@pytest.mark.parametrize(("preset", "config"), [("fast", TrainConfig.fast()), ("paper", TrainConfig.paper()),
-("paper-batched", TrainConfig.paper_batched())]) def test_presets_are_those_of_the_library(tmp_path, preset,
-config):
+@pytest.mark.parametrize(
+    ("preset", "config"),
+    [
+        ("fast", TrainConfig.fast()),
+        ("paper", TrainConfig.paper()),
+        ("paper-batched", TrainConfig.paper_batched()),
+    ],
+)
+def test_presets_are_those_of_the_library(tmp_path, preset, config):
     for chosen in (
         options("--preset", preset),
         options(f"--preset={preset}"),

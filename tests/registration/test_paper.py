@@ -1,4 +1,4 @@
-"""The published registration: the pose of a regressor, Levenberg-Marquardt on one encoder, and nothing after it."""
+"""The published registration: a regressor, Levenberg-Marquardt on one encoder, and nothing after it."""
 
 from dataclasses import replace
 

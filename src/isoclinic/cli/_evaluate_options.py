@@ -31,8 +31,9 @@ class EvaluateOptions(DatasetOptions):
         subjects: patients or specimens whose X-rays are taken; by default all.
         max_samples: X-rays of each subject to take at most, the first ones.
         methods: what to compare: "isoclinic", as the options below say; "isoclinic-single", the same from one
-            start without any search; "xvr", "diffdrr", "cmaes", others' recipes; NAME=FILE.toml, a
-            configuration of this library's registration. By default "isoclinic", or those of the table.
+            start without any search; "paper", the published system, which needs a model; "xvr", "diffdrr",
+            "cmaes", others' recipes; NAME=FILE.toml, a configuration of this library's registration. By
+            default "isoclinic", or those of the table.
         starts: where to start: "none" for no initial pose (with a model, the pose that it predicts), "dicom"
             for the C-arm's angles, a view ("ap", "pa", "left", "right"), names of `inits` in truth.json,
             "mtre:30" for a random pose whose mTRE is 30 mm, or a published range ("diffpose",
@@ -42,8 +43,12 @@ class EvaluateOptions(DatasetOptions):
         model: networks that isoclinic train made for the CT, or pretrain for any, or SUBJECT=MODEL for each
             subject: model files, or the folders they are in. "default" are those that come with isoclinic,
             as a last resort; "none" is none at all.
-        train_minutes: train a model, as long, for each subject that has none; into models/SUBJECT of the
-            output folder.
+        train_minutes: train models for subjects that have none, each as long, into models/ of the output
+            folder: one for each subject, or for a patient-agnostic table one for each half of the subjects,
+            on the CTs of the other half.
+        train_images: simulated X-rays to train each of them on, instead of minutes.
+        train_preset: what they are trained like, as of isoclinic train and pretrain.
+        train_config: TOML file with further options of that training.
         table: measure a published table, by its name; --list names them.
         list: list the published tables and do nothing else.
         overwrite: replace what the output folder holds of other settings or other files.
@@ -66,6 +71,9 @@ class EvaluateOptions(DatasetOptions):
     seed: int = EvaluationConfig.seed
     model: tuple[str, ...] = (DEFAULT,)
     train_minutes: float | None = None
+    train_images: int | None = None
+    train_preset: Literal["fast", "paper", "paper-batched"] | None = None
+    train_config: Path | None = None
     table: str | None = None
     list: bool = False
     overwrite: bool = False

@@ -11,10 +11,10 @@ from typing import Annotated, Literal
 import torch
 from tyro.conf import Positional
 
-from ..errors import UsageError
+from ..errors import InputError, UsageError
 from ..registration import InputFile
 from ..training import Subject, TrainConfig, Trainer, TrainingData
-from ..volumes import Volume, find_volumes
+from ..volumes import Volume, VoxelIdentity, find_volumes, looks_like_labels
 from . import _training
 from ._detector import DetectorOptions
 from ._options import FLAT, parse_options
@@ -70,11 +70,20 @@ def _subject(path: Path, config: TrainConfig) -> Subject:
     """A CT to train on.
 
     Of a cohort only what it is made from: many CTs at full resolution would fill the memory.
+
+    Raises:
+        InputError: it is a label map by its values, or cannot be read.
     """
     volume = Volume.read(path)
+    if looks_like_labels(volume):
+        raise InputError(
+            f"{path} looks like a label map, not like a CT: it has few values, all of them whole and none "
+            "negative. Move it elsewhere, or call it ..._labels, so that it is left out"
+        )
+    voxels = VoxelIdentity.of(volume)
     if config.cohort is not None:
         volume = volume.coarsened(config.cohort.voxel_mm)
-    return Subject(volume=volume, sha256=InputFile.of(path).sha256)
+    return Subject(volume=volume, sha256=InputFile.of(path).sha256, voxels=voxels)
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -289,7 +289,7 @@ class TrainConfig:
 
     @classmethod
     def paper_batched(cls) -> TrainConfig:
-        """The numbers of X-rays of `paper` in fewer, larger batches that share renderings: faster, and not it.
+        """The numbers of X-rays of `paper` in fewer, larger batches that share renderings: faster, not it.
 
         Line integrals, rendered by the trilinear method, noise of mean zero, and two similarity networks
         with as many X-rays each.

@@ -18,7 +18,7 @@ from ..errors import InputError, UsageError
 from ..geometry import Camera
 from ..networks import BoundedPoseConfig, Checkpoint, PoseSpace, TrainingRecord
 from ..rendering.render import Backend
-from ..volumes import Volume
+from ..volumes import Volume, VoxelIdentity
 from . import distributed
 from .config import (
     CanonicalPhase,
@@ -47,12 +47,19 @@ class Subject:
     """A CT.
 
     Attributes:
-        volume: the CT.
+        volume: the CT, or a coarser one that a cohort is made from.
         sha256: digest of its file.
+        voxels: of the CT at full resolution; None where `volume` is that.
     """
 
     volume: Volume
     sha256: str
+    voxels: VoxelIdentity | None = None
+
+    @property
+    def identity(self) -> VoxelIdentity:
+        """Which CT it is, whatever its file."""
+        return self.voxels or VoxelIdentity.of(self.volume)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -214,6 +221,8 @@ class Trainer:
             },
             domain=self.config.domain,
             renderer=self.config.renderer,
+            ct_voxels=self._data.subjects[0].identity if self._data.one_patient else None,
+            trained_on=() if self._data.one_patient else self._trained_on,
         )
         return Checkpoint(networks={phase.kind: phase.network for phase in begun}, record=record)
 
@@ -331,6 +340,10 @@ class Trainer:
             space = self._space.about_isocentre(batch.isocentre_world)
             validations.append(Validation.of(stream.projector(subject.volume), batch, space, seed=seed))
         return validations
+
+    @cached_property
+    def _trained_on(self) -> tuple[str, ...]:
+        return tuple(subject.identity.sha256 for subject in self._data.subjects)
 
     @property
     def _settings(self) -> dict[str, object]:

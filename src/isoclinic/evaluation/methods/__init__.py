@@ -1,7 +1,7 @@
 """Methods that are evaluated: this library's pipelines, and others for comparison."""
 
 from .method import Method, MethodResult
-from .pipeline import Pipeline, single_start, volume_digest
+from .pipeline import Pipeline, single_start
 from .registry import METHODS, method_named
 
 __all__ = [
@@ -11,5 +11,4 @@ __all__ = [
     "Pipeline",
     "method_named",
     "single_start",
-    "volume_digest",
 ]

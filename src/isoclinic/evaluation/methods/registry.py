@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib import import_module
+from importlib.util import find_spec
 
 from ...errors import UsageError
 from ...registration import InputFile, RegistrationConfig
@@ -16,7 +17,14 @@ _SINGLE = "isoclinic-single"
 PAPER = "paper"
 # Each is a class in a module of this package; they need packages of their own, imported when first used.
 _OTHERS = {"xvr": "Xvr", "diffdrr": "DiffDrr", "cmaes": "CmaEs"}
+_PACKAGES = {"xvr": "nanodrr", "diffdrr": "diffdrr", "cmaes": "cmaes"}
 METHODS = (DEFAULT, _SINGLE, PAPER, *_OTHERS)
+
+
+def is_installed(name: str) -> bool:
+    """Whether the packages of a method of that name are there."""
+    package = _PACKAGES.get(name)
+    return package is None or find_spec(package) is not None
 
 
 def method_named(
@@ -54,4 +62,4 @@ def method_named(
     if name in _OTHERS:
         method: Method = getattr(import_module(f".{name}", __package__), _OTHERS[name])()
         return method
-    raise UsageError(f"there is no method {name!r}; there are {', '.join([*configs, *_OTHERS])}")
+    raise UsageError(f"there is no method {name!r}; there are {', '.join([*configs, PAPER, *_OTHERS])}")
