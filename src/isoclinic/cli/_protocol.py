@@ -22,9 +22,16 @@ from ._evaluate_options import EvaluateOptions
 from ._model import DEFAULT as DEFAULT_NETWORKS
 from ._model import NONE, Networks, model_file
 from ._options import read_settings
-from ._train_options import PRESETS, PRETRAIN_PRESETS, TrainingOptions, of_length
+from ._train_options import of_length
 
 _MODELS = "models"
+# What models are trained like, by the value of --train-preset.
+_SPECIFIC = {
+    "fast": TrainConfig.fast,
+    "paper": TrainConfig.paper,
+    "paper-batched": TrainConfig.paper_batched,
+}
+_AGNOSTIC = {"fast": TrainConfig.any_patient, "paper": TrainConfig.paper_any_patient}
 
 
 def training_of(options: EvaluateOptions, table: PublishedTable | None) -> ModelTraining | None:
@@ -47,14 +54,11 @@ def training_of(options: EvaluateOptions, table: PublishedTable | None) -> Model
             raise UsageError(f"--train-{name} must be positive, not {value}")
     specific = table is None or table.networks == PATIENT_SPECIFIC
     preset = options.train_preset or "fast"
-    if specific:
-        config: TrainConfig = PRESETS[preset]["training"]
-    elif preset == "paper-batched":
+    if not specific and preset == "paper-batched":
         raise UsageError("--train-preset paper-batched is of networks of one patient: choose fast or paper")
-    else:
-        config = PRETRAIN_PRESETS["any-patient" if preset == "fast" else preset]["training"]
+    config = (_SPECIFIC if specific else _AGNOSTIC)[preset]()
     if table is not None:
-        config = TrainingOptions.of(replace(config, poses=table.poses))
+        config = replace(config, poses=table.poses)
     if options.train_config is not None:
         config = read_settings(config, "--train-config", str(options.train_config))
     if length != (None, None):

@@ -289,7 +289,7 @@ class RegistrationConfig:
             any_view=AnyViewConfig(enabled=False),
             partial=PartialConfig(covered_below=0.0),
             learned=LearnedConfig(
-                coarse=True, rescue=False, fall_back=False, max_steps=100, step_deviation_mm=1e-2
+                coarse=True, rescue=False, fall_back=False, max_steps=50, step_deviation_mm=1e-2
             ),
             stages=(),
             least_tone_gain=None,

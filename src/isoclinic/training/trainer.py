@@ -405,7 +405,14 @@ def _bfloat16_processor() -> bool:
 
 
 def _resized(camera: Camera, config: TrainConfig) -> Camera:
-    """The camera with its longer side of so many pixels, both sides multiples of the networks' strides."""
+    """The camera with its longer side of so many pixels, both sides multiples of the networks' strides.
+
+    Networks that see the CT, too, take squares: they get the middle of a longer field.
+    """
+    if "ct_regressor" in config.networks:
+        side = min(camera.height, camera.width)
+        top, left = (camera.height - side) // 2, (camera.width - side) // 2
+        camera = camera.crop(top=top, left=left, height=side, width=side)
     strides = [
         phase.network.backbone.stride
         for phase in map(config.phase, config.networks)
