@@ -114,7 +114,7 @@ def test_a_table_from_the_files_to_the_report(sources, tmp_path, capsys, table):
     line += ["--train-preset", "paper", "--train-images", 14, "--train-config", tmp_path / "training.toml"]
     line += ["--max-samples", 1, "--config", tmp_path / "registration.toml", "--deepfluoro.border-px", 5]
     line += ["--methods", "paper", "isoclinic-single"]
-    # Both halves of a patient-agnostic table are run of one of them: the other ones differ in the files alone.
+    # Both halves are run of one patient-agnostic table: the other ones differ in the files alone.
     subjects = SUBJECTS[table.dataset][: 2 if table.name == "deepfluoro-patient-agnostic" else 1]
     line += ["--subjects", *subjects]
     assert main([str(each) for each in line]) == 0, capsys.readouterr().err

@@ -146,6 +146,22 @@ class Phase:
         course.seconds += time.perf_counter() - began
         self.measure(length)
 
+    def seconds_a_batch(self) -> float:
+        """How long a batch takes; nothing of what is trained changes by finding out."""
+        if self.course.batches:
+            return self.course.seconds / self.course.batches
+        before = {name: value.clone() for name, value in self.network.state_dict().items()}
+        self.network.train()
+        # The first time compiles, and says nothing.
+        for _ in range(2):
+            began = time.perf_counter()
+            losses = self._objective(self._stream.batch(0).to(self._device))
+            torch.stack(list(losses.values())).sum().backward()
+            seconds = time.perf_counter() - began
+        self.optimizer.zero_grad()
+        self.network.load_state_dict(before)
+        return seconds
+
     def validate(self, validations: Sequence[Validation]) -> None:
         """Extend the curve by the errors on all of them; its time is a part of the training's."""
         course, began = self.course, time.perf_counter()

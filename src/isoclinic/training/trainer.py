@@ -227,6 +227,8 @@ class Trainer:
         return Checkpoint(networks={phase.kind: phase.network for phase in begun}, record=record)
 
     def _progress(self) -> Iterator[Progress]:
+        if self.config.images is not None and len(self.phases) > 1:
+            _ = self._paces  # found out before any of them begins
         for index, phase in enumerate(self.phases):
             course, length = phase.course, self._length(phase.kind)
             while course.progress < 1:
@@ -250,16 +252,22 @@ class Trainer:
         )
 
     def _seconds_left(self) -> float:
-        """Minutes are kept to; where X-rays are counted, networks not begun yet take as long as the last."""
-        total, pace = 0.0, 0.0
+        """Minutes are kept to; where X-rays are counted, every network has a pace of its own."""
+        total = 0.0
         for phase in self.phases:
-            share, course = self.config.share(phase.kind), phase.course
-            if course.progress > 0:
-                pace = course.seconds / (course.progress * share)
-            if self.config.images is None:
-                pace = 60 * self.config.minutes
-            total += pace * share * (1 - course.progress)
+            length, left = self._length(phase.kind), 1 - phase.course.progress
+            if length.images is None:
+                total += length.seconds * left
+                continue
+            batches = left * length.images / (phase.config.batch * distributed.processes())
+            pace = phase.seconds_a_batch() if phase.course.batches else self._paces[phase.kind]
+            total += batches * pace
         return total
+
+    @cached_property
+    def _paces(self) -> dict[NetworkKind, float]:
+        """Seconds that a batch takes of networks whose training had not begun with this program."""
+        return {phase.kind: phase.seconds_a_batch() for phase in self.phases if not phase.course.batches}
 
     def _phase(self, kind: NetworkKind) -> Phase:
         config = self._fitted(self.config.phase(kind))
