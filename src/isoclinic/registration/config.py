@@ -273,6 +273,12 @@ class RegistrationConfig:
                 "stages = [] leaves the pose where a model's networks end, and no search can follow: switch "
                 "learned.fall_back off, too"
             )
+        refines = self.refine_intrinsics.on or self.refine_distortion
+        if not self.stages and refines:
+            raise UsageError(
+                "stages = [] leaves nothing that could refine intrinsics or distortion: switch "
+                "refine_intrinsics and refine_distortion off, too"
+            )
         if not (self.length_mm > 0 and self.max_step_mm > 0 and self.depth_slack_mm > 0):
             raise UsageError("length_mm, max_step_mm and depth_slack_mm must be positive")
 
