@@ -252,16 +252,21 @@ class Trainer:
         )
 
     def _seconds_left(self) -> float:
-        """Minutes are kept to; where X-rays are counted, every network has a pace of its own."""
+        """Minutes are kept to; where X-rays are counted, every network has a pace of its own.
+
+        Networks that have not been validated are taken to be validated as fast as the others.
+        """
+        known = [phase.validation_s for phase in self.phases if phase.validation_s]
+        usual_s = sum(known) / len(known) if known else 0.0
         total = 0.0
         for phase in self.phases:
             length, left = self._length(phase.kind), 1 - phase.course.progress
-            if length.images is None:
+            if length.images is None or not left:
                 total += length.seconds * left
                 continue
             batches = left * length.images / (phase.config.batch * distributed.processes())
             pace = phase.seconds_a_batch() if phase.course.batches else self._paces[phase.kind]
-            total += batches * pace
+            total += batches * pace + left * self.config.validations * (phase.validation_s or usual_s)
         return total
 
     @cached_property
