@@ -158,6 +158,15 @@ def test_every_table(evaluate, sources, tmp_path, model, model_of_any, table: Pu
     assert len(rows) == len(methods) * (3 if table.dataset == "deepfluoro" else 2)
 
 
+def test_titles_count_what_was_run():
+    table = PUBLISHED_TABLES["deepfluoro-patient-specific"]
+    assert table.title(1, 1) == "DeepFluoro, pelvis: 1 fluoroscopic image of 1 specimen, a model for each"
+    longer = "DeepFluoro, pelvis: 366 fluoroscopic images of 6 specimens, a model for each, of 700,000 X-rays"
+    assert table.title(366, 6, TrainConfig.paper()) == longer
+    any_patient = PUBLISHED_TABLES["ctspine1k-patient-agnostic"].title(1302, 651, TrainConfig.any_patient())
+    assert any_patient.endswith("1,302 simulated X-rays of 651 CTs, models of other patients, of 60 minutes")
+
+
 def test_tables_are_listed(evaluate, tmp_path, capsys):
     assert main(["evaluate", "--list"]) == 0
     listed = capsys.readouterr().out
@@ -181,6 +190,13 @@ def test_tables_are_listed(evaluate, tmp_path, capsys):
         ("--table deepfluoro-patient-agnostic --model MODEL", "was trained for one CT; give a model of many"),
         ("--table ljubljana-patient-specific --dataset deepfluoro", "is of ljubljana, not of --dataset deep"),
         ("--train-minutes 0", "--train-minutes must be positive, not 0"),
+        ("--train-images 0", "--train-images must be positive, not 0"),
+        ("--train-images 4 --train-minutes 5", "both say how long to train; give one of them"),
+        ("--train-preset fast", "need --train-images or --train-minutes"),
+        (
+            "--table deepfluoro-patient-agnostic --train-preset paper-batched --train-images 4",
+            "paper-batched is of networks of one patient",
+        ),
         ("--max-samples 0", "at least 1 sample of each subject must be taken, not 0"),
         ("--subjects 17-1883", "has no subject '17-1883'; there are 17-1882"),
         ("--starts mtre:x", "no start 'mtre:x'; there are none, ap, pa"),
