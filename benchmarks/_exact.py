@@ -6,8 +6,13 @@ all the voxel planes it crosses and the pieces are summed.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
 
 _RAYS_AT_ONCE = 128
 # Two-point Gauss-Legendre: exact for cubics, and trilinear interpolation is cubic along a ray within a cell.
@@ -40,7 +45,9 @@ class ExactIntegrals:
         """As `piecewise_constant`, of the trilinear interpolation between voxel centres, zero outside."""
         return self._in_chunks(source_world, targets_world, self._interpolated)
 
-    def _in_chunks(self, source_world, targets_world, integrate):
+    def _in_chunks(
+        self, source_world: Floats, targets_world: Floats, integrate: Callable[[Floats, Floats], Floats]
+    ) -> Floats:
         source = self._linear @ source_world + self._offset
         result = np.empty(len(targets_world))
         for start in range(0, len(targets_world), _RAYS_AT_ONCE):
@@ -50,12 +57,12 @@ class ExactIntegrals:
             result[rows] = length_mm * integrate(source, rays_mm @ self._linear.T)
         return result
 
-    def _boxes(self, source, directions):
+    def _boxes(self, source: Floats, directions: Floats) -> Floats:
         start, extent = self._pieces(source, directions, first_plane=0.5)
         index = np.rint(_along(source, directions, start + extent / 2)).astype(np.intp)
         return (self._values(index) * extent).sum(axis=1)
 
-    def _interpolated(self, source, directions):
+    def _interpolated(self, source: Floats, directions: Floats) -> Floats:
         start, extent = self._pieces(source, directions, first_plane=0.0)
         total = np.zeros(len(directions))
         for offset in (0.5 - _GAUSS_OFFSET, 0.5 + _GAUSS_OFFSET):
@@ -67,7 +74,7 @@ class ExactIntegrals:
                 total += (self._values(cell + corner) * weight * extent / 2).sum(axis=1)
         return total
 
-    def _pieces(self, source, directions, *, first_plane):
+    def _pieces(self, source: Floats, directions: Floats, *, first_plane: float) -> tuple[Floats, Floats]:
         """Start and extent [N, P], in fractions of the ray, of its pieces between planes one voxel apart."""
         cuts = []
         for axis, count in enumerate(self._padded.shape):
@@ -78,12 +85,13 @@ class ExactIntegrals:
         ends = np.sort(np.clip(np.concatenate(cuts, axis=1), 0.0, 1.0), axis=1)
         return ends[:, :-1], np.diff(ends, axis=1)
 
-    def _values(self, index):
-        inside = ((index >= 0) & (index < self._padded.shape)).all(axis=-1)
+    def _values(self, index: NDArray[Any]) -> Floats:
+        inside = np.all((index >= 0) & (index < self._padded.shape), axis=-1)
         return np.where(
             inside, self._padded[tuple(np.moveaxis(np.where(inside[..., None], index, 0), -1, 0))], 0.0
         )
 
 
-def _along(source, directions, fraction):
-    return source + fraction[..., None] * directions[:, None, :]
+def _along(source: Floats, directions: Floats, fraction: Floats) -> Floats:
+    point: Floats = source + fraction[..., None] * directions[:, None, :]
+    return point

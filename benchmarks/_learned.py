@@ -14,7 +14,7 @@ from isoclinic import Volume
 from isoclinic.datasets import Sample
 from isoclinic.errors import UsageError
 from isoclinic.geometry import Camera
-from isoclinic.networks import CanonicalNetwork, Checkpoint, PoseRegressor, SphericalEncoder
+from isoclinic.networks import CanonicalNetwork, Checkpoint, SphericalEncoder
 from isoclinic.registration import LearnedConfig, RegistrationConfig
 from isoclinic.registration._fixed import FixedImage, pixel_at_mm
 from isoclinic.rendering import Projector, RenderConfig
@@ -140,7 +140,10 @@ def subjects(inputs: Inputs) -> Iterator[Subject]:
     models = [read_models(each) for each in (inputs.models, inputs.euclidean, inputs.others)]
     cases = read_cases(inputs.folder, inputs.pelvis_ct, models[0], inputs.cases)
     if not cases:
-        raise UsageError(f"--models has a model of none of the groups of cases in {inputs.folder}")
+        raise UsageError(
+            f"--models has a model of none of the groups of cases in {inputs.folder}",
+            code="options.invalid-value",
+        )
     for group in dict.fromkeys(case.subject for case in cases):
         chosen = [case for case in cases if case.subject == group]
         yield Subject(
@@ -157,7 +160,7 @@ def _networks(models: Sequence[Checkpoint]) -> dict[str, tuple[Compared, Camera]
     networks: dict[str, tuple[Compared, Camera]] = {}
     for model in models:
         for kind, network in model.networks.items():
-            if not isinstance(network, PoseRegressor):
+            if isinstance(network, SphericalEncoder | CanonicalNetwork):
                 network.requires_grad_(False)
                 networks.setdefault(_name(kind, network), (network, model.record.camera))
     return networks

@@ -20,7 +20,7 @@ from isoclinic.datasets import CaseFolder, Sample
 from isoclinic.errors import InputError, UsageError
 from isoclinic.geometry import se3
 from isoclinic.networks import Checkpoint
-from isoclinic.training import MODEL_FILE
+from isoclinic.training.file_names import MODEL_FILE
 
 Row = TypeVar("Row")
 SettingsT = TypeVar("SettingsT", bound="Settings")
@@ -50,7 +50,9 @@ def read_models(assignments: Sequence[str]) -> dict[str, Checkpoint]:
     for item in assignments:
         group, equals, folder = item.partition("=")
         if not equals:
-            raise UsageError(f"a model must be given as GROUP=FOLDER, not {item}")
+            raise UsageError(
+                f"a model must be given as GROUP=FOLDER, not {item}", code="options.invalid-value"
+            )
         models[group] = Checkpoint.load(Path(folder) / MODEL_FILE)
     return models
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, Protocol
 
@@ -51,12 +52,12 @@ class Isoclinic:
         level: Any = voxel_mm if voxel_mm in ("full", "auto") else float(voxel_mm)
         self._config = RenderConfig(method=method, voxel_mm=level, backend="cpu")  # type: ignore[arg-type]
 
-    def load(self, voxels, world_from_voxel):
+    def load(self, voxels: NDArray[Any], world_from_voxel: NDArray[np.float64]) -> None:
         from isoclinic.volumes import Volume
 
         self._volume = Volume(hu=voxels, world_from_voxel=world_from_voxel)
 
-    def aim(self, view, weights):
+    def aim(self, view: View, weights: NDArray[np.float32]) -> None:
         import torch
 
         from isoclinic.geometry import Camera
@@ -70,7 +71,7 @@ class Isoclinic:
         self._camera_from_world = np.linalg.inv(view.world_from_camera)
         self._weights = torch.from_numpy(weights)
 
-    def render(self):
+    def render(self) -> tuple[Any, Any]:
         import torch
 
         from isoclinic.rendering import render_with_jacobian
@@ -80,8 +81,9 @@ class Isoclinic:
         )
         return image[0], torch.einsum("hw,hwk->k", self._weights, jacobian[0])
 
-    def tangent(self, gradient):
-        return gradient.numpy()
+    def tangent(self, gradient: Any) -> NDArray[np.float64]:
+        found: NDArray[np.float64] = gradient.numpy()
+        return found
 
 
 class Nanodrr:
@@ -96,7 +98,7 @@ class Nanodrr:
 
         torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
-    def load(self, voxels, world_from_voxel):
+    def load(self, voxels: NDArray[Any], world_from_voxel: NDArray[np.float64]) -> None:
         import torch
         from nanodrr.data import Subject
         from torchio import ScalarImage
@@ -105,7 +107,7 @@ class Nanodrr:
         self._subject = Subject.from_images(image, convert_to_mu=False)
         self._isocentre_world = image.get_center()
 
-    def aim(self, view, weights):
+    def aim(self, view: View, weights: NDArray[np.float32]) -> None:
         import torch
         from nanodrr.drr import DRR
 
@@ -117,15 +119,16 @@ class Nanodrr:
         self._world_from_camera = torch.from_numpy(view.world_from_camera).float()[None].requires_grad_()
         self._weights = torch.from_numpy(weights)
 
-    def render(self):
+    def render(self) -> tuple[Any, Any]:
         self._world_from_camera.grad = None
         image = self._drr(self._subject, self._world_from_camera, backend="torch")[0, 0]
         image.backward(self._weights)
-        return image.detach(), self._world_from_camera.grad[0]
+        gradient: Any = self._world_from_camera.grad
+        return image.detach(), gradient[0]
 
-    def tangent(self, gradient):
+    def tangent(self, gradient: Any) -> NDArray[np.float64]:
         return tangent_gradient(
-            gradient.double().numpy(), self._view.world_from_camera, self._isocentre_world
+            gradient.double().numpy(), self._view.world_from_camera, np.array(self._isocentre_world)
         )
 
 
@@ -142,7 +145,7 @@ class Diffdrr:
         torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
         self._method = method
 
-    def load(self, voxels, world_from_voxel):
+    def load(self, voxels: NDArray[Any], world_from_voxel: NDArray[np.float64]) -> None:
         import torch
 
         # As its own reader does: the world's origin in the middle of the volume.
@@ -157,7 +160,7 @@ class Diffdrr:
             reorient=torch.eye(4),
         )
 
-    def aim(self, view, weights):
+    def aim(self, view: View, weights: NDArray[np.float32]) -> None:
         import torch
         from diffdrr.drr import DRR
 
@@ -172,15 +175,16 @@ class Diffdrr:
         self._pose = torch.from_numpy(pose @ self._turn).float()[None].requires_grad_()
         self._weights = torch.from_numpy(weights)
 
-    def render(self):
+    def render(self) -> tuple[Any, Any]:
         from diffdrr.pose import RigidTransform
 
         self._pose.grad = None
         image = self._drr(RigidTransform(self._pose))[0, 0]
         image.backward(self._weights)
-        return image.detach(), self._pose.grad[0]
+        gradient: Any = self._pose.grad
+        return image.detach(), gradient[0]
 
-    def tangent(self, gradient):
+    def tangent(self, gradient: Any) -> NDArray[np.float64]:
         gradient = gradient.double().numpy() @ self._turn
         pose = self._view.world_from_camera.copy()
         pose[:3, 3] -= self._centre_world
@@ -191,7 +195,12 @@ class Worker:
     """Requests of `render.py`."""
 
     def __init__(self, name: str, options: list[str]) -> None:
-        self._make = lambda: {"isoclinic": Isoclinic, "nanodrr": Nanodrr, "diffdrr": Diffdrr}[name](*options)
+        renderers: dict[str, Callable[..., Any]] = {
+            "isoclinic": Isoclinic,
+            "nanodrr": Nanodrr,
+            "diffdrr": Diffdrr,
+        }
+        self._make: Callable[[], Renderer] = lambda: renderers[name](*options)
         self._memory = Memory()
 
     def start(self) -> dict[str, Any]:

@@ -25,17 +25,17 @@ from rich.table import Table
 from torch import Tensor
 
 from isoclinic.datasets import Sample
-from isoclinic.evaluation import start_of
+from isoclinic.evaluation.starts import start_of
 from isoclinic.geometry import mean_target_registration_error_mm
 from isoclinic.networks import Checkpoint
 from isoclinic.registration import (
-    ImageStageResult,
     LearnedConfig,
     RegistrationConfig,
     RegistrationResult,
     SearchConfig,
     register,
 )
+from isoclinic.registration.result import ImageStageResult
 
 _CLASSICAL, _DEFAULT, _FULL = "classical, multi-start", "default pipeline", "full pipeline"
 _INITIAL = "initialisation"

@@ -23,7 +23,7 @@ from rich.table import Table
 
 from isoclinic.errors import InputError
 from isoclinic.networks import Checkpoint
-from isoclinic.training import MODEL_FILE
+from isoclinic.training.file_names import MODEL_FILE
 
 _COLOURS = ("#8c8c8c", "#d62728", "#1f77b4", "#2ca02c")
 
@@ -80,7 +80,7 @@ def _curves(item: str) -> tuple[str, Mapping[str, Mapping[str, tuple[float, ...]
     """Name of a training, and the curves of its networks."""
     name, equals, folder = item.partition("=")
     if not equals:
-        raise InputError(f"a training must be given as NAME=FOLDER, not {item}")
+        raise InputError(f"a training must be given as NAME=FOLDER, not {item}", code="input.unreadable")
     return name, Checkpoint.load(Path(folder) / MODEL_FILE).record.curves
 
 

@@ -18,7 +18,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -32,7 +32,7 @@ from rich.table import Table
 from isoclinic import XRay
 from isoclinic.datasets import Sample
 from isoclinic.errors import InputError
-from isoclinic.evaluation import calibration, calibration_figure
+from isoclinic.evaluation._calibration import calibration, calibration_figure
 from isoclinic.geometry import mean_target_registration_error_mm
 from isoclinic.models import default_model
 from isoclinic.registration import (
@@ -254,7 +254,9 @@ def _add(
 
 
 def _read(path: Path) -> list[Row]:
-    types = {field.name: str if field.type == "str" else float for field in fields(Row)}
+    types: dict[str, Callable[[str], Any]] = {
+        field.name: str if field.type == "str" else float for field in fields(Row)
+    }
     with path.open(newline="", encoding="utf-8") as file:
         return [
             Row(**{name: types[name](value) for name, value in row.items()}) for row in csv.DictReader(file)

@@ -32,9 +32,10 @@ from isoclinic import Volume
 from isoclinic.errors import InputError, UsageError
 from isoclinic.models import DEFAULT_MODEL
 from isoclinic.networks import Checkpoint, SphericalEncoder, masked
-from isoclinic.registration import InputFile
-from isoclinic.training import MODEL_FILE, RandomizationConfig, SimulationStream, StreamConfig
-from isoclinic.training.adaptation import poses_of
+from isoclinic.provenance import InputFile
+from isoclinic.training import RandomizationConfig, SimulationStream, StreamConfig
+from isoclinic.training._adaptation import poses_of
+from isoclinic.training.file_names import MODEL_FILE
 from isoclinic.volumes import VoxelIdentity
 
 # Smallest and largest shift of a pair [mm]; it also turns by a third as many degrees.

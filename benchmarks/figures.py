@@ -1,4 +1,4 @@
-r"""Everything behind the figures and learned tables of docs/method.md, made again by one command.
+r"""Everything behind the figures and learned tables of docs/results.md, made again by one command.
 
     python benchmarks/figures.py --chest chest.nii.gz --pelvis pelvis.nii.gz --cases cases --output figures
 
@@ -15,6 +15,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -51,7 +52,7 @@ class Config:
         """Folder of a model."""
         return self.output / "models" / name
 
-    def models(self, kind: str) -> list[str]:
+    def models(self, kind: str) -> Sequence[str]:
         """Those of both CTs, as benchmarks take them."""
         return [f"{ct}={self.model(f'{ct}{kind}')}" for ct in _CTS]
 

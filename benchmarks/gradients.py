@@ -17,8 +17,9 @@ is that of what training gets against the body's own.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,7 @@ class Row:
 
     renderer: str
     steps: str
-    errors: dict[str, float | None]
+    errors: Mapping[str, float | None]
 
 
 @dataclass(kw_only=True)
@@ -193,17 +194,17 @@ def error_mm2(poses: Tensor) -> Tensor:
     return (transform_points(poses, _POINTS) - transform_points(_TRUTH, _POINTS)).square().sum(-1).mean()
 
 
+def _error_after(scene: Scene, steps: int) -> Tensor:
+    return error_mm2(scene.solved(steps, _DAMPING[steps]))
+
+
 def rows(config: Config) -> Iterator[Row]:
     """Of every renderer and number of steps."""
     exact = Scene(projector=Blobs(), config=config)
     expected = {steps: _unrolled(exact, steps) for steps in _DAMPING}
     for steps, by in expected.items():
-        errors = {
-            what: _worst(
-                by[what], exact.differences(what, lambda n=steps: error_mm2(exact.solved(n, _DAMPING[n])))
-            )
-            for what in _WHAT
-        }
+        after = partial(_error_after, exact, steps)
+        errors = {what: _worst(by[what], exact.differences(what, after)) for what in _WHAT}
         yield Row(renderer="closed form", steps=str(steps), errors=errors)
     at_optimum = _implicit(exact)
     found = {what: exact.differences(what, lambda: error_mm2(exact.optimum())) for what in _WHAT[:2]}

@@ -55,7 +55,9 @@ class Config(Inputs):
 
     def __post_init__(self) -> None:
         if self.points < 5 or self.points % 2 == 0:
-            raise UsageError(f"--points must be odd and at least 5, not {self.points}")
+            raise UsageError(
+                f"--points must be odd and at least 5, not {self.points}", code="options.invalid-value"
+            )
 
     @property
     def offsets(self) -> NDArray[np.float64]:

@@ -34,9 +34,9 @@ from isoclinic.evaluation import (
     Plan,
     chosen_samples,
     evaluate,
-    failures_text,
     method_named,
 )
+from isoclinic.evaluation.runner import failures_text
 from isoclinic.registration import RegistrationConfig
 
 _BOUNDS_MM = (1.0, 2.0, 5.0)

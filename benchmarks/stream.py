@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import isoclinic  # noqa: F401  # before torch and numba: it says how their idle threads wait
 
@@ -26,8 +26,11 @@ from rich.console import Console
 from rich.table import Table
 
 from isoclinic.geometry import Camera
-from isoclinic.training import RandomizationConfig, SimulationStream, StreamConfig, apply, draw
+from isoclinic.training import RandomizationConfig, SimulationStream, StreamConfig
+from isoclinic.training.randomization import apply, draw
 from isoclinic.volumes import Volume
+
+Moving = Literal["none", "image", "jacobian"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +83,8 @@ class Result:
 def main(config: Config) -> None:
     """Measure, print a table, and write the results."""
     torch.set_num_threads(config.threads)
-    numba.set_num_threads(min(config.threads, numba.config.NUMBA_NUM_THREADS))
+    threads: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
+    numba.set_num_threads(min(config.threads, threads))
     volume = Volume.read(config.volume or chest_ct())
     device = (
         torch.cuda.get_device_name() if _on_gpu(config) else f"{processor_name()}, {config.threads} threads"
@@ -91,7 +95,7 @@ def main(config: Config) -> None:
     found = []
     for size in config.sizes:
         for preset in ("paper", "isoclinic"):
-            for moving in ("none", "image", "jacobian"):
+            for moving in get_args(Moving):
                 result = _measure(volume, config, size, preset, moving)
                 found.append(result)
                 table.add_row(
@@ -108,7 +112,7 @@ def main(config: Config) -> None:
         config.json.write_text(json.dumps(document, indent=2, default=str) + "\n", encoding="utf-8")
 
 
-def _measure(volume: Volume, config: Config, size: int, preset: str, moving: str) -> Result:
+def _measure(volume: Volume, config: Config, size: int, preset: str, moving: Moving) -> Result:
     spacing_mm = DETECTOR_MM / size
     camera = Camera.from_pixel_spacing(
         width=size, height=size, pixel_spacing_mm=(spacing_mm, spacing_mm), sdd_mm=SDD_MM

@@ -151,7 +151,7 @@ def _done(path: Path) -> list[Row]:
 def _module(path: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None or not path.is_file():
-        raise InputError(f"--trouble {path} is no Python module")
+        raise InputError(f"--trouble {path} is no Python module", code="input.unreadable")
     module = importlib.util.module_from_spec(spec)
     # It may import what lies beside it.
     sys.path.insert(0, str(path.parent))
@@ -164,8 +164,8 @@ def _of_trouble(config: Config, done: set[str]) -> Iterator[Row]:
     module = _module(config.trouble)
     paths = {"chest": chest_ct(), "pelvis": config.pelvis_ct}
     for item in config.more_cts:
-        name, _, path = item.partition("=")
-        paths[name] = Path(path)
+        name, _, file = item.partition("=")
+        paths[name] = Path(file)
     for kind in config.kinds or module.KINDS:
         for ct, path in paths.items():
             for number in range(config.repeats):

@@ -31,7 +31,7 @@ from torch import Tensor
 from isoclinic import Volume
 from isoclinic.datasets import Sample
 from isoclinic.errors import InputError
-from isoclinic.evaluation import start_of
+from isoclinic.evaluation.starts import start_of
 from isoclinic.geometry import PoseErrors, pose_errors, se3
 from isoclinic.registration import (
     IntrinsicsRefinement,

@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from isoclinic.geometry import Camera, se3
-from isoclinic.registration import PRESETS, view
+from isoclinic.registration import PRESETS
+from isoclinic.registration.initialize import view
 from isoclinic.rendering import RenderConfig, render
 from isoclinic.volumes import Volume
 

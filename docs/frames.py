@@ -39,7 +39,8 @@ from matplotlib.patches import FancyBboxPatch
 from torch import Tensor
 
 from isoclinic.geometry import Camera, se3
-from isoclinic.registration import PRESETS, view, views_from_angles
+from isoclinic.registration import PRESETS, views_from_angles
+from isoclinic.registration.initialize import view
 from isoclinic.volumes import Volume
 from isoclinic.volumes._grid import RAS_FROM_LPS
 

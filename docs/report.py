@@ -14,7 +14,8 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-from isoclinic.cli import demo, register
+from isoclinic import cli
+from isoclinic.cli import demo
 
 _PICTURE = Path(__file__).parent / "images" / "report.png"
 _SIZE_PX = (900, 800)
@@ -24,11 +25,11 @@ def main() -> None:
     """Make the report in a temporary folder, and its picture."""
     chest_ct = demo._chest_ct()
     with tempfile.TemporaryDirectory() as folder, chdir(folder):
-        demo.main(["--output", "demo"])
+        cli.main(["demo", "--output", "demo"])
         for name in ("xray.png", "xray.json"):
             shutil.copy(Path("demo", "cranial", name), name)
         os.symlink(chest_ct, "ct.nii.gz")
-        register.main(["xray.png", "--volume", "ct.nii.gz", "--output", "result", "--init", "ap"])
+        cli.main(["register", "xray.png", "--volume", "ct.nii.gz", "--output", "result", "--init", "ap"])
         photograph(Path("result", "report.html"), _PICTURE)
 
 

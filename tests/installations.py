@@ -30,6 +30,7 @@ SKIPPED = {
     "cuda": "the CUDA libraries take gigabytes, and the kernels need a GPU; `make test` simulates one",
     "diffdrr": "it requires torchvision, which must match torch; benchmarks/README.md installs it",
     "dev": "`make test` installs and uses it",
+    "docs": "`make docs` installs and uses it",
 }
 DOUBTFUL = 3
 FAST = """

@@ -44,7 +44,7 @@ def threads(task):
 
 
 def refuse(seed):
-    raise InputError(f"{seed} is not to my taste")
+    raise InputError(f"{seed} is not to my taste", code="input.unreadable")
 
 
 def break_down(seed):

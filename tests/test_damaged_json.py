@@ -16,7 +16,8 @@ from isoclinic.errors import InputError
 from isoclinic.evaluation import read_evaluation
 from isoclinic.exchange import read_pose
 from isoclinic.networks.tensor_file import read_tensors
-from isoclinic.registration import PoseFile, read_pixel_points, read_world_points, views_from_file
+from isoclinic.registration import PoseFile, views_from_file
+from isoclinic.registration.landmarks import read_pixel_points, read_world_points
 
 DAMAGED = {
     "nested": b"[" * 100_000,

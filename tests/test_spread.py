@@ -16,7 +16,8 @@ import torch
 
 import missing_package
 import spread_tasks
-from isoclinic._spread import SpreadConfig, spread
+from isoclinic._spread import spread
+from isoclinic._spread_config import SpreadConfig
 from isoclinic.errors import InputError, UsageError
 from spread_tasks import Fatal
 

@@ -14,7 +14,8 @@ from isoclinic.cli._options import _read_toml
 from isoclinic.datasets import CaseFolder
 from isoclinic.datasets._documents import read_document
 from isoclinic.exchange import read_pose, write_pose
-from isoclinic.registration import read_pixel_points, read_world_points, views_from_file
+from isoclinic.registration import views_from_file
+from isoclinic.registration.landmarks import read_pixel_points, read_world_points
 from isoclinic.registration.pose_file import PoseFile, read_initial_pose
 
 from .exchange.views import CAMERAS, posed

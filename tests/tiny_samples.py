@@ -15,7 +15,7 @@ from isoclinic.datasets import Sample
 from isoclinic.errors import InputError, UsageError
 from isoclinic.evaluation import MethodResult
 from isoclinic.geometry import se3
-from isoclinic.registration import initial_pose
+from isoclinic.registration.initialize import initial_pose
 from isoclinic.volumes import Volume, XRay
 
 LANDMARKS = torch.tensor([[10.0, 0, 5], [-20, 30, 1], [0, 0, 40]], dtype=torch.float64)
@@ -79,7 +79,9 @@ class Samples:
 
     def names_of(self, subject: str) -> tuple[str, ...]:
         if subject not in self.xrays:
-            raise UsageError(f"no subject {subject!r}; there are {', '.join(self.xrays)}")
+            raise UsageError(
+                f"no subject {subject!r}; there are {', '.join(self.xrays)}", code="options.invalid-value"
+            )
         return tuple(f"{subject}/{xray}" for xray in self.xrays[subject])
 
     def __len__(self) -> int:
@@ -88,7 +90,7 @@ class Samples:
     def __getitem__(self, name: str) -> Sample:
         text = self.files(name)[0].read_text()
         if text == "broken":
-            raise InputError(f"{name} is broken")
+            raise InputError(f"{name} is broken", code="input.unreadable")
         return sample(name)
 
     def samples(self, subject: str) -> Iterator[Sample]:
@@ -129,7 +131,7 @@ class Nudge:
             with self.log.open("a") as file:
                 file.write(f"{sample.name}\n")
         if sample.name == self.fails_on:
-            raise InputError(f"{self.name} cannot")
+            raise InputError(f"{self.name} cannot", code="input.unreadable")
         begun = initial_pose(sample.volume, sample.xray, start).camera_from_world
         return MethodResult(
             camera_from_world=off_by(begun, 0, 0, 0, self.shift_mm, 0, 0),

@@ -18,7 +18,6 @@ from isoclinic.training import (
     CanonicalPhase,
     CTRegressorPhase,
     EncoderPhase,
-    PhaseConfig,
     PoseConfig,
     RegressorPhase,
     SimulationStream,
@@ -28,6 +27,7 @@ from isoclinic.training import (
     Trainer,
     TrainingData,
 )
+from isoclinic.training.config import PhaseConfig
 from isoclinic.training.objectives import Objective, moving_for, objective
 from isoclinic.training.phase import network_of
 from tiny_networks import BACKBONE

@@ -31,7 +31,9 @@ def atomic(path: Path) -> Iterator[Path]:
         yield temporary
         os.replace(temporary, place)
     except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror or error}") from error
+        raise InputError(
+            f"{path} cannot be written: {error.strerror or error}", code="output.unwritable"
+        ) from error
     finally:
         remove_temporary(temporary)
 

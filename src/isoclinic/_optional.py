@@ -19,5 +19,6 @@ def require(module: str, *, extra: str = "train") -> Any:
     except ImportError as error:
         package = module.partition(".")[0]
         raise UsageError(
-            f"this needs the package {package}, which is not installed: pip install 'isoclinic[{extra}]'"
+            f"this needs the package {package}, which is not installed: pip install 'isoclinic[{extra}]'",
+            code="installation.package-missing",
         ) from error

@@ -12,14 +12,14 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numba
 import torch
 
 from ._optional import require
-from .errors import InputError, IsoclinicError, UsageError
+from ._spread_config import SpreadConfig
+from .errors import InputError, IsoclinicError
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -27,36 +27,6 @@ R = TypeVar("R")
 # Tasks handed to Ray for every core of the cluster: one that runs, and one that is there when it ends.
 _RAY_TASKS_PER_CORE = 2
 _REACH_S = 10.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class SpreadConfig:
-    """Where tasks run.
-
-    Attributes:
-        processes: on this machine; they share its cores.
-        ray: address of a Ray cluster to run on instead: "auto" for the one this machine belongs to, "local"
-            to start one here, "host:port" or "ray://host:port". Its machines need this library and the same
-            paths.
-        threads: of each task, wherever it runs. Sums of other numbers of threads differ in their last digits,
-            and so may what follows from them. By default processes share the cores evenly, and Ray counts one
-            core a task.
-        retries: how often a task is tried again whose process or machine was lost.
-    """
-
-    processes: int = 1
-    ray: str | None = None
-    threads: int | None = None
-    retries: int = 3
-
-    def __post_init__(self) -> None:
-        if min(self.processes, 1 if self.threads is None else self.threads) < 1 or self.retries < 0:
-            raise UsageError(
-                f"processes and threads must be at least 1 and retries not negative, not {self.processes}, "
-                f"{self.threads} and {self.retries}"
-            )
-        if self.ray is not None and self.processes > 1:
-            raise UsageError("choose one of processes and ray: a Ray cluster starts its processes itself")
 
 
 def spread(function: Callable[[T], R], tasks: Sequence[T], config: SpreadConfig) -> Iterator[tuple[int, R]]:
@@ -228,7 +198,9 @@ def _connected(ray: Any, address: str) -> Iterator[None]:
         reason = str(error).strip().partition("\n")[0]
         raise InputError(
             f"cannot use the Ray cluster {address!r}: {reason}; give the address of a cluster that runs "
-            '(`ray start --head` starts one), or "local"; one that asks for a token needs RAY_AUTH_MODE=token'
+            '(`ray start --head` starts one), or "local"; one that asks for a token needs '
+            "RAY_AUTH_MODE=token",
+            code="spread.cluster-unreachable",
         ) from error
     try:
         yield
@@ -247,5 +219,6 @@ def _lost(index: int, tasks: Sequence[Any]) -> InputError:
     name = textwrap.shorten(str(tasks[index]), 120)
     return InputError(
         f"task {index + 1} of {len(tasks)} ({name}) ended the process it ran in every time it was tried: "
-        "the memory may be too small for it (use fewer processes), or a library crashes on its files"
+        "the memory may be too small for it (use fewer processes), or a library crashes on its files",
+        code="spread.task-lost",
     )

@@ -18,6 +18,7 @@ import pytest
 from isoclinic import cli
 from isoclinic.cli import register as register_command
 from isoclinic.registration import register_views
+from isoclinic.results import files as result_files
 
 from .conftest import Files
 from .desk import Desk, command, lay_out, refusing_to_open, tree
@@ -67,11 +68,14 @@ def results() -> dict:
 # Places -------------------------------------------------------------------------------------------------
 
 PLACES = {
-    "REGISTER INIT --output result": (2, "result exists already; choose another place or add --overwrite"),
+    "REGISTER INIT --output result": (
+        2,
+        "result exists already; choose another place or replace it with --overwrite",
+    ),
     "REGISTER INIT --output file --overwrite": (2, "file is a file, but the result is a folder"),
     "REGISTER INIT --output mixed --overwrite": (2, "it holds thesis.tex, which is no result"),
     "REGISTER INIT --output file/new": (1, "file/new cannot be written: Not a directory"),
-    "REGISTER INIT --output /proc/new": (1, "--output /proc/new cannot be written"),
+    "REGISTER INIT --output /proc/new": (1, "/proc/new cannot be written"),
     "RENDER --output old.png": (2, "old.png exists already; choose another --output or add --overwrite"),
     "RENDER --output old.nii": (2, "old.nii exists already"),
     "RENDER --output landmarks.png": (2, "landmarks.json exists already"),
@@ -88,7 +92,7 @@ PLACES = {
     "inspect ct.nii.gz xray.dcm --save old.png": (2, "old.png exists already; choose another name or add"),
     "inspect ct.nii.gz xray.dcm --save no/new.png": (1, "no/new.png cannot be written: No such file"),
     "EVALUATE --output file": (2, "file is a file, but the result is a folder"),
-    "demo --output result": (2, "result exists already; choose another place or add --overwrite"),
+    "demo --output result": (2, "result exists already; choose another place or replace it with --overwrite"),
     "demo --output file/new": (1, "file/new cannot be written: Not a directory"),
 }
 
@@ -154,9 +158,7 @@ def test_a_disk_that_is_full_while_a_result_is_written(desk, registered, size):
         desk.refuses(f"REGISTER INIT {ON_DISK}", 1, f"result/{name} cannot be written: File too large")
 
 
-@pytest.mark.parametrize(
-    "name", ["pose.json", "transform.tfm", "overlay.png", "convergence.png", "report.html"]
-)
+@pytest.mark.parametrize("name", ["pose.json", "transform.tfm", "overlay.png", "report.html"])
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EACCES])
 def test_any_file_of_a_result_that_cannot_be_written(desk, registered, name, code):
     words = f"result/{name} cannot be written: {os.strerror(code)}"
@@ -184,10 +186,11 @@ def interrupted(*_: object, **__: object) -> None:
 
 @pytest.mark.parametrize(
     "place",
-    ["Volume.read", "XRay.read", "register_views", "write_poses", "write_pictures", "write_report"],
+    ["cli.register.Volume.read", "cli.register.XRay.read", "cli.register.register_views"]
+    + [f"results.files.{name}" for name in ("write_pose", "write_overlays", "write_page")],
 )
 def test_ctrl_c_at_any_step(desk, registered, monkeypatch, place):
-    monkeypatch.setattr(f"{register_command.__name__}.{place}", interrupted)
+    monkeypatch.setattr(f"isoclinic.{place}", interrupted)
     desk.refuses(f"REGISTER INIT {ON_DISK}", 130, "interrupted")
     desk.refuses("REGISTER INIT OUT", 130, "interrupted")
 
@@ -211,8 +214,8 @@ class Replacing:
 @pytest.mark.parametrize("after", [False, True])
 def test_ctrl_c_at_any_moment_of_writing(desk, registered, monkeypatch, after):
     """Files are moved into place one by one, then the older result away and the new one there."""
-    for name in ("write_pictures", "write_report"):  # they only take time
-        monkeypatch.setattr(register_command, name, lambda *_: None)
+    for name in ("write_overlays", "write_page"):  # they only take time
+        monkeypatch.setattr(result_files, name, lambda *_: None)
     before = tree(desk.folder)
     files = 2
     for call in range(1, files + 3):

@@ -9,9 +9,9 @@ import re
 
 import pytest
 
+from isoclinic.evaluation.config import StatisticsConfig
 from isoclinic.evaluation.measurement import Measurement
 from isoclinic.evaluation.report import REPORT_FILES, summary_document
-from isoclinic.evaluation.statistics import StatisticsConfig
 
 FAST = ("--resamples", "100")
 

@@ -11,7 +11,8 @@ from skimage.io import imread
 
 from isoclinic import RegistrationConfig, XRay
 from isoclinic.cli import demo
-from isoclinic.registration import InputFile, PoseFile, Stage
+from isoclinic.provenance import InputFile
+from isoclinic.registration import PoseFile, Stage
 
 # The one that the overview shows, started 60 mm off, and the one without an initial pose.
 VIEWS = ("cranial", "unknown")

@@ -25,17 +25,12 @@ import tyro
 
 import isoclinic
 from isoclinic import XRay, registration
-from isoclinic._spread import SpreadConfig
+from isoclinic._spread_config import SpreadConfig
 from isoclinic.cli import _COMMANDS, adapt, dataset, main, pretrain, register, train
 from isoclinic.datasets.preparation import Preparation, PreparationConfig, prepare_ctspine1k
 from isoclinic.evaluation.methods import pipeline
-from isoclinic.registration import (
-    PoseFile,
-    SearchConfig,
-    Stage,
-    read_landmark_pairs,
-    views_from_file,
-)
+from isoclinic.registration import PoseFile, RegistrationConfig, SearchConfig, Stage, views_from_file
+from isoclinic.registration.landmarks import read_landmark_pairs
 from isoclinic.training import TrainConfig, Trainer, TrainingData
 from tiny_training import CONFIG as TINY
 
@@ -117,9 +112,11 @@ def quick_adaptation(data: TrainingData, config: TrainConfig, device: torch.devi
 
 
 def with_schedule(real: Callable, schedule: Mapping[str, Any]) -> Callable:
-    """The function with these settings in its configuration, which must be given and is its last argument."""
+    """The function with these settings in its configuration, its last argument, or the default one."""
 
     def quick(*arguments, config=None, **named):
+        if config is None and not hasattr(arguments[-1], "stages"):
+            config = RegistrationConfig()
         *others, config = arguments if config is None else (*arguments, config)
         return real(*others, config=replace(config, **schedule), **named)
 
@@ -242,11 +239,12 @@ def test_options_that_pages_mention_exist(options):
     all_options = set().union(*options.values(), ["--version"])
     groups = {name.partition(".")[0] for name in all_options}
     for page in PAGES:
-        text = re.sub(
-            r"`(python|torchrun)\s[^`]*`|`benchmarks/\w+\.py` with `[^`]*`",
-            "",
-            page.read_text(encoding="utf-8"),
-        )
+        text = page.read_text(encoding="utf-8")
+        if page.parent.name == "coming-from":
+            # The options of the other program stand in blocks of text and in the first column of tables.
+            text = re.sub(r"^```text\n.*?^```$|^\|[^|]*\|", "", text, flags=re.MULTILINE | re.DOTALL)
+        others = r"`(python|torchrun)\s[^`]*`|`benchmarks/\w+\.py` with `[^`]*`|^pip .*$"
+        text = re.sub(others, "", text, flags=re.MULTILINE)
         mentioned = set(re.findall(r"(?<![\w-])--[a-z][\w.-]*\w", text))
         assert mentioned <= all_options | groups, f"{page.name}: {sorted(mentioned - all_options - groups)}"
 

@@ -18,10 +18,9 @@ from typing import Any
 
 import pytest
 
-from isoclinic import InputError, _files, _interrupts, cli
+from isoclinic import InputError, _files, _folders, _interrupts, cli
 from isoclinic._files import atomic
-from isoclinic.cli import _folder
-from isoclinic.cli._folder import new_folder
+from isoclinic._folders import new_folder
 
 # A file that is interrupted while the standard library opens it is closed by the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -67,7 +66,7 @@ def render(folder: Path) -> Callable[[list[str]], int]:
     return command
 
 
-TRACED = {module.__file__ for module in (_interrupts, _files, _folder, cli, contextlib, shutil)}
+TRACED = {module.__file__ for module in (_interrupts, _files, _folders, cli, contextlib, shutil)}
 
 
 class Interrupting:
@@ -96,7 +95,9 @@ def interrupted(
     steps: tuple[int, ...],
 ) -> tuple[int, int]:
     """Exit status of a command that signals meet before those steps, and how many steps it took."""
-    monkeypatch.setattr(cli, "import_module", lambda *_: SimpleNamespace(main=command))
+    monkeypatch.setattr(
+        cli, "import_module", lambda *_: SimpleNamespace(parse=list, main=lambda _, rest: command(rest))
+    )
     monkeypatch.setattr(cli, "error_line", lambda _: None)  # it takes longer than all else
     signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     tracing = Interrupting(number, steps)
@@ -162,7 +163,7 @@ def test_a_signal_while_a_failed_command_tidies_up(monkeypatch, tmp_path):
     statuses = set()
     for step in range(1, MOST_STEPS):
         reset(folder, OLD)
-        command = register(folder, InputError("no such view"))
+        command = register(folder, InputError("no such view", code="input.unreadable"))
         status, taken = interrupted(monkeypatch, command, signal.SIGINT, (step,))
         statuses.add(status)
         assert tree(folder) == OLD, f"a signal before step {step}"
@@ -197,7 +198,7 @@ def test_handlers_of_others_keep_their_effect(monkeypatch, tmp_path):
     monkeypatch.setattr(
         cli,
         "import_module",
-        lambda *_: SimpleNamespace(main=lambda _: signal.raise_signal(signal.SIGTERM)),
+        lambda *_: SimpleNamespace(parse=list, main=lambda *_: signal.raise_signal(signal.SIGTERM)),
     )
     signal.signal(signal.SIGTERM, lambda number, _: seen.append(number))
     assert cli.main(["demo"]) == 0 and seen == [signal.SIGTERM]

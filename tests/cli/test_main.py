@@ -57,19 +57,23 @@ def test_options_that_cannot_be_read(run, arguments):
 
 
 def pretend(monkeypatch, effect) -> None:
-    def command(_: list[str]) -> None:
+    def command(*_: object) -> None:
         if isinstance(effect, BaseException):
             raise effect
         effect()
 
-    monkeypatch.setattr(cli, "import_module", lambda *_: SimpleNamespace(main=command))
+    monkeypatch.setattr(cli, "import_module", lambda *_: SimpleNamespace(parse=list, main=command))
 
 
 @pytest.mark.parametrize(
     ("error", "code", "line"),
     [
-        (InputError("the file [a] is broken"), 1, "isoclinic: error: the file [a] is broken"),
-        (UsageError("no such view"), 2, "isoclinic: error: no such view"),
+        (
+            InputError("the file [a] is broken", code="input.unreadable"),
+            1,
+            "isoclinic: error: the file [a] is broken",
+        ),
+        (UsageError("no such view", code="options.invalid-value"), 2, "isoclinic: error: no such view"),
         (PermissionError(13, "Permission denied", "/x/y"), 1, "isoclinic: error: /x/y: Permission denied"),
         (OSError("disk on fire"), 1, "isoclinic: error: disk on fire"),
         (MemoryError("1 TiB"), 1, "isoclinic: error: not enough memory: 1 TiB"),

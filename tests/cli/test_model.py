@@ -24,8 +24,10 @@ from isoclinic.networks import (
     PoseSpace,
     TrainingRecord,
 )
-from isoclinic.registration import Attempt, InputFile, PoseFile
-from isoclinic.results import fallback_text
+from isoclinic.provenance import InputFile
+from isoclinic.registration import PoseFile
+from isoclinic.registration.result import Attempt
+from isoclinic.results.registered import fallback_text
 from missing_package import without
 from tiny_networks import BACKBONE, encoder
 

@@ -41,7 +41,7 @@ class Item:
 
     def __post_init__(self) -> None:
         if self.pixels < 1:
-            raise UsageError("pixels must be positive")
+            raise UsageError("pixels must be positive", code="options.invalid-value")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,8 +12,8 @@ import torch
 
 from isoclinic.cli import _training
 from isoclinic.networks import Checkpoint
-from isoclinic.registration import InputFile
-from isoclinic.training import MODEL_FILE
+from isoclinic.provenance import InputFile
+from isoclinic.training.file_names import MODEL_FILE
 
 from .test_train import FILES
 

@@ -19,8 +19,9 @@ from isoclinic.cli._dashboard import Dashboard, sparkline
 from isoclinic.cli._options import parse_options
 from isoclinic.cli._train_options import PRESETS, TrainOptions
 from isoclinic.networks import Checkpoint
-from isoclinic.registration import InputFile
-from isoclinic.training import MODEL_FILE, STATE_FILE, TrainConfig
+from isoclinic.provenance import InputFile
+from isoclinic.training import TrainConfig
+from isoclinic.training.file_names import MODEL_FILE, STATE_FILE
 from isoclinic.training.phase import COLUMNS
 from missing_package import without
 

@@ -122,6 +122,7 @@ def test_files_that_are_missing_or_broken(tmp_path: Path):
     (case / "truth.json").write_text('{"extrinsic": [')
     with pytest.raises(InputError, match="cannot be read as JSON"):
         CaseFolder(tmp_path, {})
+    (case / "truth.json").write_text("{}")
     (case / "xray.dcm").unlink()
     with pytest.raises(InputError, match=r"has truth\.json but no xray\.dcm"):
         CaseFolder(tmp_path, {})
@@ -139,3 +140,34 @@ def test_names_that_there_are_not(tmp_path: Path):
     for read in (lambda: cases["a/00"], lambda: cases.files("a/00"), lambda: cases.volume("a")):
         with pytest.raises(UsageError, match="no CT for the cases in 'a'"):
             read()
+
+
+def test_a_case_names_its_own_files(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(module.XRay, "read", lambda path, options: path)
+    for site, value in (("wrist", 20), ("knee", -500)):
+        (tmp_path / site / "xrays").mkdir(parents=True)
+        write_ct(tmp_path / site / "bone.nii.gz", value)
+        (tmp_path / site / "xrays" / "7.png").write_bytes(b"never read here")
+        case = write_case(tmp_path / site / "7_bone", ct="../bone.nii.gz", xray="../xrays/7.png")
+        (case / "xray.dcm").unlink()
+    write_ct(tmp_path / "knee" / "tibia.v2.nii", 30)
+    write_case(tmp_path / "knee" / "8_tibia", ct="../tibia.v2.nii")
+    write_case(tmp_path / "chest" / "00", ct="chest")  # a word for people, and no file
+    cases = CaseFolder(tmp_path, {})
+    assert set(cases.subjects) == {"wrist-bone", "knee-bone", "tibia.v2", "chest"}
+    assert set(cases.volumes) == {"wrist-bone", "knee-bone", "tibia.v2"}
+    sample = cases["knee/7_bone"]
+    assert sample.xray == tmp_path / "knee" / "xrays" / "7.png" and sample.subject == "knee-bone"
+    assert sample.volume.path == tmp_path / "knee" / "bone.nii.gz"
+    assert cases["knee/8_tibia"].xray == tmp_path / "knee" / "8_tibia" / "xray.dcm"
+    with pytest.raises(UsageError, match="chest"):
+        cases["chest/00"]
+    other = write_ct(tmp_path / "other.nii", 5)
+    assert CaseFolder(tmp_path, {"tibia.v2": other}).volumes["tibia.v2"] == other
+
+
+@pytest.mark.parametrize(("changes", "says"), [({"xray": "7.png"}, r"7\.png"), ({"xray": 3}, "xray")])
+def test_an_xray_that_is_named_must_exist(tmp_path: Path, changes, says):
+    write_case(tmp_path / "00", **changes)
+    with pytest.raises(InputError, match=says):
+        CaseFolder(tmp_path, {})

@@ -13,14 +13,14 @@ import h5py
 import numpy as np
 import pytest
 
-from isoclinic._spread import SpreadConfig
+from isoclinic._spread_config import SpreadConfig
 from isoclinic.datasets import CTSpine1k, CTSpine1kConfig
 from isoclinic.datasets.preparation import (
     DrrConfig,
+    Exclusion,
     LumbarConfig,
     PreparationConfig,
     QualityConfig,
-    Reason,
     drrs,
     prepare,
     prepare_ctspine1k,
@@ -153,7 +153,7 @@ def test_nothing_is_made_twice(source, copy, monkeypatch):
     monkeypatch.setattr(prepare, "examine", None)
     result = prepare_ctspine1k(source, copy, config_of(), HERE)
     assert result.cases == ("1.3.6.1.4.1.9328.50.4.0001", "liver_1")
-    assert result.left_out == {Reason.NO_MASK: 1}
+    assert result.left_out == {Exclusion.NO_MASK: 1}
     assert {path: path.stat().st_mtime_ns for path in copy.rglob("*") if path.parent != copy} == before
 
 

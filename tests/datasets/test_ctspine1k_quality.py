@@ -6,7 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from isoclinic.datasets.preparation import QualityConfig, Reason
+from isoclinic.datasets.preparation import Exclusion, QualityConfig
 from isoclinic.datasets.preparation.originals import find_originals
 from isoclinic.datasets.preparation.quality import examine, without_duplicates
 from isoclinic.errors import InputError, UsageError
@@ -38,13 +38,13 @@ def test_a_case_that_is_fit_for_use(tmp_path):
 FLIPPED = CT.labels[:, :, ::-1]
 MOVED = CT.world_from_voxel + np.eye(4, k=3) * 2
 DEFECTS = {
-    Reason.OTHER_GRID: {"mask_affine": MOVED},
-    Reason.EMPTY_MASK: {"labels": np.zeros_like(CT.labels)},
-    Reason.NO_LUMBAR: {"labels": relabelled({20: 15, 21: 16, 22: 17, 23: 18, 24: 19})},
-    Reason.FEW_LUMBAR: {"labels": relabelled({24: 0})},
-    Reason.DISORDER: {"labels": FLIPPED},
-    Reason.NOT_HU: {"hu": (CT.hu + 1024).astype(np.int16)},
-    Reason.NOT_FINITE: {"hu": np.where(CT.labels == 22, np.nan, CT.hu).astype(np.float32)},
+    Exclusion.OTHER_GRID: {"mask_affine": MOVED},
+    Exclusion.EMPTY_MASK: {"labels": np.zeros_like(CT.labels)},
+    Exclusion.NO_LUMBAR: {"labels": relabelled({20: 15, 21: 16, 22: 17, 23: 18, 24: 19})},
+    Exclusion.FEW_LUMBAR: {"labels": relabelled({24: 0})},
+    Exclusion.DISORDER: {"labels": FLIPPED},
+    Exclusion.NOT_HU: {"hu": (CT.hu + 1024).astype(np.int16)},
+    Exclusion.NOT_FINITE: {"hu": np.where(CT.labels == 22, np.nan, CT.hu).astype(np.float32)},
 }
 
 
@@ -67,15 +67,15 @@ def test_a_fragment_of_a_vertebra_does_not_count(tmp_path):
     labels = relabelled({24: 0})
     labels[CT.labels == 24] = np.where(np.arange((CT.labels == 24).sum()) < 100, 24, 0)  # 2.7 cm3
     write_original(tmp_path, "a", CT, labels=labels)
-    assert finding(tmp_path).reason is Reason.FEW_LUMBAR
+    assert finding(tmp_path).reason is Exclusion.FEW_LUMBAR
 
 
 def test_a_mask_of_another_shape(tmp_path):
     write_original(tmp_path, "a", CT, labels=CT.labels[:, :, 1:])
-    assert finding(tmp_path).reason is Reason.OTHER_GRID
+    assert finding(tmp_path).reason is Exclusion.OTHER_GRID
 
 
-@pytest.mark.parametrize(("largest_mm", "reason"), [(2.9, Reason.THICK_SLICES), (3.0, None)])
+@pytest.mark.parametrize(("largest_mm", "reason"), [(2.9, Exclusion.THICK_SLICES), (3.0, None)])
 def test_thick_slices(largest_mm, reason, tmp_path):
     write_original(tmp_path, "a", CT)
     assert finding(tmp_path, replace(CONFIG, largest_spacing_mm=largest_mm)).reason is reason
@@ -87,7 +87,7 @@ def test_a_spine_at_the_edge(voxels, tmp_path):
     cropped = CT.crop((0, 0, lowest), CT.shape)
     write_original(tmp_path, "a", cropped)
     found = finding(tmp_path)
-    assert found.reason is (Reason.CUT if voxels == 0 else None)
+    assert found.reason is (Exclusion.CUT if voxels == 0 else None)
     assert found.detail == ("0 mm from the edge" if voxels == 0 else "")
 
 
@@ -98,7 +98,7 @@ def test_orientation_unknown(tmp_path):
     image.set_sform(None, code=0)
     image.set_qform(None, code=0)
     nib.save(nib.Nifti1Image(np.asanyarray(image.dataobj), None, image.header), path)
-    assert finding(tmp_path).reason is Reason.NO_ORIENTATION
+    assert finding(tmp_path).reason is Exclusion.NO_ORIENTATION
 
 
 @pytest.mark.parametrize("file", ["a.nii.gz", "a_seg.nii.gz"])
@@ -107,11 +107,13 @@ def test_a_damaged_file(file, tmp_path):
     path = next(tmp_path.rglob(file))
     path.write_bytes(path.read_bytes()[:2000])
     found = finding(tmp_path)
-    assert found.reason is Reason.UNREADABLE
+    assert found.reason is Exclusion.UNREADABLE
     assert file in found.detail and "cut short or damaged" in found.detail
 
 
-@pytest.mark.parametrize(("file", "reason"), [("a.nii.gz", Reason.NO_CT), ("a_seg.nii.gz", Reason.NO_MASK)])
+@pytest.mark.parametrize(
+    ("file", "reason"), [("a.nii.gz", Exclusion.NO_CT), ("a_seg.nii.gz", Exclusion.NO_MASK)]
+)
 def test_files_without_a_partner(file, reason, tmp_path):
     for name in "ab":
         write_original(tmp_path, name, CT)
@@ -123,7 +125,7 @@ def test_two_files_of_a_name(tmp_path):
     write_original(tmp_path / "one", "a", CT)
     write_original(tmp_path / "two", "a", CT)
     found = finding(tmp_path)
-    assert found.reason is Reason.SAME_NAME
+    assert found.reason is Exclusion.SAME_NAME
     assert "one" in found.detail and "two" in found.detail
 
 
@@ -132,7 +134,7 @@ def test_the_first_of_two_equal_cts_is_used(tmp_path):
         write_original(tmp_path, name, ct)
     findings = {each.name: examine(each, CONFIG) for each in find_originals(tmp_path)}
     final = without_duplicates(findings)
-    assert [final[name].reason for name in "abc"] == [None, None, Reason.DUPLICATE]
+    assert [final[name].reason for name in "abc"] == [None, None, Exclusion.DUPLICATE]
     assert final["c"].detail == "as a"
     assert asdict(final["c"]) | {"reason": None, "detail": ""} == asdict(findings["c"])
 

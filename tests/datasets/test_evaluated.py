@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 
-from isoclinic._spread import SpreadConfig
+from isoclinic._spread_config import SpreadConfig
 from isoclinic.cli import _protocol, main
 from isoclinic.datasets import DeepFluoro, dataset_kind
 from isoclinic.datasets.preparation import (
@@ -27,8 +27,9 @@ from isoclinic.datasets.preparation import (
     QualityConfig,
     prepare_ctspine1k,
 )
-from isoclinic.evaluation import PUBLISHED_TABLES, models
+from isoclinic.evaluation import models
 from isoclinic.evaluation.methods.registry import is_installed
+from isoclinic.evaluation.published import PUBLISHED_TABLES
 from isoclinic.networks import Checkpoint
 from isoclinic.registration import PoseFile
 from isoclinic.training import TrainConfig, Trainer, TrainingData

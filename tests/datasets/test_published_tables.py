@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 import pytest
 
-from isoclinic._spread import SpreadConfig
+from isoclinic._spread_config import SpreadConfig
 from isoclinic.cli import main
 from isoclinic.datasets import DeepFluoro
 from isoclinic.datasets.preparation import (
@@ -23,8 +23,8 @@ from isoclinic.datasets.preparation import (
     QualityConfig,
     prepare_ctspine1k,
 )
-from isoclinic.evaluation import PUBLISHED_TABLES
 from isoclinic.evaluation.models import folds_of
+from isoclinic.evaluation.published import PUBLISHED_TABLES
 from isoclinic.networks import Checkpoint
 from isoclinic.registration import PoseFile
 from isoclinic.volumes import VoxelIdentity

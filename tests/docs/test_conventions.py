@@ -16,7 +16,8 @@ from torch import Tensor
 
 from isoclinic import Camera, Volume, XRay, XRayOptions
 from isoclinic.geometry import gantry_view, se3, so4
-from isoclinic.registration import PRESETS, InputFile, PoseFile, views_from_file
+from isoclinic.provenance import InputFile
+from isoclinic.registration import PRESETS, PoseFile, views_from_file
 
 PAGE = (Path(__file__).parents[2] / "docs" / "conventions.md").read_text(encoding="utf-8")
 F = np.diag([-1.0, -1.0, 1.0, 1.0])

@@ -17,7 +17,8 @@ from PIL import Image
 from skimage.io import imread
 from skimage.measure import block_reduce
 
-from isoclinic.registration import PRESETS, view
+from isoclinic.registration import PRESETS
+from isoclinic.registration.initialize import view
 from isoclinic.rendering import RenderConfig, render
 
 DOCS = Path(__file__).parents[2] / "docs"

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import pytest
 
-from isoclinic.evaluation import calibration, calibration_figure
+from isoclinic.evaluation._calibration import calibration, calibration_figure
 
 
 class Result(NamedTuple):

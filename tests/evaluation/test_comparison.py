@@ -11,7 +11,7 @@ from scipy.stats import rankdata
 
 from isoclinic.errors import InputError
 from isoclinic.evaluation.comparison import mcnemar_p, paired_comparisons, wilcoxon_p
-from isoclinic.evaluation.statistics import StatisticsConfig
+from isoclinic.evaluation.config import StatisticsConfig
 
 from .measured import measurement
 

@@ -13,13 +13,8 @@ import pytest
 import torch
 
 from isoclinic.errors import InputError
-from isoclinic.evaluation import (
-    METRICS,
-    Measurement,
-    MethodResult,
-    errors_of,
-    landmarks_digest,
-)
+from isoclinic.evaluation import Measurement, MethodResult
+from isoclinic.evaluation.measurement import METRICS, errors_of, landmarks_digest
 from isoclinic.geometry import pose_errors
 from tiny_samples import off_by, sample
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from isoclinic.errors import InputError
-from isoclinic.evaluation import success_rate, summary
+from isoclinic.evaluation.metrics import success_rate, summary
 from isoclinic.geometry import PoseErrors
 
 

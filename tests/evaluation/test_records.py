@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from isoclinic.errors import InputError
+from isoclinic.evaluation.config import StatisticsConfig
 from isoclinic.evaluation.records import EvaluationRecord, check_comparable, combined, read_evaluation
 from isoclinic.evaluation.report import summary_document
-from isoclinic.evaluation.statistics import StatisticsConfig
 
 from .measured import measurement
 

@@ -14,10 +14,11 @@ import pytest
 from skimage.io import imread
 
 from isoclinic.errors import InputError
+from isoclinic.evaluation._summaries import summaries
+from isoclinic.evaluation.config import StatisticsConfig
 from isoclinic.evaluation.figures import paired_figure, summary_figure, time_figure
 from isoclinic.evaluation.report import ReportConfig, summary_document, write_report
-from isoclinic.evaluation.statistics import StatisticsConfig, wilson_interval
-from isoclinic.evaluation.summaries import summaries
+from isoclinic.evaluation.statistics import wilson_interval
 
 from .measured import measurement
 

@@ -10,18 +10,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from isoclinic._spread import SpreadConfig
+from isoclinic._spread_config import SpreadConfig
 from isoclinic.errors import InputError, UsageError
-from isoclinic.evaluation import (
-    EvaluationConfig,
-    Plan,
-    chosen_samples,
-    evaluate,
-    failures_text,
-    runner,
-    start_of,
-)
-from isoclinic.registration import InputFile, PoseFile
+from isoclinic.evaluation import EvaluationConfig, Plan, chosen_samples, evaluate, runner
+from isoclinic.evaluation.runner import failures_text
+from isoclinic.evaluation.starts import start_of
+from isoclinic.provenance import InputFile
+from isoclinic.registration import PoseFile
 from tiny_samples import Nudge, Reading, off_by, sample, write_samples
 
 STARTS = ("ap", "mtre:10")
@@ -138,7 +133,7 @@ def test_other_settings_do_not_mix(plan, change, what):
     before = {path: path.read_bytes() for path in plan.output.rglob("*") if path.is_file()}
     changed = change(plan)
     with pytest.raises(
-        UsageError, match=rf"holds results of {what} \(a/00, start .*, method nudge\).*--over"
+        UsageError, match=rf"holds results of {what} \(a/00, start .*, method nudge\).*`overwrite`"
     ):
         evaluate(changed)
     assert {path: path.read_bytes() for path in before} == before

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from isoclinic.errors import InputError, UsageError
-from isoclinic.evaluation import PUBLISHED, PublishedStart, start_of, starts
+from isoclinic.evaluation import starts
+from isoclinic.evaluation.starts import PUBLISHED, PublishedStart, start_of
 from isoclinic.geometry import rotation_angle_deg, se3
 from tiny_samples import off_by, sample
 
@@ -127,4 +128,4 @@ def test_starts_that_do_not_show_the_ct_are_drawn_again(monkeypatch):
 
 
 def refuse(*_: object) -> None:
-    raise InputError("it does not see the CT")
+    raise InputError("it does not see the CT", code="input.unreadable")

@@ -9,8 +9,8 @@ import pytest
 from scipy.stats import binomtest, norm
 
 from isoclinic.errors import UsageError
+from isoclinic.evaluation.config import StatisticsConfig
 from isoclinic.evaluation.statistics import (
-    StatisticsConfig,
     bootstrap_intervals,
     holm,
     success_interval,

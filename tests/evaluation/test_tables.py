@@ -9,8 +9,9 @@ import math
 import pytest
 
 from isoclinic.errors import UsageError
-from isoclinic.evaluation.statistics import Interval, StatisticsConfig
-from isoclinic.evaluation.summaries import rows
+from isoclinic.evaluation._summaries import rows
+from isoclinic.evaluation.config import StatisticsConfig
+from isoclinic.evaluation.statistics import Interval
 from isoclinic.evaluation.tables import (
     STANDARD,
     Column,

@@ -159,7 +159,7 @@ def test_what_is_not_rigid_is_refused(make, message, format, tmp_path):
 @pytest.mark.parametrize("format", ["slicer", "itk", "xreg"])
 def test_intrinsics_are_asked_for(format, tmp_path):
     write_pose(tmp_path / "pose.tfm", posed("random 0", "square"), format)
-    with pytest.raises(UsageError, match=r"pose.tfm does not hold the intrinsics; .*--camera.*--xray"):
+    with pytest.raises(UsageError, match=r"pose.tfm does not hold the intrinsics; .*`camera`.*`xray`"):
         read_pose(tmp_path / "pose.tfm", format)
 
 

@@ -72,7 +72,7 @@ def changed(tmp_path, **entries):
 def test_the_distance_may_come_from_elsewhere(tmp_path):
     path = changed(tmp_path, sdd_mm=None)
     assert read_pose(path, "opencv", CAMERAS["square"]).camera.sdd_mm == CAMERAS["square"].sdd_mm
-    with pytest.raises(UsageError, match=r"does not hold sdd_mm, the source-detector distance; .*--camera"):
+    with pytest.raises(UsageError, match=r"does not hold sdd_mm, the source-detector distance; .*`camera`"):
         read_pose(path, "opencv")
 
 

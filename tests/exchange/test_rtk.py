@@ -119,7 +119,7 @@ def test_the_documented_example(tmp_path):
 
 def test_pixels_are_asked_for(tmp_path):
     (tmp_path / "geometry.xml").write_text(DOCUMENTED)
-    with pytest.raises(UsageError, match=r"geometry.xml does not hold the size and pixel spacing .*--camera"):
+    with pytest.raises(UsageError, match=r"geometry.xml does not hold the size and pixel spacing .*`camera`"):
         read_pose(tmp_path / "geometry.xml", "rtk")
 
 

@@ -34,7 +34,8 @@ from isoclinic.evaluation import read_evaluation
 from isoclinic.exchange import PosedCamera, read_pose, write_pose
 from isoclinic.geometry import Camera, gantry_view
 from isoclinic.networks import Checkpoint
-from isoclinic.registration import PoseFile, read_pixel_points, read_world_points, views_from_file
+from isoclinic.registration import PoseFile, views_from_file
+from isoclinic.registration.landmarks import read_pixel_points, read_world_points
 from isoclinic.registration.pose_file import read_initial_pose
 from isoclinic.volumes import Volume, XRay, XRayOptions, line_integrals
 

@@ -266,8 +266,8 @@ class TestAsPoses:
     )
     def test_says_what_is_wrong(self, problem: str, change) -> None:
         pose = random_poses(1)[0].numpy()
-        with pytest.raises(InputError, match=rf"--init.*{problem}"):
-            se3.as_poses(change(pose), "--init")
+        with pytest.raises(InputError, match=rf"`init`.*{problem}"):
+            se3.as_poses(change(pose), "`init`")
 
     def test_says_which_of_several(self) -> None:
         poses = random_poses(3)
@@ -327,5 +327,5 @@ class TestNearestPoses:
     def test_another_matrix_is_refused_by_name(self, problem: str, change) -> None:
         pose = random_poses(1)[0].numpy()
         pose[:3, :3] = change(pose[:3, :3])
-        with pytest.raises(InputError, match=rf"--init is not a rigid transform: .*{problem}"):
-            se3.nearest_poses(pose, "--init")
+        with pytest.raises(InputError, match=rf"`init` is not a rigid transform: .*{problem}"):
+            se3.nearest_poses(pose, "`init`")

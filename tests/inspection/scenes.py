@@ -37,8 +37,8 @@ def xray(image: np.ndarray | None = None, camera: Camera = CAMERA, provenance=No
     """With everything known, so that nothing is odd."""
     known = {"source_isocentre_mm": 700.0, "primary_angle_deg": 180.0, "secondary_angle_deg": 0.0}
     sources = {
-        **{"sdd_mm": "DistanceSourceToDetector (0018,1110)", "polarity": "option --polarity"},
-        **{"pixel_spacing_mm": "ImagerPixelSpacing (0018,1164)", "pixel_scale": "option --pixel-scale"},
+        **{"sdd_mm": "DistanceSourceToDetector (0018,1110)", "polarity": "option `polarity`"},
+        **{"pixel_spacing_mm": "ImagerPixelSpacing (0018,1164)", "pixel_scale": "option `pixel_scale`"},
     }
     return XRay(
         pixels=pixels(camera) if image is None else image,

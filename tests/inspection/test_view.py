@@ -8,7 +8,8 @@ import torch
 
 from isoclinic.geometry import se3
 from isoclinic.inspection import inspect_view
-from isoclinic.registration import InitialPose, initial_pose
+from isoclinic.registration import InitialPose
+from isoclinic.registration.initialize import initial_pose
 from isoclinic.volumes import Identity
 
 from .scenes import CAMERA, ct, said, value, xray
@@ -44,11 +45,11 @@ def moved(volume, shift_mm) -> InitialPose:
 @pytest.mark.parametrize(
     ("shift_mm", "level", "expected"),
     [
-        ((900.0, 0, 0), "error", r"does not see the CT.*\| --init"),
-        ((195.0, 0, 0), "warning", r"only [\d.]+ % of the CT lies in the image.*\| --init"),
+        ((900.0, 0, 0), "error", r"does not see the CT.*\| `init`"),
+        ((195.0, 0, 0), "warning", r"only [\d.]+ % of the CT lies in the image.*\| `init`"),
         ((150.0, 0, 0), "warning", "middle of the image misses the CT"),
-        ((0, 0, -640.0), "warning", r"reaches 40 mm behind the X-ray source.*--source-isocentre-mm"),
-        ((0, 0, 250.0), "warning", r"reaches 50 mm beyond the detector.*--source-isocentre-mm"),
+        ((0, 0, -640.0), "warning", r"reaches 40 mm behind the X-ray source.*`source_isocentre_mm`"),
+        ((0, 0, 250.0), "warning", r"reaches 50 mm beyond the detector.*`source_isocentre_mm`"),
     ],
 )
 def test_starts_that_see_little(shift_mm, level, expected):
@@ -61,7 +62,7 @@ def test_starts_that_see_little(shift_mm, level, expected):
 def test_ct_in_another_unit(factor):
     volume = ct(spacing_mm=tuple(factor * np.array([4.0, 4.0, 3.0])))
     found = inspect_view(volume, xray(), initial_pose(volume, xray(), "ap"))
-    assert re.search(r"times the size of the CT.*\| --pixel-spacing-mm", said(found))
+    assert re.search(r"times the size of the CT.*\| `pixel_spacing_mm`", said(found))
 
 
 @pytest.mark.parametrize(
@@ -70,13 +71,13 @@ def test_ct_in_another_unit(factor):
         (("L", "F"), None),
         (("LA", "FP"), None),
         (None, None),
-        (("R", "F"), r"left to right towards right, but from the start towards left \| --flip-left-right"),
-        (("L", "H"), r"top to bottom towards head, but from the start towards feet \| --flip-top-bottom"),
+        (("R", "F"), r"left to right towards right, but from the start towards left \| `flip_left_right`"),
+        (("L", "H"), r"top to bottom towards head, but from the start towards feet \| `flip_top_bottom`"),
         (("A", "F"), None),
         # Feet are to the right: a clockwise turn takes them down, where an AP view has them.
-        (("F", "R"), r"turned by 90 deg \| --turn 90,"),
-        (("H", "L"), r"turned by 90 deg \| --turn 270,"),
-        (("R", "H"), r"left to right towards right.* --turn 180 if the image is turned upside down"),
+        (("F", "R"), r"turned by 90 deg \| `turn` 90,"),
+        (("H", "L"), r"turned by 90 deg \| `turn` 270,"),
+        (("R", "H"), r"left to right towards right.* `turn` 180 if the image is turned upside down"),
         (("?", ""), None),
     ],
 )
@@ -90,14 +91,14 @@ def test_a_turn_is_counted_from_the_stored_image():
     volume = ct()
     image = xray().turn(90)
     found = inspect_view(volume, image, initial_pose(volume, image, "ap"), ("F", "R"))
-    assert "--turn 180," in said(found)
+    assert "`turn` 180," in said(found)
 
 
 def test_headers_that_do_not_agree_on_whom_they_show():
     volume = ct(identity=Identity(patient_ids=("17",)))
     image = xray(identity=Identity(patient_ids=("18",)))
     found = inspect_view(volume, image, initial_pose(volume, image, "ap"))
-    assert re.search("PatientID .*differs.*--same-patient", said(found, "warning"))
+    assert re.search("PatientID .*differs.*`same_patient`", said(found, "warning"))
 
 
 def test_camera_whose_principal_point_is_far_away():

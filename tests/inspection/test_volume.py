@@ -52,34 +52,34 @@ def scaled(hu: np.ndarray, slope: float, intercept: float) -> np.ndarray:
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        (dict(spacing_mm=(0.004, 0.004, 0.003)), "seems to be metres.*--length-unit m --save-ct"),
+        (dict(spacing_mm=(0.004, 0.004, 0.003)), "seems to be metres.*`length_unit` m `save_ct`"),
         (
             dict(spacing_mm=(0.07, 0.07, 0.25), hu=body((512, 400, 133))),
-            "seems to be centimetres.*--length-unit cm --save-ct",
+            "seems to be centimetres.*`length_unit` cm `save_ct`",
         ),
-        (dict(spacing_mm=(4000.0, 4000.0, 3000.0)), "seems to be micrometres.*--length-unit um --save-ct"),
+        (dict(spacing_mm=(4000.0, 4000.0, 3000.0)), "seems to be micrometres.*`length_unit` um `save_ct`"),
         (dict(spacing_mm=(80.0, 80.0, 60.0)), "more than any scanner covers"),
         (dict(hu=body((60, 50, 12))), "covers only 36 mm .12 slices. along S"),
         (dict(spacing_mm=(4.0, 4.0, 5.0)), "slices are 5 mm thick"),
         (dict(spacing_mm=(0.5, 0.5, 3.0), hu=body((300, 300, 64))), "6.0 times as long"),
         (dict(axes=[[1, 0, 0], [0, 1, 0.1], [0, 0, 1]]), "5.[67] deg off right angles.*dcm2niix"),
         (dict(hu=scaled(body(), 1, 1024) - 30), "around 1014 HU.*intercept"),
-        (dict(hu=scaled(body(), 0.1, 0)), "no voxel is below -100 HU.*--hu-scale"),
+        (dict(hu=scaled(body(), 0.1, 0)), "no voxel is below -100 HU.*`hu_scale`"),
         (
             dict(hu=np.where(body() == 20, -600, body()).astype(np.int16)),
             "0.* % of the voxels are soft tissue",
         ),
         (dict(hu=np.minimum(body(), 150)), "no voxel exceeds 150 HU.*full range"),
-        (dict(hu=body(radii=(0.6, 0.35))), r"touches the sides of the scan \(.*[RL] \d+ %.*--structures"),
+        (dict(hu=body(radii=(0.6, 0.35))), r"touches the sides of the scan \(.*[RL] \d+ %.*`structures`"),
         (dict(hu=body(radii=(0.35, 0.6))), r"touches the sides of the scan \(.*[AP] \d+ %"),
-        (dict(labels=np.zeros((60, 50, 64), np.uint8)), "label map is empty.*--labels"),
+        (dict(labels=np.zeros((60, 50, 64), np.uint8)), "label map is empty.*`labels`"),
         (
             dict(labels=np.ones((60, 50, 64), np.uint8), label_names={1: "a", 2: "b"}),
             "without any voxel.*2 b",
         ),
         (
             dict(labels=np.ones((60, 50, 64), np.uint8), label_names={1: "a", 2: "a"}),
-            "named a;.*--structures",
+            "named a;.*`structures`",
         ),
     ],
 )
@@ -141,9 +141,9 @@ def test_order_of_slices():
 @pytest.mark.parametrize(
     ("hu", "expected"),
     [
-        (scaled(textured(), 4, 0), "lighter than air.*--hu-scale"),
-        (scaled(textured(), 1, -1024), "lighter than air.*--hu-offset"),
-        (scaled(textured(), 0.1, 0), "no voxel is below.*--hu-scale"),
+        (scaled(textured(), 4, 0), "lighter than air.*`hu_scale`"),
+        (scaled(textured(), 1, -1024), "lighter than air.*`hu_offset`"),
+        (scaled(textured(), 0.1, 0), "no voxel is below.*`hu_scale`"),
     ],
 )
 def test_lost_slope(hu, expected):

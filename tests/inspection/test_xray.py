@@ -22,7 +22,7 @@ def test_readings():
     assert value(found, "weight") == 100 and value(found, "metal") == 0
     sources = {reading.name: reading.source for reading in found.readings}
     assert sources["sdd_mm"] == "DistanceSourceToDetector (0018,1110)"
-    assert sources["polarity"] == "option --polarity"
+    assert sources["polarity"] == "option `polarity`"
 
 
 def test_nothing_odd_about_an_ordinary_x_ray():
@@ -50,16 +50,16 @@ def clipped() -> np.ndarray:
         (
             dict(camera=camera(principal_point_px=(90.0, 23.5))),
             "note",
-            r"\(90.0, 23.5\) lies outside.*--principal-point-px",
+            r"\(90.0, 23.5\) lies outside.*`principal_point_px`",
         ),
         (
             dict(polarity="dark_air", provenance={"polarity": "PhotometricInterpretation"}),
             "warning",
-            r"dark_air \(Photometric.*suggest bright_air.*\| --polarity",
+            r"dark_air \(Photometric.*suggest bright_air.*\| `polarity`",
         ),
-        (dict(image=np.rint(pixels() / 20)), "warning", r"only \d+ grey levels.*--pixel-scale"),
-        (dict(provenance={"frame": "frame 2 of 4 (the middle one)"}), "note", r"frame 2 of 4.*\| --frame"),
-        (dict(image=bordered()), "note", r"border of 5 rows and 3 columns.*\| --crop-px"),
+        (dict(image=np.rint(pixels() / 20)), "warning", r"only \d+ grey levels.*`pixel_scale`"),
+        (dict(provenance={"frame": "frame 2 of 4 (the middle one)"}), "note", r"frame 2 of 4.*\| `frame`"),
+        (dict(image=bordered()), "note", r"border of 5 rows and 3 columns.*\| `crop_px`"),
         (dict(image=clipped()), "warning", r"\d+ % of the image is at the detector's limit.*full range"),
     ],
 )
@@ -68,7 +68,7 @@ def test_oddities(change, level, expected):
 
 
 def test_what_reading_found_comes_first():
-    odd = Finding(level="warning", subject="X-ray", message="odd", remedy="--sdd-mm", unsettled=True)
+    odd = Finding(level="warning", subject="X-ray", message="odd", remedy="`sdd_mm`", unsettled=True)
     found = inspect_xray(xray(image=np.rint(pixels() / 20), findings=(odd,))).findings
     assert found[0] is odd and len(found) == 2
 

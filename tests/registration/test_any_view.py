@@ -17,7 +17,7 @@ from isoclinic.registration._any_view import (
     looking_along,
     turns,
 )
-from isoclinic.registration.search import SearchView, features
+from isoclinic.registration._search import SearchView, features
 from isoclinic.rendering import Projector, RenderConfig
 from isoclinic.solver import Status
 from phantoms import CAMERA, DEPTH_MM, error_mm, line_integrals, phantom, true_pose, xray_of

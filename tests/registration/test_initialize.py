@@ -10,7 +10,8 @@ from torch import Tensor
 
 from isoclinic.errors import InputError, UsageError
 from isoclinic.geometry import se3
-from isoclinic.registration import PRESETS, initial_pose, view
+from isoclinic.registration import PRESETS
+from isoclinic.registration.initialize import initial_pose, view
 from isoclinic.registration.pose_file import PoseFile
 from isoclinic.volumes import Volume, XRay
 from phantoms import CAMERA, SPACING_MM, displaced, true_pose
@@ -193,7 +194,7 @@ def test_names_that_mean_nothing(init):
 
 
 def test_angles_that_are_not_there():
-    with pytest.raises(UsageError, match="--primary-angle-deg"):
+    with pytest.raises(UsageError, match="`primary_angle_deg`"):
         initial_pose(VOLUME, _xray(), "dicom")
 
 

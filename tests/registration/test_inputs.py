@@ -5,15 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from isoclinic.registration import (
-    RegistrationConfig,
-    SearchConfig,
-    Stage,
-    View,
-    input_doubts,
-    register,
-    register_views,
-)
+from isoclinic.registration import RegistrationConfig, SearchConfig, Stage, View, register, register_views
+from isoclinic.registration._inputs import input_doubts
 from isoclinic.solver import Status
 from isoclinic.volumes import Finding, Identity
 from isoclinic.volumes._warnings import GeometryWarning
@@ -32,7 +25,7 @@ OPEN = Finding(
     message="unsure",
     unsettled=True,
     settled_by=("sdd_mm",),
-    remedy="--sdd-mm",
+    remedy="`sdd_mm`",
 )
 SETTLED = Finding(level="warning", subject="X-ray", message="odd, but decided")
 
@@ -41,9 +34,9 @@ def test_reasons_name_the_file_and_the_way_out() -> None:
     xray = replace(XRAY, findings=(OPEN, SETTLED), identity=OTHER)
     volume = replace(VOLUME, findings=(replace(OPEN, message="of the CT"), SETTLED))
     of_ct, of_xray, of_both = input_doubts(volume, [xray], same_patient=False)
-    assert of_ct == "ct: of the CT (--sdd-mm overrides)"
-    assert of_xray == "ap.dcm: unsure (--sdd-mm overrides)"
-    assert "ap.dcm and ct" in of_both and "PatientID" in of_both and "--same-patient" in of_both
+    assert of_ct == "ct: of the CT (`sdd_mm` overrides)"
+    assert of_xray == "ap.dcm: unsure (`sdd_mm` overrides)"
+    assert "ap.dcm and ct" in of_both and "PatientID" in of_both and "`same_patient`" in of_both
     assert input_doubts(volume, [xray], same_patient=True) == (of_ct, of_xray)
 
 
@@ -57,13 +50,13 @@ def test_a_result_is_doubtful_then_and_its_pose_the_same() -> None:
     unsure = register(VOLUME, replace(XRAY, findings=(OPEN,)), START, FAST)
     assert sure.status is Status.CONVERGED and sure.confidence.doubts == ()
     assert unsure.status is Status.DOUBTFUL
-    assert unsure.confidence.doubts == ("ap.dcm: unsure (--sdd-mm overrides)",)
+    assert unsure.confidence.doubts == ("ap.dcm: unsure (`sdd_mm` overrides)",)
     assert (unsure.camera_from_world == sure.camera_from_world).all()
 
 
 def test_another_patient_is_told_and_doubted_until_confirmed() -> None:
     xray = replace(XRAY, identity=OTHER)
-    with pytest.warns(GeometryWarning, match=r"ap.dcm and ct do not agree.*PatientID.*--same-patient"):
+    with pytest.warns(GeometryWarning, match=r"ap.dcm and ct do not agree.*PatientID.*`same_patient`"):
         result = register(VOLUME, xray, START, FAST)
     assert result.status is Status.DOUBTFUL
     assert any("PatientID" in doubt for doubt in result.confidence.doubts)

@@ -18,7 +18,7 @@ CONFIG = IntrinsicsConfig()
     ("source", "percent"),
     [
         ("ImagerPixelSpacing (0018,1164)", CONFIG.pixel_spacing_percent),
-        ("option --pixel-spacing-mm", CONFIG.pixel_spacing_percent),
+        ("option `pixel_spacing_mm`", CONFIG.pixel_spacing_percent),
         ("", CONFIG.pixel_spacing_percent),
         ("PixelSpacing (0028,0030)", CONFIG.scaled_spacing_percent),
         ("IntensifierSize (0018,1162)", CONFIG.scaled_spacing_percent),
@@ -31,7 +31,7 @@ def test_a_spacing_that_is_not_the_detectors_own_is_less_certain(source, percent
 
 def test_a_centre_that_is_assumed_is_less_certain_than_one_given():
     assumed = replace(XRAY, provenance={"principal_point_px": "image centre (assumed)"})
-    given = replace(XRAY, provenance={"principal_point_px": "option --principal-point-px"})
+    given = replace(XRAY, provenance={"principal_point_px": "option `principal_point_px`"})
     assert CONFIG.centre_mm(assumed) == CONFIG.assumed_principal_point_mm
     assert CONFIG.centre_mm(given) == CONFIG.centre_mm(XRAY) == CONFIG.principal_point_mm
 
@@ -45,5 +45,5 @@ def test_exact_is_exact():
 
 @pytest.mark.parametrize(("name", "value"), [("sdd_percent", -1.0), ("principal_point_mm", math.nan)])
 def test_a_wrong_value_is_refused_by_its_option(name, value):
-    with pytest.raises(UsageError, match=f"--intrinsics.{name.replace('_', '-')}"):
+    with pytest.raises(UsageError, match=f"`intrinsics.{name}`"):
         IntrinsicsConfig(**{name: value})

@@ -353,7 +353,12 @@ def test_attempts_without_a_model_are_its_searches():
         ),
         ({"pose_regressor": Oracle(NEAR)}, {"initialize": False}, None, "it holds pose_regressor"),
         (encoders(), {}, "model", "give a model that has one"),
-        ({"pose_regressor": Oracle(NEAR), **encoders()}, {"initialize": False}, "model", "--learned.initial"),
+        (
+            {"pose_regressor": Oracle(NEAR), **encoders()},
+            {"initialize": False},
+            "model",
+            "`learned.initialize`",
+        ),
     ],
 )
 def test_models_that_are_of_no_use(networks, settings, init, words):
@@ -363,7 +368,7 @@ def test_models_that_are_of_no_use(networks, settings, init, words):
 
 
 def test_a_model_that_is_not_there():
-    with pytest.raises(UsageError, match=r"give a model that has one \(--model\)"):
+    with pytest.raises(UsageError, match=r"give a model that has one \(`model`\)"):
         register(VOLUME, XRAY, "model", FAST)
 
 

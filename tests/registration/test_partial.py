@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from isoclinic.registration import FixedImage, RegistrationConfig, register
+from isoclinic.registration import RegistrationConfig, register
+from isoclinic.registration._fixed import FixedImage
 from isoclinic.registration._run import Run
 from isoclinic.solver import Status
 from isoclinic.volumes import Volume, open_faces

@@ -18,7 +18,8 @@ from scipy.spatial.transform import Rotation
 
 from isoclinic.errors import InputError
 from isoclinic.geometry import Camera
-from isoclinic.registration.pose_file import InputFile, PoseFile, read_initial_pose
+from isoclinic.provenance import InputFile
+from isoclinic.registration.pose_file import PoseFile, read_initial_pose
 from isoclinic.solver.termination import Status
 
 DELETE = object()

@@ -52,7 +52,7 @@ def test_a_right_guess_costs_nothing_more():
 
 
 def test_a_polarity_that_is_given_is_never_questioned():
-    given = replace(_guessed_wrong(), provenance={**XRAY.provenance, "polarity": "option --polarity"})
+    given = replace(_guessed_wrong(), provenance={**XRAY.provenance, "polarity": "option `polarity`"})
     result = register(VOLUME, given, START)
     assert result.status is Status.DOUBTFUL
     assert {attempt.reading for attempt in result.attempts} <= {"as read", "mirrored left to right"}
@@ -119,5 +119,5 @@ def test_the_other_polarity_of_the_other_is_the_first():
     assert (once.polarity, once.pixel_scale) == ("dark_air", "log")
     twice = once.repolarized()
     assert (twice.polarity, twice.pixel_scale) == ("bright_air", "linear")
-    stated = replace(XRAY, provenance={**ASSUMED, "pixel_scale": "option --pixel-scale"}).repolarized()
+    stated = replace(XRAY, provenance={**ASSUMED, "pixel_scale": "option `pixel_scale`"}).repolarized()
     assert (stated.polarity, stated.pixel_scale) == ("dark_air", "linear")

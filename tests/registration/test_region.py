@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from isoclinic.geometry import Camera, se3
-from isoclinic.registration import FixedImage
+from isoclinic.registration._fixed import FixedImage
 from isoclinic.registration._region import Region, extremes, region_of
 
 CAMERA = Camera.from_pixel_spacing(width=200, height=160, pixel_spacing_mm=(1.0, 1.0), sdd_mm=1000.0)

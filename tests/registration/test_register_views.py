@@ -15,14 +15,13 @@ from isoclinic.registration import (
     IntrinsicsRefinement,
     RegistrationConfig,
     SearchConfig,
-    SearchView,
     Stage,
     View,
     ViewRefinement,
     register,
     register_views,
-    search,
 )
+from isoclinic.registration._search import SearchView, search
 from isoclinic.rendering import Projector, RenderConfig, render
 from isoclinic.solver import Status
 from isoclinic.volumes import GeometryWarning, XRay
@@ -173,7 +172,7 @@ def test_wrong_relative_geometry_is_corrected_within_bounds():
     held = register_views(VOLUME, views, start, tight)
     assert held.status is Status.DOUBTFUL
     doubts = "; ".join(held.confidence.doubts)
-    assert re.search(r"as far as allowed: (turn|shift) of X-ray 2.*--refine-views", doubts)
+    assert re.search(r"as far as allowed: (turn|shift) of X-ray 2.*`refine_views`", doubts)
     bounded = held.trace[-1]
     values = bounded.solution.x[bounded.best, 4:, :3]
     assert (values.abs() <= bounded.problem.bounds).all()

@@ -138,10 +138,13 @@ def loading_fails(error: Exception):
     ("networks", "why"),
     [
         (
-            loading_fails(InputError("any-patient.safetensors is damaged")),
+            loading_fails(InputError("any-patient.safetensors is damaged", code="input.unreadable")),
             "any-patient.safetensors is damaged",
         ),
-        (loading_fails(UsageError("pip install 'isoclinic[train]'")), "pip install 'isoclinic[train]'"),
+        (
+            loading_fails(UsageError("pip install 'isoclinic[train]'", code="options.invalid-value")),
+            "pip install 'isoclinic[train]'",
+        ),
         (
             loading_fails(ModuleNotFoundError("No module named 'safetensors'")),
             "No module named 'safetensors'",

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from isoclinic.errors import UsageError
 from isoclinic.geometry import Camera, se3
-from isoclinic.registration import SearchConfig, SearchView, search
-from isoclinic.registration.search import _candidates, _sliding_correlation
+from isoclinic.registration import SearchConfig
+from isoclinic.registration._search import SearchView, _candidates, _sliding_correlation, search
 from isoclinic.rendering import Projector, RenderConfig
 from phantoms import CAMERA, phantom, true_pose
 

@@ -14,7 +14,8 @@ from isoclinic.geometry import se3
 from isoclinic.registration._fixed import FixedImage
 from isoclinic.registration._structures_model import MovingStructure, Scene
 from isoclinic.registration._structures_prior import MotionPrior
-from isoclinic.registration.structures import StructureResult, StructuresConfig, register_structures
+from isoclinic.registration.structures import StructureResult, register_structures
+from isoclinic.registration.structures_config import StructuresConfig
 from isoclinic.rendering import RenderConfig, render
 from isoclinic.solver import Status
 from isoclinic.volumes import PreprocessConfig, Volume, XRay

@@ -14,11 +14,11 @@ from isoclinic.registration import (
     PoseFile,
     View,
     register_views,
-    view,
     views_from_angles,
     views_from_file,
     views_from_poses,
 )
+from isoclinic.registration.initialize import view
 from isoclinic.volumes import GeometryWarning
 from phantoms import CAMERA, phantom, true_pose, xray_of
 
@@ -66,10 +66,10 @@ def test_angles_agree_with_views_of_a_patient_at_the_isocentre():
 @pytest.mark.parametrize(
     ("values", "options"),
     [
-        ((None, 0.0), "lacks primary_angle_deg;.*--views"),
-        ((90.0, None), "lacks secondary_angle_deg;.*--views"),
-        ((90.0, 0.0, None), "--source-isocentre-mm"),
-        ((None, None), "lacks primary_angle_deg and secondary_angle_deg;.*--views"),
+        ((None, 0.0), "lacks primary_angle_deg;.*`views`"),
+        ((90.0, None), "lacks secondary_angle_deg;.*`views`"),
+        ((90.0, 0.0, None), "`source_isocentre_mm`"),
+        ((None, None), "lacks primary_angle_deg and secondary_angle_deg;.*`views`"),
     ],
 )
 def test_missing_angles_name_file_and_options(values, options):

@@ -18,7 +18,7 @@ from isoclinic.rendering import (
     render_structures,
     render_with_jacobian,
 )
-from isoclinic.rendering.render import packed_for
+from isoclinic.rendering._render import packed_for
 from isoclinic.volumes import Volume
 
 from .scenes import CAMERA, METHODS, labelled_volume, noise_volume, pose, random_poses

@@ -16,27 +16,28 @@ from rich.console import Console
 
 from isoclinic import RegistrationConfig, _json
 from isoclinic.cli._register_tables import print_tables
-from isoclinic.registration import InputFile, PoseFile, RegistrationResult, StructureResult, register
+from isoclinic.provenance import InputFile, Provenance
+from isoclinic.registration import PoseFile, RegistrationResult, StructureResult, register
 from isoclinic.results import (
-    Origin,
     Registered,
     document_of,
-    report_of,
     targets_of,
     verdict,
-    write_poses,
+    write_pose,
+    write_report,
     write_structures,
+    write_transform,
 )
 from isoclinic.solver import Status
-from isoclinic.viewer import write_report
 from phantoms import error_mm
 
 from ..registration.test_learned import FAST, NEAR, TRUTH, VOLUME, XRAY
 
-ORIGIN = Origin(
+MADE_FROM = Provenance(
     volume=InputFile(path="ct.nii.gz", sha256="0" * 64), xrays=[InputFile(path="xray.dcm", sha256="1" * 64)]
 )
 OUTPUT = Path("result")
+REPORT = OUTPUT / "report.html"
 # Which voxels are whose does not matter here.
 LABELS = (np.arange(VOLUME.hu.size) % 3).astype(np.uint8).reshape(VOLUME.shape)
 LABELLED = VOLUME.with_labels(LABELS, {1: "hip", 2: "rib"})
@@ -79,7 +80,7 @@ def registered(result: RegistrationResult, *structures: StructureResult) -> Regi
         xrays=[XRAY],
         result=result,
         config=RegistrationConfig(),
-        origin=ORIGIN,
+        provenance=MADE_FROM,
         structures=structures,
         targets=targets_of({"tip": np.zeros(3)}, VOLUME, result),
     )
@@ -91,13 +92,14 @@ class Said:
     def __init__(self, given: Registered, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         console = Console(width=200, record=True, file=io.StringIO())
-        print_tables(console, given, str(OUTPUT), "--init")
+        print_tables(console, given, str(OUTPUT), "`init`")
         self.terminal = console.export_text()
-        write_report(folder / "report.html", report_of(given, (), ""))
+        write_report(folder / "report.html", given)
         self.report = (folder / "report.html").read_text(encoding="utf-8")
         self.document = json.loads(_json.dumps(document_of(given, OUTPUT)))
-        write_poses(folder, given.result, ORIGIN)
-        write_structures(folder, given.structures, given.result.cameras[0], ORIGIN)
+        write_pose(folder / "pose.json", given)
+        write_transform(folder / "transform.tfm", given)
+        write_structures(folder, given)
         self.pose = PoseFile.read(folder / "pose.json")
         self.structures = {
             each.name: PoseFile.read(folder / "structures" / each.name / "pose.json")
@@ -134,7 +136,7 @@ def test_a_result_without_doubt(result, tmp_path):
     *across, depth = result.confidence.expected_error_by_axis_mm
     parts = f"{math.hypot(*across):.2f} mm across the beam, {depth:.2f} mm in depth"
     expected = f"converged, expected error {error:.2f} mm ({parts}) -> result/report.html"
-    assert verdict(registered(result), OUTPUT) == expected
+    assert verdict(registered(result), REPORT) == expected
 
 
 def test_a_doubtful_result(result, tmp_path):
@@ -153,7 +155,7 @@ def test_a_doubtful_result(result, tmp_path):
     assert all(f"<li>{reason}</li>" in said.report for reason in reasons)
     assert 'data-status="doubtful"' in said.report
     line = "DOUBTFUL: another pose matches about as well -> result/report.html"
-    assert verdict(registered(doubted), OUTPUT) == said.document["verdict"] == line
+    assert verdict(registered(doubted), REPORT) == said.document["verdict"] == line
 
 
 def test_a_doubtful_structure(result, tmp_path):
@@ -170,7 +172,7 @@ def test_a_doubtful_structure(result, tmp_path):
     # The CT as a whole is not the worse for it.
     assert said.pose.status is Status.CONVERGED and said.pose.doubts == ()
     assert given.doubtful and given.doubts == (f"rib: {DOUBT}",)
-    assert verdict(given, OUTPUT) == f"DOUBTFUL: rib: {DOUBT} -> result/report.html"
+    assert verdict(given, REPORT) == f"DOUBTFUL: rib: {DOUBT} -> result/report.html"
 
 
 def test_a_structure_that_was_not_registered(result, tmp_path):

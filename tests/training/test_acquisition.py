@@ -12,12 +12,8 @@ from scipy.ndimage import gaussian_filter
 from scipy.stats import kstest
 
 from isoclinic import UsageError
-from isoclinic.training import (
-    AcquisitionConfig,
-    AcquisitionParameters,
-    apply_acquisition,
-    draw_acquisition,
-)
+from isoclinic.training import AcquisitionConfig
+from isoclinic.training.acquisition import AcquisitionParameters, apply_acquisition, draw_acquisition
 
 MANY = 4000
 LEVEL = 1e-4

@@ -11,7 +11,8 @@ import nibabel as nib
 import pytest
 import torch
 
-from isoclinic.training import MODEL_FILE, STATE_FILE, distributed
+from isoclinic.training import distributed
+from isoclinic.training.file_names import MODEL_FILE, STATE_FILE
 from tiny_training import subject, trainer
 
 SCRIPT = Path(__file__).with_name("in_processes.py")

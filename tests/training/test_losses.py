@@ -14,7 +14,7 @@ from isoclinic.networks import (
     PoseRegressorConfig,
 )
 from isoclinic.similarity import canonical_target
-from isoclinic.training import (
+from isoclinic.training.losses import (
     CanonicalLoss,
     DirectionLoss,
     StepLoss,

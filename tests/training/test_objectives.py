@@ -12,7 +12,8 @@ from isoclinic import RenderConfig, render
 from isoclinic.geometry import se3
 from isoclinic.networks import masked
 from isoclinic.similarity import canonical_target
-from isoclinic.training import CanonicalLoss, DirectionLoss, EncoderPhase, StepLoss, ValueLoss
+from isoclinic.training import EncoderPhase
+from isoclinic.training.losses import CanonicalLoss, DirectionLoss, StepLoss, ValueLoss
 from isoclinic.training.objectives import PoseObjective, moving_for, objective
 from tiny_training import CAMERA, CANONICAL, DENSE, GLOBAL, REGRESSOR, objective_of, space, stream, subject
 

@@ -10,15 +10,9 @@ import pytest
 import torch
 
 from isoclinic.registration import RegistrationConfig
-from isoclinic.training import (
-    EncoderPhase,
-    RandomizationConfig,
-    ToneConfig,
-    TrainConfig,
-    apply_tone,
-    draw_tone,
-)
+from isoclinic.training import EncoderPhase, RandomizationConfig, ToneConfig, TrainConfig
 from isoclinic.training.phase import network_of
+from isoclinic.training.tone import apply_tone, draw_tone
 from isoclinic.training.trainer import steps_of
 
 

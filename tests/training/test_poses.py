@@ -8,7 +8,8 @@ import torch
 from scipy.stats import kstest, truncnorm
 
 from isoclinic import UsageError
-from isoclinic.training import PoseConfig, draw_perturbations, draw_poses
+from isoclinic.training import PoseConfig
+from isoclinic.training.poses import draw_perturbations, draw_poses
 
 MANY = 3000
 LEVEL = 1e-4

@@ -8,15 +8,10 @@ from dataclasses import asdict
 import pytest
 import torch
 
-from isoclinic.training import (
-    AcquisitionParameters,
-    Parameters,
-    RandomizationConfig,
-    ToneConfig,
-    ToneParameters,
-    apply,
-    draw,
-)
+from isoclinic.training import RandomizationConfig, ToneConfig
+from isoclinic.training.acquisition import AcquisitionParameters
+from isoclinic.training.randomization import Parameters, apply, draw
+from isoclinic.training.tone import ToneParameters
 
 PRESETS = (RandomizationConfig.paper(), RandomizationConfig.isoclinic())
 each_preset = pytest.mark.parametrize("config", PRESETS, ids=("paper", "isoclinic"))

@@ -10,8 +10,8 @@ import torch
 
 from isoclinic import InputError
 from isoclinic.networks.tensor_file import read_tensors, write_tensors
-from isoclinic.training import MODEL_FILE, STATE_FILE, Phase
-from isoclinic.training.phase import Length, network_of
+from isoclinic.training.file_names import MODEL_FILE, STATE_FILE
+from isoclinic.training.phase import Length, Phase, network_of
 from isoclinic.training.state import load_state, save_state
 from tiny_training import CPU, GLOBAL, REGRESSOR, space, stream
 

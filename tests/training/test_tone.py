@@ -11,7 +11,8 @@ from scipy.ndimage import uniform_filter
 from scipy.stats import kstest
 
 from isoclinic import UsageError
-from isoclinic.training import ToneConfig, ToneParameters, apply_tone, draw_tone
+from isoclinic.training import ToneConfig
+from isoclinic.training.tone import ToneParameters, apply_tone, draw_tone
 
 MANY = 4000
 # Parameters of the same seed are the same: a level that says "not by chance" once for all tests here.

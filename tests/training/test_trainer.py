@@ -15,18 +15,11 @@ import torch
 from isoclinic import InputError, UsageError
 from isoclinic.anatomy import CohortConfig, SkeletonConfig
 from isoclinic.networks import Checkpoint, PoseRegressor, PoseRegressorConfig
-from isoclinic.training import (
-    MODEL_FILE,
-    STATE_FILE,
-    OptimizerConfig,
-    Progress,
-    RandomizationConfig,
-    ToneConfig,
-    Trainer,
-    TrainingData,
-    adaptation,
-)
+from isoclinic.training import OptimizerConfig, RandomizationConfig, ToneConfig, Trainer, TrainingData
+from isoclinic.training._adaptation import adaptation
+from isoclinic.training.file_names import MODEL_FILE, STATE_FILE
 from isoclinic.training.phase import COLUMNS, network_of
+from isoclinic.training.trainer import TrainingProgress
 from tiny_training import CANONICAL, CONFIG, CPU, POSES, REGRESSOR, data, subject, trainer, weights
 
 UNCHANGED = RandomizationConfig(
@@ -38,7 +31,7 @@ UNCHANGED = RandomizationConfig(
 class Watched(list):
     """What a training told: (network, batches, validated)."""
 
-    def __call__(self, now: Progress) -> None:
+    def __call__(self, now: TrainingProgress) -> None:
         assert now.images_per_s > 0 and now.seconds_left >= 0
         self.append((now.phase.kind, now.phase.course.batches, now.validated))
 

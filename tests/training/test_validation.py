@@ -11,10 +11,9 @@ import torch
 from isoclinic.geometry import se3
 from isoclinic.networks import CanonicalImage, CanonicalNetwork, PoseRegressor
 from isoclinic.similarity import canonical_target
-from isoclinic.training import Validation
 from isoclinic.training import validation as module
 from isoclinic.training.phase import network_of
-from isoclinic.training.validation import quartiles
+from isoclinic.training.validation import Validation, quartiles
 from tiny_training import CANONICAL, DENSE, REGRESSOR, space, stream
 
 

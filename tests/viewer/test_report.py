@@ -168,12 +168,52 @@ def test_what_is_not_known_takes_no_room(tmp_path: Path):
     assert hidden == {"mask", "landmarks", "names", "contours"} < labels.keys()
 
 
-def test_logarithmic_axes_have_plain_numbers(tmp_path: Path):
-    """And names with dollar signs stay what they are."""
-    stage = ConvergenceStage(name="$x$", cost=[2.0, 1.0, 0.5], error_mm=[30.0, 3.0, 0.4])
-    texts = page(tmp_path, stages=[stage]).texts
-    assert {"1", "10", "$x$"} <= set(texts)
-    assert not any("mathdefault" in text for text in texts)
+def test_every_stage_is_drawn_from_its_own_start(tmp_path: Path):
+    """From 1 at the upper left to its share at the right; names with dollar signs stay what they are."""
+    stages = [ConvergenceStage(name="$x$", cost=[4.0, 2.0, 1.0]), ConvergenceStage(name="still", cost=[3.0])]
+    written = page(tmp_path, stages=stages)
+    courses = re.findall(r'<polyline class="course" points="([^"]*)"', written.text)
+    assert courses == ["14.0,6.0 65.0,31.0 116.0,43.5", "14.0,6.0"]
+    assert "$x$" in written.texts
+    assert "$x$: the cost falls to 25% of its start in 2 steps" in written.attributes("aria-label")
+
+
+def test_what_is_beyond_verdict_error_and_picture_is_folded(tmp_path: Path):
+    """A reader meets verdict, error, reasons and picture, and opens the rest."""
+    text = page(tmp_path).text
+    first = text[: text.index("<details")]
+    for word in ("Converged", "0.84 mm", "all starts agree", 'class="stage"'):
+        assert word in first
+    for heading in (
+        "Expected error",
+        "Structures one by one",
+        "Checks",
+        "Convergence",
+        "Inputs and geometry",
+    ):
+        assert re.search(rf"<details><summary><h2>{heading}</h2>", text)
+    assert "<details open" not in text
+    assert re.search(
+        r"<details[^>]*><summary>1 warning</summary><ul><li>the field of view is truncated", text
+    )
+
+
+def test_edges_of_bone_take_the_place_of_those_of_all_tissue(tmp_path: Path):
+    view = lateral_view()
+    bones = {name: mask_image(view, rows) for name, rows in (("start", 20), ("result", 60))}
+    written = page(tmp_path, views=[replace(view, start_bones=bones["start"], result_bones=bones["result"])])
+    images = {attrs["class"]: attrs for tag, attrs in written.tags if tag == "img"}
+    for kind, name in (("edges-start", "start"), ("overlaid edges-result", "result")):
+        drawn = pixels(images[kind]["src"])[..., 3] > 0
+        expected = edge_overlay(np.zeros(view.xray.shape), bones[name], np.ones(view.xray.shape, bool))
+        np.testing.assert_array_equal(drawn, expected.any(axis=-1))
+    assert "Bone edges of the result" in written.texts and "Edges of the result" in page(tmp_path).texts
+
+
+def mask_image(view: ReportView, rows: int) -> np.ndarray:
+    image = np.zeros(view.xray.shape)
+    image[rows : rows + 20, 20:50] = 1
+    return image
 
 
 def test_text_from_outside_stays_text(tmp_path: Path):

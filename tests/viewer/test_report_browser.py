@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from isoclinic.viewer import edge_overlay
+from isoclinic.viewer import edge_overlay, write_report
 
 from .opened_report import OpenedReport, until
-from .report_cases import MASKED, ap_view, stored_images
+from .report_cases import MASKED, ap_view, report, stored_images
 
 EDGE_RESULT, EDGE_START = (255, 140, 0), (86, 180, 233)
 MASK, MASK_OPACITY = (214, 70, 180), 0.45
@@ -349,4 +350,25 @@ def test_sides_of_the_patient_on_paper_and_without_the_script(browser, report_pa
         picture, lowest = (figure.locator(each).first.bounding_box() for each in ("img", ".sides .bottom"))
         gap = picture["y"] + picture["height"] - lowest["y"] - lowest["height"]
         assert 0 <= gap < 15, "at the picture's lower border, above the words below it"
+    opened.context.close()
+
+
+def test_structures_are_switched_one_by_one(browser, tmp_path: Path):
+    """Twelve bones have twelve colours and names; switching one off leaves the others."""
+    square = [np.array([[10.0, 10.0], [30.0, 10.0], [30.0, 30.0], [10.0, 10.0]])]
+    bones = {f"rib {number}": square for number in range(12)}
+    path = tmp_path / "report.html"
+    write_report(path, report(views=[replace(ap_view(), contours=bones, start_contours=bones)]))
+    opened = OpenedReport(browser, path)
+    colours = opened.view.locator(".contours.result path").evaluate_all(
+        "all => all.map(e => e.getAttribute('stroke'))"
+    )
+    assert len(set(colours)) == 12
+    opened.view.get_by_role("checkbox", name="rib 3", exact=True).click()
+    shown = opened.view.locator(".contours.result path").evaluate_all(
+        "all => all.map(e => getComputedStyle(e).display !== 'none')"
+    )
+    assert shown == [number != 3 for number in range(12)]
+    opened.page.keyboard.press("c")
+    assert not opened.view.locator(".contours.result path").first.is_visible()
     opened.context.close()

@@ -81,6 +81,21 @@ def test_it_fits_any_width(opened: OpenedReport, width: int):
     assert across / down == pytest.approx(128 / 96, rel=0.01)
 
 
+@pytest.mark.parametrize("size", [(400, 800), (800, 400)])
+def test_on_a_phone_the_picture_stays_in_sight_beside_the_controls(opened: OpenedReport, size):
+    """Upright and on its side, whichever control is used."""
+    opened.page.set_viewport_size(dict(zip(("width", "height"), size, strict=True)))
+    for name in ("opacity", "edges-result", "contours"):
+        control = opened.control(name)
+        control.evaluate("e => e.scrollIntoView({ block: 'center' })")
+        left, top, width, height = opened.box("canvas")
+        used = control.bounding_box()
+        assert top >= 0 and top + height <= size[1] + 1, "the whole picture is in sight"
+        assert used["y"] >= 0 and used["y"] + used["height"] <= size[1] + 1, "and so is the control"
+        apart = used["y"] >= top + height - 1 or used["x"] >= left + width - 1
+        assert apart, "the picture does not cover it"
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_can_be_read_in_both_schemes(browser, report_path: Path, scheme: str):
     """WCAG 2.2, 1.4.3: a contrast of at least 4.5."""

@@ -166,7 +166,7 @@ class TestSeriesOfEachSlice:
     def test_not_said_to_be_one(self, tmp_path: Path, keyword: str) -> None:
         for path in write_series(tmp_path / "ct", hounsfield()):
             edit(path, **{"SeriesInstanceUID": generate_uid(), keyword: generate_uid()})
-        with pytest.raises(InputError, match=r"one image each.*--slices-where Modality=CT") as caught:
+        with pytest.raises(InputError, match=r"one image each.*`slices_where` Modality=CT") as caught:
             Volume.read(tmp_path / "ct")
         assert str(caught.value).count("\n") < 3
         with warnings.catch_warnings():
@@ -179,7 +179,7 @@ class TestSeriesOfEachSlice:
         for path in paths:
             edit(path, SeriesInstanceUID=generate_uid())
         paths[4].unlink()
-        with pytest.raises(InputError, match=r"one image each.*a slice is missing between.*--slices-where"):
+        with pytest.raises(InputError, match=r"one image each.*a slice is missing between.*`slices_where`"):
             Volume.read(tmp_path / "ct")
         with pytest.warns(GeometryWarning, match="slice is missing between"):
             Volume.read(tmp_path / "ct", correction=CTCorrection(slices_where="Modality=CT"))
@@ -218,17 +218,17 @@ class TestSeveralSeries:
             path.rename(tmp_path / "b" / path.name)
         write_series(tmp_path / "c", hounsfield() // 2)
         with pytest.raises(
-            InputError, match=r"2 CT series; choose.*--slices-where SeriesInstanceUID="
+            InputError, match=r"2 CT series; choose.*`slices_where` SeriesInstanceUID="
         ) as caught:
             Volume.read(tmp_path)
         uid = pydicom.dcmread(paths[0]).SeriesInstanceUID
-        assert f"--slices-where SeriesInstanceUID={uid} " in str(caught.value)
+        assert f"`slices_where` SeriesInstanceUID={uid} " in str(caught.value)
         assert_twin(Volume.read(tmp_path, correction=CTCorrection(slices_where=f"SeriesInstanceUID={uid}")))
 
     @pytest.mark.parametrize("text", ["SeriesNumber", "NoSuchKeyword=2", "=3"])
     def test_malformed_selections(self, tmp_path: Path, text: str) -> None:
         write_series(tmp_path / "ct", hounsfield())
-        with pytest.raises(UsageError, match="--slices-where must name a DICOM attribute"):
+        with pytest.raises(UsageError, match="`slices_where` must name a DICOM attribute"):
             Volume.read(tmp_path / "ct", correction=CTCorrection(slices_where=text))
 
     def test_selections_of_nothing(self, tmp_path: Path) -> None:
@@ -236,7 +236,7 @@ class TestSeveralSeries:
         with pytest.raises(UsageError, match=r"no slice of .* has SeriesNumber 3 .*; there are 2"):
             Volume.read(tmp_path / "ct", correction=CTCorrection(slices_where="SeriesNumber=3"))
         nib.save(nib.Nifti1Image(hounsfield(), np.eye(4)), tmp_path / "ct.nii")
-        with pytest.raises(UsageError, match="--slices-where chooses among DICOM slices"):
+        with pytest.raises(UsageError, match="`slices_where` chooses among DICOM slices"):
             Volume.read(tmp_path / "ct.nii", correction=CTCorrection(slices_where="SeriesNumber=3"))
 
 

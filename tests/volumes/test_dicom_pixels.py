@@ -503,7 +503,7 @@ class TestMeaning:
 
     def test_curved_table_leaves_the_scale_open(self, tmp_path: Path) -> None:
         curved = np.sqrt(np.arange(4096) * 4096).astype(np.uint16)
-        with pytest.warns(UserWarning, match=r"PixelIntensityRelationship .*--pixel-scale overrides"):
+        with pytest.warns(UserWarning, match=r"PixelIntensityRelationship .*`pixel_scale` overrides"):
             xray = self.read(
                 tmp_path,
                 "DX",

@@ -86,7 +86,7 @@ class TestEnhanced:
         told = (
             rf"ct\.dcm, frame 0 and ct\.dcm, frame 5 lie at the same position. {keyword} tells them apart: "
         )
-        with pytest.raises(InputError, match=rf"{told}1 \(5 images\), 2 \(5 images\).*--slices-where"):
+        with pytest.raises(InputError, match=rf"{told}1 \(5 images\), 2 \(5 images\).*`slices_where`"):
             Volume.read(path)
         assert_twin(Volume.read(path, correction=CTCorrection(slices_where=f"{keyword}=1")))
         denser = Volume.read(path, correction=CTCorrection(slices_where=f"{keyword}=2"))

@@ -96,7 +96,7 @@ class TestPhases:
             InputError, match=rf"several phases.*{keyword} tells them apart: .*5 images"
         ) as caught:
             Volume.read(tmp_path / "ct")
-        option = str(caught.value).partition("--slices-where '")[2].partition("'")[0]
+        option = str(caught.value).partition("`slices_where` '")[2].partition("'")[0]
         assert option.startswith(f"{keyword}=")
         chosen = Volume.read(tmp_path / "ct", correction=CTCorrection(slices_where=option))
         texts = ["\\".join(v) if isinstance(v, list) else str(v) for v in values]
@@ -205,10 +205,10 @@ class TestContradictions:
         )
         moved_to_one_series(tmp_path / "ct", [first, second])
         with pytest.raises(
-            InputError, match=r"ImageOrientationPatient of .*--slices-where 'Acquisition"
+            InputError, match=r"ImageOrientationPatient of .*`slices_where` 'Acquisition"
         ) as caught:
             Volume.read(tmp_path / "ct")
-        option = str(caught.value).partition("--slices-where '")[2].partition("'")[0]
+        option = str(caught.value).partition("`slices_where` '")[2].partition("'")[0]
         chosen = Volume.read(tmp_path / "ct", correction=CTCorrection(slices_where=option))
         np.testing.assert_array_equal(chosen.hu, hounsfield())
 
@@ -220,7 +220,7 @@ class TestContradictions:
         edit(page, SOPInstanceUID=generate_uid(), ImageType=["DERIVED", "SECONDARY", "SCREEN SAVE"])
         with pytest.raises(InputError, match=r"same position.*ImageType tells them apart") as caught:
             Volume.read(tmp_path / "ct")
-        option = str(caught.value).partition("--slices-where '")[2].partition("'")[0]
+        option = str(caught.value).partition("`slices_where` '")[2].partition("'")[0]
         chosen = Volume.read(tmp_path / "ct", correction=CTCorrection(slices_where=option))
         np.testing.assert_array_equal(chosen.hu, hounsfield())
 

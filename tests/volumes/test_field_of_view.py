@@ -150,7 +150,7 @@ def test_options_are_believed_instead(tmp_path: Path) -> None:
     turned = CUT._replace(turned=90)
     xray, _ = turned.read(tmp_path, XRayOptions(turn=0))
     assert xray.pixels.shape == (30, 40) and xray.turned_deg == 0
-    assert xray.provenance["turn"] == "option --turn"
+    assert xray.provenance["turn"] == "option `turn`"
     assert_rays_meet(turned.read(tmp_path, XRayOptions(turn=270)))
     mirrored = CUT._replace(mirrored=True)
     assert_rays_meet(mirrored.read(tmp_path, XRayOptions(flip_left_right=True)))
@@ -207,24 +207,24 @@ def test_enhanced_objects_keep_it_in_functional_groups(tmp_path: Path) -> None:
 OPEN = {
     "nothing says how large the detector is": (
         dict(DetectorActiveDimensions=[]),
-        r"FieldOfViewOrigin \(0018,7030\) 20, 8 .*DetectorActiveDimensions is missing.*--principal-point-px",
+        r"FieldOfViewOrigin \(0018,7030\) 20, 8 .*DetectorActiveDimensions is missing.*`principal_point_px`",
     ),
     "cut after it was taken": (
         dict(FieldOfViewDimensions=[60, 30]),
-        r"field of view is FieldOfViewDimensions \(0018,1149\) 60 x 30 mm: it was cut.*--principal-point-px",
+        r"field of view is FieldOfViewDimensions \(0018,1149\) 60 x 30 mm: it was cut.*`principal_point_px`",
     ),
-    "cut on both sides": (dict(FieldOfViewDimensions=[60, 60]), r"it was cut.*--principal-point-px"),
+    "cut on both sides": (dict(FieldOfViewDimensions=[60, 60]), r"it was cut.*`principal_point_px`"),
     "beyond the detector": (
         dict(FieldOfViewOrigin=["90", "8"]),
-        r"FieldOfViewOrigin .*beyond the detector of 60 x 80 mm.*--principal-point-px",
+        r"FieldOfViewOrigin .*beyond the detector of 60 x 80 mm.*`principal_point_px`",
     ),
     "another spacing": (
         dict(FieldOfViewDimensions=[60, 45]),
-        r"its field of view is .*60 x 45 mm: then its pixels are 1.5 x 1.5 mm, or it.*--pixel-spacing-mm",
+        r"its field of view is .*60 x 45 mm: then its pixels are 1.5 x 1.5 mm, or it.*`pixel_spacing_mm`",
     ),
     "a detector of which it shows a part": (
         dict(FieldOfViewOrigin=[], FieldOfViewDimensions=[], FieldOfViewShape=""),
-        r"40 x 30 mm of a detector of 60 x 80 mm .*nothing says where.*--principal-point-px",
+        r"40 x 30 mm of a detector of 60 x 80 mm .*nothing says where.*`principal_point_px`",
     ),
 }
 
@@ -268,7 +268,7 @@ def test_borders_around_the_field_are_told(tmp_path: Path) -> None:
 
 
 def test_an_odd_turn_is_told_and_not_followed(tmp_path: Path) -> None:
-    with pytest.warns(GeometryWarning, match=r"FieldOfViewRotation \(0018,7032\) is 12.5 deg.*--turn"):
+    with pytest.warns(GeometryWarning, match=r"FieldOfViewRotation \(0018,7032\) is 12.5 deg.*`turn`"):
         xray, _ = CUT.read(tmp_path, FieldOfViewRotation="12.5")
     assert xray.turned_deg == 0
 
@@ -281,5 +281,5 @@ def test_numbers_that_are_none_are_told(tmp_path: Path) -> None:
 
 
 def test_a_cut_image_needs_a_spacing(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"--pixel-spacing-mm 1 1; supply"):
+    with pytest.raises(InputError, match=r"`pixel_spacing_mm` 1 1; supply"):
         CUT.read(tmp_path, ImagerPixelSpacing=None, DetectorBinning=[])

@@ -27,7 +27,7 @@ def identity(**attributes: object) -> Identity:
 def said(ct: dict[str, object], xray: dict[str, object], volumes: int = 1) -> str:
     findings = compare_identities([("ct", identity(**ct)), ("xray.dcm", identity(**xray))], volumes)
     assert all(each.unsettled and each.level == "warning" for each in findings)
-    assert all("--same-patient" in each.remedy for each in findings)
+    assert all("`same_patient`" in each.remedy for each in findings)
     return "\n".join(each.message for each in findings)
 
 

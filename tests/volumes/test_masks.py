@@ -9,8 +9,9 @@ from scipy import ndimage
 from scipy.spatial import Delaunay
 
 from isoclinic.volumes._fog import find_fog
-from isoclinic.volumes.masks import MaskConfig, Masks, _convex_hull, find_masks
-from isoclinic.volumes.preprocess import PreprocessConfig, line_integrals
+from isoclinic.volumes.config import MaskConfig, PreprocessConfig
+from isoclinic.volumes.masks import Masks, _convex_hull, find_masks
+from isoclinic.volumes.preprocess import line_integrals
 from isoclinic.volumes.xray import XRay
 
 SIZE = 256

@@ -87,9 +87,9 @@ def test_within_the_body_is_refused(tmp_path: Path, hole: str) -> None:
     hu = body()
     hu[HOLES[hole]] = np.nan
     path = ct(tmp_path / "ct.nii.gz", hu)
-    with pytest.raises(InputError, match=r"within the body.*--nan-hu -1000 --save-ct"):
+    with pytest.raises(InputError, match=r"within the body.*`nan_hu` -1000 `save_ct`"):
         Volume.read(path)
-    with pytest.warns(GeometryWarning, match=r"they are 15 HU now \(--nan-hu\)"):
+    with pytest.warns(GeometryWarning, match=r"they are 15 HU now \(`nan_hu`\)"):
         volume = Volume.read(path, correction=CTCorrection(nan_hu=15))
     assert (volume.hu[HOLES[hole]] == 15).all()
 
@@ -97,16 +97,16 @@ def test_within_the_body_is_refused(tmp_path: Path, hole: str) -> None:
 def test_most_of_the_volume_is_refused(tmp_path: Path) -> None:
     hu = body()
     hu[:, 14:] = np.nan
-    with pytest.raises(InputError, match=r"61 %.*more than any field of view leaves out.*--nan-hu"):
+    with pytest.raises(InputError, match=r"61 %.*more than any field of view leaves out.*`nan_hu`"):
         Volume.read(ct(tmp_path / "ct.nii.gz", hu))
 
 
 def test_option_that_is_not_finite() -> None:
-    with pytest.raises(UsageError, match="--nan-hu must be finite"):
+    with pytest.raises(UsageError, match="`nan_hu` must be finite"):
         CTCorrection(nan_hu=float("nan"))
 
 
 @pytest.mark.parametrize("gap_mm", [0.0, -1.0, float("inf")])
 def test_gap_that_is_none(gap_mm: float) -> None:
-    with pytest.raises(UsageError, match="--fill-gaps-mm must be positive"):
+    with pytest.raises(UsageError, match="`fill_gaps_mm` must be positive"):
         CTCorrection(fill_gaps_mm=gap_mm)

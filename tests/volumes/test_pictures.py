@@ -129,9 +129,9 @@ class TestTiff:
         else:
             tifffile.imwrite(path, stack, imagej=kind == "ImageJ", photometric="minisblack")
         np.testing.assert_array_equal(read(path, XRayOptions(frame=1)).pixels, stack[1])
-        with pytest.raises(InputError, match=rf"{count} planes of 30 x 20 pixels.*--frame"):
+        with pytest.raises(InputError, match=rf"{count} planes of 30 x 20 pixels.*`frame`"):
             read(path)
-        with pytest.raises(UsageError, match=rf"--frame {count} does not exist"):
+        with pytest.raises(UsageError, match=rf"`frame` {count} does not exist"):
             read(path, XRayOptions(frame=count))
 
     def test_pages_of_other_sizes_and_thumbnails(self, tmp_path: Path) -> None:
@@ -267,7 +267,7 @@ class TestPng:
     def test_animation(self, tmp_path: Path) -> None:
         frames = [Image.fromarray(BYTES // (n + 1)) for n in range(3)]
         frames[0].save(tmp_path / "x.png", save_all=True, append_images=frames[1:])
-        with pytest.raises(InputError, match=r"3 pictures.*--frame"):
+        with pytest.raises(InputError, match=r"3 pictures.*`frame`"):
             read(tmp_path / "x.png")
         np.testing.assert_array_equal(read(tmp_path / "x.png", XRayOptions(frame=2)).pixels, BYTES // 3)
 

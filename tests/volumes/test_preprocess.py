@@ -8,9 +8,9 @@ import pytest
 
 from isoclinic.errors import UsageError
 from isoclinic.geometry.camera import Camera
-from isoclinic.volumes.masks import MaskConfig
-from isoclinic.volumes.preprocess import PreprocessConfig, line_integrals
-from isoclinic.volumes.xray import XRay, XRayOptions
+from isoclinic.volumes.config import MaskConfig, PreprocessConfig, XRayOptions
+from isoclinic.volumes.preprocess import line_integrals
+from isoclinic.volumes.xray import XRay
 
 NO_MASKS = MaskConfig(find_collimation=False, find_saturation=False, find_metal=False)
 MAX_AS_OPEN_BEAM = {"open_beam_percentile": 100.0, "masks": NO_MASKS}

@@ -63,14 +63,14 @@ class TestClass:
     )
     def test_volumes_of_any_modality(self, tmp_path: Path, sop_class: str, modality: str) -> None:
         path = write(tmp_path / "x.dcm", sop_class, modality)
-        with pytest.raises(InputError, match=rf"SOPClassUID .*{uid.UID(sop_class).name}.*--volume"):
+        with pytest.raises(InputError, match=rf"SOPClassUID .*{uid.UID(sop_class).name}.*`volume`"):
             XRay.read(path, OPTIONS)
 
     def test_slice_in_a_class_of_projections(self, tmp_path: Path) -> None:
         """Some C-arms store the slices that they reconstruct as angiographic images."""
         sop_class = uid.XRayAngiographicImageStorage
         path = write(tmp_path / "x.dcm", sop_class, "XA", DistanceSourceToDetector=None, **PLACE)
-        with pytest.raises(InputError, match=r"ImagePositionPatient \(0020,0032\) as slices.*--volume"):
+        with pytest.raises(InputError, match=r"ImagePositionPatient \(0020,0032\) as slices.*`volume`"):
             XRay.read(path, OPTIONS)
         projection = write(tmp_path / "y.dcm", sop_class, "XA", **PLACE)
         np.testing.assert_array_equal(XRay.read(projection, OPTIONS).pixels, PIXELS)
@@ -88,7 +88,7 @@ class TestClass:
         if (photometric == "MONOCHROME1") == (shape == "INVERSE"):
             xray = XRay.read(path)
         else:
-            with pytest.warns(GeometryWarning, match=r"PresentationLUTShape .*--polarity"):
+            with pytest.warns(GeometryWarning, match=r"PresentationLUTShape .*`polarity`"):
                 xray = XRay.read(path)
         assert xray.polarity == ("bright_air" if photometric == "MONOCHROME1" else "dark_air")
 
@@ -152,5 +152,5 @@ class TestFolder:
             XRay.read(tmp_path)
 
     def test_of_none(self, tmp_path: Path) -> None:
-        with pytest.raises(InputError, match=r"is a folder, not an X-ray: it holds no image.*--volume"):
+        with pytest.raises(InputError, match=r"is a folder, not an X-ray: it holds no image.*`volume`"):
             XRay.read(tmp_path)

@@ -152,7 +152,7 @@ class TestSpacing:
         for index in removed:
             paths[index].unlink()
         before, after = paths[removed[0] - 1].name, paths[removed[-1] + 1].name
-        missing = rf"{before} and {after} .* {len(removed)} slice\(s\) are missing.*--fill-gaps-mm"
+        missing = rf"{before} and {after} .* {len(removed)} slice\(s\) are missing.*`fill_gaps_mm`"
         with pytest.raises(InputError, match=missing):
             Volume.read(tmp_path / "ct")
 

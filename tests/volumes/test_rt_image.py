@@ -52,7 +52,7 @@ def test_geometry(tmp_path: Path) -> None:
 
 
 def test_polarity_is_guessed_with_a_warning(tmp_path: Path) -> None:
-    with pytest.warns(GeometryWarning, match="--polarity"):
+    with pytest.warns(GeometryWarning, match="`polarity`"):
         read(tmp_path, XRayOptions())
 
 
@@ -78,7 +78,7 @@ def test_rows_that_run_upwards(tmp_path: Path) -> None:
 
 
 def test_distance_said_in_two_ways(tmp_path: Path) -> None:
-    with pytest.warns(GeometryWarning, match=r"RTImageSID .* 1500 mm.*at 1400 mm.*--sdd-mm"):
+    with pytest.warns(GeometryWarning, match=r"RTImageSID .* 1500 mm.*at 1400 mm.*`sdd_mm`"):
         assert read(tmp_path, XRayImageReceptorTranslation=[0, 0, -400]).camera.sdd_mm == 1500
 
 
@@ -91,9 +91,9 @@ def test_turned_and_shifted_receptor_is_said(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("attributes", "message"),
     [
-        ({"RTImageSID": None}, "source-detector distance.*--sdd-mm"),
-        ({"RTImageSID": 0}, r"RTImageSID \(3002,0026\) is 0.*--sdd-mm"),
-        ({"ImagePlanePixelSpacing": None}, "--pixel-spacing-mm"),
+        ({"RTImageSID": None}, "source-detector distance.*`sdd_mm`"),
+        ({"RTImageSID": 0}, r"RTImageSID \(3002,0026\) is 0.*`sdd_mm`"),
+        ({"ImagePlanePixelSpacing": None}, "`pixel_spacing_mm`"),
         ({"RTImagePlane": "NON_NORMAL"}, r"RTImagePlane \(3002,000c\) NON_NORMAL"),
         ({"RTImagePosition": [1, 2, 3]}, r"malformed DICOM header: RTImagePosition"),
     ],

@@ -122,7 +122,7 @@ class TestShapes:
             f"{name}{device}" if "Of" in name else f"{device}{name}": value
             for name, value in attributes.items()
         }
-        with pytest.warns(GeometryWarning, match=rf"{device}Shape .*{message}.*--exclude"):
+        with pytest.warns(GeometryWarning, match=rf"{device}Shape .*{message}.*`exclude`"):
             xray = read(tmp_path, **named)
         assert xray.excluded is None
 
@@ -168,7 +168,7 @@ def test_joins_a_mask(tmp_path: Path) -> None:
     xray = read(tmp_path, XRayOptions(exclude=tmp_path / "mask.png"), **rectangle("Shutter", 6, 37, 4, 25))
     assert xray.excluded is not None
     np.testing.assert_array_equal(xray.excluded, ~WITHIN | (drawn > 0))
-    assert xray.provenance["exclude"].endswith("option --exclude")
+    assert xray.provenance["exclude"].endswith("option `exclude`")
 
 
 class TestPadding:

@@ -148,7 +148,7 @@ def test_slices_along_their_own_planes_are_refused() -> None:
 def test_gaps(removed: list[int], widest_gap_mm: float | None, read: bool) -> None:
     axial = [2.0 * index for index in range(16) if index not in removed]
     if not read:
-        with pytest.raises(InputError, match=r"3\.dcm and 4\.dcm are 6 mm apart.*--fill-gaps-mm 6"):
+        with pytest.raises(InputError, match=r"3\.dcm and 4\.dcm are 6 mm apart.*`fill_gaps_mm` 6"):
             fit_grid(stack(axial), widest_gap_mm=widest_gap_mm)
         return
     grid = fit_grid(stack(axial), widest_gap_mm=widest_gap_mm)
@@ -168,7 +168,7 @@ def test_the_option_that_the_error_names_works(tmp_path: Path) -> None:
     paths = write_planes(tmp_path / "ct", 2.0 * np.arange(16)[:, None] * [0, 0, 1], np.eye(3)[:2], slope)
     for index in (4, 5, 6):
         paths[index].unlink()
-    with pytest.raises(InputError, match=r"3 slice\(s\) are missing.*--fill-gaps-mm 8"):
+    with pytest.raises(InputError, match=r"3 slice\(s\) are missing.*`fill_gaps_mm` 8"):
         Volume.read(tmp_path / "ct")
     with pytest.warns(GeometryWarning, match="missing between IM003"):
         volume = Volume.read(tmp_path / "ct", correction=CTCorrection(fill_gaps_mm=8))

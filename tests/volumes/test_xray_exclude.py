@@ -11,7 +11,8 @@ import skimage.io
 from isoclinic.errors import InputError
 from isoclinic.geometry.camera import Camera
 from isoclinic.volumes._warnings import GeometryWarning
-from isoclinic.volumes.xray import XRay, XRayOptions
+from isoclinic.volumes.config import XRayOptions
+from isoclinic.volumes.xray import XRay
 
 from .test_xray import HEIGHT, WIDTH, read, stored_pixels, xray_dataset
 
@@ -123,19 +124,19 @@ class TestExclude:
     )
     def test_unusable_mask(self, tmp_path: Path, excluded: np.ndarray, message: str) -> None:
         options = XRayOptions(exclude=self.write(tmp_path, excluded))
-        with pytest.raises(InputError, match=f"--exclude .*{message}"):
+        with pytest.raises(InputError, match=f"`exclude` .*{message}"):
             read(tmp_path, options)
 
     def test_mask_that_is_not_finite(self, tmp_path: Path) -> None:
         path = tmp_path / "mask.tif"
         skimage.io.imsave(path, np.where(mask(), np.nan, 0).astype(np.float32), check_contrast=False)
-        with pytest.raises(InputError, match=r"--exclude .*mask\.tif .*NaN"):
+        with pytest.raises(InputError, match=r"`exclude` .*mask\.tif .*NaN"):
             read(tmp_path, XRayOptions(exclude=path))
 
     def test_unreadable_mask(self, tmp_path: Path) -> None:
         (tmp_path / "broken.png").write_text("not an image")
         for name, message in (("nowhere.png", "does not exist"), ("broken.png", "cannot be read")):
-            with pytest.raises(InputError, match=f"--exclude: .*{name} {message}"):
+            with pytest.raises(InputError, match=f"`exclude`: .*{name} {message}"):
                 read(tmp_path, XRayOptions(exclude=tmp_path / name))
 
     def test_nothing_left_in_the_window(self, tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ class TestSpacing:
     def test_distances_of_options_count(self, tmp_path: Path) -> None:
         xray = read(tmp_path, XRayOptions(sdd_mm=1400), **CALIBRATED)
         assert xray.camera.pixel_spacing_mm == pytest.approx((0.56, 0.7))
-        assert "--sdd-mm" in xray.provenance["pixel_spacing_mm"]
+        assert "`sdd_mm`" in xray.provenance["pixel_spacing_mm"]
 
     @pytest.mark.parametrize(
         ("attributes", "said", "expected"),
@@ -125,7 +125,7 @@ class TestSpacing:
         assert any(re.search(said, str(each.message)) for each in told)
         assert xray.camera.pixel_spacing_mm == pytest.approx(expected, rel=1e-4)
         (doubt,) = doubts(xray)
-        assert "--pixel-spacing-mm" in doubt
+        assert "`pixel_spacing_mm`" in doubt
         assert next(each.message.finding for each in told if each.message.finding.unsettled).text == doubt
         settled = read(
             tmp_path, XRayOptions(pixel_spacing_mm=(0.4, 0.5), sdd_mm=1000), **{**attributes, FACTOR: None}
@@ -134,7 +134,7 @@ class TestSpacing:
 
     def test_the_field_of_view_settles_the_binning(self, tmp_path: Path) -> None:
         """ImagerPixelSpacing is that of the elements here, before two by two were averaged."""
-        with pytest.warns(GeometryWarning, match=r"field of view agrees with the second.*--pixel-spacing-mm"):
+        with pytest.warns(GeometryWarning, match=r"field of view agrees with the second.*`pixel_spacing_mm`"):
             xray = read(
                 tmp_path,
                 ImagerPixelSpacing=["2", "2"],
@@ -163,19 +163,22 @@ class TestSpacing:
         [
             (
                 {"IntensifierSize": "228.6"},
-                r"IntensifierSize \(0018,1162\) is 228.6 mm.*mm 7.62 7.62; supply",
+                r"IntensifierSize \(0018,1162\) is 228.6 mm.*_mm` 7.62 7.62; supply",
             ),
-            ({"FieldOfViewShape": "ROUND", "FieldOfViewDimensions": [150]}, "FieldOfViewDimensions.*mm 5 5;"),
+            (
+                {"FieldOfViewShape": "ROUND", "FieldOfViewDimensions": [150]},
+                "FieldOfViewDimensions.*_mm` 5 5;",
+            ),
             (
                 {
                     "FieldOfViewShape": "RECTANGLE",
                     "FieldOfViewDimensions": [80, 150],
                     "IntensifierSize": "300",
                 },
-                "FieldOfViewDimensions .* is 80 x 150 mm.*mm 4 5;",
+                "FieldOfViewDimensions .* is 80 x 150 mm.*_mm` 4 5;",
             ),
-            ({"DetectorActiveDimensions": ["60", "60"]}, "DetectorActiveDimensions.*mm 3 2;"),
-            ({}, "neither ImagerPixelSpacing nor PixelSpacing.*supply it with --pixel-spacing-mm"),
+            ({"DetectorActiveDimensions": ["60", "60"]}, "DetectorActiveDimensions.*_mm` 3 2;"),
+            ({}, "neither ImagerPixelSpacing nor PixelSpacing.*supply it with `pixel_spacing_mm`"),
             (
                 {
                     "PixelSpacing": ["0.2", "0.2"],
@@ -196,7 +199,7 @@ class TestSpacing:
 
 class TestDistances:
     def test_a_missing_distance_to_the_detector(self, tmp_path: Path) -> None:
-        with pytest.warns(GeometryWarning, match=r"DistanceSourceToDetector is missing; 1050 mm.*--sdd-mm"):
+        with pytest.warns(GeometryWarning, match=r"DistanceSourceToDetector is missing; 1050 mm.*`sdd_mm`"):
             xray = read(tmp_path, DistanceSourceToDetector=None, **{FACTOR: "1.5"})
         assert xray.camera.sdd_mm == pytest.approx(1050)
         assert doubts(xray) == []
@@ -232,7 +235,7 @@ class TestDistances:
             xray = read(tmp_path, DistanceSourceToPatient="1200")
         (doubt,) = doubts(xray)
         assert "1200 mm, beyond the detector at 1000 mm" in doubt
-        assert "--sdd-mm" in doubt and "--source-isocentre-mm" in doubt
+        assert "`sdd_mm`" in doubt and "`source_isocentre_mm`" in doubt
         assert (
             doubts(read(tmp_path, XRayOptions(source_isocentre_mm=700), DistanceSourceToPatient="1200")) == []
         )
@@ -259,8 +262,8 @@ class TestDistances:
             ),
             ({"DistanceSourceToPatient": "300"}, {}, "30 % of the way"),
             ({"ImagerPixelSpacing": ["0.02", "0.02"]}, {}, "unlike any detector's"),
-            ({"PositionerPrimaryAngle": "190"}, {}, "190 deg; no C-arm.*--primary-angle-deg"),
-            ({"PositionerSecondaryAngle": "-91"}, {}, "-91 deg; no C-arm.*--secondary-angle-deg"),
+            ({"PositionerPrimaryAngle": "190"}, {}, "190 deg; no C-arm.*`primary_angle_deg`"),
+            ({"PositionerSecondaryAngle": "-91"}, {}, "-91 deg; no C-arm.*`secondary_angle_deg`"),
         ],
     )
     def test_values_unlike_any_c_arms(

@@ -87,7 +87,7 @@ class TestNifti:
         canonical = nib.as_closest_canonical(nib.load(path))
         assert (np.diag(canonical.affine)[:2] > 0).all()
         nib.save(canonical, tmp_path / "y.nii")
-        with pytest.warns(GeometryWarning, match="--flip-top-bottom, --flip-left-right or both"):
+        with pytest.warns(GeometryWarning, match="`flip_top_bottom`, `flip_left_right` or both"):
             xray = read(tmp_path / "y.nii")
         np.testing.assert_array_equal(xray.pixels, PIXELS)
 
@@ -103,13 +103,13 @@ class TestNifti:
         """The image stays as it is stored; the warning names what settles it."""
         for stored, options in ((PIXELS, None), (PIXELS[::-1], XRayOptions(flip_top_bottom=True))):
             path = nifti(tmp_path / "x.nii", stored.T, linear, code=code)
-            with pytest.warns(GeometryWarning, match="rows may run upwards; --flip-top-bottom"):
+            with pytest.warns(GeometryWarning, match="rows may run upwards; `flip_top_bottom`"):
                 xray = read(path, options, pixel_spacing_mm=[ROW_MM, COLUMN_MM])
             np.testing.assert_array_equal(xray.pixels, PIXELS)
 
     def test_spacing_said_twice(self, tmp_path: Path) -> None:
         path = nifti(tmp_path / "x.nii", PIXELS.T, np.diag([-COLUMN_MM, -ROW_MM, 1]))
-        with pytest.warns(GeometryWarning, match=r"x\.json gives .*own is.*--pixel-spacing-mm overrides"):
+        with pytest.warns(GeometryWarning, match=r"x\.json gives .*own is.*`pixel_spacing_mm` overrides"):
             xray = read(path, pixel_spacing_mm=[0.3, 0.3])
         assert xray.camera.pixel_spacing_mm == pytest.approx((0.3, 0.3))
         with warnings.catch_warnings():
@@ -118,7 +118,7 @@ class TestNifti:
 
     def test_spacing_of_1_is_what_nobody_said(self, tmp_path: Path) -> None:
         path = nifti(tmp_path / "x.nii", PIXELS.T, np.diag([-1, -1, 1]))
-        with pytest.raises(InputError, match="--pixel-spacing-mm"):
+        with pytest.raises(InputError, match="`pixel_spacing_mm`"):
             read(path)
 
 
@@ -145,7 +145,7 @@ class TestItk:
     def test_several_slices(self, tmp_path: Path, suffix: str) -> None:
         stack = np.stack([PIXELS, PIXELS // 2, PIXELS // 3])
         self.write(tmp_path / f"x{suffix}", sitk.GetImageFromArray(stack), (COLUMN_MM, ROW_MM, 1.0))
-        with pytest.raises(InputError, match=r"looks like a volume.*--volume.*of 3 X-rays .*--frame"):
+        with pytest.raises(InputError, match=r"looks like a volume.*`volume`.*of 3 X-rays .*`frame`"):
             read(tmp_path / f"x{suffix}")
         xray = read(tmp_path / f"x{suffix}", XRayOptions(frame=1))
         np.testing.assert_array_equal(xray.pixels, PIXELS // 2)

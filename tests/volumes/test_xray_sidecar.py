@@ -12,7 +12,8 @@ import skimage.io
 from isoclinic.errors import InputError
 from isoclinic.geometry.camera import Camera
 from isoclinic.volumes._warnings import GeometryWarning
-from isoclinic.volumes.xray import XRay, XRayOptions
+from isoclinic.volumes.config import XRayOptions
+from isoclinic.volumes.xray import XRay
 
 PIXELS = np.random.default_rng(0).integers(0, 60000, (20, 30)).astype(np.uint16)
 GEOMETRY: dict[str, Any] = {"sdd_mm": 1000, "pixel_spacing_mm": [0.4, 0.5], "polarity": "bright_air"}
@@ -70,18 +71,18 @@ def test_options_win_and_suffice(tmp_path: Path) -> None:
 
 
 def test_polarity_is_guessed_with_a_warning(tmp_path: Path) -> None:
-    with pytest.warns(GeometryWarning, match="--polarity"):
+    with pytest.warns(GeometryWarning, match="`polarity`"):
         XRay.read(write(tmp_path, {"sdd_mm": 1000, "pixel_spacing_mm": [0.4, 0.5]}))
 
 
 @pytest.mark.parametrize(
     ("sidecar", "message"),
     [
-        ({"pixel_spacing_mm": [0.4, 0.5]}, r"knee\.json does not give it; supply it with --sdd-mm"),
-        ({"sdd_mm": 1000}, r"knee\.json does not give it; supply it with --pixel-spacing-mm"),
-        ({**GEOMETRY, "sdd_mm": 0}, "is 0, not positive; supply it with --sdd-mm"),
+        ({"pixel_spacing_mm": [0.4, 0.5]}, r"knee\.json does not give it; supply it with `sdd_mm`"),
+        ({"sdd_mm": 1000}, r"knee\.json does not give it; supply it with `pixel_spacing_mm`"),
+        ({**GEOMETRY, "sdd_mm": 0}, "is 0, not positive; supply it with `sdd_mm`"),
         ({**GEOMETRY, "sdd_mm": -1000}, "not positive"),
-        ({**GEOMETRY, "pixel_spacing_mm": [0.4, 0]}, r"not positive; supply it with --pixel-spacing-mm"),
+        ({**GEOMETRY, "pixel_spacing_mm": [0.4, 0]}, r"not positive; supply it with `pixel_spacing_mm`"),
         ({**GEOMETRY, "sdd": 1000}, r"unknown key 'sdd' \(is 'sdd_mm' meant\?\); known keys are .*sdd_mm"),
         ({**GEOMETRY, "sdd_mm": "1000"}, "sdd_mm must be a number"),
         ({**GEOMETRY, "sdd_mm": True}, "sdd_mm must be a number"),
@@ -95,7 +96,7 @@ def test_polarity_is_guessed_with_a_warning(tmp_path: Path) -> None:
         ({**GEOMETRY, "cx": 2}, "cx and cy together"),
         ({**GEOMETRY, "fx": 2100, "fy": 2500}, "contradicts"),
         ({**GEOMETRY, "fx": -2000, "fy": 2500}, "fx and fy must be positive"),
-        ("[1, 2]", r"another program's.* into knee\.isoclinic\.json; supply it with --sdd-mm"),
+        ("[1, 2]", r"another program's.* into knee\.isoclinic\.json; supply it with `sdd_mm`"),
         ("{", "not valid JSON"),
     ],
 )
@@ -107,7 +108,7 @@ def test_unusable_sidecar(tmp_path: Path, sidecar: Any, message: str) -> None:
 
 def test_no_sidecar(tmp_path: Path) -> None:
     path = write_image(tmp_path / "knee.png", PIXELS)
-    with pytest.raises(InputError, match=r"no sidecar knee\.json beside the image; supply it with --sdd-mm"):
+    with pytest.raises(InputError, match=r"no sidecar knee\.json beside the image; supply it with `sdd_mm`"):
         XRay.read(path)
 
 
@@ -129,7 +130,7 @@ class TestImages:
     def test_stack_needs_a_frame(self, tmp_path: Path, name: str) -> None:
         stack = np.stack([PIXELS + plane for plane in range(7)])
         path = write(tmp_path, name=name, pixels=stack)
-        with pytest.raises(InputError, match=r"7 planes of 30 x 20 pixels.*--frame.*--volume"):
+        with pytest.raises(InputError, match=r"7 planes of 30 x 20 pixels.*`frame`.*`volume`"):
             XRay.read(path)
         np.testing.assert_array_equal(XRay.read(path, XRayOptions(frame=3)).pixels, stack[3])
 
@@ -194,7 +195,7 @@ class TestWhoseItIs:
         path = write(tmp_path, json.dumps(content))
         with pytest.warns(GeometryWarning, match=r"another program's.*sdd_mm .*named knee\.isoclinic\.json"):
             assert XRay.read(path, self.OPTIONS).camera == CAMERA
-        with pytest.raises(InputError, match=r"another program's.* into knee\.isoclinic\.json.*--sdd-mm"):
+        with pytest.raises(InputError, match=r"another program's.* into knee\.isoclinic\.json.*`sdd_mm`"):
             XRay.read(path)
 
     def test_ours_beside_it(self, tmp_path: Path) -> None:

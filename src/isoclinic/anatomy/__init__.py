@@ -1,16 +1,5 @@
-"""Anatomies that nobody has: variations of real CTs, skeletons made up, and an endless cohort of both."""
+"""Synthetic anatomies: variations of real CTs, synthetic skeletons, and an endless cohort of both."""
 
-from .cohort import Cohort, CohortConfig
-from .skeleton import SkeletonConfig, synthetic_skeleton
-from .variation import Variation, VariationConfig, draw_variation, vary
+import lazy_loader
 
-__all__ = [
-    "Cohort",
-    "CohortConfig",
-    "SkeletonConfig",
-    "Variation",
-    "VariationConfig",
-    "draw_variation",
-    "synthetic_skeleton",
-    "vary",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

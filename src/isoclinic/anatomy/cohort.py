@@ -3,42 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 
 from ..errors import UsageError
 from ..volumes import Volume
-from .skeleton import SkeletonConfig, synthetic_skeleton
-from .variation import VariationConfig, draw_variation, vary
-
-
-@dataclass(frozen=True, kw_only=True)
-class CohortConfig:
-    """Who is in a cohort, and how long.
-
-    Attributes:
-        present: anatomies at a time; every batch is of one of them, drawn at random.
-        batches: after so many batches of its own, on average, an anatomy is replaced by a new one.
-        skeletons: share of anatomies that are synthetic skeletons; the others are variations of CTs.
-        voxel_mm: CTs are averaged to about this voxel size before they are varied [mm].
-        variation: of the CTs.
-        skeleton: the synthetic ones.
-    """
-
-    present: int = 8
-    batches: int = 32
-    skeletons: float = 0.25
-    voxel_mm: float = 3.0
-    variation: VariationConfig = field(default_factory=VariationConfig)
-    skeleton: SkeletonConfig = field(default_factory=SkeletonConfig)
-
-    def __post_init__(self) -> None:
-        if self.present < 1 or self.batches < 1 or not 0 <= self.skeletons <= 1 or not self.voxel_mm > 0:
-            raise UsageError(
-                "a cohort needs present and batches of at least 1, skeletons between 0 and 1, and a "
-                "positive voxel_mm"
-            )
+from .config import CohortConfig
+from .skeleton import synthetic_skeleton
+from .variation import draw_variation, vary
 
 
 class Cohort:
@@ -58,7 +30,7 @@ class Cohort:
 
     def __init__(self, volumes: Sequence[Volume], config: CohortConfig, *, seed: int) -> None:
         if not volumes and config.skeletons < 1:
-            raise UsageError("a cohort without CTs can only be of skeletons")
+            raise UsageError("a cohort without CTs can only be of skeletons", code="anatomy.invalid-value")
         self.config = config
         self._seed = seed
         self._volumes = [volume.coarsened(config.voxel_mm) for volume in volumes]

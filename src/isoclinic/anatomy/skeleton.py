@@ -6,55 +6,19 @@ given by a distance field, negative inside, and is compact at its surface and sp
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from ..errors import UsageError
 from ..volumes import Volume
+from .config import Counts, SkeletonConfig
 
 Floats = NDArray[np.float64]
 Field = NDArray[np.float32]
-Counts = tuple[int, int]
 
 # Hounsfield units of the tissues, as ranges: Schneider, Bortfeld & Schlegel 2000, Phys. Med. Biol. 45:459.
 _AIR, _FAT, _SOFT, _SPONGY, _COMPACT = -1000.0, (-110, -70), (10, 60), (120, 350), (600, 1300)
 _FAR_MM = 1e3
-
-
-@dataclass(frozen=True, kw_only=True)
-class SkeletonConfig:
-    """Size and inventory of a synthetic patient.
-
-    Attributes:
-        voxels: of the grid, along each axis.
-        voxel_mm: their size [mm].
-        columns: fewest and most rows of blocks, as vertebrae are.
-        tubes: of straight or bent tubes, as long bones and ribs are.
-        plates: of curved plates, as pelvis, shoulder blade and skull are.
-        balls: of balls, as heads of joints are.
-        organs: of soft-tissue balls of another density.
-        cavities: of those filled with air.
-    """
-
-    voxels: int = 96
-    voxel_mm: float = 3.5
-    columns: Counts = (0, 2)
-    tubes: Counts = (2, 14)
-    plates: Counts = (0, 4)
-    balls: Counts = (0, 4)
-    organs: Counts = (2, 8)
-    cavities: Counts = (0, 4)
-
-    def __post_init__(self) -> None:
-        if self.voxels < 8 or not self.voxel_mm > 0:
-            raise UsageError("a synthetic skeleton needs at least 8 voxels a side and a positive voxel_mm")
-        for name in ("columns", "tubes", "plates", "balls", "organs", "cavities"):
-            low, high = getattr(self, name)
-            if not 0 <= low <= high:
-                raise UsageError(f"{name} must be a fewest and a most, not {(low, high)}")
 
 
 def synthetic_skeleton(config: SkeletonConfig, generator: np.random.Generator) -> Volume:

@@ -16,67 +16,15 @@ from scipy.ndimage import gaussian_filter1d
 from scipy.spatial.transform import Rotation
 from torch.nn.functional import grid_sample
 
-from ..errors import UsageError
 from ..volumes import Volume
+from .config import VariationConfig
 
 Floats = NDArray[np.float64]
-Range = tuple[float, float]
 
 _AIR_HU = -1000.0
 # Between lung and bone: fat is near -100 HU, muscle near 50, lung below -500.
 _SOFT_TISSUE_HU = (-400.0, -200.0, 150.0, 250.0)
 _BONE_HU = 150.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class VariationConfig:
-    """Ranges of what a variation changes; (1, 1) for factors and 0 for the rest leaves it as it is.
-
-    Attributes:
-        turn_deg: largest turn about a random axis through the CT's centre [deg].
-        tumble_probability: of any turn at all instead, so that anatomy is seen from where it never is.
-        mirror_probability: of left and right exchanged.
-        scale: factor on all lengths.
-        stretch: factor on the lengths along each axis of the patient, besides.
-        shift_mm: largest shift along each axis [mm].
-        bend_mm: standard deviation of the displacement of the control points of a smooth deformation [mm].
-        bend_spacing_mm: distance of these control points [mm].
-        bone: factor on what voxels have above 150 HU.
-        soft_tissue_hu: added to soft tissue [HU].
-        blur_mm: largest standard deviation of a blur along a random axis of the grid: thick slices [mm].
-        cut_probability: of each side of the field of view being cut off.
-        cut: largest share of the grid cut off on a side.
-
-    Raises:
-        UsageError: a range turned round, or a number that cannot be.
-    """
-
-    turn_deg: float = 15.0
-    tumble_probability: float = 0.2
-    mirror_probability: float = 0.5
-    scale: Range = (0.8, 1.25)
-    stretch: Range = (0.88, 1.14)
-    shift_mm: float = 30.0
-    bend_mm: float = 8.0
-    bend_spacing_mm: float = 80.0
-    bone: Range = (0.6, 1.4)
-    soft_tissue_hu: Range = (-40.0, 40.0)
-    blur_mm: float = 2.0
-    cut_probability: float = 0.15
-    cut: float = 0.25
-
-    def __post_init__(self) -> None:
-        for name in ("scale", "stretch", "bone", "soft_tissue_hu"):
-            low, high = getattr(self, name)
-            if not (math.isfinite(low) and math.isfinite(high) and low <= high):
-                raise UsageError(f"{name} must be a range (lower, upper), not {(low, high)}")
-        if min(self.scale[0], self.stretch[0], self.bend_spacing_mm) <= 0 or self.bone[0] < 0:
-            raise UsageError("scale, stretch and bend_spacing_mm must be positive, and bone not negative")
-        for name in ("tumble_probability", "mirror_probability", "cut_probability", "cut"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise UsageError(f"{name} must lie between 0 and 1, not {getattr(self, name)}")
-        if min(self.turn_deg, self.shift_mm, self.bend_mm, self.blur_mm) < 0 or self.cut >= 0.5:
-            raise UsageError("turn_deg, shift_mm, bend_mm and blur_mm must not be negative, cut below 0.5")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 from functools import partial
 from importlib import import_module
@@ -45,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         SystemExit: after `--help` and `--version`, and for options that do not exist or cannot be read.
     """
     chosen = _parser().parse_args(arguments)
+    _limit_spinning()
     show_any_name()
     try:
         _check_text(chosen.options)
@@ -63,10 +65,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
+def _limit_spinning() -> None:
+    """Let idle OpenMP threads sleep after a short wait.
+
+    They wait in a loop for milliseconds by default; where other programs want the processor, that makes the
+    many short parallel regions of a registration several times slower. libgomp reads the variable once, when
+    torch or numba is first imported, so a library must not set it: programs do, before they import anything.
+    """
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+
+
 def _run(command: str, options: list[str]) -> int:
     with plain_warnings():
-        # Each command loads what it needs; --help and --version need none of it.
-        status: int | None = import_module(f".{command}", __name__).main(options)
+        # A command's options load nothing that takes time, so that help and mistakes are told at once.
+        parsed = import_module(f"._{command}_options", __name__).parse(options)
+        status: int | None = import_module(f".{command}", __name__).main(parsed, options)
     return status or 0
 
 
@@ -76,7 +89,9 @@ def _check_text(arguments: Sequence[str]) -> None:
         try:
             argument.encode()
         except UnicodeEncodeError as error:
-            raise UsageError(f"{argument!r} is not valid UTF-8; rename the file") from error
+            raise UsageError(
+                f"{argument!r} is not valid UTF-8; rename the file", code="options.not-utf-8"
+            ) from error
 
 
 def _parser() -> argparse.ArgumentParser:

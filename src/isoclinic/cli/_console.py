@@ -12,6 +12,8 @@ from typing import Any, TextIO
 from rich.console import Console
 from rich.progress import Progress, ProgressColumn
 
+from ._wording import as_options
+
 _WIDTH_IN_FILES = 120
 
 
@@ -75,7 +77,7 @@ def recorded_warnings() -> Iterator[list[str]]:
         show = warnings.showwarning
 
         def record(message: Warning | str, *where: Any, **more: Any) -> None:
-            said.append(str(message))
+            said.append(as_options(str(message)))
             show(message, *where, **more)
 
         warnings.showwarning = record
@@ -84,4 +86,4 @@ def recorded_warnings() -> Iterator[list[str]]:
 
 def _line(kind: str, message: str) -> None:
     # Messages hold paths and brackets, so no markup; other programs read them, so no wrapping.
-    progress().print(f"isoclinic: {kind}: {message}", markup=False, soft_wrap=True)
+    progress().print(f"isoclinic: {kind}: {as_options(message)}", markup=False, soft_wrap=True)

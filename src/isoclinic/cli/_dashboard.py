@@ -11,7 +11,8 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from ..training import Phase, Progress
+from ..training.phase import Phase
+from ..training.trainer import TrainingProgress
 
 _BARS = "▁▂▃▄▅▆▇█"
 _REFRESH_PER_S = 2
@@ -30,7 +31,7 @@ class Dashboard:
         self._console = console
         self._phases = phases
         self._stopping = stopping
-        self._progress: Progress | None = None
+        self._progress: TrainingProgress | None = None
 
     @contextmanager
     def shown(self) -> Iterator[None]:
@@ -46,13 +47,13 @@ class Dashboard:
         ):
             yield
 
-    def update(self, progress: Progress) -> None:
+    def update(self, progress: TrainingProgress) -> None:
         """Take in what a batch has changed."""
         self._progress = progress
         if progress.validated and not self._console.is_terminal:
             self._console.print(self._line(progress), markup=False, soft_wrap=True)
 
-    def _line(self, progress: Progress) -> str:
+    def _line(self, progress: TrainingProgress) -> str:
         return (
             f"{self._place(progress)}: {progress.phase.images:,} X-rays, {progress.images_per_s:.0f} / s, "
             f"loss {losses_text(progress.phase)}, validation mTRE {errors_text(progress.phase)}, "
@@ -78,7 +79,7 @@ class Dashboard:
             table.add_row("", "finishing the batch, then saving; Ctrl-C again interrupts at once")
         return table
 
-    def _place(self, progress: Progress) -> str:
+    def _place(self, progress: TrainingProgress) -> str:
         return f"{name(progress.phase)}, {progress.index + 1} of {len(self._phases)}"
 
 

@@ -5,35 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
-from ..datasets import (
-    CaseFolder,
-    CTSpine1k,
-    CTSpine1kConfig,
-    Dataset,
-    DeepFluoro,
-    DeepFluoroConfig,
-    Ljubljana,
-    LjubljanaConfig,
-    dataset_kind,
-)
+from ..datasets import CTSpine1kConfig, DeepFluoroConfig, LjubljanaConfig
 from ..errors import UsageError
 from ..volumes import XRayOptions
 from ._options import FLAT
+
+if TYPE_CHECKING:
+    from ..datasets import CaseFolder, Dataset
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
-class DatasetOptions:
+class SourceOptions:
     """What is read, and how.
 
     Attributes:
         dataset: what the source is: a folder of "cases", the file of "deepfluoro" or "ljubljana", or the
             folder that isoclinic dataset prepare made of "ctspine1k"; "auto" looks into it.
         volume: the CT of all cases, or SUBJECT=CT for each subject; a subject is the name of the folder that
-            its cases lie in. Other data sets bring their CTs.
+            its cases lie in. Cases whose truth.json names their CT, and other data sets, need no such option.
         xray_options: how to read the X-rays of cases.
         deepfluoro: how to read DeepFluoro.
         ljubljana: how to read Ljubljana.
@@ -58,9 +51,15 @@ class DatasetOptions:
             InputError: it is missing, damaged or something else.
             UsageError: options that do not go with it.
         """
+        # They take torch with them, which options do without.
+        from ..datasets import CTSpine1k, DeepFluoro, Ljubljana, dataset_kind
+
         kind = dataset_kind(source) if self.dataset == "auto" else self.dataset
         if kind != "cases" and self.volume:
-            raise UsageError(f"--volume: {source} is {kind}, which brings its CTs; leave the option out")
+            raise UsageError(
+                f"--volume: {source} is {kind}, which brings its CTs; leave the option out",
+                code="options.conflict",
+            )
         if kind == "deepfluoro":
             return kind, DeepFluoro(source, self.deepfluoro)
         if kind == "ljubljana":
@@ -70,8 +69,11 @@ class DatasetOptions:
         return kind, self._cases(source, subjects)
 
     def _cases(self, source: Path, subjects: Sequence[str] | None) -> CaseFolder:
+        from ..datasets import CaseFolder
+
         found = CaseFolder(source, {})
-        volumes = by_subject("--volume", "CT", self.volume, found.subjects, Path, needed=subjects)
+        lacking = [each for each in subjects or found.subjects if each not in found.volumes]
+        volumes = by_subject("--volume", "CT", self.volume, found.subjects, Path, needed=lacking)
         return CaseFolder(source, volumes, self.xray_options)
 
 
@@ -104,7 +106,10 @@ def by_subject(
         if not equals or Path(item).exists():
             of_all = [describe(item)]
         elif subject not in subjects:
-            raise UsageError(f"{option} {item}: no such subject; there are {', '.join(subjects)}")
+            raise UsageError(
+                f"{option} {item}: no such subject; there are {', '.join(subjects)}",
+                code="options.unknown-name",
+            )
         else:
             of_subject[subject] = describe(path)
     found = {subject: each for subject in subjects for each in of_all} | of_subject
@@ -112,6 +117,7 @@ def by_subject(
     missing = [subject for subject in wanted if subject not in found]
     if missing:
         raise UsageError(
-            f"no {what} for the cases in {missing[0]!r}: add {missing[0]}={what.upper()} to {option}"
+            f"no {what} for the cases in {missing[0]!r}: add {missing[0]}={what.upper()} to {option}",
+            code="dataset.ct-missing",
         )
     return found

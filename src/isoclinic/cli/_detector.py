@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ..errors import UsageError
-from ..geometry import Camera
 from ..volumes import XRayOptions
+
+if TYPE_CHECKING:
+    from ..geometry import Camera
 
 _LEAST_PIXELS = 8
 
@@ -29,13 +32,17 @@ class DetectorOptions:
 
     def __post_init__(self) -> None:
         if min(self.width, self.height) < _LEAST_PIXELS:
-            raise UsageError(f"--width and --height must be at least {_LEAST_PIXELS}")
+            raise UsageError(
+                f"--width and --height must be at least {_LEAST_PIXELS}", code="options.invalid-value"
+            )
         # The checks of an X-ray's options of these names.
         XRayOptions(sdd_mm=self.sdd_mm, pixel_spacing_mm=self.pixel_spacing_mm)
 
     @property
     def camera(self) -> Camera:
         """Its camera, the central ray meeting the middle."""
+        from ..geometry import Camera  # it takes torch with it, which options do without
+
         return Camera.from_pixel_spacing(
             width=self.width,
             height=self.height,

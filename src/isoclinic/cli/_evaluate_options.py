@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
 from tyro.conf import Positional
 
-from .._spread import SpreadConfig
+from .._spread_config import SpreadConfig
 from ..evaluation import EvaluationConfig
-from ._dataset import DatasetOptions
-from ._model import DEFAULT
-from ._options import FLAT, RegistrationOptions
+from ._dataset import SourceOptions
+from ._model_names import DEFAULT
+from ._options import FLAT, REGISTRATION_PRESETS, RegistrationOptions, parse_options
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateOptions(DatasetOptions):
+class EvaluateOptions(SourceOptions):
     """Register X-rays whose poses are known, and report the errors.
 
-    The source is a public data set or a folder of cases: folders with `xray.dcm` and `truth.json`, an object
-    with `extrinsic` (camera_from_world, 4x4), `landmarks` (points in the world, RAS mm) and `inits` (starting
-    poses by name). Registrations that the output folder holds already are not repeated, so an interrupted
+    The source is a public data set or a folder of cases: folders with `truth.json`, an object with
+    `extrinsic` (camera_from_world, 4x4), `landmarks` (points in the world, RAS mm), `inits` (starting poses
+    by name), `xray` and `ct` (files, relative to the folder). Without `xray` it is `xray.dcm` in the folder.
+    Registrations that the output folder holds already are not repeated, so an interrupted
     evaluation goes on where it stopped.
 
     Attributes:
@@ -82,3 +84,10 @@ class EvaluateOptions(DatasetOptions):
     config: Path | None = None
     spread: Annotated[SpreadConfig, FLAT] = field(default_factory=lambda: SpreadConfig(threads=1))
     registration: Annotated[RegistrationOptions, FLAT] = field(default_factory=RegistrationOptions)
+
+
+def parse(arguments: Sequence[str]) -> EvaluateOptions | None:
+    """The options of a command line; None for --list, which needs no others."""
+    if "--list" in arguments:
+        return None
+    return parse_options(EvaluateOptions, "evaluate", arguments, REGISTRATION_PRESETS)

@@ -26,7 +26,7 @@ def image_files(path: Path) -> tuple[Path, Path]:
     for suffix in _SUFFIXES:
         if path.name.lower().endswith(suffix):
             return path, path.with_name(f"{path.name[: -len(suffix)]}.json")
-    raise UsageError(f"--output {path} must end in {', '.join(_SUFFIXES)}")
+    raise UsageError(f"--output {path} must end in {', '.join(_SUFFIXES)}", code="options.invalid-value")
 
 
 def write_image(path: Path, xray: XRay) -> None:

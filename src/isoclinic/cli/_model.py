@@ -8,12 +8,11 @@ from typing import NamedTuple
 from ..errors import InputError
 from ..models import DEFAULT_MODEL, default_model
 from ..networks import Checkpoint
-from ..registration import InputFile, Model
-from ..training import MODEL_FILE
+from ..provenance import InputFile
+from ..registration._register import Model
+from ..training.file_names import MODEL_FILE
 from ..volumes import Volume, XRay
-
-# Values of --model besides files: the networks that come with the program, and none.
-DEFAULT, NONE = "default", "none"
+from ._model_names import DEFAULT, NONE
 
 
 class Networks(NamedTuple):
@@ -83,7 +82,8 @@ def model_file(path: Path | str) -> InputFile:
         if not file.exists():
             raise InputError(
                 f"--model {path} is a folder without {MODEL_FILE}; give a model file, or the folder that "
-                "isoclinic train made"
+                "isoclinic train made",
+                code="model.missing",
             )
     return InputFile.of(file)
 
@@ -106,4 +106,6 @@ def check_model(model: Checkpoint, source: InputFile, volume: InputFile, xray: X
     try:
         model.check_fit(xray.camera, volume.sha256, ct)
     except InputError as error:
-        raise InputError(f"{source.path}, {volume.path} and {xray.path}: {error}") from error
+        raise InputError(
+            f"{source.path}, {volume.path} and {xray.path}: {error}", code="model.unsuitable"
+        ) from error

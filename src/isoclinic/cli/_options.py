@@ -10,7 +10,7 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Protocol, TypeVar, get_args, get_origin, get_type_hints
 
 import tyro
 from rich.console import Console
@@ -22,6 +22,7 @@ from tyro.conf import Suppress
 from .._files import read_text
 from ..errors import InputError, UsageError
 from ..registration import PartialConfig, RegistrationConfig, Stage, StructuresConfig
+from ..rendering.config import Backend
 from ..volumes import PreprocessConfig
 
 # Marks a group whose options carry no prefix.
@@ -71,7 +72,7 @@ class StructuresOptions(StructuresConfig):
 
     stages: Suppress[tuple[Stage, ...]] = StructuresConfig.stages
     preprocess: Suppress[PreprocessConfig] = dataclasses.field(default_factory=PreprocessConfig)
-    backend: Suppress[Literal["auto", "cpu", "cuda", "reference"]] = StructuresConfig.backend
+    backend: Suppress[Backend] = StructuresConfig.backend
     same_patient: Suppress[bool] = StructuresConfig.same_patient
 
 
@@ -160,9 +161,15 @@ def _check_apart(options: Any) -> None:
         for name, file in inputs:
             source = Path(os.path.realpath(file))
             if place == source:
-                raise UsageError(f"{option} is an input of this command too; choose another place")
+                raise UsageError(
+                    f"{option} is an input of this command too; choose another place",
+                    code="output.is-an-input",
+                )
             if name == "volume" and source in place.parents:
-                raise UsageError(f"{option} lies in the folder of the CT, {file}; choose another place")
+                raise UsageError(
+                    f"{option} lies in the folder of the CT, {file}; choose another place",
+                    code="output.is-an-input",
+                )
 
 
 def _files(options: Any) -> Iterator[tuple[str, Path]]:
@@ -235,11 +242,15 @@ def _read_toml(option: str, file: str) -> dict[str, Any]:
     try:
         return tomllib.loads(read_text(Path(file)))
     except OSError as error:
-        raise InputError(f"{option} {file} cannot be read: {error.strerror}") from error
+        raise InputError(
+            f"{option} {file} cannot be read: {error.strerror}", code="config-file.unreadable"
+        ) from error
     except RecursionError as error:
-        raise InputError(f"{option} {file} cannot be read: its values are nested too deeply") from error
+        raise InputError(
+            f"{option} {file} cannot be read: its values are nested too deeply", code="config-file.unreadable"
+        ) from error
     except ValueError as error:  # no TOML, no UTF-8, or a number of thousands of digits
-        raise InputError(f"{option} {file} is not TOML: {error}") from error
+        raise InputError(f"{option} {file} is not TOML: {error}", code="config-file.invalid") from error
 
 
 class _Table:
@@ -253,7 +264,10 @@ class _Table:
         for key, value in values.items():
             name = _field_name(key)
             if name in keys:
-                raise UsageError(f"{self._label(keys[name])} and {key} are the same option; keep one of them")
+                raise UsageError(
+                    f"{self._label(keys[name])} and {key} are the same option; keep one of them",
+                    code="config-file.invalid",
+                )
             keys[name], self._values[name] = key, value
 
     def applied_to(self, default: Any) -> Any:
@@ -269,14 +283,17 @@ class _Table:
                 changes[group] = _Table(mine, self._source, self._path).applied_to(getattr(default, group))
         for name, value in self._values.items():
             if name not in hints or name in flat:
-                raise UsageError(f"{self._label(name)} is no option{self._meant(name, default)}")
+                raise UsageError(
+                    f"{self._label(name)} is no option{self._meant(name, default)}",
+                    code="config-file.unknown-key",
+                )
             changes[name] = self._converted(name, value, get_type_hints(type(default))[name], default)
         return dataclasses.replace(default, **changes)
 
     def _converted(self, name: str, value: Any, hint: Any, default: Any) -> Any:
         if dataclasses.is_dataclass(hint):
             if not isinstance(value, dict):
-                raise UsageError(f"{self._label(name)} must be a table")
+                raise UsageError(f"{self._label(name)} must be a table", code="config-file.invalid")
             return _Table(value, self._source, f"{self._path}{name}.").applied_to(getattr(default, name))
         optional = [each for each in get_args(hint) if dataclasses.is_dataclass(each)]
         if isinstance(value, dict) and optional and isinstance(optional[0], type):
@@ -284,7 +301,10 @@ class _Table:
             return _Table(value, self._source, f"{self._path}{name}.").applied_to(before)
         if get_origin(hint) is tuple and dataclasses.is_dataclass(get_args(hint)[0]):
             if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-                raise UsageError(f"{self._label(name)} must be an array of tables, [[{self._path}{name}]]")
+                raise UsageError(
+                    f"{self._label(name)} must be an array of tables, [[{self._path}{name}]]",
+                    code="config-file.invalid",
+                )
             return tuple(self._item(name, index, item, get_args(hint)[0]) for index, item in enumerate(value))
         return self._leaf(name, value, hint)
 
@@ -292,7 +312,7 @@ class _Table:
         """A dataclass instance from an element of an array of tables."""
         table, hints = _Table(values, self._source, f"{self._path}{name}.{index}."), get_type_hints(kind)
         for missing in _required(kind) - table._values.keys():
-            raise UsageError(f"{table._label(missing)} is missing")
+            raise UsageError(f"{table._label(missing)} is missing", code="config-file.invalid")
         given = {key: table._leaf(key, table._values[key], hints[key]) for key in _required(kind)}
         return table.applied_to(kind(**given))
 
@@ -300,18 +320,27 @@ class _Table:
         value = _tuples(value)
         if isinstance(value, str) and Path in (hint, *get_args(hint)):
             if "\0" in value:
-                raise UsageError(f"{self._label(name)} is no path: it holds a NUL character")
+                raise UsageError(
+                    f"{self._label(name)} is no path: it holds a NUL character", code="config-file.invalid"
+                )
             value = Path(value)
         try:
             checked = check_type(value, hint, collection_check_strategy=CollectionCheckStrategy.ALL_ITEMS)
         except TypeCheckError as error:
-            raise UsageError(f"{self._label(name)} is {value!r}, but must be {_text(hint)}") from error
+            raise UsageError(
+                f"{self._label(name)} is {value!r}, but must be {_text(hint)}", code="config-file.invalid"
+            ) from error
         for number in (each for each in _leaves(value) if isinstance(each, int)):
             # Python takes true for 1.
             if isinstance(number, bool) and bool not in _leaves((hint, get_args(hint))):
-                raise UsageError(f"{self._label(name)} is {value!r}, but must be {_text(hint)}")
+                raise UsageError(
+                    f"{self._label(name)} is {value!r}, but must be {_text(hint)}", code="config-file.invalid"
+                )
             if number not in _INTEGERS:
-                raise UsageError(f"{self._label(name)} is {number}, but TOML's integers end at 2^63")
+                raise UsageError(
+                    f"{self._label(name)} is {number}, but TOML's integers end at 2^63",
+                    code="config-file.invalid",
+                )
         return checked
 
     def _meant(self, name: str, default: Any) -> str:

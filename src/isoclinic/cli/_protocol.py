@@ -15,12 +15,14 @@ from ..evaluation.models import ModelTraining, check_unseen, trained_models
 from ..evaluation.published import PATIENT_SPECIFIC, PublishedTable
 from ..evaluation.starts import WITHOUT_POSE, check_start
 from ..networks import Checkpoint
-from ..training import Progress, TrainConfig
+from ..training import TrainConfig
+from ..training.trainer import TrainingProgress
 from ._console import progress
 from ._dataset import by_subject
 from ._evaluate_options import EvaluateOptions
-from ._model import DEFAULT as DEFAULT_NETWORKS
-from ._model import NONE, Networks, model_file
+from ._model import Networks, model_file
+from ._model_names import DEFAULT as DEFAULT_NETWORKS
+from ._model_names import NONE
 from ._options import read_settings
 from ._train_options import of_length
 
@@ -44,18 +46,27 @@ def training_of(options: EvaluateOptions, table: PublishedTable | None) -> Model
     length = options.train_minutes, options.train_images
     details = options.train_preset, options.train_config
     if options.train_minutes is not None and options.train_images is not None:
-        raise UsageError("--train-minutes and --train-images both say how long to train; give one of them")
+        raise UsageError(
+            "--train-minutes and --train-images both say how long to train; give one of them",
+            code="options.conflict",
+        )
     if not any(each is not None for each in (*length, *details)):
         return None
     if length == (None, None) and options.train_preset in (None, "fast"):
-        raise UsageError("--train-preset and --train-config need --train-images or --train-minutes")
+        raise UsageError(
+            "--train-preset and --train-config need --train-images or --train-minutes",
+            code="options.incomplete",
+        )
     for name, value in zip(("minutes", "images"), length, strict=True):
         if value is not None and not value > 0:
-            raise UsageError(f"--train-{name} must be positive, not {value}")
+            raise UsageError(f"--train-{name} must be positive, not {value}", code="options.invalid-value")
     specific = table is None or table.networks == PATIENT_SPECIFIC
     preset = options.train_preset or "fast"
     if not specific and preset == "paper-batched":
-        raise UsageError("--train-preset paper-batched is of networks of one patient: choose fast or paper")
+        raise UsageError(
+            "--train-preset paper-batched is of networks of one patient: choose fast or paper",
+            code="options.conflict",
+        )
     config = (_SPECIFIC if specific else _AGNOSTIC)[preset]()
     if table is not None:
         config = replace(config, poses=table.poses)
@@ -73,12 +84,16 @@ def check_table(options: EvaluateOptions, table: PublishedTable, training: Model
         UsageError: another data set, or networks that are not given.
     """
     if options.dataset not in ("auto", table.dataset):
-        raise UsageError(f"--table {table.name} is of {table.dataset}, not of --dataset {options.dataset}")
+        raise UsageError(
+            f"--table {table.name} is of {table.dataset}, not of --dataset {options.dataset}",
+            code="options.conflict",
+        )
     if table.networks == PATIENT_SPECIFIC:
         if options.model == (DEFAULT_NETWORKS,) and training is None:
             raise UsageError(
                 f"--table {table.name} needs a model for each subject: give --model SUBJECT=MODEL for all of "
-                "them, or --train-images to train them"
+                "them, or --train-images to train them",
+                code="model.missing",
             )
         return
     if training is not None and options.model == (DEFAULT_NETWORKS,):
@@ -87,12 +102,16 @@ def check_table(options: EvaluateOptions, table: PublishedTable, training: Model
     if model == NONE or "=" in model or training is not None:
         raise UsageError(
             f"--table {table.name} needs the one model for all subjects: give --model MODEL, which isoclinic "
-            "pretrain makes of other patients' CTs, or --train-images to train them, or leave --model out"
+            "pretrain makes of other patients' CTs, or --train-images to train them, or leave --model out",
+            code="model.unsuitable",
         )
     if model == DEFAULT_NETWORKS:
         return
     if Checkpoint.load(Path(model_file(model).path)).record.volume_sha256 is not None:
-        raise UsageError(f"--table {table.name}: {model} was trained for one CT; give a model of many")
+        raise UsageError(
+            f"--table {table.name}: {model} was trained for one CT; give a model of many",
+            code="model.unsuitable",
+        )
 
 
 def starts_of(
@@ -144,7 +163,10 @@ def methods_of(
         name, equals, file = item.partition("=")
         if equals:
             if not name or Path(name).name != name or name in names:
-                raise UsageError(f"--methods {item}: NAME=FILE.toml needs a plain name of its own")
+                raise UsageError(
+                    f"--methods {item}: NAME=FILE.toml needs a plain name of its own",
+                    code="options.incomplete",
+                )
             pipelines[name] = read_settings(options.registration, "--methods", file)
         names.append(name)
     models = _models(options, dataset, subjects, training)
@@ -205,7 +227,7 @@ def _models(
     needed = [subject for subject in subjects if subject not in models]
     with progress().status("training") as status:
 
-        def show(name: str, now: Progress) -> None:
+        def show(name: str, now: TrainingProgress) -> None:
             status.update(f"training {now.phase.kind}, {name}: {now.seconds_left / 60:.1f} min left")
 
         trained = trained_models(dataset, needed, training, show)

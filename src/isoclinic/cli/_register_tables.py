@@ -8,22 +8,12 @@ from rich.console import Console
 from rich.table import Table
 
 from ..registration import LandmarkPose, StructureResult
-from ..results import (
-    POSE,
-    REPORT,
-    TRANSFORM,
-    Registered,
-    Target,
-    ct_text,
-    depth_note,
-    fallback_text,
-    geometry,
-    geometry_rows,
-    model_parts,
-    moved_text,
-    residuals,
-    text,
-)
+from ..results import Registered, Target
+from ..results.document import residuals
+from ..results.geometry_check import depth_note, geometry_rows
+from ..results.names import POSE, REPORT, TRANSFORM
+from ..results.registered import ct_text, fallback_text, geometry, model_parts, moved_text, text
+from ._wording import as_options
 
 
 def print_tables(console: Console, registered: Registered, output: str, start: str) -> None:
@@ -46,19 +36,19 @@ def print_tables(console: Console, registered: Registered, output: str, start: s
 
 def _table(registered: Registered, output: str, start: str) -> Table:
     result, confidence = registered.result, registered.result.confidence
-    origin = registered.origin
+    made_from = registered.made_from
     table = Table("", "value")
     table.add_column("source", overflow="fold")
     for xray in registered.xrays:
         table.add_row("X-ray", f"{xray.camera.width} x {xray.camera.height} px", str(xray.path))
         for name, value in geometry(xray).items():
             if value is not None:
-                table.add_row(f"  {name}", text(value), xray.provenance.get(name, ""))
-    table.add_row("CT", ct_text(registered.volume), origin.volume.path)
+                table.add_row(f"  {name}", text(value), as_options(xray.provenance.get(name, "")))
+    table.add_row("CT", ct_text(registered.volume), made_from.volume.path if made_from.volume else "")
     table.add_section()
     table.add_row("start", result.initial.source, start)
-    if origin.model is not None:
-        table.add_row("model", ", ".join(model_parts(result)) or "took no part", origin.model.path)
+    if made_from.model is not None:
+        table.add_row("model", ", ".join(model_parts(result)) or "took no part", made_from.model.path)
         fallback = fallback_text(result)
         if fallback is not None:
             table.add_row("fallback", *fallback)

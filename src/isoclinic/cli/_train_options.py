@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, Suppress
 
 from ..anatomy import CohortConfig
 from ..errors import UsageError
-from ..geometry import Camera
 from ..networks import (
     CanonicalConfig,
     CTConditionedRegressorConfig,
@@ -27,10 +27,13 @@ from ..training import (
     RegressorPhase,
     TrainConfig,
 )
-from ..volumes import XRay, XRayOptions
+from ..volumes import XRayOptions
 from ._detector import DetectorOptions
-from ._options import FLAT
-from ._training import Device
+from ._options import FLAT, parse_options
+from ._run_options import Device
+
+if TYPE_CHECKING:
+    from ..geometry import Camera
 
 Preset = Literal["fast", "paper", "paper-batched"]
 
@@ -159,7 +162,9 @@ def of_length(training: TrainConfig, minutes: float | None, images: int | None) 
         UsageError: both are given, or a length that is not positive.
     """
     if minutes is not None and images is not None:
-        raise UsageError("--minutes and --images both say how long to train; give one of them")
+        raise UsageError(
+            "--minutes and --images both say how long to train; give one of them", code="options.conflict"
+        )
     if images is not None:
         return replace(training, images=images)
     return training if minutes is None else replace(training, minutes=minutes, images=None)
@@ -213,10 +218,16 @@ class TrainOptions:
         """Raises UsageError for options that exclude or need each other."""
         of_file = replace(self.xray_options, sdd_mm=None, pixel_spacing_mm=None)
         if self.xray is None and of_file != _Geometry():
-            raise UsageError("there is no X-ray whose reading options could change: add --xray")
+            raise UsageError(
+                "there is no X-ray whose reading options could change: add --xray",
+                code="options.unknown-name",
+            )
         size = self.width, self.height
         if self.xray is not None and size != (DetectorOptions.width, DetectorOptions.height):
-            raise UsageError("--width and --height are those of --xray; leave them out, or the X-ray")
+            raise UsageError(
+                "--width and --height are those of --xray; leave them out, or the X-ray",
+                code="options.conflict",
+            )
 
     @property
     def train_config(self) -> TrainConfig:
@@ -234,7 +245,14 @@ class TrainOptions:
             InputError, UsageError: the X-ray cannot be read, or numbers that are no geometry.
         """
         if self.xray is not None:
+            from ..volumes import XRay  # it takes torch with it, which options do without
+
             return XRay.read(self.xray, self.xray_options).camera
         given = {name: getattr(self.xray_options, name) for name in ("sdd_mm", "pixel_spacing_mm")}
         known = {name: value for name, value in given.items() if value is not None}
         return DetectorOptions(width=self.width, height=self.height, **known).camera
+
+
+def parse(arguments: Sequence[str]) -> TrainOptions:
+    """The options of a command line; see `parse_options`."""
+    return parse_options(TrainOptions, "train", arguments, PRESETS)

@@ -8,24 +8,24 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import Any, Literal, Protocol
+from typing import Any
 
 import torch
 from rich.console import Console
 from rich.table import Table
 
 from .._files import atomic
+from .._folders import check_replaceable
 from .._optional import require
 from ..errors import InputError, IsoclinicError, UsageError
-from ..training import MODEL_FILE, STATE_FILE, Phase, Progress, Trainer, distributed
-from ..training.phase import COLUMNS
-from ..training.trainer import check_device
+from ..training import Trainer, distributed
+from ..training.file_names import MODEL_FILE, STATE_FILE
+from ..training.phase import COLUMNS, Phase
+from ..training.trainer import TrainingProgress, check_device
 from ..viewer import write_training_curves
 from ._console import progress, results
 from ._dashboard import Dashboard, errors_text, name
-from ._folder import check_replaceable
-
-Device = Literal["auto", "cpu", "cuda"]
+from ._run_options import RunOptions
 
 _CURVES, _PICTURE, _TENSORBOARD = "training.csv", "training.png", "tensorboard"
 _FILES = (MODEL_FILE, STATE_FILE, _CURVES, _PICTURE)
@@ -37,30 +37,6 @@ class _Interrupted(IsoclinicError):
     """Someone asked to stop."""
 
     exit_code = 130
-
-
-class RunOptions(Protocol):
-    """What of a command's options says how a training runs."""
-
-    @property
-    def output(self) -> Path:
-        """Folder for model, state and curves."""
-
-    @property
-    def device(self) -> Device:
-        """To train on."""
-
-    @property
-    def resume(self) -> bool:
-        """Whether to go on with what the folder holds."""
-
-    @property
-    def overwrite(self) -> bool:
-        """Whether an older training may be replaced."""
-
-    @property
-    def tensorboard(self) -> bool:
-        """Whether to write curves for TensorBoard, too."""
 
 
 def run(options: RunOptions, prepare: Callable[[torch.device], Trainer], then: str) -> None:
@@ -77,7 +53,10 @@ def run(options: RunOptions, prepare: Callable[[torch.device], Trainer], then: s
         InputError: a folder that cannot be written to, or a state that cannot be gone on with.
     """
     if options.resume and options.overwrite:
-        raise UsageError("--resume goes on with a training that --overwrite would remove; choose")
+        raise UsageError(
+            "--resume goes on with a training that --overwrite would remove; choose",
+            code="training.cannot-resume",
+        )
     device = _device(options)
     with distributed.process_group(device), _folder(options):
         console = progress()
@@ -124,12 +103,17 @@ def _folder(options: RunOptions) -> Iterator[None]:
         remedy="add --resume to go on with it, or --overwrite",
     )
     if options.resume and not (path / STATE_FILE).exists():
-        raise UsageError(f"--output {path} holds no training to --resume: there is no {STATE_FILE}")
+        raise UsageError(
+            f"--output {path} holds no training to --resume: there is no {STATE_FILE}",
+            code="training.cannot-resume",
+        )
     made = [folder for folder in (path, *path.parents) if not folder.exists()]
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"--output {path} cannot be written: {error.strerror}") from error
+        raise InputError(
+            f"--output {path} cannot be written: {error.strerror}", code="output.unwritable"
+        ) from error
     try:
         yield
     finally:
@@ -164,7 +148,7 @@ def _train(trainer: Trainer, options: RunOptions, console: Console) -> None:
     with _stop_on_signals() as should_stop, _scalars(options) as write_scalars:
         dashboard = Dashboard(console, trainer.phases, should_stop)
 
-        def on_batch(now: Progress) -> None:
+        def on_batch(now: TrainingProgress) -> None:
             dashboard.update(now)
             write_scalars(now)
             if now.validated and _first():
@@ -174,7 +158,8 @@ def _train(trainer: Trainer, options: RunOptions, console: Console) -> None:
             complete = trainer.run(options.output, on_batch, should_stop)
     if not complete:
         raise _Interrupted(
-            f"interrupted, and all is saved in {options.output}; the same command with --resume goes on"
+            f"interrupted, and all is saved in {options.output}; the same command with --resume goes on",
+            code="training.interrupted",
         )
 
 
@@ -209,7 +194,7 @@ def _write_curves(folder: Path, phases: Sequence[Phase]) -> None:
 
 
 @contextmanager
-def _scalars(options: RunOptions) -> Iterator[Callable[[Progress], None]]:
+def _scalars(options: RunOptions) -> Iterator[Callable[[TrainingProgress], None]]:
     """What writes the state after a batch for TensorBoard, against X-rays, if it is wanted."""
     if not options.tensorboard or not _first():
         yield lambda now: None
@@ -218,7 +203,7 @@ def _scalars(options: RunOptions) -> Iterator[Callable[[Progress], None]]:
 
     board: Any = SummaryWriter(options.output / _TENSORBOARD)
 
-    def write(now: Progress) -> None:
+    def write(now: TrainingProgress) -> None:
         phase, course = now.phase, now.phase.course
         values = {f"loss/{part}": value for part, value in course.losses.items()}
         values |= {"learning_rate": phase.learning_rate, "images_per_s": now.images_per_s}

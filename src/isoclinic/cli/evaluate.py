@@ -12,37 +12,36 @@ from rich.table import Column, Table
 
 from ..errors import InputError, UsageError
 from ..evaluation import (
-    PUBLISHED_TABLES,
     EvaluationConfig,
     Measurement,
     Plan,
     PublishedTable,
     ReportConfig,
-    calibration,
-    calibration_text,
     chosen_samples,
     evaluate,
-    failures_text,
     published_table,
-    summaries,
-    summary_document,
     write_report,
 )
+from ..evaluation._calibration import calibration, calibration_text
+from ..evaluation._summaries import summaries
 from ..evaluation.models import ModelTraining
+from ..evaluation.published import PUBLISHED_TABLES
+from ..evaluation.report import summary_document
+from ..evaluation.runner import failures_text
 from ._console import progress_bar, results
 from ._evaluate_options import EvaluateOptions
-from ._options import REGISTRATION_PRESETS, parse_options
 from ._protocol import check_table, methods_of, starts_of, training_of
 
 
-def main(arguments: Sequence[str]) -> None:
+def main(options: EvaluateOptions | None, arguments: Sequence[str]) -> None:
     """Run the command."""
-    if "--list" in arguments:
+    if options is None:
         results().print(_published())
         return
-    options = parse_options(EvaluateOptions, "evaluate", arguments, REGISTRATION_PRESETS)
     if options.output.exists() and not options.output.is_dir():
-        raise UsageError(f"--output {options.output} is a file, but the result is a folder")
+        raise UsageError(
+            f"--output {options.output} is a file, but the result is a folder", code="output.not-a-folder"
+        )
     table = None if options.table is None else published_table(options.table)
     training = training_of(options, table)
     plan = _plan(options, table, training)
@@ -67,7 +66,8 @@ def main(arguments: Sequence[str]) -> None:
         cases = {each.case for each in evaluation.failures}
         raise InputError(
             f"{len(cases)} of {len(plan.samples)} X-rays could not be registered, {options.output} has the "
-            f"others: {failures_text(evaluation.failures)}"
+            f"others: {failures_text(evaluation.failures)}",
+            code="evaluation.incomplete",
         )
 
 

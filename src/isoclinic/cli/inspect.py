@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import TypeVar
 
 import nibabel as nib
 import numpy as np
@@ -15,15 +15,13 @@ import torch
 from numpy.typing import NDArray
 from rich.markup import escape
 from rich.table import Table
-from tyro.conf import Positional
 
 from .._files import atomic
 from ..errors import InputError, IsoclinicError, UsageError
 from ..geometry import PatientSides
 from ..inspection import (
-    Finding,
+    InspectedValue,
     Inspection,
-    Reading,
     inspect_view,
     inspect_volume,
     inspect_xray,
@@ -31,21 +29,22 @@ from ..inspection import (
     volume_header,
     xray_header,
 )
-from ..registration import InitialPose, RegistrationConfig, initial_pose
+from ..registration import InitialPose, RegistrationConfig
+from ..registration.initialize import initial_pose
 from ..results import drr, picture_of
 from ..similarity.local_standardization import standardize
 from ..viewer import write_comparison
 from ..volumes import (
-    CTCorrection,
+    Finding,
     GeometryWarning,
     PreprocessConfig,
     Volume,
     XRay,
-    XRayOptions,
     line_integrals,
 )
 from ._console import progress, results
-from ._options import FLAT, parse_options
+from ._inspect_options import InspectOptions
+from ._wording import as_options
 
 _Read = TypeVar("_Read")
 
@@ -53,60 +52,23 @@ _CT, _XRAY, _VIEW = "CT", "X-ray", "view"
 _LEVELS = {"error": "bold red", "warning": "yellow", "note": "dim"}
 
 
-@dataclass(frozen=True, kw_only=True)
-class InspectOptions:
-    """Show everything that is read from a CT and an X-ray, where it comes from, and what is odd about it.
-
-    Attributes:
-        volume: the CT: NIfTI, NRRD, MetaImage or a DICOM folder.
-        xray: the X-ray: DICOM, or PNG, TIFF, NIfTI, MetaImage or NRRD with a JSON file of the same name for
-            its geometry.
-        labels: label map of the CT: an image of labels, .seg.nrrd, DICOM SEG, or a folder with a mask for
-            each structure.
-        correction: what to believe about the CT instead of its file.
-        save_ct: NIfTI file (.nii or .nii.gz) to write: the CT as it is understood, corrections included, for
-            all other commands.
-        init: where a registration would start, as for `isoclinic register`: a pose file, a view ("ap", "pa",
-            "left", "right"), or "dicom" for the C-arm angles.
-        save: PNG to write: X-ray and rendered CT side by side, as line integrals and as the similarity
-            compares them, local contrast evened out.
-        overwrite: replace the files of `save` and `save_ct` if they exist.
-        json: print everything as JSON instead of tables.
-        strict: fail (exit code 1) on warnings too, not only on errors.
-        config: TOML file with any of these options; the command line wins.
-        xray_options: how to read the X-ray.
-        preprocess: how the X-ray becomes an image of line integrals.
-    """
-
-    volume: Positional[Path]
-    xray: Positional[Path | None] = None
-    labels: Path | None = None
-    correction: Annotated[CTCorrection, FLAT] = field(default_factory=CTCorrection)
-    save_ct: Path | None = None
-    init: str | None = None
-    save: Path | None = None
-    overwrite: bool = False
-    json: bool = False
-    strict: bool = False
-    config: Path | None = None
-    xray_options: Annotated[XRayOptions, FLAT] = field(default_factory=XRayOptions)
-    preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
-
-
-def main(arguments: Sequence[str]) -> None:
+def main(options: InspectOptions, arguments: Sequence[str]) -> None:
     """Run the command."""
-    options = parse_options(InspectOptions, "inspect", arguments)
     _check(options)
     with progress().status("reading"):
         report = _inspect(options)
     if options.json:
-        print(json.dumps({subject: asdict(part) for subject, part in report.items()}, indent=2))
+        document = {subject: asdict(part) for subject, part in report.items()}
+        print(as_options(json.dumps(document, indent=2)))
     else:
         _print(report)
     levels = [finding.level for part in report.values() for finding in part.findings]
     failed = levels.count("error") + (levels.count("warning") if options.strict else 0)
     if failed:
-        raise IsoclinicError(f"{failed} of {len(levels)} findings must be settled before a registration")
+        raise IsoclinicError(
+            f"{failed} of {len(levels)} findings must be settled before a registration",
+            code="inspection.findings",
+        )
 
 
 def _check(options: InspectOptions) -> None:
@@ -117,13 +79,19 @@ def _check(options: InspectOptions) -> None:
         if path is None:
             continue
         if not path.name.lower().endswith(suffixes):
-            raise UsageError(f"{name} {path} must end in {' or '.join(suffixes)}")
+            raise UsageError(
+                f"{name} {path} must end in {' or '.join(suffixes)}", code="options.invalid-value"
+            )
         if path.exists() and not options.overwrite:
-            raise UsageError(f"{name} {path} exists already; choose another name or add --overwrite")
+            raise UsageError(
+                f"{name} {path} exists already; choose another name or add --overwrite", code="output.exists"
+            )
     if options.save is None:
         return
     if options.xray is None:
-        raise UsageError("--save shows CT and X-ray side by side; give the X-ray too")
+        raise UsageError(
+            "--save shows CT and X-ray side by side; give the X-ray too", code="options.incomplete"
+        )
 
 
 # Looking ----------------------------------------------------------------------------------------------
@@ -241,7 +209,9 @@ def _print(report: dict[str, Inspection]) -> None:
         table.add_section()
         table.add_row(f"[bold]{subject}[/]")
         for reading in part.readings:
-            table.add_row(f"  {reading.name}", _text(reading), escape(reading.frame), escape(reading.source))
+            table.add_row(
+                f"  {reading.name}", _text(reading), escape(reading.frame), escape(as_options(reading.source))
+            )
     results().print(table)
     findings = [finding for part in report.values() for finding in part.findings]
     if not findings:
@@ -252,11 +222,13 @@ def _print(report: dict[str, Inspection]) -> None:
     table.add_column("what settles it", overflow="fold", ratio=2)
     for finding in sorted(findings, key=lambda finding: [*_LEVELS].index(finding.level)):
         level = f"[{_LEVELS[finding.level]}]{finding.level}[/]"
-        table.add_row(level, finding.subject, escape(finding.message), escape(finding.remedy))
+        table.add_row(
+            level, finding.subject, *(escape(as_options(each)) for each in (finding.message, finding.remedy))
+        )
     results().print(table)
 
 
-def _text(reading: Reading) -> str:
+def _text(reading: InspectedValue) -> str:
     values = reading.value if isinstance(reading.value, tuple) else (reading.value,)
     words = [f"{value:.6g}" if isinstance(value, float) else str(value) for value in values]
     return escape(" ".join([", ".join(words), reading.unit]).strip())

@@ -4,130 +4,60 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TypeVar
 
 import numpy as np
-from tyro.conf import Positional, arg
 
+from .._folders import new_folder
 from .._json import dumps
 from ..errors import IsoclinicError, UsageError
+from ..provenance import InputFile, Provenance
 from ..registration import (
-    InputFile,
+    Confidence,
     RegistrationResult,
     StructureResult,
     View,
-    check_structures,
-    input_doubts,
     pose_from_landmark_files,
-    read_landmark_pairs,
-    read_world_points,
     register_structures,
     register_views,
     views_from_angles,
     views_from_file,
     views_from_poses,
 )
+from ..registration._inputs import input_doubts
 from ..registration.initialize import MODEL
+from ..registration.landmarks import read_landmark_pairs, read_world_points
+from ..registration.structures import check_structures
 from ..results import (
-    REPORT,
     RESULT_FILES,
-    Origin,
     Registered,
     check_not_diverged,
     document_of,
-    report_of,
-    rescue_tried,
     targets_of,
     verdict,
-    write_pictures,
-    write_poses,
-    write_structures,
+    write_result_files,
 )
+from ..results.names import REPORT
+from ..results.registered import rescue_tried
 from ..solver import Status
-from ..viewer import write_report
-from ..volumes import Volume, XRay, XRayOptions
+from ..volumes import Volume, XRay
 from ._console import progress, recorded_warnings, results, warning_line
-from ._folder import new_folder
-from ._model import DEFAULT, chosen_model, last_resort_file
-from ._options import FLAT, REGISTRATION_PRESETS, RegistrationOptions, StructuresOptions, parse_options
+from ._model import chosen_model, last_resort_file
+from ._model_names import DEFAULT
+from ._register_options import RegisterOptions
 from ._register_tables import print_tables
+from ._wording import as_options
 
 _ALL = "all"
+Doubted = TypeVar("Doubted", Confidence, StructureResult)
 # The exit status of a result that must not be used before someone has looked at it.
 DOUBTFUL_STATUS = 3
 
 
-@dataclass(frozen=True, kw_only=True)
-class RegisterOptions:
-    """Find the pose that aligns a CT with an X-ray, and write it with pictures of the match.
-
-    Attributes:
-        xray: the X-ray: DICOM, or PNG, TIFF, NIfTI, MetaImage or NRRD with a JSON file of the same name for
-            its geometry.
-            Several X-rays of one patient at rest, from different directions, give one pose, depth included;
-            options that say how to read an X-ray hold for all of them.
-        volume: the CT: NIfTI, NRRD, MetaImage or a DICOM folder.
-        output: folder for pose.json, transform.tfm (3D Slicer), report.html and pictures; made whole or not
-            at all.
-        init: where to start: a pose file, a view ("ap", "pa", "left", "right": the way of the beam, or the
-            side the detector is on), "dicom" for the C-arm angles in the X-ray's header, "model" for the
-            pose that --model predicts, or "any" where nothing is known. By default it is the model's, if one
-            is given; else "dicom" where there are angles, and "ap" where there are none.
-        model: networks that isoclinic train made for this CT, or pretrain for any: a model file, or the
-            folder it is in. What they lead to is tried first; --learned.* says which of them. The default
-            are those that come with isoclinic, for any CT: they take part only where nothing else leads to
-            a match. With "none" they do not either.
-        landmarks: start from landmarks instead: one file with points of the CT and of the X-ray, or two
-            files, CT first (isoclinic JSON, or .mrk.json and .fcsv of 3D Slicer). They are matched by name.
-        targets: points of the CT where the error counts, such as the entries of screws (isoclinic JSON,
-            .mrk.json or .fcsv): for each the result says where the X-ray shows it and what error to expect.
-        views: how several X-rays lie relative to each other: a JSON file of "view_from_first" matrices, or a
-            pose file for each. By default it follows from the C-arm angles in their headers.
-        labels: label map of the CT, which --structures and --each-structure choose from: an image of labels,
-            .seg.nrrd, DICOM SEG, or a folder with a mask for each structure.
-        each_structure: find where each of these structures of --labels is, after the CT as a whole: names,
-            labels, or "all"; several joined by "+" move as one.
-        overwrite: replace an older result.
-        accept_doubtful: end with exit status 0 even if the result is doubtful. Without it the status is then
-            3, with all files written: as soon as one pose that was asked for is doubtful, be it that of the
-            CT or that of a structure.
-        json: print the result as JSON instead of a table; the verdict, otherwise the first line, is then its
-            first entry.
-        preset: where all further options start from: "isoclinic", or "paper" for the published registration:
-            the pose that --model predicts, refined by its similarity network, and nothing else.
-        config: TOML file with any of these options; the command line wins.
-        xray_options: how to read the X-ray.
-        registration: how to register.
-        moving: how the structures of --each-structure are registered.
-    """
-
-    xray: Annotated[
-        Positional[tuple[Path, ...]], arg(metavar="XRAY [XRAY ...]", help_behavior_hint="(required)")
-    ]
-    volume: Path
-    output: Path
-    init: str | None = None
-    model: str = DEFAULT
-    landmarks: tuple[Path, ...] = ()
-    targets: Path | None = None
-    views: tuple[Path, ...] = ()
-    labels: Path | None = None
-    each_structure: tuple[str, ...] = ()
-    overwrite: bool = False
-    accept_doubtful: bool = False
-    json: bool = False
-    preset: Literal["isoclinic", "paper"] = "isoclinic"
-    config: Path | None = None
-    xray_options: Annotated[XRayOptions, FLAT] = field(default_factory=XRayOptions)
-    registration: Annotated[RegistrationOptions, FLAT] = field(default_factory=RegistrationOptions)
-    moving: StructuresOptions = field(default_factory=StructuresOptions)
-
-
-def main(arguments: Sequence[str]) -> int:
+def main(options: RegisterOptions, arguments: Sequence[str]) -> int:
     """Run the command; its exit status is 3 where a pose is doubtful."""
-    options = parse_options(RegisterOptions, "register", arguments, REGISTRATION_PRESETS)
     _check(options)
     unfinished: IsoclinicError | None = None
     with (
@@ -149,6 +79,7 @@ def main(arguments: Sequence[str]) -> int:
         if options.model == DEFAULT and rescue_tried(result):
             learned = last_resort_file()
         check_not_diverged(result)
+        result = replace(result, confidence=_by_options(result.confidence))
         xrays = list(result.xrays)
         if marked is not None:
             source = f"{len(marked.names)} landmarks"
@@ -156,40 +87,50 @@ def main(arguments: Sequence[str]) -> int:
         structures: tuple[StructureResult, ...] = ()
         if names:
             try:
-                structures = _registered_structures(options, volume, xrays[0], result, names)
+                structures = tuple(
+                    _by_options(each)
+                    for each in _registered_structures(options, volume, xrays[0], result, names)
+                )
             except IsoclinicError as error:
                 # The pose of the CT as a whole must not be lost with it.
                 unfinished = error
         status.update("writing")
-        command = shlex.join(["isoclinic", "register", *arguments])
-        origin = Origin(volume=ct, xrays=images, model=learned, files=_other_files(options), command=command)
+        provenance = Provenance(
+            volume=ct,
+            xrays=images,
+            model=learned,
+            files=_other_files(options),
+            command=shlex.join(["isoclinic", "register", *arguments]),
+        )
         registered = Registered(
             volume=volume,
-            xrays=xrays,
             result=result,
+            xrays=xrays,
             config=options.registration,
-            origin=origin,
+            provenance=provenance,
             structures=structures,
             views_source=_views_source(options),
             landmarks=read_landmark_pairs(*options.landmarks) if options.landmarks else None,
             landmark_pose=marked,
             targets=targets_of(points, volume, result),
         )
-        write_poses(folder, result, origin)
-        write_structures(folder, structures, result.cameras[0], origin)
-        write_pictures(folder, volume, xrays, result, options.registration)
-        for warning in _doubts(options, registered):
-            said.append(warning)
-            warning_line(warning)
         again = shlex.join(["isoclinic", "register", *_writing_beside(options.output, arguments)])
-        write_report(folder / REPORT, report_of(registered, said, again))
+        write_result_files(folder, registered, warnings=said, reproduce=again)
+    for warning in _doubts(options, registered):
+        warning_line(warning)
     _show(options, registered)
     if unfinished is not None:
         raise type(unfinished)(
             f"the structures could not be registered: {unfinished}. The pose of the CT as a whole is in "
-            f"{options.output}"
+            f"{options.output}",
+            code=unfinished.code,
         ) from unfinished
     return DOUBTFUL_STATUS if registered.doubtful and not options.accept_doubtful else 0
+
+
+def _by_options(doubted: Doubted) -> Doubted:
+    """The same with doubts that name options, for people who typed them."""
+    return replace(doubted, doubts=tuple(map(as_options, doubted.doubts)))
 
 
 def _registered_structures(
@@ -212,9 +153,12 @@ def _registered_structures(
 def _show(options: RegisterOptions, registered: Registered) -> None:
     """Print the verdict, then everything else; a JSON document has it as its first entry."""
     if options.json:
-        print(dumps(document_of(registered, options.output)))
+        document = document_of(registered, options.output)
+        for entry in document["xray"].values():
+            entry["source"] = None if entry["source"] is None else as_options(entry["source"])
+        print(dumps(document))
         return
-    results().print(verdict(registered, options.output), markup=False, soft_wrap=True)
+    results().print(verdict(registered, options.output / REPORT), markup=False, soft_wrap=True)
     start = _start_option(options, registered.result)
     print_tables(results(), registered, str(options.output), start)
 
@@ -222,23 +166,40 @@ def _show(options: RegisterOptions, registered: Registered) -> None:
 def _check(options: RegisterOptions) -> None:
     """Raises UsageError for options that are missing, or exclude or need each other."""
     if not options.xray:
-        raise UsageError("give the X-ray, or several, before the options: isoclinic register XRAY ...")
+        raise UsageError(
+            "give the X-ray, or several, before the options: isoclinic register XRAY ...",
+            code="options.incomplete",
+        )
     if len(options.landmarks) > 2:
-        raise UsageError(f"--landmarks takes one file or two, CT first, not {len(options.landmarks)}")
+        raise UsageError(
+            f"--landmarks takes one file or two, CT first, not {len(options.landmarks)}",
+            code="options.invalid-value",
+        )
     if options.landmarks and options.init is not None:
-        raise UsageError("--landmarks and --init both say where to start; give one of them")
+        raise UsageError(
+            "--landmarks and --init both say where to start; give one of them", code="options.conflict"
+        )
     if options.views and len(options.xray) == 1:
-        raise UsageError("--views says how several X-rays lie to each other, but there is only one")
+        raise UsageError(
+            "--views says how several X-rays lie to each other, but there is only one",
+            code="options.conflict",
+        )
     angles = options.xray_options.primary_angle_deg, options.xray_options.secondary_angle_deg
     if len(options.xray) > 1 and angles != (None, None):
         raise UsageError(
             "--primary-angle-deg and --secondary-angle-deg would hold for all X-rays alike; --views says how "
-            "several lie"
+            "several lie",
+            code="options.conflict",
         )
     if options.each_structure and options.labels is None:
-        raise UsageError("--each-structure chooses from a label map; give it with --labels")
+        raise UsageError(
+            "--each-structure chooses from a label map; give it with --labels", code="labels.missing"
+        )
     if options.each_structure and options.registration.structures is not None:
-        raise UsageError("--structures registers structures as one, --each-structure one by one: choose")
+        raise UsageError(
+            "--structures registers structures as one, --each-structure one by one: choose",
+            code="options.conflict",
+        )
 
 
 def _views(options: RegisterOptions, xrays: Sequence[XRay]) -> Sequence[View]:
@@ -283,7 +244,10 @@ def _structure_names(options: RegisterOptions, volume: Volume) -> list[tuple[int
         labels = np.unique(volume.labels).tolist()
         names = [(volume.label_names.get(label, label),) for label in labels if label > 0]
         if not names:
-            raise UsageError(f"--each-structure all: the label map {options.labels} has no structure")
+            raise UsageError(
+                f"--each-structure all: the label map {options.labels} has no structure",
+                code="labels.structure-missing",
+            )
     else:
         groups = (group.split("+") for group in options.each_structure)
         names = [tuple(int(name) if name.isdecimal() else name for name in group) for group in groups]
@@ -299,7 +263,7 @@ def _doubts(options: RegisterOptions, registered: Registered) -> Iterator[str]:
             registered.volume, registered.xrays, same_patient=options.registration.same_patient
         )
         remedy = "try another --init or --landmarks"
-        if set(result.confidence.doubts) <= set(of_inputs):
+        if set(result.confidence.doubts) <= set(map(as_options, of_inputs)):
             remedy = "settle what CT and X-ray leave open, with the options named"
         yield (
             f"the result is doubtful: {'; '.join(result.confidence.doubts)}. Look at {report} before using "

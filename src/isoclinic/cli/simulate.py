@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -14,18 +11,14 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
-from tyro.conf import Positional
 
 from .._files import atomic
 from ..anatomy import Cohort, CohortConfig
 from ..errors import UsageError
-from ..training import Batch, PoseConfig, RandomizationConfig, SimulationStream, StreamConfig
+from ..training import Batch, RandomizationConfig, SimulationStream, StreamConfig
 from ..volumes import Volume
 from ._console import progress, results
-from ._detector import DetectorOptions
-from ._options import FLAT, parse_options
-
-Preset = Literal["isoclinic", "paper"]
+from ._simulate_options import SimulateOptions
 
 # Everybody comes once.
 _EACH_OTHER = CohortConfig(present=1, batches=1)
@@ -42,46 +35,19 @@ _WINDOW_PERCENT = (0.5, 99.5)
 _HIDDEN_COLOUR = (0.25, 0.05, 0.05)
 
 
-@dataclass(frozen=True, kw_only=True)
-class SimulateOptions:
-    """Show random X-rays of a CT as networks are trained on them, each beside its clean rendering.
-
-    Attributes:
-        volume: the CT: NIfTI, NRRD, MetaImage or a DICOM folder.
-        grid: PNG to write, a contact sheet. Each pair is a randomised X-ray (dark red where it does not show
-            the patient) and the rendering of a perturbed pose, both bright where dense.
-        pairs: number of pairs.
-        preset: how X-rays are randomised: a simulated acquisition, or the published transforms.
-        vary: show another variation of the CT in every pair, or a made-up skeleton, as networks of any
-            patient are trained on.
-        seed: of everything drawn.
-        overwrite: replace the picture if there is one.
-        config: TOML file with any of these options; the command line wins.
-        detector: of the X-rays.
-        poses: views and perturbations.
-    """
-
-    volume: Positional[Path]
-    grid: Path
-    pairs: int = 12
-    preset: Preset = "isoclinic"
-    vary: bool = False
-    seed: int = 0
-    overwrite: bool = False
-    config: Path | None = None
-    detector: Annotated[DetectorOptions, FLAT] = field(default_factory=DetectorOptions)
-    poses: Annotated[PoseConfig, FLAT] = field(default_factory=PoseConfig)
-
-
-def main(arguments: Sequence[str]) -> None:
+def main(options: SimulateOptions, arguments: Sequence[str]) -> None:
     """Run the command."""
-    options = parse_options(SimulateOptions, "simulate", arguments)
     if options.grid.suffix.lower() != ".png":
-        raise UsageError(f"--grid {options.grid} must end in .png")
+        raise UsageError(f"--grid {options.grid} must end in .png", code="options.invalid-value")
     if options.grid.exists() and not options.overwrite:
-        raise UsageError(f"{options.grid} exists already; choose another --grid or add --overwrite")
+        raise UsageError(
+            f"{options.grid} exists already; choose another --grid or add --overwrite", code="output.exists"
+        )
     if not 1 <= options.pairs <= _MOST_PAIRS:
-        raise UsageError(f"--pairs must be 1 to {_MOST_PAIRS}, what a sheet can show, not {options.pairs}")
+        raise UsageError(
+            f"--pairs must be 1 to {_MOST_PAIRS}, what a sheet can show, not {options.pairs}",
+            code="options.invalid-value",
+        )
     presets = {"isoclinic": RandomizationConfig.isoclinic, "paper": RandomizationConfig.paper}
     stream_config = StreamConfig(
         batch=1 if options.vary else options.pairs,

@@ -7,17 +7,15 @@ from collections.abc import Sequence
 
 import torch
 
-from ..registration import InputFile
+from ..provenance import InputFile
 from ..training import Subject, Trainer, TrainingData
 from ..volumes import Volume
 from . import _training
-from ._options import parse_options
-from ._train_options import PRESETS, TrainOptions
+from ._train_options import TrainOptions
 
 
-def main(arguments: Sequence[str]) -> None:
+def main(options: TrainOptions, arguments: Sequence[str]) -> None:
     """Run the command."""
-    options = parse_options(TrainOptions, "train", arguments, PRESETS)
     options.check()
 
     def prepare(device: torch.device) -> Trainer:

@@ -1,21 +1,5 @@
 """Public data sets with true poses, read lazily from their original files into the library's conventions."""
 
-from .cases import CaseFolder
-from .ctspine1k import CTSpine1k, CTSpine1kConfig
-from .deepfluoro import DeepFluoro, DeepFluoroConfig
-from .detection import dataset_kind
-from .ljubljana import Ljubljana, LjubljanaConfig
-from .sample import Dataset, Sample
+import lazy_loader
 
-__all__ = [
-    "CTSpine1k",
-    "CTSpine1kConfig",
-    "CaseFolder",
-    "Dataset",
-    "DeepFluoro",
-    "DeepFluoroConfig",
-    "Ljubljana",
-    "LjubljanaConfig",
-    "Sample",
-    "dataset_kind",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -23,10 +23,15 @@ def read_document(file: Path, *keys: str) -> dict[str, Any]:
     try:
         document = json.loads(read_text(file))
     except (OSError, RecursionError, ValueError) as error:
-        raise InputError(f"{file} cannot be read, it may be cut short or damaged: {error}") from error
+        raise InputError(
+            f"{file} cannot be read, it may be cut short or damaged: {error}", code="dataset.unreadable"
+        ) from error
     if not isinstance(document, dict):
-        raise InputError(f"{file} is damaged: it must hold a JSON object")
+        raise InputError(f"{file} is damaged: it must hold a JSON object", code="dataset.unreadable")
     missing = [key for key in keys if key not in document]
     if missing:
-        raise InputError(f"{file} is damaged: it lacks {', '.join(missing)}; delete it, and it is made anew")
+        raise InputError(
+            f"{file} is damaged: it lacks {', '.join(missing)}; delete it, and it is made anew",
+            code="dataset.unreadable",
+        )
     return document

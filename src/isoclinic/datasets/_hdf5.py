@@ -24,7 +24,7 @@ class Source:
     """Where a data set comes from, for messages.
 
     Attributes:
-        name: of the data set.
+        name: the name of the data set.
         file: name of its file.
         get: how much it is and where to get it.
         root: how the keys begin that tell its file from others.
@@ -52,7 +52,7 @@ class Node:
         return iter(sorted(self._group))
 
     def label(self, key: str) -> str:
-        """How messages call an entry."""
+        """Return how messages call an entry."""
         return f"{self._path}: {self._group.name.rstrip('/')}/{key}"
 
     def child(self, key: str) -> Node:
@@ -60,7 +60,9 @@ class Node:
         first, _, rest = key.partition("/")
         group = self._expect(first)
         if not hasattr(group, "keys"):
-            raise InputError(f"{self.label(first)} must be a group, not an array")
+            raise InputError(
+                f"{self.label(first)} must be a group, not an array", code="dataset.invalid-value"
+            )
         child = Node(self._path, group)
         return child.child(rest) if rest else child
 
@@ -68,7 +70,10 @@ class Node:
         """That many finite numbers in whatever shape, float64 [count]."""
         values = self._finite(key)
         if values.size != count:
-            raise InputError(f"{self.label(key)} must be {count} numbers, not of shape {values.shape}")
+            raise InputError(
+                f"{self.label(key)} must be {count} numbers, not of shape {values.shape}",
+                code="dataset.wrong-shape",
+            )
         return values.astype(np.float64).ravel()
 
     def number(self, key: str) -> float:
@@ -80,14 +85,20 @@ class Node:
         values = self._finite(key)
         if values.ndim != 2 or values.shape[1] != columns or rows not in (None, len(values)):
             wanted = f"{rows or 'N'} x {columns}"
-            raise InputError(f"{self.label(key)} must be {wanted} numbers, not of shape {values.shape}")
+            raise InputError(
+                f"{self.label(key)} must be {wanted} numbers, not of shape {values.shape}",
+                code="dataset.wrong-shape",
+            )
         return values.astype(np.float64)
 
     def image(self, key: str, dimensions: int) -> NDArray[Any]:
         """An image or a volume as stored, not empty, finite."""
         pixels = self._finite(key)
         if pixels.ndim != dimensions or pixels.size == 0:
-            raise InputError(f"{self.label(key)} must have {dimensions} dimensions, not shape {pixels.shape}")
+            raise InputError(
+                f"{self.label(key)} must have {dimensions} dimensions, not shape {pixels.shape}",
+                code="dataset.wrong-shape",
+            )
         return pixels
 
     def element(self, key: str, index: int, dimensions: int) -> NDArray[Any]:
@@ -96,7 +107,8 @@ class Node:
         if hasattr(entry, "keys") or entry.ndim != dimensions + 1 or index >= len(entry):
             shape = getattr(entry, "shape", "a group")
             raise InputError(
-                f"{self.label(key)} must hold {index + 1} entries of {dimensions} dimensions, not {shape}"
+                f"{self.label(key)} must hold {index + 1} entries of {dimensions} dimensions, not {shape}",
+                code="dataset.wrong-shape",
             )
         return self._checked(key, entry[index])
 
@@ -104,7 +116,7 @@ class Node:
         """A single string."""
         entry = self._expect(key)
         if hasattr(entry, "keys") or entry.shape != ():
-            raise InputError(f"{self.label(key)} must be a text")
+            raise InputError(f"{self.label(key)} must be a text", code="dataset.invalid-value")
         value = entry[()]
         return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
@@ -113,15 +125,18 @@ class Node:
 
     def _checked(self, key: str, values: NDArray[Any]) -> NDArray[Any]:
         if values.dtype.kind not in "iufb":
-            raise InputError(f"{self.label(key)} must be an array of numbers")
+            raise InputError(f"{self.label(key)} must be an array of numbers", code="dataset.invalid-value")
         if not np.isfinite(values).all():
-            raise InputError(f"{self.label(key)} has values that are NaN or infinite")
+            raise InputError(
+                f"{self.label(key)} has values that are NaN or infinite", code="dataset.not-finite"
+            )
         return values
 
     def _expect(self, key: str) -> Any:
         if key not in self._group:
             raise InputError(
-                f"{self.label(key)} is missing; {self._group.name} holds {', '.join(self) or 'nothing'}"
+                f"{self.label(key)} is missing; {self._group.name} holds {', '.join(self) or 'nothing'}",
+                code="dataset.incomplete",
             )
         return self._group[key]
 
@@ -140,7 +155,9 @@ class Hdf5Dataset(IndexedDataset):
                 raise self._foreign(f"lacks {self._source.root}: {held}")
             xrays = self._index(root)
         if not any(xrays.values()):
-            raise InputError(f"{self.path} holds no X-ray of {self._source.name}; {self._source.get}")
+            raise InputError(
+                f"{self.path} holds no X-ray of {self._source.name}; {self._source.get}", code="dataset.empty"
+            )
         super().__init__(self.path, xrays)
 
     @abstractmethod
@@ -175,7 +192,8 @@ class Hdf5Dataset(IndexedDataset):
 
     def _foreign(self, what: str) -> InputError:
         return InputError(
-            f"{self.path} {what}. {self._source.name} is {self._source.file}; {self._source.get}"
+            f"{self.path} {what}. {self._source.name} is {self._source.file}; {self._source.get}",
+            code="dataset.wrong-kind",
         )
 
 
@@ -184,7 +202,7 @@ def opened(path: Path, remedy: str) -> Iterator[Node | None]:
     """The root of an HDF5 file; None for a file of another kind.
 
     Args:
-        path: of the file.
+        path: the path of the file.
         remedy: what to do about a file that is missing or damaged.
 
     Raises:
@@ -193,7 +211,7 @@ def opened(path: Path, remedy: str) -> Iterator[Node | None]:
     """
     h5py = require("h5py", extra="datasets")
     if not path.is_file():
-        raise InputError(f"{path} is not a file; {remedy}")
+        raise InputError(f"{path} is not a file; {remedy}", code="dataset.wrong-kind")
     try:
         if not h5py.is_hdf5(path):
             yield None
@@ -204,7 +222,8 @@ def opened(path: Path, remedy: str) -> Iterator[Node | None]:
         raise
     except (KeyError, OSError, RuntimeError, ValueError) as error:  # what h5py raises on damaged files
         raise InputError(
-            f"{path} cannot be read, it may be cut short or damaged ({error}); {remedy}"
+            f"{path} cannot be read, it may be cut short or damaged ({error}); {remedy}",
+            code="dataset.unreadable",
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""What the data sets share: X-rays by subject and name, and the CT of the latest subject kept."""
+"""The common base of the data sets: X-rays by subject and name; the CT of the latest subject is kept."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class IndexedDataset(ABC):
     """A data set whose names are known beforehand, and whose files are opened anew for every reading.
 
     Args:
-        path: of its file or folder.
+        path: the path of its file or folder.
         xrays: names of the X-rays by subject.
     """
 
@@ -54,7 +54,7 @@ class IndexedDataset(ABC):
         return tuple(f"{subject}/{xray}" for xray in self._xrays[subject])
 
     def __len__(self) -> int:
-        """How many samples there are."""
+        """Compute how many samples there are."""
         return sum(map(len, self._xrays.values()))
 
     def __getitem__(self, name: str) -> Sample:
@@ -117,12 +117,18 @@ class IndexedDataset(ABC):
         self._check_subject(subject)
         if xray not in self._xrays[subject]:
             known = ", ".join(self._xrays[subject]) or "none"
-            raise UsageError(f"{self.path} has no X-ray {xray!r} of {subject}; there are {known}")
+            raise UsageError(
+                f"{self.path} has no X-ray {xray!r} of {subject}; there are {known}",
+                code="dataset.unknown-name",
+            )
         return subject, xray
 
     def _check_subject(self, subject: str) -> None:
         if subject not in self._xrays:
-            raise UsageError(f"{self.path} has no subject {subject!r}; there are {', '.join(self._xrays)}")
+            raise UsageError(
+                f"{self.path} has no subject {subject!r}; there are {', '.join(self._xrays)}",
+                code="dataset.unknown-name",
+            )
 
 
 def stacked(landmarks: Landmarks) -> torch.Tensor:

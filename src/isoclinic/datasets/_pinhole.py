@@ -45,7 +45,10 @@ def posed_camera(
     intrinsic = intrinsic / (intrinsic[2, 2] or np.nan)
     (fx, skew, cx), (zero, fy, cy), last = intrinsic
     if not np.isfinite(intrinsic).all() or fx * fy == 0 or np.any([skew, zero, *last[:2]]):
-        raise InputError(f"{label}: its intrinsic matrix must be [fx 0 cx; 0 fy cy; 0 0 1], not\n{intrinsic}")
+        raise InputError(
+            f"{label}: its intrinsic matrix must be [fx 0 cx; 0 fy cy; 0 0 1], not\n{intrinsic}",
+            code="dataset.invalid-value",
+        )
     depth = extrinsic[2, :3] @ centre_world + extrinsic[2, 3]
     z = 1.0 if depth > 0 else -1.0
     y = z * np.sign(fy)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from ..volumes import Volume, XRay
 from ._documents import read_document
 from ._hdf5 import Node, opened
 from ._indexed import IndexedDataset, stacked
+from .config import CTSpine1kConfig
 from .preparation.case import CASE_FILE, CT_FILE, LABELS_FILE
 from .preparation.originals import GET
 from .preparation.prepare import DATASET_FILE, FORMAT, VERSION
@@ -25,17 +25,6 @@ _PREPARE = "isoclinic dataset prepare ctspine1k"
 _PROVENANCE = dict.fromkeys(
     ("sdd_mm", "pixel_spacing_mm", "principal_point_px", "polarity", "pixel_scale"), "rendered (a DRR)"
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class CTSpine1kConfig:
-    """How CTSpine1K is read.
-
-    Attributes:
-        unfinished: use the cases that are ready although the preparation is not finished.
-    """
-
-    unfinished: bool = False
 
 
 class CTSpine1k(IndexedDataset):
@@ -62,7 +51,8 @@ class CTSpine1k(IndexedDataset):
         if cases is None or not ready or (len(ready) < len(cases) and not self.config.unfinished):
             raise InputError(
                 f"the preparation of {folder} is not finished ({len(ready)} of {len(cases or ()) or '?'}"
-                f" cases); run {_PREPARE} again with the same options, it goes on where it stopped"
+                f" cases); run {_PREPARE} again with the same options, it goes on where it stopped",
+                code="dataset.not-prepared",
             )
         self._documents = {case: read_document(folder / case / CASE_FILE) for case in ready}
         self._places = {case: _places(folder, case, document) for case, document in self._documents.items()}
@@ -73,7 +63,7 @@ class CTSpine1k(IndexedDataset):
         try:
             return Volume.read(folder / CT_FILE, labels=folder / LABELS_FILE)
         except InputError as error:
-            raise InputError(f"{error}; {_remedy(folder)}") from error
+            raise InputError(f"{error}; {_remedy(folder)}", code="dataset.not-prepared") from error
 
     def _read_sample(self, subject: str, xray: str, volume: Volume) -> Sample:
         path, index = self._places[subject][xray]
@@ -118,9 +108,12 @@ class CTSpine1k(IndexedDataset):
         remedy = _remedy(path.parent)
         with opened(path, remedy) as file:
             if file is None or "key" not in file:
-                raise InputError(f"{path} is no file of DRRs; {remedy}")
+                raise InputError(f"{path} is no file of DRRs; {remedy}", code="dataset.not-prepared")
             if file.text("key") != key:
-                raise InputError(f"{path} is of another preparation than {CASE_FILE} beside it; {remedy}")
+                raise InputError(
+                    f"{path} is of another preparation than {CASE_FILE} beside it; {remedy}",
+                    code="dataset.mixed",
+                )
             yield file
 
 
@@ -131,13 +124,15 @@ def _cases(folder: Path) -> list[str] | None:
         what = f"has no {DATASET_FILE}" if folder.is_dir() else "is not a folder"
         raise InputError(
             f"{folder} {what}: it is not what {_PREPARE} writes. To prepare CTSpine1K, {GET}, then run"
-            f" {_PREPARE}"
+            f" {_PREPARE}",
+            code="dataset.not-prepared",
         )
     document = read_document(file)
     if document.get("format") != FORMAT or document.get("version") != VERSION:
         raise InputError(
             f"{file} is {document.get('format')} {document.get('version')}, not {FORMAT} {VERSION}: prepare"
-            " CTSpine1K with this version of isoclinic"
+            " CTSpine1K with this version of isoclinic",
+            code="dataset.not-prepared",
         )
     cases: list[str] | None = document.get("cases")
     return cases
@@ -146,7 +141,10 @@ def _cases(folder: Path) -> list[str] | None:
 def _places(folder: Path, case: str, document: Mapping[str, Any]) -> dict[str, tuple[Path, int]]:
     """File of each DRR of a case and its number there, by name."""
     if not isinstance(document.get("key"), str) or not isinstance(document.get("drrs"), dict):
-        raise InputError(f"{folder / case / CASE_FILE} lacks key or drrs; {_remedy(folder / case)}")
+        raise InputError(
+            f"{folder / case / CASE_FILE} lacks key or drrs; {_remedy(folder / case)}",
+            code="dataset.not-prepared",
+        )
     places = [(folder / case / file, index) for file, n in document["drrs"].items() for index in range(n)]
     return {f"{number:04d}": place for number, place in enumerate(places)}
 

@@ -25,7 +25,6 @@ puts them, as here, the pose needs that correction; it moves targets by 0.87 mm.
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +38,7 @@ from ..volumes.readers import warn_unless_hounsfield
 from ._hdf5 import Hdf5Dataset, Node, Source, as_hu
 from ._indexed import Array, Landmarks, stacked
 from ._pinhole import RAS_FROM_LPS, posed_camera, translation, turned
+from .config import DeepFluoroConfig
 from .sample import Sample
 
 _README = "README.md of DeepFluoroLabeling-IPCAI2020"
@@ -52,41 +52,6 @@ _PROVENANCE = {
 # Between the landmarks stored in an image and where the stored pose puts them: the former are projections of
 # those in 3-D (https://github.com/rg2/DeepFluoroLabeling-IPCAI2020/issues/4), rounded to float32.
 _LANDMARK_TOLERANCE_PX = 1.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class DeepFluoroConfig:
-    """How DeepFluoro is read.
-
-    Attributes:
-        half_voxel_correction: move the stored poses by half a voxel, as the authors' own program does. Others
-            (DiffPose, DiffDRR-Datasets, xvr) take them as stored; turn this off to compare with their poses.
-        upright: turn images by 180 degrees, with their camera, where the file says that the patient is upside
-            down.
-        border_px: pixels to cut off on each side, which show the collimator; 50 by the authors and others.
-        open_beam: intensity without a patient: pixels become line integrals log(open_beam / pixel), as
-            DiffPose and DiffDRR-Datasets do with 65487. None leaves intensities, and `line_integrals` finds
-            the open beam of each image.
-        questionable: samples ("17-1882/003") whose true pose is in doubt. Empty: neither the authors nor
-            DiffPose, DiffDRR-Datasets or xvr publish such a list.
-        include_questionable: give those too.
-
-    Raises:
-        UsageError: a negative border, or an open beam that is not positive.
-    """
-
-    half_voxel_correction: bool = True
-    upright: bool = True
-    border_px: int = 50
-    open_beam: float | None = None
-    questionable: tuple[str, ...] = ()
-    include_questionable: bool = False
-
-    def __post_init__(self) -> None:
-        if self.border_px < 0:
-            raise UsageError(f"border_px must not be negative, not {self.border_px}")
-        if self.open_beam is not None and not self.open_beam > 0:
-            raise UsageError(f"open_beam must be positive, not {self.open_beam}")
 
 
 class DeepFluoro(Hdf5Dataset):
@@ -124,7 +89,9 @@ class DeepFluoro(Hdf5Dataset):
         xrays = {name: tuple(root.child(f"{name}/projections")) for name in root if name != self._source.root}
         doubted = self.config.questionable
         if unknown := set(doubted) - {f"{subject}/{xray}" for subject in xrays for xray in xrays[subject]}:
-            raise UsageError(f"questionable: {self.path} has no {', '.join(sorted(unknown))}")
+            raise UsageError(
+                f"questionable: {self.path} has no {', '.join(sorted(unknown))}", code="dataset.unknown-name"
+            )
         if self.config.include_questionable:
             return xrays
         return {
@@ -139,7 +106,10 @@ class DeepFluoro(Hdf5Dataset):
         warn_unless_hounsfield(hu, image.label("pixels"))
         grid = _from_zyx(labels.image("pixels", 3))
         if grid.shape != hu.shape or not np.allclose(_world_from_voxel(labels), affine, atol=1e-3):
-            raise InputError(f"{labels.label('pixels')} must lie on the grid of {image.label('pixels')}")
+            raise InputError(
+                f"{labels.label('pixels')} must lie on the grid of {image.label('pixels')}",
+                code="dataset.wrong-shape",
+            )
         names = specimen.child("vol-seg/labels-def")
         return Volume(
             hu=hu,
@@ -177,7 +147,8 @@ class DeepFluoro(Hdf5Dataset):
         if pixels.shape != size:
             raise InputError(
                 f"{projection.label('image/pixels')} must have {size[0]} x {size[1]} pixels, as proj-params"
-                f" says, not {pixels.shape}"
+                f" says, not {pixels.shape}",
+                code="dataset.wrong-shape",
             )
         camera, camera_from_world = posed_camera(
             intrinsic,

@@ -1,4 +1,4 @@
-"""What a file or folder holds."""
+"""Detection of the data set that a file or folder contains."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ._hdf5 import opened
 from .preparation.prepare import DATASET_FILE
 
 _HDF5 = {".h5", ".hdf5"}
-_REMEDY = "get it again; where from, says the same with --dataset deepfluoro or --dataset ljubljana"
+_REMEDY = "get it again; where from, says the same with `dataset` deepfluoro or `dataset` ljubljana"
 
 
 def dataset_kind(path: Path) -> str:
@@ -23,7 +23,9 @@ def dataset_kind(path: Path) -> str:
         return "ctspine1k" if (path / DATASET_FILE).is_file() else "cases"
     with opened(path, _REMEDY) as root:
         if root is None:
-            raise InputError(f"{path} is no data set: neither a folder nor an HDF5 file")
+            raise InputError(
+                f"{path} is no data set: neither a folder nor an HDF5 file", code="dataset.unknown-name"
+            )
         if any(key.startswith("subject") for key in root):
             return "ljubljana"
         return "deepfluoro"

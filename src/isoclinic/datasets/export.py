@@ -40,15 +40,20 @@ def export_volumes(
     chosen = dataset.subjects if subjects is None else subjects
     unknown = [subject for subject in chosen if subject not in dataset.subjects]
     if unknown:
-        raise UsageError(f"there is no subject {unknown[0]!r}; there are {', '.join(dataset.subjects)}")
+        raise UsageError(
+            f"there is no subject {unknown[0]!r}; there are {', '.join(dataset.subjects)}",
+            code="dataset.unknown-name",
+        )
     paths = tuple(folder / f"{subject}.nii.gz" for subject in chosen)
     there = [path for path in paths if path.exists()]
     if there and not overwrite:
-        raise UsageError(f"{there[0]} is there already; choose another folder or add --overwrite")
+        raise UsageError(
+            f"{there[0]} is there already; choose another folder or add --overwrite", code="output.exists"
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"{folder} cannot be written: {error.strerror}") from error
+        raise InputError(f"{folder} cannot be written: {error.strerror}", code="output.unwritable") from error
     for index, (subject, path) in enumerate(zip(chosen, paths, strict=True)):
         on_progress(index, len(paths), subject)
         volume = dataset.volume(subject)

@@ -21,18 +21,18 @@ any case, but standard views and the names of sides rest on it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError, UsageError
+from ..errors import InputError
 from ..volumes import Volume, XRay
 from ._hdf5 import Hdf5Dataset, Node, Source
 from ._indexed import stacked
 from ._pinhole import posed_camera
+from .config import LjubljanaConfig
 from .sample import Sample
 
 _PREFIX = "proj-"
@@ -44,30 +44,6 @@ _PROVENANCE = {
     "pixel_scale": "digital subtraction angiography, a difference of logarithms (assumed)",
 }
 _BINS = 1024
-
-
-@dataclass(frozen=True, kw_only=True)
-class LjubljanaConfig:
-    """How Ljubljana is read.
-
-    Attributes:
-        views: X-rays of each patient: "ap" and "lat"; "ap-max" and "lat-max" are there too.
-        subtract_background: make the commonest grey value 0 and cut off what is brighter, as DiffDRR-Datasets
-            and xvr do, so that only what the contrast agent darkens is left.
-        vessel_threshold: values of the 3-D angiogram below this are background and become air; 1000 in
-            DiffDRR-Datasets, 500 in DiffPose.
-
-    Raises:
-        UsageError: no view.
-    """
-
-    views: tuple[str, ...] = ("ap", "lat")
-    subtract_background: bool = True
-    vessel_threshold: float = 1000.0
-
-    def __post_init__(self) -> None:
-        if not self.views:
-            raise UsageError("views must name at least one, such as ap")
 
 
 class Ljubljana(Hdf5Dataset):
@@ -106,7 +82,8 @@ class Ljubljana(Hdf5Dataset):
             if missing := set(self.config.views) - set(stored):
                 raise InputError(
                     f"{self.path}: {subject} has no view {', '.join(sorted(missing))}; there are"
-                    f" {', '.join(stored) or 'none'}"
+                    f" {', '.join(stored) or 'none'}",
+                    code="dataset.unknown-name",
                 )
         return dict.fromkeys(subjects, self.config.views)
 

@@ -1,4 +1,4 @@
-"""What every data set gives: X-rays of patients with a CT, and where the patient truly was."""
+"""The interface of every data set: X-rays of patients with a CT, and the true poses."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class Sample:
     """An X-ray with its CT and its true pose.
 
     Attributes:
-        name: of the X-ray, unique in its data set: "subject/x-ray".
+        name: the name of the X-ray, unique in its data set: "subject/x-ray".
         subject: whose CT it belongs to.
         volume: the CT; samples that follow each other share that of their subject.
-        xray: with intrinsics of exactly these pixels.
+        xray: the X-ray, with the intrinsics of exactly these pixels.
         camera_from_world: the true pose [4, 4], float64; world RAS mm.
         landmark_names: N names.
         landmarks_world: their points [N, 3] in the CT, float64, RAS mm. Not every one need be in the image.
@@ -45,7 +45,7 @@ class Dataset(Protocol):
 
     @property
     def config(self) -> Any:
-        """How it is read: a frozen dataclass."""
+        """Return how it is read: a frozen dataclass."""
 
     @property
     def subjects(self) -> tuple[str, ...]:
@@ -63,7 +63,7 @@ class Dataset(Protocol):
         """
 
     def __len__(self) -> int:
-        """How many samples there are."""
+        """Compute how many samples there are."""
 
     def __getitem__(self, name: str) -> Sample:
         """The sample of that name.
@@ -78,7 +78,7 @@ class Dataset(Protocol):
 
         Raises:
             UsageError: there is no such subject; the message lists those there are.
-            InputError: as for a single sample.
+            InputError: what is stored of a sample is incomplete or damaged.
         """
 
     def volume(self, subject: str) -> Volume:
@@ -86,7 +86,7 @@ class Dataset(Protocol):
 
         Raises:
             UsageError: there is no such subject.
-            InputError: as for a sample.
+            InputError: what is stored of the CT is incomplete or damaged.
         """
 
     def files(self, name: str) -> tuple[Path, ...]:

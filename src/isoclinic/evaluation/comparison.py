@@ -10,8 +10,9 @@ import numpy as np
 from scipy.stats import binomtest, wilcoxon
 
 from ..errors import InputError
+from .config import StatisticsConfig
 from .measurement import Measurement
-from .statistics import Floats, Interval, StatisticsConfig, bootstrap_intervals, holm, weighted_percentiles
+from .statistics import Floats, Interval, bootstrap_intervals, holm, weighted_percentiles
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +91,10 @@ def _by_start(measurements: Sequence[Measurement]) -> Iterator[tuple[str, str, d
     for each in measurements:
         of_method = result.setdefault((each.dataset, each.start), {}).setdefault(each.method, {})
         if of_method.setdefault(each.case, each) is not each:
-            raise InputError(f"{each.method} has registered {each.case} from start {each.start} twice")
+            raise InputError(
+                f"{each.method} has registered {each.case} from start {each.start} twice",
+                code="evaluation.ambiguous",
+            )
     for (dataset, start), by_method in result.items():
         yield dataset, start, by_method
 

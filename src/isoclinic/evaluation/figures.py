@@ -12,8 +12,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from ..errors import InputError
+from .config import StatisticsConfig
 from .measurement import Measurement
-from .statistics import StatisticsConfig, success_interval
+from .statistics import success_interval
 
 # Initial errors are binned for the success rate.
 _BIN_MM = 10.0
@@ -78,7 +79,10 @@ def paired_figure(measurements: Sequence[Measurement]) -> Figure:
         errors.setdefault(each.method, {})[each.dataset, each.case, each.start] = each.mtre_mm
     pairs = [pair for pair in combinations(errors, 2) if errors[pair[0]].keys() & errors[pair[1]].keys()]
     if not pairs:
-        raise InputError("no two methods have registered the same X-ray from the same start")
+        raise InputError(
+            "no two methods have registered the same X-ray from the same start",
+            code="evaluation.not-comparable",
+        )
     rows, columns = -(-len(pairs) // _PANELS_A_ROW), min(len(pairs), _PANELS_A_ROW)
     figure = Figure(figsize=(_PANEL_INCH * columns, _PANEL_INCH * rows), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False).ravel()

@@ -120,16 +120,20 @@ class Measurement:
         """
         names = {field.name for field in fields(cls)}
         if not isinstance(document, Mapping) or document.keys() != {"metrics"} | names:
-            raise InputError(f"{label} is not a measurement of this version of isoclinic")
+            raise InputError(
+                f"{label} is not a measurement of this version of isoclinic",
+                code="evaluation.malformed-record",
+            )
         if document["metrics"] != METRICS:
             raise InputError(
                 f"{label} was measured by other metrics ({document['metrics']}), which must not be mixed "
-                f"with these ({METRICS})"
+                f"with these ({METRICS})",
+                code="evaluation.invalid-value",
             )
         values = {name: document[name] for name in names}
         numbers = [*(values[name] for name in _NUMBERS), *values["translation_mm"]]
         if not all(isinstance(number, int | float) for number in numbers):
-            raise InputError(f"{label} holds a number that is none")
+            raise InputError(f"{label} holds a number that is none", code="evaluation.malformed-record")
         return cls(**values | {"translation_mm": tuple(values["translation_mm"])})
 
 

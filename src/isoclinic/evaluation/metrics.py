@@ -55,7 +55,7 @@ def summary(errors: PoseErrors, *, initial_mtre_mm: Tensor, run_time_s: Tensor) 
         InputError: there is no case.
     """
     if errors.mtre_mm.numel() == 0:
-        raise InputError("there is no case to summarise")
+        raise InputError("there is no case to summarise", code="evaluation.unknown-name")
     translation = errors.translation_mm.abs()
     metrics = {
         "initial_mtre_mm": initial_mtre_mm,

@@ -11,16 +11,10 @@ import torch
 from ..datasets import Dataset
 from ..errors import InputError, UsageError
 from ..networks import Checkpoint
-from ..registration import InputFile
-from ..training import (
-    MODEL_FILE,
-    STATE_FILE,
-    Progress,
-    Subject,
-    TrainConfig,
-    Trainer,
-    TrainingData,
-)
+from ..provenance import InputFile
+from ..training import Subject, TrainConfig, Trainer, TrainingData
+from ..training.file_names import MODEL_FILE, STATE_FILE
+from ..training.trainer import TrainingProgress
 from ..volumes import Volume, VoxelIdentity
 
 # Networks of any patient are trained as often, each time without the subjects that they are measured on.
@@ -46,7 +40,7 @@ def trained_models(
     dataset: Dataset,
     subjects: Sequence[str],
     training: ModelTraining,
-    on_batch: Callable[[str, Progress], None] = lambda name, progress: None,
+    on_batch: Callable[[str, TrainingProgress], None] = lambda name, progress: None,
 ) -> dict[str, InputFile]:
     """Model files by subject, trained or gone on with unless they have had their share.
 
@@ -60,8 +54,8 @@ def trained_models(
 
     Raises:
         InputError: a CT or an X-ray cannot be read; the folder cannot be written to, or holds another
-        training. UsageError: a package that training needs is not installed, or networks of any patient for
-        a data set
+            training.
+        UsageError: a package that training needs is not installed, or networks of any patient for a data set
             with one subject alone.
     """
     if training.one_patient:
@@ -73,7 +67,8 @@ def trained_models(
         if not others:
             raise UsageError(
                 "networks of any patient are trained on subjects that they are not measured on, and the data "
-                "set has one alone: give --model, which isoclinic pretrain makes of other CTs"
+                "set has one alone: give --model, which isoclinic pretrain makes of other CTs",
+                code="training.no-ct",
             )
         files[fold] = _trained(dataset, f"without-fold-{fold}", others, training, on_batch)
     return {subject: files[folds[subject]] for subject in subjects}
@@ -106,7 +101,8 @@ def check_unseen(model: Checkpoint, volumes: Mapping[str, Callable[[], Volume]],
     if seen:
         raise InputError(
             f"{name} was trained on the CT of {', '.join(seen)}, which it is to be measured on: choose other "
-            "--subjects, or a model that has not seen them"
+            "--subjects, or a model that has not seen them",
+            code="model.unsuitable",
         )
 
 
@@ -115,7 +111,7 @@ def _trained(
     name: str,
     subjects: Sequence[str],
     training: ModelTraining,
-    on_batch: Callable[[str, Progress], None],
+    on_batch: Callable[[str, TrainingProgress], None],
 ) -> InputFile:
     """The model of a training on the CTs of subjects, in a folder of that name."""
     camera = dataset[dataset.names_of(subjects[0])[0]].xray.camera
@@ -129,7 +125,9 @@ def _trained(
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"{folder} cannot be written: {error.strerror}") from error
+        raise InputError(
+            f"{folder} cannot be written: {error.strerror}", code="evaluation.unwritable"
+        ) from error
     if (folder / STATE_FILE).exists():
         trainer.resume(folder)
     trainer.run(folder, lambda progress: on_batch(name, progress))

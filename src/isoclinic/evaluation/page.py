@@ -5,21 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from importlib.resources import files
 from pathlib import Path
-from string import Template
 from urllib.parse import quote
 
+from markupsafe import Markup
+
 from .. import __version__
-from ..viewer._html import bullets, card, cell, column, document, figure_svg, heading, table
-from .calibration import calibration, calibration_figure, calibration_text
+from ..viewer.html import bullets, card, cell, column, document, environment, figure_svg, heading, table
+from ._calibration import calibration, calibration_figure, calibration_text
+from ._summaries import Row, RowKey
 from .comparison import PairedComparison
+from .config import StatisticsConfig
 from .figures import paired_figure, summary_figure, time_figure
 from .measurement import METRICS, Measurement
 from .records import Origin, case_folder
-from .statistics import StatisticsConfig
-from .summaries import Row, RowKey
 from .tables import Table, cell_texts, summary_columns
 
 _WORST = 20
@@ -79,19 +79,20 @@ class PageContents:
 
 def page(contents: PageContents) -> str:
     """The page as HTML, which opens offline and loads nothing."""
-    body = Template(_resource("page.html")).substitute(
-        title=escape(contents.title),
-        scope=escape(_scope(contents.measurements)),
-        cards="\n".join(_cards(contents)),
+    template = environment(__package__, ".").get_template("page.html")
+    body = template.render(
+        title=contents.title, scope=_scope(contents.measurements), cards=list(_cards(contents))
     )
-    return document(title=contents.title, style=_resource("page.css"), script=_resource("page.js"), body=body)
+    return document(
+        title=contents.title, style=_resource("page.css"), script=_resource("page.js"), body=Markup(body)
+    )
 
 
 def _resource(name: str) -> str:
     return (files(__package__) / name).read_text(encoding="utf-8")
 
 
-def _cards(contents: PageContents) -> list[str]:
+def _cards(contents: PageContents) -> list[Markup]:
     measurements, config = contents.measurements, contents.statistics
     cards = [card("In short", _headlines(contents))]
     cards += [card(each.title, _table(each)) for each in contents.tables]
@@ -105,11 +106,12 @@ def _cards(contents: PageContents) -> list[str]:
     if contents.comparisons:
         title = "Methods against each other"
         paired = figure_svg(lambda: paired_figure(measurements), title)
-        cards.append(card(title, f'<div class="narrow">{paired}</div>'))
+        cards.append(card(title, Markup('<div class="narrow">{}</div>').format(paired)))
     cards.append(card("Worst registrations", _worst(contents)))
     cards.append(card("Does it know when it failed?", _calibration(measurements)))
-    terms = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in _DEFINITIONS.items())
-    cards.append(card("What the numbers mean", f"<dl>{terms}</dl>{bullets(_interval_notes(config))}"))
+    terms = Markup().join(Markup("<dt>{}</dt><dd>{}</dd>").format(*each) for each in _DEFINITIONS.items())
+    notes = Markup("<dl>{}</dl>{}").format(terms, bullets(_interval_notes(config)))
+    cards.append(card("What the numbers mean", notes))
     cards.append(card("References", bullets(_REFERENCES)))
     cards.append(card("How it was made", _provenance(contents)))
     return cards
@@ -130,7 +132,7 @@ def _scope(measurements: Sequence[Measurement]) -> str:
     return f"Data set {datasets}: {len(measurements)} registrations, {', '.join(parts)}."
 
 
-def _headlines(contents: PageContents) -> str:
+def _headlines(contents: PageContents) -> Markup:
     """A sentence for every method and start, over all groups."""
     whole: dict[tuple[str, str, str], Row] = {}
     for key, row in contents.rows.items():
@@ -153,7 +155,7 @@ def _headlines(contents: PageContents) -> str:
     return bullets(lines)
 
 
-def _table(shown: Table) -> str:
+def _table(shown: Table) -> Markup:
     header = [
         column(each.title, "number" if shown.is_number(index) else "")
         for index, each in enumerate(shown.columns)
@@ -163,14 +165,12 @@ def _table(shown: Table) -> str:
         cells = []
         for index, (value, each) in enumerate(zip(row, shown.columns, strict=True)):
             text, interval = cell_texts(value, each, "{} to {}")
-            small = f"<small>{escape(interval)}</small>" if interval else ""
-            kind = "number" if shown.is_number(index) else ""
-            cells.append(f'<td class="{kind}">{escape(text)}{small}</td>')
+            cells.append(cell(text, "number" if shown.is_number(index) else "", interval or ""))
         body.append(cells)
-    return f'<div class="scrolled">{table(header, body, "sorted")}</div>'
+    return Markup('<div class="scrolled">{}</div>').format(table(header, body, "sorted"))
 
 
-def _worst(contents: PageContents) -> str:
+def _worst(contents: PageContents) -> Markup:
     """The largest errors, with links to the folders of their poses."""
     ranked = sorted(contents.measurements, key=lambda each: _rank(each.mtre_mm), reverse=True)[:_WORST]
     header = (
@@ -180,7 +180,7 @@ def _worst(contents: PageContents) -> str:
     )
     body = [
         (
-            f'<th scope="row"><a href="{escape(_link(each, contents))}">{escape(each.case)}</a></th>',
+            Markup('<th scope="row"><a href="{}">{}</a></th>').format(_link(each, contents), each.case),
             cell(each.start),
             cell(each.method),
             *(
@@ -196,8 +196,8 @@ def _worst(contents: PageContents) -> str:
         for each in ranked
     ]
     count = f"The {len(ranked)} largest of {len(contents.measurements)} errors"
-    note = f"<p>{count}; links open the folders of their poses.</p>"
-    return f'{note}<div class="scrolled">{table(header, body, "sorted")}</div>'
+    note = Markup("<p>{}; links open the folders of their poses.</p>").format(count)
+    return note + Markup('<div class="scrolled">{}</div>').format(table(header, body, "sorted"))
 
 
 def _rank(error_mm: float) -> float:
@@ -210,10 +210,10 @@ def _link(each: Measurement, contents: PageContents) -> str:
     return quote(case_folder(origin.folder, each.case, each.start, origin.method).as_posix()) + "/"
 
 
-def _calibration(measurements: Sequence[Measurement]) -> str:
+def _calibration(measurements: Sequence[Measurement]) -> Markup:
     assessing = list(dict.fromkeys(each.method for each in measurements if each.status))
     if not assessing:
-        return "<p>None of the methods says how far to rely on its results.</p>"
+        return Markup("<p>None of the methods says how far to rely on its results.</p>")
     header = [column("method"), column("what its status and expected error say")]
     body = [
         (
@@ -256,8 +256,8 @@ def _comparison_notes(config: StatisticsConfig) -> list[str]:
     ]
 
 
-def _provenance(contents: PageContents) -> str:
+def _provenance(contents: PageContents) -> Markup:
     lines = [f"isoclinic {__version__}", f"metrics: {METRICS}"]
     lines += [f"{method}: {origin.method} of {origin.folder}" for method, origin in contents.origins.items()]
-    command = f"<pre>{escape(contents.command)}</pre>" if contents.command else ""
+    command = Markup("<pre>{}</pre>").format(contents.command) if contents.command else Markup()
     return bullets(lines) + command

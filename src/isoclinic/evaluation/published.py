@@ -111,5 +111,8 @@ def published_table(name: str) -> PublishedTable:
         UsageError: there is none; the message lists those there are.
     """
     if name not in PUBLISHED_TABLES:
-        raise UsageError(f"there is no table {name!r}; there are {', '.join(PUBLISHED_TABLES)}")
+        raise UsageError(
+            f"there is no table {name!r}; there are {', '.join(PUBLISHED_TABLES)}",
+            code="evaluation.unknown-name",
+        )
     return PUBLISHED_TABLES[name]

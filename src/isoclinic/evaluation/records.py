@@ -66,17 +66,22 @@ def read_evaluation(folder: Path) -> EvaluationRecord:
         document = json.loads(read_text(path))
     except OSError as error:
         raise InputError(
-            f"{folder} is not a folder of isoclinic evaluate: {SUMMARY_JSON} cannot be read: {error.strerror}"
+            f"{folder} is not a folder of isoclinic evaluate: {SUMMARY_JSON} cannot be read: "
+            f"{error.strerror}",
+            code="evaluation.unreadable",
         ) from error
     except (RecursionError, ValueError) as error:
-        raise InputError(f"{path} is not JSON: {error}") from error
+        raise InputError(f"{path} is not JSON: {error}", code="evaluation.unreadable") from error
     entries = document.get("measurements") if isinstance(document, dict) else None
     if not isinstance(entries, list) or not entries:
-        raise InputError(f"{path} holds no measurements; isoclinic evaluate writes them")
+        raise InputError(
+            f"{path} holds no measurements; isoclinic evaluate writes them", code="evaluation.missing"
+        )
     if document.get("metrics") != METRICS:
         raise InputError(
             f"{path} {_said(document.get('metrics'))}: others, such as distances on the detector, must "
-            f"not be mixed with {METRICS!r}; run isoclinic evaluate for them"
+            f"not be mixed with {METRICS!r}; run isoclinic evaluate for them",
+            code="evaluation.invalid-value",
         )
     measurements = [_restored(entry, f"measurement {index} of {path}") for index, entry in enumerate(entries)]
     return EvaluationRecord(name=str(folder), folder=folder, measurements=tuple(measurements))
@@ -101,7 +106,8 @@ def check_comparable(sources: Mapping[str, Sequence[Measurement]]) -> None:
                 other = next(iter(dataset))
                 raise InputError(
                     f"{first} is of the data set {each.dataset!r} ({each.case}), but {dataset[other]} of "
-                    f"{other!r}: errors of different data sets are not compared"
+                    f"{other!r}: errors of different data sets are not compared",
+                    code="evaluation.not-comparable",
                 )
             before, digest, group = points.setdefault(each.case, (source, each.landmarks, each.group))
             for what, its, mine in (
@@ -111,11 +117,15 @@ def check_comparable(sources: Mapping[str, Sequence[Measurement]]) -> None:
                 if its != mine:
                     raise InputError(
                         f"{each.case} has other {what} in {source} ({mine}) than in {before} ({its}): its "
-                        "errors there and here cannot be compared"
+                        "errors there and here cannot be compared",
+                        code="evaluation.not-comparable",
                     )
             key = (each.case, each.method, each.start)
             if key in seen:
-                raise InputError(f"{source} holds {each.case} by {each.method} from start {each.start} twice")
+                raise InputError(
+                    f"{source} holds {each.case} by {each.method} from start {each.start} twice",
+                    code="evaluation.ambiguous",
+                )
             seen.add(key)
 
 
@@ -128,7 +138,9 @@ def combined(records: Sequence[EvaluationRecord]) -> tuple[list[Measurement], di
     folders = [record.folder.resolve() for record in records]
     twice = next((record.name for record in records if folders.count(record.folder.resolve()) > 1), None)
     if twice is not None:
-        raise InputError(f"{twice} is given twice; compare different evaluations")
+        raise InputError(
+            f"{twice} is given twice; compare different evaluations", code="evaluation.ambiguous"
+        )
     check_comparable({record.name: record.measurements for record in records})
     methods = [{each.method for each in record.measurements} for record in records]
     measurements, origins = [], {}
@@ -163,12 +175,14 @@ def _restored(entry: Any, label: str) -> Measurement:
     """An entry of "measurements", NaN in place of null."""
     translation = entry.get("translation_mm") if isinstance(entry, dict) else None
     if not isinstance(translation, list) or len(translation) != len(("x", "y", "depth")):
-        raise InputError(f"{label} is not a measurement of this version of isoclinic")
+        raise InputError(
+            f"{label} is not a measurement of this version of isoclinic", code="evaluation.malformed-record"
+        )
     document = {name: math.nan if value is None else value for name, value in entry.items()}
     document["translation_mm"] = [math.nan if value is None else value for value in translation]
     found = Measurement.restored({"metrics": METRICS} | document, label)
     if not all(isinstance(getattr(found, name), str) for name in _NAMES):
-        raise InputError(f"{label} holds a name that is none")
+        raise InputError(f"{label} holds a name that is none", code="evaluation.malformed-record")
     return found
 
 

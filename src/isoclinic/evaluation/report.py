@@ -14,14 +14,14 @@ from matplotlib.figure import Figure
 from .. import __version__
 from .._files import atomic
 from ..errors import InputError
-from .calibration import calibration, calibration_figure
+from ._calibration import calibration, calibration_figure
+from ._summaries import Row, RowKey, flat, rows, summary_entries
 from .comparison import PairedComparison, paired_comparisons
+from .config import StatisticsConfig
 from .figures import paired_figure, summary_figure, time_figure
 from .measurement import METRICS, Measurement
 from .page import PageContents, page
 from .records import SUMMARY_JSON, Origin, check_comparable, finite
-from .statistics import StatisticsConfig
-from .summaries import Row, RowKey, flat, rows, summary_entries
 from .tables import STANDARD, Table, comparison_table, summary_table
 
 MEASUREMENTS_CSV, SUMMARY_CSV, SUMMARY_MD, SUMMARY_TEX, COMPARISONS_CSV, REPORT_HTML = (
@@ -131,7 +131,7 @@ def summary_document(
 
 def _check(folder: Path, measurements: Sequence[Measurement]) -> None:
     if not measurements:
-        raise InputError("there is no measurement to report")
+        raise InputError("there is no measurement to report", code="evaluation.unknown-name")
     check_comparable({str(folder): measurements})
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import pickle
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
@@ -14,13 +13,15 @@ from typing import Any
 
 from .. import __version__
 from .._files import atomic, read_text
-from .._spread import SpreadConfig, spread
+from .._spread import spread
 from ..datasets import Dataset, Sample
 from ..errors import InputError, UsageError
-from ..registration import InputFile, PoseFile
-from ..results import POSE as POSE_FILE
-from ..results import Origin, pose_file
+from ..provenance import InputFile, Provenance, settings_digest
+from ..registration import PoseFile
+from ..results import pose_file
+from ..results.names import POSE as POSE_FILE
 from ..solver import Status
+from .config import EvaluationConfig
 from .measurement import METRICS, Measurement
 from .methods import Method, MethodResult
 from .records import case_folder, check_comparable
@@ -40,29 +41,6 @@ _PARTS = {
     "start": "other random starts",
     "method": "other settings of the method",
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvaluationConfig:
-    """How registrations begin, and where they run.
-
-    Attributes:
-        starts: names of the starts; see `start_of`.
-        seed: of random starts.
-        overwrite: replace results of other settings or other files.
-        spread: processes or machines.
-    """
-
-    starts: tuple[str, ...]
-    seed: int = 0
-    overwrite: bool = False
-    spread: SpreadConfig = field(default_factory=SpreadConfig)
-
-    def __post_init__(self) -> None:
-        if not self.starts:
-            raise UsageError("an evaluation needs at least one start")
-        if self.seed < 0:
-            raise UsageError(f"seed must not be negative, not {self.seed}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,11 +105,13 @@ def chosen_samples(
         InputError: there is no sample.
     """
     if at_most is not None and at_most < 1:
-        raise UsageError(f"at least 1 sample of each subject must be taken, not {at_most}")
+        raise UsageError(
+            f"at least 1 sample of each subject must be taken, not {at_most}", code="evaluation.invalid-value"
+        )
     chosen = dataset.subjects if subjects is None else subjects
     found = {name: subject for subject in chosen for name in dataset.names_of(subject)[:at_most]}
     if not found:
-        raise InputError("the data set holds no sample of these subjects")
+        raise InputError("the data set holds no sample of these subjects", code="dataset.empty")
     return found
 
 
@@ -224,7 +204,9 @@ def evaluate(plan: Plan, on_progress: Callable[[int, int, str], None] = lambda *
     order = {start: index for index, start in enumerate(plan.config.starts)}
     measurements.sort(key=lambda each: order[each.start])
     if not measurements:
-        raise InputError(f"nothing could be registered: {failures_text(failures)}")
+        raise InputError(
+            f"nothing could be registered: {failures_text(failures)}", code="evaluation.nothing-registered"
+        )
     check_comparable({str(plan.output): measurements})
     return Evaluation(measurements=tuple(measurements), failures=tuple(failures))
 
@@ -242,19 +224,24 @@ def _check_folder(plan: Plan) -> None:
     """Refuse a folder with results of another data set or other metrics."""
     path = plan.output / EVALUATION_FILE
     if plan.output.exists() and not plan.output.is_dir():
-        raise UsageError(f"--output {plan.output} is a file, but the result is a folder")
+        raise UsageError(
+            f"`output` {plan.output} is a file, but the result is a folder", code="output.not-a-folder"
+        )
     if not path.exists():
         return
     try:
         found = json.loads(read_text(path))
     except (OSError, RecursionError, ValueError) as error:
-        raise InputError(f"{path} cannot be read: {error}; choose another --output") from error
+        raise InputError(
+            f"{path} cannot be read: {error}; choose another `output`", code="evaluation.unreadable"
+        ) from error
     for key, mine in _description(plan).items():
         its = found.get(key) if isinstance(found, dict) else None
         if its != mine:
             raise UsageError(
-                f"--output {plan.output} holds results of other {key} ({its}), which must not be mixed "
-                f"with these ({mine}); choose another folder"
+                f"`output` {plan.output} holds results of other {key} ({its}), which must not be mixed "
+                f"with these ({mine}); choose another folder",
+                code="output.of-other-settings",
             )
 
 
@@ -298,8 +285,8 @@ def _jobs(plan: Plan, subject: str, name: str, files: Sequence[InputFile]) -> li
         "isoclinic": __version__,
         "metrics": METRICS,
         "dataset": plan.name,
-        "reading": _digest(asdict(plan.dataset.config)),
-        "files": _digest([file.sha256 for file in files]),
+        "reading": settings_digest(asdict(plan.dataset.config)),
+        "files": settings_digest([file.sha256 for file in files]),
     }
     return [
         _Job(
@@ -307,18 +294,14 @@ def _jobs(plan: Plan, subject: str, name: str, files: Sequence[InputFile]) -> li
             method=method,
             key=common
             | {
-                "start": _digest([start, plan.config.seed if is_random(start) else None]),
-                "method": _digest(method.settings),
+                "start": settings_digest([start, plan.config.seed if is_random(start) else None]),
+                "method": settings_digest(method.settings),
             },
             folder=case_folder(plan.output, name, start, method.name),
         )
         for start in plan.config.starts
         for method in plan.methods[subject]
     ]
-
-
-def _digest(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _measured(job: _Job, sample: str, plan: Plan) -> Measurement | None:
@@ -336,14 +319,17 @@ def _measured(job: _Job, sample: str, plan: Plan) -> Measurement | None:
         key = document["key"]
         different = [part for part in _PARTS if key.get(part) != job.key[part]]
     except (OSError, RecursionError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{file} is no measurement: {error}; choose another --output") from error
+        raise InputError(
+            f"{file} is no measurement: {error}; choose another `output`", code="evaluation.malformed-record"
+        ) from error
     if not different:
         return Measurement.restored(document["measurement"], str(file))
     if not plan.config.overwrite:
         raise UsageError(
-            f"--output {plan.output} holds results of {' and '.join(_PARTS[part] for part in different)} "
+            f"`output` {plan.output} holds results of {' and '.join(_PARTS[part] for part in different)} "
             f"({sample}, start {job.start}, method {job.method.name}); choose another folder or add "
-            "--overwrite"
+            "`overwrite`",
+            code="output.of-other-settings",
         )
     return None
 
@@ -424,7 +410,7 @@ def _write(task: _Task, job: _Job, sample: Sample, result: MethodResult, measure
     """The pose, then the measurement, by which a later run knows that this one is done."""
     job.folder.mkdir(parents=True, exist_ok=True)
     own = result.result
-    origin = Origin(volume=task.files[0], xrays=task.files[1:], model=result.model)
+    origin = Provenance(volume=task.files[0], xrays=task.files[1:], model=result.model)
     found = _peer_pose_file(result, sample, origin) if own is None else pose_file(own, origin)
     found.write(job.folder / POSE_FILE)
     document = {
@@ -436,7 +422,7 @@ def _write(task: _Task, job: _Job, sample: Sample, result: MethodResult, measure
         temporary.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
 
-def _peer_pose_file(result: MethodResult, sample: Sample, origin: Origin) -> PoseFile:
+def _peer_pose_file(result: MethodResult, sample: Sample, origin: Provenance) -> PoseFile:
     """What is known of a pose that another package found."""
     return PoseFile(
         camera_from_world=result.camera_from_world,

@@ -142,7 +142,9 @@ def start_of(sample: Sample, name: str, seed: int = 0) -> Tensor | str | None:
         except InputError:
             continue
         return pose
-    raise InputError(f"{sample.name}: of {_DRAWS} starts {name!r} none shows the CT")
+    raise InputError(
+        f"{sample.name}: of {_DRAWS} starts {name!r} none shows the CT", code="start.ct-not-seen"
+    )
 
 
 def check_start(name: str, stored: Collection[str], sample: str) -> None:
@@ -159,7 +161,7 @@ def check_start(name: str, stored: Collection[str], sample: str) -> None:
     fixed = (WITHOUT_POSE, *PRESETS, ANGLES)
     if name not in (*stored, *fixed, *PUBLISHED) and _mtre_mm(name) is None:
         known = ", ".join([*stored, *fixed, *PUBLISHED, f"{_AT_MTRE}MM"])
-        raise UsageError(f"{sample} has no start {name!r}; there are {known}")
+        raise UsageError(f"{sample} has no start {name!r}; there are {known}", code="evaluation.unknown-name")
 
 
 def is_random(name: str) -> bool:

@@ -9,52 +9,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import norm
 
-from ..errors import UsageError
+from .config import StatisticsConfig
 
-Metric = Literal["mtre_mm", "mpd_mm", "mrpd_mm", "rotation_deg"]
 Floats = NDArray[np.float64]
 
 # Resamples times values that are held at a time.
 _HELD = 4_000_000
-
-
-@dataclass(frozen=True, kw_only=True)
-class StatisticsConfig:
-    """How intervals and comparisons are made.
-
-    Attributes:
-        level: of the confidence intervals, between 0 and 1.
-        resamples: of the bootstrap.
-        seed: of the bootstrap.
-        unit: what is drawn again as a whole: the registrations of one X-ray ("case"), or all those of one
-            subject ("group"), which is right where conclusions are about new patients and there are many.
-        metric: error whose medians and ranks paired comparisons are about.
-        success_mm: mTRE below which a registration succeeds, for paired comparisons [mm].
-    """
-
-    level: float = 0.95
-    resamples: int = 2000
-    seed: int = 0
-    unit: Literal["case", "group"] = "case"
-    metric: Metric = "mtre_mm"
-    success_mm: float = 2.0
-
-    def __post_init__(self) -> None:
-        if not 0 < self.level < 1:
-            raise UsageError(f"level must lie between 0 and 1, not {self.level:g}")
-        if self.resamples < 100:
-            raise UsageError(f"resamples must be at least 100, not {self.resamples}")
-        if self.seed < 0:
-            raise UsageError(f"seed must not be negative, not {self.seed}")
-        if not 0 < self.success_mm < math.inf:
-            raise UsageError(f"success-mm must be positive, not {self.success_mm:g}")
 
 
 class Interval(NamedTuple):

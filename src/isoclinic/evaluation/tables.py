@@ -10,9 +10,10 @@ from io import StringIO
 from typing import NamedTuple
 
 from ..errors import UsageError
+from ._summaries import Row, RowKey, flat, summary_entries
 from .comparison import PairedComparison
-from .statistics import UNKNOWN, Interval, StatisticsConfig
-from .summaries import Row, RowKey, flat, summary_entries
+from .config import StatisticsConfig
+from .statistics import UNKNOWN, Interval
 
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -216,7 +217,9 @@ def summary_table(rows: Mapping[RowKey, Row], title: str, columns: Sequence[str]
     chosen = list(known) if columns is None else list(columns)
     unknown = next((name for name in chosen if name not in known), None)
     if unknown is not None:
-        raise UsageError(f"there is no column {unknown!r}; there are {', '.join(known)}")
+        raise UsageError(
+            f"there is no column {unknown!r}; there are {', '.join(known)}", code="evaluation.unknown-name"
+        )
 
     def values(row: Row) -> list[Value]:
         entries = flat(summary_entries(row.summary))

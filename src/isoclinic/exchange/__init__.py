@@ -1,15 +1,5 @@
 """Poses in the files of other programs, there and back."""
 
-from .posed_camera import PosedCamera
-from .registry import FORMATS, Format, FormatName, read_pose, write_pose
-from .slicer import write_slicer_transform
+import lazy_loader
 
-__all__ = [
-    "FORMATS",
-    "Format",
-    "FormatName",
-    "PosedCamera",
-    "read_pose",
-    "write_pose",
-    "write_slicer_transform",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

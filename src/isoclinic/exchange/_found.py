@@ -25,12 +25,16 @@ def read_text(path: Path, expected: str) -> str:
     except UnicodeDecodeError:
         raise unexpected(path, expected) from None
     except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
+        raise InputError(
+            f"{path} cannot be read: {error.strerror or error}", code="exchange.unreadable"
+        ) from error
 
 
 def unexpected(path: Path, expected: str) -> InputError:
     """The error that a readable file is not of a kind, naming what it is instead."""
-    return InputError(f"{path} is not {expected}; it looks like {_describe(path.read_bytes())}")
+    return InputError(
+        f"{path} is not {expected}; it looks like {_describe(path.read_bytes())}", code="exchange.wrong-kind"
+    )
 
 
 def _describe(content: bytes) -> str:
@@ -53,6 +57,6 @@ def _describe(content: bytes) -> str:
     if not isinstance(document, Mapping):
         return "JSON without keys"
     if document.get("format") == "isoclinic.pose":
-        return "a pose file of isoclinic, which needs no --from"
+        return "a pose file of isoclinic, which needs no `from`"
     shown = [str(key) for key in list(document)[:_KEYS_SHOWN]]
     return f"JSON with {', '.join(shown) or 'no keys'}{', ...' if len(document) > _KEYS_SHOWN else ''}"

@@ -50,7 +50,9 @@ def write_transform(path: Path, matrix: Tensor) -> None:
         try:
             sitk.WriteTransform(transform, str(temporary))
         except RuntimeError as error:
-            raise InputError(f"{path} cannot be written: {_reason(error)}") from error
+            raise InputError(
+                f"{path} cannot be written: {_reason(error)}", code="exchange.unwritable"
+            ) from error
 
 
 def read_transform(path: Path) -> Tensor:
@@ -66,15 +68,22 @@ def read_transform(path: Path) -> Tensor:
         with path.open("rb") as file:
             begins = file.read(len(HDF5_SIGNATURE))
     except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
+        raise InputError(
+            f"{path} cannot be read: {error.strerror or error}", code="exchange.unreadable"
+        ) from error
     if begins == HDF5_SIGNATURE or path.suffix.lower() in _BINARY:
         found = _applied_elsewhere(path)
     else:
         found = _applied_from_text(path)
     if found["dimension"] != 3:
-        raise InputError(f"{path} is a transform in {found['dimension']} dimensions, not three")
+        raise InputError(
+            f"{path} is a transform in {found['dimension']} dimensions, not three",
+            code="exchange.wrong-shape",
+        )
     if not found["linear"]:
-        raise InputError(f"{path} holds a {found['name']}, which deforms; a pose is rigid")
+        raise InputError(
+            f"{path} holds a {found['name']}, which deforms; a pose is rigid", code="exchange.not-rigid"
+        )
     origin, *probes = np.array(found["points"])
     matrix = np.eye(4)
     matrix[:3, :3] = (np.array(probes) - origin).T / _itk_apply.PROBE_MM
@@ -90,7 +99,9 @@ def _applied_from_text(path: Path) -> dict[str, Any]:
     names = re.findall(r"^\s*Transform\s*:\s*(\w+?)_", text, re.MULTILINE)
     deforming = [name for name in names if _DEFORMS.search(name)]
     if deforming:  # ITK would allocate grids of any size first
-        raise InputError(f"{path} holds a {deforming[0]}, which deforms; a pose is rigid")
+        raise InputError(
+            f"{path} holds a {deforming[0]}, which deforms; a pose is rigid", code="exchange.not-rigid"
+        )
     with TemporaryDirectory() as folder:
         plain = Path(folder) / "transform.tfm"
         plain.write_text(text, encoding="utf-8", newline="\n")

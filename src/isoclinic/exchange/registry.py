@@ -5,25 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 from ..errors import UsageError
 from ..geometry import Camera
 from . import diffdrr, itk, nanodrr, opencv, rtk, slicer, xreg
 from ._itk_transform import SUFFIXES as ITK_SUFFIXES
+from .format_names import FormatName
 from .posed_camera import PosedCamera
-
-FormatName = Literal["slicer", "itk", "opencv", "diffdrr", "nanodrr", "xreg", "rtk"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Format:
-    """How another program's file is written and read.
+    """The functions that write and read another program's file.
 
     Attributes:
-        suffixes: that the file's name may end in.
-        write: to the path, whole or not at all.
-        read: the path; the camera supplies what the file lacks.
+        suffixes: endings that the file's name may have.
+        write: function that writes a pose to the path, completely or not at all.
+        read: function that reads the path; the camera supplies what the file lacks.
     """
 
     suffixes: tuple[str, ...]
@@ -51,7 +50,10 @@ def write_pose(path: Path | str, posed: PosedCamera, format: FormatName) -> None
     """
     chosen, file = _format(format), Path(path)
     if file.suffix.lower() not in chosen.suffixes:
-        raise UsageError(f"{file} must end in {', '.join(chosen.suffixes)} to be a file for {format}")
+        raise UsageError(
+            f"{file} must end in {', '.join(chosen.suffixes)} to be a file for {format}",
+            code="exchange.invalid-value",
+        )
     chosen.write(file, posed)
 
 
@@ -73,5 +75,8 @@ def read_pose(path: Path | str, format: FormatName, camera: Camera | None = None
 
 def _format(name: FormatName) -> Format:
     if name not in FORMATS:
-        raise UsageError(f"{name!r} is no known format; choose one of {', '.join(get_args(FormatName))}")
+        raise UsageError(
+            f"{name!r} is no known format; choose one of {', '.join(get_args(FormatName))}",
+            code="exchange.unknown-format",
+        )
     return FORMATS[name]

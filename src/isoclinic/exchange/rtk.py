@@ -146,7 +146,7 @@ def _along_v(camera: Camera) -> int:
 
 
 def _image(camera: Camera) -> str:
-    """What the projection image has to look like in ITK."""
+    """Return what the projection image has to look like in ITK."""
     (row_mm, column_mm), along_v = camera.pixel_spacing_mm, _along_v(camera)
     origin = -column_mm * (camera.width - 1) / 2, -along_v * row_mm * (camera.height - 1) / 2
     return (
@@ -159,7 +159,10 @@ def _image(camera: Camera) -> str:
 def _parse(path: Path) -> _Projection:
     text = read_text(path, _KIND)
     if "<!ENTITY" in text:  # whose expansion may grow without end
-        raise InputError(f"{path} declares entities, which no geometry of RTK needs; save it again")
+        raise InputError(
+            f"{path} declares entities, which no geometry of RTK needs; save it again",
+            code="exchange.unsupported",
+        )
     try:
         root = ElementTree.fromstring(text)
     except ElementTree.ParseError:
@@ -167,24 +170,34 @@ def _parse(path: Path) -> _Projection:
     if root.tag != _ROOT:
         raise unexpected(path, _KIND)
     if root.get("version") not in _VERSIONS:
-        raise InputError(f"{path} is version {root.get('version')} of RTK's geometry; known are 2 and 3")
+        raise InputError(
+            f"{path} is version {root.get('version')} of RTK's geometry; known are 2 and 3",
+            code="exchange.unsupported",
+        )
     projections = root.findall("Projection")
     if len(projections) != 1:
-        raise InputError(f"{path} has {len(projections)} projections; keep one, a pose file holds one")
+        raise InputError(
+            f"{path} has {len(projections)} projections; keep one, a pose file holds one",
+            code="exchange.unsupported",
+        )
     element = projections[0]
     values = {name: _number(path, root, element, name) for name in _Projection._fields}
     defaults = _Projection._field_defaults
     for name in values.keys() - defaults.keys():
         if values[name] is None:
-            raise InputError(f"{path} lacks {name}")
+            raise InputError(f"{path} lacks {name}", code="exchange.incomplete")
     projection = _Projection(**{name: value for name, value in values.items() if value is not None})
     if projection.SourceToDetectorDistance <= 0:
         raise InputError(
             f"{path}: SourceToDetectorDistance is {projection.SourceToDetectorDistance:g}; parallel beams "
-            "(0) and detectors behind the source (negative) cannot be converted"
+            "(0) and detectors behind the source (negative) cannot be converted",
+            code="exchange.unsupported",
         )
     if _number(path, root, element, "RadiusCylindricalDetector"):
-        raise InputError(f"{path} describes a cylindrical detector; a pose file is about a flat one")
+        raise InputError(
+            f"{path} describes a cylindrical detector; a pose file is about a flat one",
+            code="exchange.unsupported",
+        )
     _check_matrix(path, element, projection)
     return projection
 
@@ -199,7 +212,9 @@ def _number(path: Path, root: ElementTree.Element, element: ElementTree.Element,
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise InputError(f"{path}: {name} must be a finite number, not {text.strip()!r}")
+        raise InputError(
+            f"{path}: {name} must be a finite number, not {text.strip()!r}", code="exchange.invalid-value"
+        )
     return value
 
 
@@ -210,6 +225,9 @@ def _check_matrix(path: Path, element: ElementTree.Element, projection: _Project
     try:
         matrix = torch.tensor([float(word) for word in text.split()], dtype=torch.float64).reshape(3, 4)
     except (ValueError, RuntimeError) as error:
-        raise InputError(f"{path}: Matrix must be 3 x 4 numbers") from error
+        raise InputError(f"{path}: Matrix must be 3 x 4 numbers", code="exchange.invalid-value") from error
     if not (matrix - projection.matrix).abs().max() <= _MATRIX_TOLERANCE:
-        raise InputError(f"{path}: Matrix contradicts the parameters; RTK would refuse the file, too")
+        raise InputError(
+            f"{path}: Matrix contradicts the parameters; RTK would refuse the file, too",
+            code="exchange.inconsistent",
+        )

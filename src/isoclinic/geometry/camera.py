@@ -46,14 +46,25 @@ class Camera:
         for name in ("width", "height"):
             value = getattr(self, name)
             if int(value) != value or value < 1:
-                raise InputError(f"camera {name} must be a whole number of pixels, at least 1, not {value}")
+                raise InputError(
+                    f"camera {name} must be a whole number of pixels, at least 1, not {value}",
+                    code="geometry.invalid-value",
+                )
         for name in ("fx", "fy", "cx", "cy", "sdd_mm"):
             if not math.isfinite(getattr(self, name)):
-                raise InputError(f"camera {name} must be finite, not {getattr(self, name)}")
+                raise InputError(
+                    f"camera {name} must be finite, not {getattr(self, name)}", code="geometry.not-finite"
+                )
         if self.fx == 0 or self.fy == 0:
-            raise InputError("camera fx and fy must not be zero: fx = sdd_mm / column spacing in mm")
+            raise InputError(
+                "camera fx and fy must not be zero: fx = sdd_mm / column spacing in mm",
+                code="geometry.invalid-value",
+            )
         if self.sdd_mm <= 0:
-            raise InputError(f"camera sdd_mm (source-detector distance) must be positive, not {self.sdd_mm}")
+            raise InputError(
+                f"camera sdd_mm (source-detector distance) must be positive, not {self.sdd_mm}",
+                code="geometry.invalid-value",
+            )
 
     @classmethod
     def from_pixel_spacing(
@@ -76,7 +87,8 @@ class Camera:
         row_mm, column_mm = pixel_spacing_mm
         if not (math.isfinite(row_mm) and math.isfinite(column_mm) and row_mm > 0 and column_mm > 0):
             raise InputError(
-                f"pixel_spacing_mm must be two positive numbers (row, column), not {pixel_spacing_mm}"
+                f"pixel_spacing_mm must be two positive numbers (row, column), not {pixel_spacing_mm}",
+                code="geometry.invalid-value",
             )
         cx, cy = principal_point_px or ((width - 1) / 2, (height - 1) / 2)
         return cls(
@@ -144,7 +156,8 @@ class Camera:
         """
         if factor < 1 or factor > min(self.width, self.height):
             raise InputError(
-                f"bin factor must lie between 1 and {min(self.width, self.height)}, not {factor}"
+                f"bin factor must lie between 1 and {min(self.width, self.height)}, not {factor}",
+                code="geometry.invalid-value",
             )
         height, width = self.height // factor, self.width // factor
         kept = self.crop(top=0, left=0, height=height * factor, width=width * factor)
@@ -207,24 +220,27 @@ class Camera:
 
 
 def quarter_turns(degrees: int) -> int:
-    """How many turns by 90 degrees, 0 to 3, a clockwise turn by `degrees` is.
+    """Compute how many turns by 90 degrees, 0 to 3, a clockwise turn by `degrees` is.
 
     Raises:
         UsageError: it is no whole number of them.
     """
     turns, rest = divmod(degrees, 90)
     if rest:
-        raise UsageError(f"an image can be turned by multiples of 90 degrees, not by {degrees}")
+        raise UsageError(
+            f"an image can be turned by multiples of 90 degrees, not by {degrees}",
+            code="geometry.invalid-value",
+        )
     return int(turns) % 4
 
 
 def turn_pixels(pixels: NDArray[np.float64], *, width: int, height: int, degrees: int) -> NDArray[np.float64]:
-    """Where points [..., 2], (u, v) [px], lie once their image has been turned clockwise by `degrees`.
+    """Return where points [..., 2], (u, v) [px], are once their image has been turned clockwise by `degrees`.
 
     Args:
-        pixels: in the image before.
-        width: of that image [px].
-        height: of that image [px].
+        pixels: points in the image before the turn.
+        width: columns of that image [px].
+        height: rows of that image [px].
         degrees: a multiple of 90.
 
     Raises:

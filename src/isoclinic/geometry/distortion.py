@@ -44,11 +44,12 @@ class Distortion:
         if not all(math.isfinite(value) and abs(value) <= LARGEST for value in (self.radial, self.spiral)):
             raise UsageError(
                 f"a distortion's radial and spiral parts must lie between {-LARGEST} and {LARGEST}, not "
-                f"{self.radial} and {self.spiral}"
+                f"{self.radial} and {self.spiral}",
+                code="geometry.invalid-value",
             )
 
     def source_px(self, camera: Camera) -> Tensor:
-        """How far from each pixel [H, W, 2] lies what it shows, along u and v [px]."""
+        """Compute how far from each pixel [H, W, 2] lies what it shows, along u and v [px]."""
         values = torch.tensor([self.radial, self.spiral], dtype=torch.float64)
         return torch.einsum("k,khwc->hwc", values, distortion_basis_px(camera))
 
@@ -110,7 +111,7 @@ def sampled(images: Tensor, displacement_px: Tensor) -> Tensor:
 
 
 def _taps(place: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Of places [...] along an axis: the four pixels next to each [4, ...] and their shares [4, ...]."""
+    """Return the four pixels next to each place [...] along an axis [4, ...], and their shares [4, ...]."""
     below = place.floor()
     t = place - below
     shares = torch.stack(
@@ -132,7 +133,7 @@ def distortion_jacobian(by_principal_point: Tensor, camera: Camera) -> Tensor:
         by_principal_point: [B, 2, H, W], derivative per millimetre on the detector by which the principal
             point moves along the camera's x and y; see `intrinsics_jacobian`. A pixel then shows what lay as
             far on the other side, so that showing what lies d away is moving the principal point by -d.
-        camera: of the images.
+        camera: the camera of the images.
     """
     basis = distortion_basis_px(camera).to(by_principal_point)
     # Signs of a mirrored camera's focal lengths go along: its x runs against u.

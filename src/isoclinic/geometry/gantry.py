@@ -1,4 +1,4 @@
-"""Where a C-arm is when it is turned to its angles."""
+"""C-arm angles: the pose of a C-arm that is turned to them, and the angles of a pose."""
 
 from __future__ import annotations
 

@@ -25,10 +25,10 @@ class PatientSides(NamedTuple):
     views, the one that says most first.
 
     Attributes:
-        left: at the first column.
-        right: at the last column.
-        top: at the first row.
-        bottom: at the last row.
+        left: letters of the side at the first column.
+        right: letters of the side at the last column.
+        top: letters of the side at the first row.
+        bottom: letters of the side at the last row.
     """
 
     left: str
@@ -38,12 +38,12 @@ class PatientSides(NamedTuple):
 
     @classmethod
     def of(cls, camera: Camera, camera_from_world: Tensor) -> PatientSides:
-        """Of an image at a pose.
+        """Return the sides of an image at a pose.
 
         The world must be the patient's, as it is for every CT whose file says how the patient lies.
 
         Args:
-            camera: of the image; it says whether the image is mirrored.
+            camera: the camera of the image; it says whether the image is mirrored.
             camera_from_world: its pose [4, 4], world RAS.
 
         Raises:

@@ -99,7 +99,7 @@ def pose_errors(
     *,
     sdd_mm: float,
 ) -> PoseErrors:
-    """All errors of this module at once, for poses [..., 4, 4] and landmarks [..., N, 3] [mm].
+    """Compute all errors of this module at once, for poses [..., 4, 4] and landmarks [..., N, 3] [mm].
 
     Args:
         sdd_mm: distance from the source to the detector [mm].

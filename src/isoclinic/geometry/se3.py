@@ -47,7 +47,8 @@ _RAD_TO_DEG = 180.0 / torch.pi
 
 def rigid(rotation: Tensor, translation: Tensor) -> Tensor:
     """Transform [..., 4, 4] x -> rotation x + translation, of [..., 3, 3] and [..., 3]."""
-    batch = torch.broadcast_shapes(rotation.shape[:-2], translation.shape[:-1])
+    # Not torch.broadcast_shapes, whose first call imports sympy.
+    batch = np.broadcast_shapes(rotation.shape[:-2], translation.shape[:-1])
     last = rotation.new_tensor([0.0, 0.0, 0.0, 1.0]).expand(*batch, 1, 4)
     upper = torch.cat([rotation.expand(*batch, 3, 3), translation[..., None].expand(*batch, 3, 1)], dim=-1)
     return torch.cat([upper, last], dim=-2)
@@ -133,7 +134,9 @@ def rotation_angle_deg(a: Tensor, b: Tensor) -> Tensor:
 
 
 def point_jacobian(camera_from_world: Tensor, points_world: Tensor, isocentre_world: Tensor) -> Tensor:
-    """How points [N, 3] move in the camera along the tangent of `perturb`: [..., N, 3, 6], poses [..., 4, 4].
+    """Return how points [N, 3] move in the camera along the tangent of `perturb`, [..., N, 3, 6].
+
+    The poses are [..., 4, 4].
 
     A small turn w moves a point at p from the isocentre by w x p = -hat(p) w, a shift all points alike.
     """
@@ -184,7 +187,9 @@ def nearest_poses(poses: Any, name: str) -> tuple[Tensor, list[float]]:
         rotation = _nearest_rotation(pose)
         if rotation is None:
             which = f"{name}[{index}]" if len(batch) > 1 else name
-            raise InputError(f"{which} is not a rigid transform: {_what_is_not_rigid(pose)}")
+            raise InputError(
+                f"{which} is not a rigid transform: {_what_is_not_rigid(pose)}", code="pose.not-rigid"
+            )
         changes.append(float((rotation - pose[:3, :3]).abs().max()))
         if changes[-1] > _ROUNDING:
             pose[:3, :3] = rotation
@@ -203,9 +208,20 @@ def _numbers(poses: Any, name: str) -> Tensor:
         try:
             batch = torch.from_numpy(np.array(poses, dtype=np.float64))
         except (OverflowError, TypeError, ValueError) as error:
-            raise InputError(f"{name} must be a 4x4 matrix of numbers: {error}") from error
+            raise InputError(
+                f"{name} must be a 4x4 matrix of numbers: {error}", code="geometry.invalid-value"
+            ) from error
+        # True equals 1 in Python, but a truth value in a file is a mistake.
+        if any(isinstance(entry, bool) for entry in np.array(poses, dtype=object).flat):
+            raise InputError(
+                f"{name} must be a 4x4 matrix of numbers, but contains a truth value",
+                code="geometry.invalid-value",
+            )
     if batch.shape[-2:] != (4, 4) or batch.ndim not in (2, 3) or batch.numel() == 0:
-        raise InputError(f"{name} must have shape [4, 4] or [B, 4, 4], not {list(batch.shape)}")
+        raise InputError(
+            f"{name} must have shape [4, 4] or [B, 4, 4], not {list(batch.shape)}",
+            code="geometry.wrong-shape",
+        )
     return batch.reshape(-1, 4, 4)
 
 
@@ -222,7 +238,9 @@ def _check_rigid(poses: Tensor, name: str) -> None:
     if not rigid_poses.all():
         index = int(rigid_poses.logical_not().nonzero()[0])
         which = f"{name}[{index}]" if len(poses) > 1 else name
-        raise InputError(f"{which} is not a rigid transform: {_what_is_not_rigid(poses[index])}")
+        raise InputError(
+            f"{which} is not a rigid transform: {_what_is_not_rigid(poses[index])}", code="pose.not-rigid"
+        )
 
 
 def _nearest_rotation(pose: Tensor) -> Tensor | None:

@@ -46,7 +46,7 @@ __all__ = [
 
 
 def recentre(camera_from_world: Tensor, isocentre_camera: Tensor, isocentre_world: Tensor) -> Tensor:
-    """The same pose [..., 4, 4] between frames with their origins at the isocentre, to be projected.
+    """Return the same pose [..., 4, 4] between frames whose origins are at the isocentre, to be projected.
 
     What is left of the translation is how far the isocentre lies from where the camera expects it. The
     projection treats large translations unlike small ones, and so must not see the source's distance.
@@ -95,7 +95,7 @@ def to_se3(element: Tensor, length_mm: float) -> Tensor:
 
 
 def identity(dtype: torch.dtype = torch.float64, device: torch.device | None = None) -> Tensor:
-    """The rotation [2, 4] that moves nothing."""
+    """Return the identity [2, 4]."""
     return torch.tensor([[1, 0, 0, 0], [1, 0, 0, 0]], dtype=dtype, device=device)
 
 

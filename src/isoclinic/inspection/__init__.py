@@ -1,20 +1,5 @@
-"""The geometry doctor: what was read from a CT and an X-ray, from where, and what about it is odd."""
+"""Inspection of input files: the values that were read, their sources, and whatever is odd about them."""
 
-from ..volumes import Finding
-from .headers import patient_orientation, volume_header, xray_header
-from .records import Inspection, Reading
-from .view import inspect_view
-from .volume import inspect_volume
-from .xray import inspect_xray
+import lazy_loader
 
-__all__ = [
-    "Finding",
-    "Inspection",
-    "Reading",
-    "inspect_view",
-    "inspect_volume",
-    "inspect_xray",
-    "patient_orientation",
-    "volume_header",
-    "xray_header",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

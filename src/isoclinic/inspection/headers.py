@@ -1,4 +1,4 @@
-"""What files say about themselves beyond what the readers take from them."""
+"""Entries of file headers that the readers do not use, for display."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pydicom.tag import Tag
 from ..volumes import CTCorrection, Finding, XRay, readers
 from ..volumes._bounds import read_dicom
 from ..volumes._dicom_files import FrameHeader
-from .records import Inspection, Reading, Value
+from .records import InspectedValue, Inspection, Value
 
 _CT_TAGS = (
     *("Manufacturer", "ManufacturerModelName", "SeriesDescription", "PatientPosition", "KVP"),
@@ -52,7 +52,7 @@ def volume_header(path: Path, correction: CTCorrection | None = None) -> Inspect
 
 
 def xray_header(path: Path) -> Inspection:
-    """What the DICOM header of an X-ray that `XRay.read` has read says; empty for other formats.
+    """Return what the DICOM header of an X-ray that `XRay.read` has read says; empty for other formats.
 
     What of it is odd is in `XRay.findings`.
     """
@@ -95,12 +95,12 @@ def _nifti(path: Path) -> Inspection:
     source = f"sform_code {codes['sform']}, qform_code {codes['qform']}"
     slope, intercept = header.get_slope_inter()
     readings = (
-        Reading(
+        InspectedValue(
             name="affine", value=used or "none: centre and spacing only", frame="world, RAS", source=source
         ),
-        Reading(name="length unit", value=header.get_xyzt_units()[0], source="xyzt_units"),
-        Reading(name="stored as", value=str(header.get_data_dtype()), source="datatype"),
-        Reading(
+        InspectedValue(name="length unit", value=header.get_xyzt_units()[0], source="xyzt_units"),
+        InspectedValue(name="stored as", value=str(header.get_data_dtype()), source="datatype"),
+        InspectedValue(
             name="slope, intercept", value=(slope or 1.0, intercept or 0.0), source="scl_slope, scl_inter"
         ),
     )
@@ -111,13 +111,13 @@ def _itk(path: Path) -> Inspection:
     reader = readers.open_itk(path)
     space = reader.GetMetaData("NRRD_space") if reader.HasMetaDataKey("NRRD_space") else "LPS (ITK's own)"
     readings = (
-        Reading(
+        InspectedValue(
             name="affine",
             value=space,
             frame="file; read into RAS",
             source="space" if "NRRD_space" in reader.GetMetaDataKeys() else "format",
         ),
-        Reading(
+        InspectedValue(
             name="stored as", value=sitk.GetPixelIDValueAsString(reader.GetPixelIDValue()), source="header"
         ),
     )
@@ -145,13 +145,13 @@ def _dicom(path: Path) -> Dataset | None:
         return None
 
 
-def _tags(dataset: Dataset, keywords: tuple[str, ...]) -> Iterator[Reading]:
+def _tags(dataset: Dataset, keywords: tuple[str, ...]) -> Iterator[InspectedValue]:
     header = FrameHeader(dataset, 0)
     for keyword in keywords:
         value = header.get(keyword)
         if value is not None:
             tag = Tag(keyword)
-            yield Reading(
+            yield InspectedValue(
                 name=keyword,
                 value=_plain(value),
                 source=f"({tag.group:04x},{tag.element:04x})",

@@ -1,4 +1,4 @@
-"""What an inspection finds: values with where they came from, and what deserves attention."""
+"""The results of an inspection: values with their sources, and findings that deserve attention."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ Value = str | float | int | tuple[float, ...] | tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reading:
+class InspectedValue:
     """One value that was read, measured or assumed.
 
     Attributes:
         name: what it is; that of the option that overrides it, where there is one.
         value: in `unit`.
-        unit: of the value; empty for words and plain numbers.
+        unit: the unit of the value; empty for words and plain numbers.
         frame: what the value refers to, such as the world's axes or the image as stored.
         source: tag, file, option, or the assumption that gave it.
     """
@@ -32,7 +32,7 @@ class Reading:
 class Inspection:
     """Readings and findings about one subject."""
 
-    readings: tuple[Reading, ...] = ()
+    readings: tuple[InspectedValue, ...] = ()
     findings: tuple[Finding, ...] = ()
 
     def __add__(self, other: Inspection) -> Inspection:

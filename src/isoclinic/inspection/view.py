@@ -9,9 +9,11 @@ import torch
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from ..registration import InitialPose, identity_findings, initial_pose
+from ..registration import InitialPose
+from ..registration._inputs import identity_findings
+from ..registration.initialize import initial_pose
 from ..volumes import Finding, Volume, XRay
-from .records import Inspection, Reading
+from .records import InspectedValue, Inspection
 
 # Patient directions in RAS by their DICOM letters, and in words.
 _DIRECTIONS = {
@@ -30,7 +32,7 @@ _TURNED = 0.7
 def inspect_view(
     volume: Volume, xray: XRay, start: InitialPose, patient_orientation: Sequence[str] | None = None
 ) -> Inspection:
-    """What the X-ray sees of the CT from a starting pose.
+    """Return what the X-ray sees of the CT from a starting pose.
 
     Args:
         volume: the CT.
@@ -43,22 +45,24 @@ def inspect_view(
     depth_mm = float((pose @ np.append(volume.isocentre_world, 1.0))[2])
     seen = _share_in_image(volume, xray, start)
     readings = [
-        Reading(name="start", value=start.source, source="--init"),
-        Reading(
+        InspectedValue(name="start", value=start.source, source="`init`"),
+        InspectedValue(
             name="isocentre",
             value=_rounded(volume.isocentre_world),
             unit="mm",
             frame="world, RAS",
             source="centre of the CT",
         ),
-        Reading(name="depth", value=round(depth_mm, 2), unit="mm", frame="source to the CT's centre"),
-        Reading(
+        InspectedValue(name="depth", value=round(depth_mm, 2), unit="mm", frame="source to the CT's centre"),
+        InspectedValue(
             name="image right", value=_towards(pose[0, :3]), frame="patient direction", source="the start"
         ),
-        Reading(
+        InspectedValue(
             name="image down", value=_towards(pose[1, :3]), frame="patient direction", source="the start"
         ),
-        Reading(name="CT in the image", value=round(100 * seen, 1), unit="%", source="of the CT's box"),
+        InspectedValue(
+            name="CT in the image", value=round(100 * seen, 1), unit="%", source="of the CT's box"
+        ),
     ]
     findings = [
         *_unseen(volume, xray, start, seen),
@@ -73,8 +77,8 @@ def inspect_view(
         field_mm = np.array([camera.width * column_mm, camera.height * row_mm]) / magnification
         at_centre = "at the CT's centre"
         readings += [
-            Reading(name="magnification", value=round(magnification, 3), frame=at_centre),
-            Reading(
+            InspectedValue(name="magnification", value=round(magnification, 3), frame=at_centre),
+            InspectedValue(
                 name="field of view", value=_rounded(field_mm), unit="mm (width, height)", frame=at_centre
             ),
         ]
@@ -120,13 +124,13 @@ def _unseen(volume: Volume, xray: XRay, start: InitialPose, seen: float) -> Iter
             subject="view",
             message=f"from the start ({start.source}) the X-ray does not see the CT: no part of it projects "
             "onto the image",
-            remedy="--init, --principal-point-px, --source-isocentre-mm",
+            remedy="`init`, `principal_point_px`, `source_isocentre_mm`",
         )
         return
     if seen < _LITTLE_SEEN:
         yield _finding(
             f"from the start ({start.source}) only {100 * seen:.1f} % of the CT lies in the image",
-            "--init, or a CT cropped to the region of interest",
+            "`init`, or a CT cropped to the region of interest",
         )
 
 
@@ -136,12 +140,12 @@ def _out_of_reach(volume: Volume, xray: XRay, pose: NDArray[np.float64]) -> Iter
     if nearest <= 0:
         yield _finding(
             f"the CT reaches {-nearest:.0f} mm behind the X-ray source",
-            "--source-isocentre-mm, --sdd-mm, --init",
+            "`source_isocentre_mm`, `sdd_mm`, `init`",
         )
     if farthest > xray.camera.sdd_mm:
         yield _finding(
             f"the CT reaches {farthest - xray.camera.sdd_mm:.0f} mm beyond the detector",
-            "--source-isocentre-mm, --sdd-mm, --init",
+            "`source_isocentre_mm`, `sdd_mm`, `init`",
         )
     camera = xray.camera
     centre = np.array([(camera.width - 1) / 2, (camera.height - 1) / 2, 1.0])
@@ -152,7 +156,7 @@ def _out_of_reach(volume: Volume, xray: XRay, pose: NDArray[np.float64]) -> Iter
     if not ((voxels >= -0.5) & (voxels <= np.array(volume.shape) - 0.5)).all(axis=1).any():
         yield _finding(
             "the ray through the middle of the image misses the CT: the isocentre lies outside of the volume",
-            "--init with a pose nearer to the truth, --principal-point-px",
+            "`init` with a pose nearer to the truth, `principal_point_px`",
         )
 
 
@@ -162,7 +166,7 @@ def _odd_scale(volume: Volume, field_mm: NDArray[np.float64]) -> Iterator[Findin
         yield _finding(
             f"the X-ray's field of view, {field_mm[0]:.4g} x {field_mm[1]:.4g} mm at the CT's centre, is "
             f"{ratio:.2g} times the size of the CT: one of them is in another unit",
-            "--pixel-spacing-mm, --sdd-mm, or the CT's spacing",
+            "`pixel_spacing_mm`, `sdd_mm`, or the CT's spacing",
         )
 
 
@@ -179,22 +183,22 @@ def _other_orientation(
         yield _finding(
             f"PatientOrientation says that the image runs left to right towards {_WORDS[letters[0][0]]}, but "
             "from the start that is up or down: the image is turned by 90 deg",
-            f"--turn {by}, or --init with a pose that is turned alike",
+            f"`turn` {by}, or `init` with a pose that is turned alike",
         )
         return
     against = [
         (axis, letter, option, _towards(pose[row, :3]))
         for row, letter, stated, axis, option in (
-            (0, letters[0], right, "left to right", "--flip-left-right"),
-            (1, letters[1], down, "top to bottom", "--flip-top-bottom"),
+            (0, letters[0], right, "left to right", "`flip_left_right`"),
+            (1, letters[1], down, "top to bottom", "`flip_top_bottom`"),
         )
         if stated is not None and float(np.dot(stated, pose[row, :3])) < -0.5
     ]
     for axis, letter, option, there in against:
-        turn = f"--turn {(turned_deg + 180) % 360}" if len(against) == 2 else option
+        turn = f"`turn` {(turned_deg + 180) % 360}" if len(against) == 2 else option
         state = "turned upside down" if len(against) == 2 else "mirrored"
         yield _finding(
             f"PatientOrientation says that the image runs {axis} towards {_WORDS[letter[0]]}, but from "
             f"the start towards {there}",
-            f"{turn} if the image is {state}, else another --init",
+            f"{turn} if the image is {state}, else another `init`",
         )

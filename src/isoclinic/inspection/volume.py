@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from ..volumes import AttenuationConfig, Finding, Volume
-from .records import Inspection, Reading
+from .records import InspectedValue, Inspection
 
 _WORLD = "world, RAS"
 _OPPOSITE = dict(zip("RLAPSI", "LRPAIS", strict=True))
@@ -54,16 +54,18 @@ def inspect_volume(volume: Volume) -> Inspection:
     hu = _sample(volume)
     extent_mm = volume.spacing_mm * volume.shape
     readings = [
-        Reading(name="size", value=volume.shape, unit="voxels", frame="voxel axes", source=str(volume.path)),
-        Reading(name="spacing", value=_rounded(volume.spacing_mm), unit="mm", frame="voxel axes"),
-        Reading(
+        InspectedValue(
+            name="size", value=volume.shape, unit="voxels", frame="voxel axes", source=str(volume.path)
+        ),
+        InspectedValue(name="spacing", value=_rounded(volume.spacing_mm), unit="mm", frame="voxel axes"),
+        InspectedValue(
             name="orientation",
             value=volume.orientation,
             frame="voxel axes point to",
             source=f"affine; {_turn_deg(volume):.1f} deg off the patient's axes, {_handedness(volume)}",
         ),
-        Reading(name="extent", value=_rounded(extent_mm), unit="mm", frame="voxel axes"),
-        Reading(
+        InspectedValue(name="extent", value=_rounded(extent_mm), unit="mm", frame="voxel axes"),
+        InspectedValue(
             name="centre", value=_rounded(volume.isocentre_world), unit="mm", frame=_WORLD, source="affine"
         ),
         *_hounsfield(volume, hu),
@@ -111,7 +113,7 @@ def _handedness(volume: Volume) -> str:
 def _odd_units(spacing_mm: NDArray[np.float64], extent_mm: NDArray[np.float64]) -> Iterator[Finding]:
     largest = float(extent_mm.max())
     size = f"the scan is {' x '.join(f'{mm:.3g}' for mm in extent_mm)} mm large"
-    correct = "--length-unit {} --save-ct FILE.nii.gz"
+    correct = "`length_unit` {} `save_ct` FILE.nii.gz"
     if largest < 1.5:
         yield _finding(f"{size}: its unit seems to be metres", correct.format("m"))
     elif largest < _SMALLEST_MM or (largest < 150 and spacing_mm.min() < _FINEST_MM):
@@ -129,7 +131,7 @@ def _odd_grid(volume: Volume, extent_mm: NDArray[np.float64]) -> Iterator[Findin
         yield _finding(
             f"the scan covers only {extent_mm[shortest]:.3g} mm ({volume.shape[shortest]} slices) along "
             f"{volume.orientation[shortest]}: little to register, and the X-ray shows what the CT lacks",
-            "use a CT that covers what the X-ray shows, or crop the X-ray to it with --crop-px",
+            "use a CT that covers what the X-ray shows, or crop the X-ray to it with `crop_px`",
         )
     if spacing_mm.max() > _THICKEST_MM:
         yield _finding(
@@ -153,19 +155,21 @@ def _odd_grid(volume: Volume, extent_mm: NDArray[np.float64]) -> Iterator[Findin
 # Hounsfield units -------------------------------------------------------------------------------------
 
 
-def _hounsfield(volume: Volume, hu: NDArray[np.float32]) -> Iterator[Reading]:
+def _hounsfield(volume: Volume, hu: NDArray[np.float32]) -> Iterator[InspectedValue]:
     config = AttenuationConfig()
     bone_from_hu = (config.bone_from_hu + config.bone_to_hu) / 2
     low, high = float(volume.hu.min()), float(volume.hu.max())
-    yield Reading(name="values", value=(low, high), unit="HU", source=f"lowest, highest, {volume.hu.dtype}")
-    yield Reading(
+    yield InspectedValue(
+        name="values", value=(low, high), unit="HU", source=f"lowest, highest, {volume.hu.dtype}"
+    )
+    yield InspectedValue(
         name="percentiles",
         value=_rounded(np.percentile(hu, _PERCENTILES)),
         unit="HU",
         source=", ".join(f"{percent:g} %" for percent in _PERCENTILES),
     )
     air, bone = float((hu < _AIR_TO_HU).mean()), float((hu > bone_from_hu).mean())
-    yield Reading(
+    yield InspectedValue(
         name="air, soft tissue, bone",
         value=_rounded(100 * np.array([air, 1 - air - bone, bone])),
         unit="%",
@@ -184,19 +188,19 @@ def _odd_values(hu: NDArray[np.float32]) -> Iterator[Finding]:
         yield _finding(
             f"{100 * below_air:.2g} % of the voxels are below {_LIGHTER_THAN_AIR_HU:g} HU, lighter than air: "
             "the rescale slope was lost or the intercept was added twice",
-            "--hu-scale or --hu-offset, with --save-ct FILE.nii.gz",
+            "`hu_scale` or `hu_offset`, with `save_ct` FILE.nii.gz",
         )
     elif shifted > 0.05 and air < 0.01:
         yield _finding(
             f"most tissue lies around {np.median(hu[(hu > 874) & (hu < 1124)]):.0f} HU, where water should "
             "be 0: the rescale intercept seems missing",
-            "--hu-offset -1024 --save-ct FILE.nii.gz",
+            "`hu_offset` -1024 `save_ct` FILE.nii.gz",
         )
     elif hu.min() > _HEAVIER_THAN_AIR_HU:
         yield _finding(
             f"no voxel is below {hu.min():.4g} HU, while air has -1000 HU: the rescale slope was lost, "
             "unless the scan shows neither air nor lungs nor gas",
-            "--hu-scale with --save-ct FILE.nii.gz, or export the CT in Hounsfield units",
+            "`hu_scale` with `save_ct` FILE.nii.gz, or export the CT in Hounsfield units",
         )
     elif soft < 0.01:
         yield _finding(
@@ -262,7 +266,7 @@ def _cut_off(volume: Volume) -> Iterator[Finding]:
         return
     yield _finding(
         f"the body is cut off: it {where}; oblique and lateral views will lack what lies beyond",
-        "register bones only (--labels, --structures), or use a CT with a larger field of view",
+        "register bones only (`labels`, `structures`), or use a CT with a larger field of view",
     )
 
 
@@ -294,11 +298,11 @@ def _present(volume: Volume) -> list[int]:
     return present
 
 
-def _labels(volume: Volume) -> Iterator[Reading]:
+def _labels(volume: Volume) -> Iterator[InspectedValue]:
     if volume.labels is None:
         return
     names = tuple(f"{label} {volume.label_names.get(label, '(no name)')}" for label in _present(volume))
-    yield Reading(name="labels", value=names, source="label map")
+    yield InspectedValue(name="labels", value=names, source="label map")
 
 
 def _odd_labels(volume: Volume) -> Iterator[Finding]:
@@ -306,17 +310,17 @@ def _odd_labels(volume: Volume) -> Iterator[Finding]:
         return
     present = _present(volume)
     if not present:
-        yield _finding("the label map is empty: every voxel is 0", "--labels with another file")
+        yield _finding("the label map is empty: every voxel is 0", "`labels` with another file")
     missing = [f"{label} {name}" for label, name in volume.label_names.items() if label not in present]
     if missing:
         yield _finding(
             f"names without any voxel in the label map: {', '.join(missing)}",
-            "check that the file beside --labels that names them belongs to it",
+            "check that the file beside `labels` that names them belongs to it",
             note=True,
         )
     doubled = [name for name, count in Counter(volume.label_names.values()).items() if count > 1]
     if doubled:
         yield _finding(
             f"several labels are named {', '.join(doubled)}; the name means the first of them",
-            "choose --structures by number, or name them in a JSON file beside --labels",
+            "choose `structures` by number, or name them in a JSON file beside `labels`",
         )

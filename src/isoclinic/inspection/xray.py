@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..volumes import Finding, Masks, PreprocessConfig, XRay, find_masks, line_integrals
 from ..volumes.polarity import polarity_from_statistics
-from .records import Inspection, Reading
+from .records import InspectedValue, Inspection
 
 _STORED = "image as stored"
 _USED = "image as used"
@@ -27,7 +27,7 @@ def inspect_xray(xray: XRay, config: PreprocessConfig | None = None) -> Inspecti
     What its reading has found (`XRay.findings`) comes first.
 
     Args:
-        xray: as it will be registered.
+        xray: the X-ray as it will be registered.
         config: how it will be preprocessed.
     """
     config = config or PreprocessConfig()
@@ -51,12 +51,14 @@ def _finding(message: str, remedy: str = "", *, note: bool = False) -> Finding:
 # Geometry ---------------------------------------------------------------------------------------------
 
 
-def _geometry(xray: XRay) -> Iterator[Reading]:
+def _geometry(xray: XRay) -> Iterator[InspectedValue]:
     camera = xray.camera
 
-    def reading(name: str, value: float | tuple[float, ...] | str | None, unit: str, frame: str) -> Reading:
+    def reading(
+        name: str, value: float | tuple[float, ...] | str | None, unit: str, frame: str
+    ) -> InspectedValue:
         found = xray.provenance.get(name, "")
-        return Reading(
+        return InspectedValue(
             name=name,
             value="unknown" if value is None else value,
             unit="" if value is None else unit,
@@ -64,7 +66,7 @@ def _geometry(xray: XRay) -> Iterator[Reading]:
             source=found if value is not None else found or "not in the file",
         )
 
-    yield Reading(
+    yield InspectedValue(
         name="size", value=(camera.width, camera.height), unit="px", frame=_USED, source=str(xray.path)
     )
     if "frame" in xray.provenance:
@@ -76,7 +78,7 @@ def _geometry(xray: XRay) -> Iterator[Reading]:
     yield reading("turn", xray.turned_deg, "deg clockwise", _STORED)
     row_mm, column_mm = camera.pixel_spacing_mm
     field_mm = (camera.width * column_mm, camera.height * row_mm)
-    yield Reading(name="field of view", value=field_mm, unit="mm (width, height)", frame=_DETECTOR)
+    yield InspectedValue(name="field of view", value=field_mm, unit="mm (width, height)", frame=_DETECTOR)
     for name in ("primary_angle_deg", "secondary_angle_deg"):
         yield reading(name, getattr(xray, name), "deg", "patient, DICOM C.8.7.5")
 
@@ -87,7 +89,7 @@ def _odd_principal_point(xray: XRay) -> Iterator[Finding]:
         yield _finding(
             f"the principal point ({camera.cx:.1f}, {camera.cy:.1f}) lies outside of the image of "
             f"{camera.width} x {camera.height} px, as it may in one cut out of a larger one",
-            "--principal-point-px",
+            "`principal_point_px`",
             note=True,
         )
 
@@ -95,28 +97,28 @@ def _odd_principal_point(xray: XRay) -> Iterator[Finding]:
 # Pixels -----------------------------------------------------------------------------------------------
 
 
-def _pixels(xray: XRay) -> Iterator[Reading]:
-    yield Reading(
+def _pixels(xray: XRay) -> Iterator[InspectedValue]:
+    yield InspectedValue(
         name="polarity", value=xray.polarity, frame=_STORED, source=xray.provenance.get("polarity", "")
     )
-    yield Reading(
+    yield InspectedValue(
         name="pixel_scale",
         value=xray.pixel_scale,
         frame=_STORED,
         source=xray.provenance.get("pixel_scale", ""),
     )
-    yield Reading(
+    yield InspectedValue(
         name="values",
         value=(float(xray.pixels.min()), float(xray.pixels.max())),
         frame=_STORED,
         source=f"lowest, highest, {_levels(xray.pixels)} different ones",
     )
     mirrored = [name for name, focal in (("columns", xray.camera.fx), ("rows", xray.camera.fy)) if focal < 0]
-    yield Reading(
+    yield InspectedValue(
         name="mirrored",
         value=", ".join(mirrored) or "no",
         frame="seen from the source",
-        source="--flip-left-right, --flip-top-bottom",
+        source="`flip_left_right`, `flip_top_bottom`",
     )
 
 
@@ -126,8 +128,8 @@ def _odd_meaning(xray: XRay) -> Iterator[Finding]:
     if seen.polarity != xray.polarity and not source.startswith("option"):
         yield _finding(
             f"polarity is {xray.polarity} ({source}), while {'all' if seen.agreed else 'most'} signs in the "
-            f"image suggest {seen.polarity}: bone must be bright in the picture of --save",
-            f"--polarity {seen.polarity}, or --polarity {xray.polarity} to confirm",
+            f"image suggest {seen.polarity}: bone must be bright in the picture of `save`",
+            f"`polarity` {seen.polarity}, or `polarity` {xray.polarity} to confirm",
             note=not seen.agreed,
         )
 
@@ -137,15 +139,15 @@ def _odd_pixels(xray: XRay) -> Iterator[Finding]:
     if levels <= _FEW_LEVELS:
         yield _finding(
             f"only {levels} grey levels: exported for display, with tones no longer linear in the exposure",
-            "the original DICOM file, else --pixel-scale log for an image shown like a radiograph",
+            "the original DICOM file, else `pixel_scale` log for an image shown like a radiograph",
         )
     if "middle one" in xray.provenance.get("frame", ""):
-        yield _finding(f"{xray.provenance['frame']} is used", "--frame", note=True)
+        yield _finding(f"{xray.provenance['frame']} is used", "`frame`", note=True)
     constant = [_constant_border(pixels) for pixels in (xray.pixels, xray.pixels.T)]
     if any(constant):
         yield _finding(
             f"a border of {constant[0]} rows and {constant[1]} columns holds one value; it is masked",
-            "--crop-px",
+            "`crop_px`",
             note=True,
         )
 
@@ -163,27 +165,29 @@ def _constant_border(pixels: NDArray[np.float32]) -> int:
 # Masks ------------------------------------------------------------------------------------------------
 
 
-def _masked(xray: XRay, masks: Masks, weight: NDArray[np.float32]) -> Iterator[Reading]:
-    yield Reading(
+def _masked(xray: XRay, masks: Masks, weight: NDArray[np.float32]) -> Iterator[InspectedValue]:
+    yield InspectedValue(
         name="collimation",
         value=_percent(masks.collimation),
         unit="% masked",
         frame=_USED,
         source=f"image; exposed field is {_shape(~masks.collimation)}",
     )
-    yield Reading(
+    yield InspectedValue(
         name="saturation", value=_percent(masks.saturation), unit="% masked", frame=_USED, source="image"
     )
-    yield Reading(name="metal", value=_percent(masks.metal), unit="% masked", frame=_USED, source="image")
+    yield InspectedValue(
+        name="metal", value=_percent(masks.metal), unit="% masked", frame=_USED, source="image"
+    )
     if xray.excluded is not None:
-        yield Reading(
+        yield InspectedValue(
             name="excluded",
             value=_percent(xray.excluded),
             unit="% masked",
             frame=_USED,
-            source=xray.provenance.get("exclude", "option --exclude"),
+            source=xray.provenance.get("exclude", "option `exclude`"),
         )
-    yield Reading(
+    yield InspectedValue(
         name="weight",
         value=_percent(weight),
         unit="% used",
@@ -216,15 +220,15 @@ def _odd_masks(masks: Masks, weight: NDArray[np.float32]) -> Iterator[Finding]:
         yield _finding(
             f"{100 * saturated:.0f} % of the image is at the detector's limit: clipped, or windowed on "
             "export",
-            "export the image in full range; --preprocess.masks.no-find-saturation keeps those pixels",
+            "export the image in full range; `preprocess.masks.find_saturation` off keeps those pixels",
         )
     if masks.metal.mean() > _MOST_METAL:
         yield _finding(
             f"{_percent(masks.metal):.0f} % of the image is taken for metal",
-            "--preprocess.masks.no-find-metal, where it is anatomy",
+            "`preprocess.masks.find_metal` off, where it is anatomy",
         )
     if weight.mean() < 1 - _MOST_MASKED:
         yield _finding(
             f"only {_percent(weight):.0f} % of the image is left after masking",
-            "look at --save FILE.png; --preprocess.masks options say what is masked",
+            "look at `save` FILE.png; the options `preprocess.masks` say what is masked",
         )

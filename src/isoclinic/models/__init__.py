@@ -24,4 +24,7 @@ def default_model() -> Checkpoint:
     try:
         return Checkpoint.load(DEFAULT_MODEL)
     except InputError as error:
-        raise InputError(f"{error}. The file comes with isoclinic: install isoclinic again") from error
+        raise InputError(
+            f"{error}. The file comes with isoclinic: install isoclinic again",
+            code="installation.model-missing",
+        ) from error

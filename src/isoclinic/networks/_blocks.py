@@ -3,50 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import UsageError
 from ._layers import Convolution, Enlargement, LayerNorm, ResidualUnit, TransformerBlock
+from .config import BackboneConfig
 
 # Of an image's intensities: below it an image counts as empty.
 _FLAT = 1e-6
-
-
-@dataclass(frozen=True, kw_only=True)
-class BackboneConfig:
-    """A convolutional pyramid with Transformer blocks at its top and a light decoder.
-
-    Every activation is smooth (GELU), because losses and the solver differentiate the network by its input,
-    and normalisation is by groups, because they look at single images.
-
-    Attributes:
-        channels: of the levels; each after the first has half the resolution of the one before, the first
-            that of the image.
-        transformer_blocks: on the tokens of the coarsest level.
-        heads: attention heads of each block; divide the last of `channels`.
-        norm_groups: channel groups of the normalisation; divide all of `channels`.
-    """
-
-    channels: tuple[int, ...] = (16, 32, 64, 96)
-    transformer_blocks: int = 2
-    heads: int = 4
-    norm_groups: int = 8
-
-    def __post_init__(self) -> None:
-        if len(self.channels) < 2 or any(channels % self.norm_groups for channels in self.channels):
-            raise UsageError(f"channels {self.channels} must be two or more multiples of {self.norm_groups}")
-        if self.channels[-1] % self.heads or self.channels[-1] % 4:
-            raise UsageError(
-                f"{self.channels[-1]} channels must be a multiple of 4 and of {self.heads} heads"
-            )
-
-    @property
-    def stride(self) -> int:
-        """Pixels from one token to the next."""
-        return 2 ** (len(self.channels) - 1)
 
 
 class Backbone(nn.Module):
@@ -85,7 +51,8 @@ class Backbone(nn.Module):
         if any(side % self.stride for side in image.shape[-2:]):
             height, width = image.shape[-2:]
             raise UsageError(
-                f"networks take images of sides in multiples of {self.stride} px, not {width} by {height}"
+                f"networks take images of sides in multiples of {self.stride} px, not {width} by {height}",
+                code="model.wrong-shape",
             )
         x = standardized(image)[:, None]
         skips = []

@@ -3,56 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
-from ..errors import UsageError
 from ..geometry import se3, so3, so4
-
-Head = Literal["so4", "quaternion", "matrix"]
-Triple = tuple[float, float, float]
+from .config import BoundedPoseConfig, Head, Triple
 
 _OUTPUTS: dict[Head, int] = {"so4": 8, "quaternion": 7, "matrix": 9}
-
-
-@dataclass(frozen=True, kw_only=True)
-class BoundedPoseConfig:
-    """What a pose regressor emits, and its reach.
-
-    Attributes:
-        head: what the network emits: two quaternions ("so4"), a quaternion and a translation, or the first
-            two columns of a rotation matrix and a translation (Zhou et al. 2019); the last two as ablations.
-        length_mm: characteristic length L of the SO(4) head, that of the `PoseSpace` it is trained in.
-        rotation_deg: largest rotation vector about the camera's x, y, z [deg].
-        translation_mm: largest translation of the isocentre along x, y, z (for "so4" each on its own) [mm].
-    """
-
-    head: Head = "so4"
-    length_mm: float = 100.0
-    rotation_deg: Triple = (60.0, 75.0, 45.0)
-    translation_mm: Triple = (90.0, 90.0, 225.0)
-
-    def __post_init__(self) -> None:
-        if self.head not in get_args(Head):
-            raise UsageError(f"head must be one of {', '.join(get_args(Head))}, not {self.head!r}")
-        if not all(bound > 0 for bound in (*self.rotation_deg, *self.translation_mm, self.length_mm)):
-            raise UsageError("rotation_deg, translation_mm and length_mm must be positive")
-        if math.hypot(*self.rotation_deg) >= 180:
-            raise UsageError(f"rotation_deg {self.rotation_deg} must together stay below 180 degrees")
-        if math.hypot(*self.translation_angles) >= math.pi / 2:
-            raise UsageError(
-                f"translation_mm {self.translation_mm} reaches too far for length_mm {self.length_mm}: "
-                "the angles arctan(translation / 2 length) must together stay below 90 degrees"
-            )
-
-    @property
-    def translation_angles(self) -> Triple:
-        """What the largest translations are in SO(4), arctan(t / 2L) [rad]."""
-        x, y, z = (math.atan(t / (2 * self.length_mm)) for t in self.translation_mm)
-        return x, y, z
 
 
 class BoundedPose:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from ..errors import UsageError
-from ._blocks import Backbone, BackboneConfig, wide
+from ._blocks import Backbone, wide
+from .config import CanonicalConfig
 
 
 class CanonicalImage(NamedTuple):
@@ -21,29 +20,6 @@ class CanonicalImage(NamedTuple):
 
     target: Tensor
     log_precision: Tensor
-
-
-@dataclass(frozen=True, kw_only=True)
-class CanonicalConfig:
-    """Architecture of a `CanonicalNetwork`, and what it is to predict.
-
-    Attributes:
-        backbone: the U-Net, decoded to full resolution.
-        window_px: side of the window within which DRRs are standardised [px], odd.
-        floor: contrast below which a window counts as flat [line integrals].
-        log_precision_range: bound on the absolute logarithm of the precision.
-    """
-
-    backbone: BackboneConfig = field(default_factory=BackboneConfig)
-    window_px: int = 31
-    floor: float = 0.05
-    log_precision_range: float = 6.0
-
-    def __post_init__(self) -> None:
-        if self.window_px < 3 or self.window_px % 2 == 0:
-            raise UsageError(f"window_px must be odd and at least 3, not {self.window_px}")
-        if not (self.floor > 0 and self.log_precision_range > 0):
-            raise UsageError("floor and log_precision_range must be positive")
 
 
 class CanonicalNetwork(nn.Module):

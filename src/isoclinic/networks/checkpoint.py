@@ -19,12 +19,18 @@ from typeguard import CollectionCheckStrategy, TypeCheckError, check_type
 from ..errors import InputError, IsoclinicError
 from ..geometry import Camera
 from ..volumes import Volume, VoxelIdentity
-from .canonical import CanonicalConfig, CanonicalNetwork
-from .ct_conditioned import CTConditionedRegressor, CTConditionedRegressorConfig
-from .image_domain import ImageDomain
-from .pose_regressor import PoseRegressor, PoseRegressorConfig
+from .canonical import CanonicalNetwork
+from .config import (
+    CanonicalConfig,
+    CTConditionedRegressorConfig,
+    ImageDomain,
+    PoseRegressorConfig,
+    SphericalEncoderConfig,
+)
+from .ct_conditioned import CTConditionedRegressor
+from .pose_regressor import PoseRegressor
 from .pose_space import PoseSpace
-from .spherical_encoder import SphericalEncoder, SphericalEncoderConfig
+from .spherical_encoder import SphericalEncoder
 from .tensor_file import read_tensors, write_tensors
 
 Network = PoseRegressor | CTConditionedRegressor | SphericalEncoder | CanonicalNetwork
@@ -159,11 +165,14 @@ class Checkpoint:
         if header.get("version") != _VERSION:
             raise InputError(
                 f"model {path} has version {header.get('version')!r} of the format, this program reads "
-                f"{_VERSION}; update isoclinic or train the model again"
+                f"{_VERSION}; update isoclinic or train the model again",
+                code="model.other-version",
             )
         configs = header.get("networks")
         if not isinstance(configs, dict) or not set(configs) <= set(_KINDS):
-            raise InputError(f"model {path}: networks must be some of {', '.join(_KINDS)}")
+            raise InputError(
+                f"model {path}: networks must be some of {', '.join(_KINDS)}", code="model.invalid-value"
+            )
         written_by = header.get("isoclinic_version")
         return cls(
             networks={kind: _network(kind, config, tensors, path) for kind, config in configs.items()},
@@ -181,7 +190,8 @@ class Checkpoint:
         if differences:
             raise InputError(
                 f"the model does not fit: {'; '.join(differences)}. Train one for this CT and X-ray "
-                "(isoclinic train), or register without a model"
+                "(isoclinic train), or register without a model",
+                code="model.unsuitable",
             )
 
 
@@ -220,7 +230,8 @@ def _network(kind: str, config: Any, tensors: dict[str, Tensor], path: Path) -> 
         name = wrong[0]
         raise InputError(
             f"model {path}: {len(wrong)} weights do not fit the {kind}, the first being {name}: "
-            f"{stored.get(name, 'missing')} in the file, {shapes.get(name, 'nothing')} in the network"
+            f"{stored.get(name, 'missing')} in the file, {shapes.get(name, 'nothing')} in the network",
+            code="model.wrong-shape",
         )
     network.load_state_dict(weights)
     return network.eval()
@@ -234,7 +245,7 @@ def _restored(kind: type[T], value: Any, label: str) -> T:
     # Files of older versions lack what has been added since.
     needed = {field.name for field in every if field.name not in _ADDED.get(kind.__name__, ())}
     if not isinstance(value, dict) or not needed <= set(value) <= set(names):
-        raise InputError(f"{label} must have exactly the fields {', '.join(names)}")
+        raise InputError(f"{label} must have exactly the fields {', '.join(names)}", code="model.malformed")
     settings = {}
     for name in value:
         hint, entry = hints[name], value[name]
@@ -247,11 +258,11 @@ def _restored(kind: type[T], value: Any, label: str) -> T:
                 _tuples(entry), hint, collection_check_strategy=CollectionCheckStrategy.ALL_ITEMS
             )
         except TypeCheckError as error:
-            raise InputError(f"{label}.{name} is {entry!r}: {error}") from error
+            raise InputError(f"{label}.{name} is {entry!r}: {error}", code="model.malformed") from error
     try:
         return kind(**settings)
     except IsoclinicError as error:
-        raise InputError(f"{label}: {error}") from error
+        raise InputError(f"{label}: {error}", code="model.malformed") from error
 
 
 def _tuples(value: Any) -> Any:

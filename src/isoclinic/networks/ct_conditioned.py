@@ -8,7 +8,6 @@ show the same place at the same pixel, group instead of batch normalisation, and
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -20,114 +19,10 @@ from ..errors import UsageError
 from ..geometry import Camera
 from ..volumes import Volume
 from ._blocks import standardized
-from ._bounded_pose import BoundedPose, BoundedPoseConfig
+from ._bounded_pose import BoundedPose
 from ._split_attention import SplitAttentionBottleneck, convolution
+from .config import _POOLING, CTConditionedRegressorConfig
 from .pose_space import PoseSpace
-
-_POOLING = 2
-
-
-@dataclass(frozen=True, kw_only=True)
-class CTConditionedRegressorConfig(BoundedPoseConfig):
-    """Architecture and reach of a `CTConditionedRegressor`. The defaults, 1 MB, suit processors.
-
-    Attributes:
-        image_px: side of the square images.
-        image_channels: images that are looked at together, such as an X-ray and the DRR at the nominal view.
-        cube_voxels: side of the cube of the CT, see `conditioning_cube`.
-        feature_px: side of the maps in which the branches meet: `image_px` after as many halvings as there
-            are `image_features` at most, and a multiple of half of `cube_voxels`.
-        image_features: channels of the blocks of two convolutions on the image; the first of them halve it.
-        volume_features: channels of the convolution on the whole cube, which is then halved, and of the
-            blocks of two convolutions after it.
-        depth_features: numbers that are left of each voxel of the halved cube.
-        fused_features: channels after the branches met.
-        stages: channels of the stages of convolution, split attention and halving.
-        hidden: sizes of the hidden layers at the end.
-        radix: branches of split attention.
-        cardinality: channel groups of split attention.
-        norm_groups: channel groups of the normalisation, or as many of them as divide the channels.
-    """
-
-    image_px: int = 64
-    image_channels: int = 1
-    cube_voxels: int = 32
-    feature_px: int = 32
-    image_features: tuple[int, ...] = (16, 32)
-    volume_features: tuple[int, ...] = (8, 16, 32)
-    depth_features: int = 8
-    fused_features: int = 32
-    stages: tuple[int, ...] = (32, 32, 16)
-    hidden: tuple[int, ...] = (256, 64)
-    radix: int = 2
-    cardinality: int = 1
-    norm_groups: int = 4
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        widths = (*self.image_features, *self.volume_features, *self.stages, *self.hidden)
-        if not (self.image_features and self.volume_features and self.stages):
-            raise UsageError("image_features, volume_features and stages need at least one number each")
-        if min(*widths, self.image_channels, self.depth_features, self.fused_features, self.norm_groups) < 1:
-            raise UsageError("channels, hidden layers and norm_groups must be at least 1")
-        if self.radix < 2 or self.cardinality < 1:
-            raise UsageError(
-                f"split attention needs a radix of at least 2 and a cardinality of at least 1, "
-                f"not {self.radix} and {self.cardinality}"
-            )
-        if any(channels % (self.radix * self.cardinality) for channels in self.stages):
-            raise UsageError(f"stages {self.stages} must be multiples of radix x cardinality")
-        if self.feature_px < 1 or self.feature_px % 2 ** len(self.stages):
-            raise UsageError(
-                f"feature_px must be a multiple of {2 ** len(self.stages)}, for {len(self.stages)} stages to "
-                f"halve it, not {self.feature_px}"
-            )
-        if self.image_px not in [self.feature_px * 2**n for n in range(len(self.image_features) + 1)]:
-            raise UsageError(
-                f"image_px must be feature_px ({self.feature_px}) or twice it, at most "
-                f"{len(self.image_features)} times over, not {self.image_px}"
-            )
-        if self.cube_voxels < 2 or self.cube_voxels % 2 or self.feature_px % (self.cube_voxels // 2):
-            raise UsageError(
-                f"cube_voxels must be even and its half divide feature_px ({self.feature_px}), "
-                f"not {self.cube_voxels}"
-            )
-        if self.depth_features % self.enlargement**2:
-            raise UsageError(
-                f"depth_features must be a multiple of {self.enlargement**2} for maps of {self.feature_px} "
-                f"px from a cube of {self.cube_voxels} voxels, not {self.depth_features}"
-            )
-
-    @classmethod
-    def paper(cls, **settings: object) -> CTConditionedRegressorConfig:
-        """For a GPU: the published widths, about 2 million parameters. `settings` replace fields."""
-        published = {
-            "image_px": 256,
-            "cube_voxels": 64,
-            "feature_px": 64,
-            "image_features": (64, 128),
-            "volume_features": (1, 64, 128),
-            "depth_features": 16,
-            "fused_features": 128,
-            "stages": (64, 32, 16),
-            "hidden": (512, 128),
-        }
-        return cls(**{**published, **settings})  # type: ignore[arg-type]
-
-    @property
-    def halvings(self) -> int:
-        """Of the image until the branches meet."""
-        return (self.image_px // self.feature_px).bit_length() - 1
-
-    @property
-    def enlargement(self) -> int:
-        """Of the halved cube's maps until the branches meet."""
-        return self.feature_px * _POOLING // self.cube_voxels
-
-    @property
-    def ct_features(self) -> int:
-        """Channels of the CT's maps where the branches meet."""
-        return self.depth_features * self.cube_voxels // (_POOLING * self.enlargement**2)
 
 
 class CTConditionedRegressor(nn.Module):
@@ -212,7 +107,8 @@ class CTConditionedRegressor(nn.Module):
         _check_shape("images", image.shape[1:], (config.image_channels, config.image_px, config.image_px))
         if len(features) not in (1, len(image)):
             raise UsageError(
-                f"{len(image)} images go with features of 1 or {len(image)} CTs, not {len(features)}"
+                f"{len(image)} images go with features of 1 or {len(image)} CTs, not {len(features)}",
+                code="model.wrong-shape",
             )
         seen = self.image(standardized(image))
         fused = torch.cat([features.expand(len(image), -1, -1, -1), seen], 1)
@@ -233,11 +129,16 @@ def conditioning_cube(volume: Volume, space: PoseSpace, camera: Camera, voxels: 
         UsageError: less than one voxel, or an isocentre that is not in front of the source.
     """
     if voxels < 1:
-        raise UsageError(f"a cube needs at least one voxel along each side, not {voxels}")
+        raise UsageError(
+            f"a cube needs at least one voxel along each side, not {voxels}", code="model.invalid-value"
+        )
     camera_from_world = np.array(space.nominal_camera_from_world)
     depth_mm = float(camera_from_world[2] @ (*space.isocentre_world, 1.0))
     if depth_mm <= 0:
-        raise UsageError(f"the isocentre must be in front of the source, not at a depth of {depth_mm:.6g} mm")
+        raise UsageError(
+            f"the isocentre must be in front of the source, not at a depth of {depth_mm:.6g} mm",
+            code="model.invalid-value",
+        )
     view = camera.resize(height=voxels, width=voxels)
     column_mm, row_mm = depth_mm / view.fx, depth_mm / view.fy
     voxel_mm = max(abs(column_mm), abs(row_mm))
@@ -271,4 +172,4 @@ def _blocks(dimensions: int, channels: Sequence[int], norm_groups: int) -> list[
 def _check_shape(what: str, shape: Sequence[int], expected: Sequence[int]) -> None:
     if tuple(shape) != tuple(expected):
         sizes = [" x ".join(map(str, sides)) for sides in (expected, shape)]
-        raise UsageError(f"this network takes {what} of {sizes[0]}, not {sizes[1]}")
+        raise UsageError(f"this network takes {what} of {sizes[0]}, not {sizes[1]}", code="model.wrong-shape")

@@ -15,14 +15,13 @@ Kong, WACV 2026; the form of the embedding is ours.)
 from __future__ import annotations
 
 import math
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from ..geometry import so4
-
-Metric = Literal["spherical", "euclidean"]
+from .config import Metric
 
 
 class Embedding(NamedTuple):

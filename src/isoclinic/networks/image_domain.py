@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
 
 from torch import Tensor
 
-ImageDomain = Literal["line_integrals", "log_ratio"]
+from .config import ImageDomain
 
 
 def in_domain(image: Tensor, weight: Tensor, domain: ImageDomain) -> Tensor:

@@ -6,32 +6,15 @@ supplement); the heads and their bounds are ours.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
 from torch import Tensor, nn
 
 from .._optional import require
 from ._blocks import standardized
-from ._bounded_pose import BoundedPose, BoundedPoseConfig
+from ._bounded_pose import BoundedPose
+from .config import PoseRegressorConfig
 
 # ResNet-18 has four stages, each twice as wide as the one before (He et al. 2016, table 1).
 _WIDENING = (1, 2, 4, 8)
-
-
-@dataclass(frozen=True, kw_only=True)
-class PoseRegressorConfig(BoundedPoseConfig):
-    """Architecture and reach of a `PoseRegressor`.
-
-    Attributes:
-        width: channels of the first stage; ResNet-18 has 64.
-        norm: normalisation. "batch" is ResNet's own; "group" does not depend on what else is in the batch.
-        groups: channel groups of "group".
-    """
-
-    width: int = 64
-    norm: Literal["batch", "group"] = "batch"
-    groups: int = 8
 
 
 class PoseRegressor(nn.Module):

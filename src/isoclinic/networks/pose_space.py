@@ -40,7 +40,7 @@ class PoseSpace:
     def __post_init__(self) -> None:
         as_poses(self.nominal_camera_from_world, "nominal_camera_from_world")
         if not self.length_mm > 0:
-            raise UsageError(f"length_mm must be positive, not {self.length_mm}")
+            raise UsageError(f"length_mm must be positive, not {self.length_mm}", code="model.invalid-value")
 
     @classmethod
     def about(cls, camera_from_world: Any, isocentre_world: Any, length_mm: float) -> PoseSpace:

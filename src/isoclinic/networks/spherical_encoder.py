@@ -2,45 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 
-from ..errors import UsageError
 from . import embedding
-from ._blocks import Backbone, BackboneConfig, wide
-from .embedding import Embedding, Metric
-
-
-@dataclass(frozen=True, kw_only=True)
-class SphericalEncoderConfig:
-    """Architecture of a `SphericalEncoder`. The defaults, half a million parameters, suit processors.
-
-    Attributes:
-        backbone: the network below the head.
-        head: "global" for elements of the whole image, "dense" for elements at every location of a map.
-        elements: SO(4) elements K, of the image or of each location.
-        dense_level: level of the pyramid that "dense" decodes to: its map has a 2^level-th of the pixels.
-        metric: "spherical", or "euclidean" for the same network without normalisation, as an ablation.
-    """
-
-    backbone: BackboneConfig = field(default_factory=BackboneConfig)
-    head: Literal["global", "dense"] = "global"
-    elements: int = 8
-    dense_level: int = 2
-    metric: Metric = "spherical"
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.dense_level < len(self.backbone.channels):
-            raise UsageError(f"dense_level must be a level of the pyramid, not {self.dense_level}")
-
-    @classmethod
-    def paper(cls, **settings: object) -> SphericalEncoderConfig:
-        """For a GPU: about 7 million parameters. `settings` replace fields."""
-        backbone = BackboneConfig(channels=(32, 64, 128, 256), transformer_blocks=6, heads=8)
-        return cls(**{"backbone": backbone, "elements": 16, **settings})  # type: ignore[arg-type]
+from ._blocks import Backbone, wide
+from .config import SphericalEncoderConfig
+from .embedding import Embedding
 
 
 class SphericalEncoder(nn.Module):

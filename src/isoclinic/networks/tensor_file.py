@@ -57,15 +57,17 @@ def read_tensors(path: Path, kind: str, name: str) -> tuple[dict[str, Any], dict
             text = (stored.metadata() or {}).get(kind)
             tensors = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118
     except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
+        raise InputError(
+            f"{path} cannot be read: {error.strerror or error}", code="model.unreadable"
+        ) from error
     except SafetensorError as error:
-        raise InputError(f"{path} is damaged or not {name}: {error}") from error
+        raise InputError(f"{path} is damaged or not {name}: {error}", code="model.unreadable") from error
     if text is None:
-        raise InputError(foreign)
+        raise InputError(foreign, code="model.wrong-kind")
     try:
         header = json.loads(text)
     except (RecursionError, ValueError) as error:
-        raise InputError(f"{foreign} ({error})") from error
+        raise InputError(f"{foreign} ({error})", code="model.wrong-kind") from error
     if not isinstance(header, dict) or header.get("format") != kind:
-        raise InputError(foreign)
+        raise InputError(foreign, code="model.wrong-kind")
     return header, tensors

@@ -5,74 +5,27 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from scipy.fft import next_fast_len
 from torch import Tensor
 from torch.nn.functional import grid_sample, normalize
 
-from ..errors import UsageError
 from ..geometry import Camera, se3
-from .search import SearchConfig, SearchView, features, rendered_features, shifted, slide_along_ray
+from ._search import (
+    SearchView,
+    compared_weight,
+    features,
+    rendered_features,
+    shifted,
+    slide_along_ray,
+)
+from .search_config import AnyViewConfig, SearchConfig
 
 # Where there are further X-rays, so many times those that are kept are compared with them.
 _OF_SEVERAL = 8
 # Directions that are rendered and correlated at once: bounds memory.
 _CHUNK = 64
-
-
-@dataclass(frozen=True, kw_only=True)
-class AnyViewConfig:
-    """How a view is looked for that nothing is known of.
-
-    Attributes:
-        enabled: look through all views where nothing else led to a match; a start of "any" always does.
-        spacing_deg: between neighbouring directions, and between turns of the picture [deg].
-        elevation_deg: how far the beam is tilted towards the patient's head or feet [deg].
-        pixels: longer side of the image the search works on [px].
-        image: see `SearchConfig.image`.
-        window_px: side of the window for local standardisation [px], odd.
-        margin: how far the middle of the CT may lie beside that of the image, as a fraction of the image.
-        keep: best candidates that are handed on.
-        depth_mm: how far from the middle of the CT at the start's depth its result may lie, as in a search.
-        mirrored: look through mirrored pictures at last; a result of one is doubtful.
-        mirrored_margin: by how much the edges of a mirrored picture must match better to be preferred.
-    """
-
-    enabled: bool = True
-    spacing_deg: float = 12.0
-    elevation_deg: float = 45.0
-    depth_mm: float = 60.0
-    pixels: int = 32
-    image: Literal["intensity", "gradient"] = "gradient"
-    window_px: int = 9
-    margin: float = 0.5
-    keep: int = 48
-    mirrored: bool = True
-    mirrored_margin: float = 0.05
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.spacing_deg <= 90 or not 0 < self.elevation_deg <= 90:
-            raise UsageError(
-                "a search over all views needs a spacing_deg from 1 to 90 and an elevation_deg up to 90"
-            )
-        if (
-            self.pixels < 8
-            or self.keep < 1
-            or not all(value >= 0 for value in (self.margin, self.depth_mm, self.mirrored_margin))
-        ):
-            raise UsageError(
-                "a search over all views needs pixels >= 8, keep >= 1, and margin, depth_mm and "
-                "mirrored_margin that are not negative"
-            )
-        if self.window_px < 3 or self.window_px % 2 == 0:
-            raise UsageError(f"any_view's window_px must be odd and at least 3, not {self.window_px}")
-
-    @property
-    def candidates(self) -> int:
-        """Number of directions times turns."""
-        return len(directions(self)) * len(turns(self))
 
 
 def any_view(
@@ -172,6 +125,7 @@ class _Target:
         weight = grid_sample(view.weight[None, None], grid[None], align_corners=False)[0, 0]
         weight = torch.where(weight > 0.99, weight, torch.zeros_like(weight))
         picture = features(image[0], weight, config)[0]
+        weight = compared_weight(weight, config)
         return cls(
             picture=picture * weight,
             weight=weight,
@@ -231,9 +185,8 @@ class _Spectra:
 def directions(config: AnyViewConfig) -> Tensor:
     """Unit vectors [N, 3], spread evenly over the sphere within the elevation: a Fibonacci lattice."""
     top = math.sin(math.radians(config.elevation_deg))
-    count = max(1, round(4 * math.pi * top / math.radians(config.spacing_deg) ** 2))
-    index = torch.arange(count, dtype=torch.float64)
-    height = top * (1 - (2 * index + 1) / count)
+    index = torch.arange(config.directions, dtype=torch.float64)
+    height = top * (1 - (2 * index + 1) / config.directions)
     around = index * math.pi * (3 - math.sqrt(5))
     level = (1 - height.square()).sqrt()
     return torch.stack([level * around.cos(), level * around.sin(), height], dim=1)
@@ -241,8 +194,7 @@ def directions(config: AnyViewConfig) -> Tensor:
 
 def turns(config: AnyViewConfig) -> Tensor:
     """Angles [T] by which the picture is turned [rad]."""
-    count = round(360 / config.spacing_deg)
-    return torch.arange(count, dtype=torch.float64) * (2 * math.pi / count)
+    return torch.arange(config.turns, dtype=torch.float64) * (2 * math.pi / config.turns)
 
 
 def looking_along(beams: Tensor, isocentre: Tensor, distance_mm: float) -> Tensor:

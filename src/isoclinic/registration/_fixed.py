@@ -37,12 +37,14 @@ class FixedImage:
         if min(width, height) < max(_LEAST_PX, _LEAST_ASPECT * max(width, height)):
             raise InputError(
                 f"{xray.path or 'the X-ray'} is too narrow to register: {width} x {height} pixels; crop or "
-                "bin it less"
+                "bin it less",
+                code="xray.too-small",
             )
         image, weight = line_integrals(xray, config)
         if not weight.any():
             raise InputError(
-                f"{xray.path or 'the X-ray'}: nothing is left of it after masking collimation and metal"
+                f"{xray.path or 'the X-ray'}: nothing is left of it after masking collimation and metal",
+                code="xray.all-masked",
             )
         return cls(image=torch.from_numpy(image), weight=torch.from_numpy(weight), camera=xray.camera)
 

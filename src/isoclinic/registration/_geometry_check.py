@@ -292,15 +292,15 @@ def _findings(
                 f"the perspective of {which} says that its source-detector distance is "
                 f"{abs(view.focal_percent):.1f} % ± {view.focal_deviation_percent:.1f} % {longer} than the "
                 f"{xray.camera.sdd_mm:.0f} mm given, or its pixels that much {smaller}; the patient would "
-                f"then be {abs(view.depth_change_mm):.0f} mm {deeper} the source (correct --sdd-mm or "
-                "--pixel-spacing-mm, or see --refine-intrinsics)",
+                f"then be {abs(view.depth_change_mm):.0f} mm {deeper} the source (correct `sdd_mm` or "
+                "`pixel_spacing_mm`, or see `refine_intrinsics`)",
                 far,
             )
         if view.distorted:
             yield (
                 f"{which} is distorted as by an image intensifier: {100 * view.radial:+.1f} % radially and "
                 f"{100 * view.spiral:+.1f} % as a spiral, ± {100 * view.distortion_deviation:.1f} %, at half "
-                "of its longer side from the principal point (--refine-distortion takes that out)",
+                "of its longer side from the principal point (`refine_distortion` takes that out)",
                 True,
             )
 

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
-from ._any_view import AnyViewConfig
 from ._learned import Learned
 from ._readings import Reading, mirrored
 from ._refined import kept_where_telling
@@ -18,7 +17,7 @@ from ._run import Run
 from .config import RegistrationConfig
 from .initialize import InitialPose
 from .result import ANY_VIEW, CANONICAL_SEARCH, Attempt, Confidence, ImageStageResult, StageResult
-from .search import SearchConfig
+from .search_config import AnyViewConfig, SearchConfig
 
 # The last stage is worth its time where edges match by this share of what a match needs; it adds little.
 _PROMISING = 0.5

@@ -53,11 +53,15 @@ def read_world_points(path: Path | str) -> Points:
         return _from_markups(document, path)
     points = _own_points(document, path, "world_points", 3)
     if document.get("units") != "mm":
-        raise InputError(f'{path}: units must be "mm", not {document.get("units")!r}; convert the points')
+        raise InputError(
+            f'{path}: units must be "mm", not {document.get("units")!r}; convert the points',
+            code="landmarks.invalid-value",
+        )
     to_ras = _RAS_FROM.get(str(document.get("world")))
     if to_ras is None:
         raise InputError(
-            f'{path}: world must be "RAS" or "LPS", the frame of the points, not {document.get("world")!r}'
+            f'{path}: world must be "RAS" or "LPS", the frame of the points, not {document.get("world")!r}',
+            code="landmarks.invalid-value",
         )
     return {name: point * to_ras for name, point in points.items()}
 
@@ -81,7 +85,8 @@ def read_pixel_points(path: Path | str) -> Points:
         raise InputError(
             f"{path} is a point list of 3D Slicer, whose points are millimetres in space; the X-ray's points "
             f'must be pixels: {{"format": "{_FORMAT}", "version": {_VERSION}, "pixel_points": {{"NAME": '
-            "[column, row], ...}}"
+            "[column, row], ...}}",
+            code="landmarks.wrong-kind",
         )
     return _own_points(document, path, "pixel_points", 2)
 
@@ -90,9 +95,13 @@ def _text(path: Path) -> str:
     try:
         return read_text(path)
     except OSError as error:
-        raise InputError(f"landmark file {path} cannot be read: {error.strerror or error}") from error
+        raise InputError(
+            f"landmark file {path} cannot be read: {error.strerror or error}", code="landmarks.unreadable"
+        ) from error
     except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not text, so not a landmark file: {error}") from error
+        raise InputError(
+            f"{path} is not text, so not a landmark file: {error}", code="landmarks.wrong-kind"
+        ) from error
 
 
 def _collected(pairs: Iterable[tuple[str, Any]], path: Path) -> dict[str, Any]:
@@ -100,7 +109,10 @@ def _collected(pairs: Iterable[tuple[str, Any]], path: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in pairs:
         if name in found:
-            raise InputError(f"{path} has {name!r} twice; give every landmark a name of its own")
+            raise InputError(
+                f"{path} has {name!r} twice; give every landmark a name of its own",
+                code="landmarks.ambiguous",
+            )
         found[name] = value
     return found
 
@@ -112,9 +124,11 @@ def _load(path: Path) -> dict[str, Any]:
             _text(path), object_pairs_hook=lambda pairs: _collected(pairs, path), parse_int=float
         )
     except (json.JSONDecodeError, RecursionError) as error:
-        raise InputError(f"{path} is not JSON, so not a landmark file: {error}") from error
+        raise InputError(
+            f"{path} is not JSON, so not a landmark file: {error}", code="landmarks.unreadable"
+        ) from error
     if not isinstance(document, dict):
-        raise InputError(f"{path} is not a landmark file: it holds no JSON object")
+        raise InputError(f"{path} is not a landmark file: it holds no JSON object", code="landmarks.empty")
     return document
 
 
@@ -123,22 +137,30 @@ def _point(value: Any, size: int, label: str) -> NDArray[np.float64]:
         isinstance(number, int | float) and not isinstance(number, bool) for number in value
     )
     if not numbers or len(value) != size or not np.isfinite(value).all():
-        raise InputError(f"{label} must be {size} finite numbers, not {value!r}")
+        raise InputError(
+            f"{label} must be {size} finite numbers, not {value!r}", code="landmarks.invalid-value"
+        )
     return np.array(value, dtype=np.float64)
 
 
 def _own_points(document: Mapping[str, Any], path: Path, key: str, size: int) -> Points:
     if document.get("format") != _FORMAT:
         raise InputError(
-            f"{path} is not a landmark file: its format is {document.get('format')!r}, not {_FORMAT!r}"
+            f"{path} is not a landmark file: its format is {document.get('format')!r}, not {_FORMAT!r}",
+            code="landmarks.wrong-kind",
         )
-    if document.get("version") != _VERSION:
+    # True equals 1 in Python, but not in a file.
+    if document.get("version") != _VERSION or isinstance(document.get("version"), bool):
         raise InputError(
-            f"{path}: version is {document.get('version')!r}; this isoclinic reads version {_VERSION}"
+            f"{path}: version is {document.get('version')!r}; this isoclinic reads version {_VERSION}",
+            code="landmarks.wrong-kind",
         )
     points = document.get(key)
     if not isinstance(points, dict) or not points:
-        raise InputError(f"{path}: {key} is missing; it must map names to lists of {size} numbers")
+        raise InputError(
+            f"{path}: {key} is missing; it must map names to lists of {size} numbers",
+            code="landmarks.incomplete",
+        )
     return {name: _point(value, size, f"{path}: {key} {name!r}") for name, value in points.items()}
 
 
@@ -149,7 +171,8 @@ def _from_markups(document: Mapping[str, Any], path: Path) -> Points:
     if not _SLICER_SCHEMA.search(str(document.get("@schema"))):
         raise InputError(
             f"{path}: @schema is {document.get('@schema')!r}, not version 1 of Slicer's markups; save the "
-            "points again with 3D Slicer"
+            "points again with 3D Slicer",
+            code="landmarks.wrong-kind",
         )
     markups = document["markups"]
     lists = [
@@ -176,19 +199,25 @@ def _from_markups(document: Mapping[str, Any], path: Path) -> Points:
             stacklevel=3,
         )
     if not pairs:
-        raise InputError(f"{path} holds no placed points (control points of markups of type Fiducial)")
+        raise InputError(
+            f"{path} holds no placed points (control points of markups of type Fiducial)",
+            code="landmarks.empty",
+        )
     return _collected(pairs, path)
 
 
 def _objects(value: Any, label: str) -> list[dict[str, Any]]:
     if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-        raise InputError(f"{label} must be a list of objects")
+        raise InputError(f"{label} must be a list of objects", code="landmarks.invalid-value")
     return value
 
 
 def _name(label: Any, path: Path) -> str:
     if not isinstance(label, str) or not label.strip():
-        raise InputError(f"{path} has a point without a label; landmarks are matched by their names")
+        raise InputError(
+            f"{path} has a point without a label; landmarks are matched by their names",
+            code="landmarks.unnamed",
+        )
     return label.strip()
 
 
@@ -197,7 +226,8 @@ def _slicer_system(value: Any, path: Path) -> str:
     if key not in _SLICER_SYSTEMS:
         raise InputError(
             f"{path}: the coordinate system must be RAS or LPS (or 0 or 1), not {value!r}; without it, left "
-            "and right cannot be told apart"
+            "and right cannot be told apart",
+            code="landmarks.invalid-value",
         )
     return _SLICER_SYSTEMS[key]
 
@@ -206,7 +236,10 @@ def _millimetres(units: Any, path: Path) -> float:
     """Length of a unit, given as its UCUM code or as a DICOM triplet (code, "UCUM", meaning)."""
     factor = _UCUM_MM.get(str(units[0] if isinstance(units, list) and units else units))
     if factor is None:
-        raise InputError(f"{path}: coordinateUnits must be one of {', '.join(_UCUM_MM)}, not {units!r}")
+        raise InputError(
+            f"{path}: coordinateUnits must be one of {', '.join(_UCUM_MM)}, not {units!r}",
+            code="landmarks.invalid-value",
+        )
     return factor
 
 
@@ -220,7 +253,8 @@ def _read_fcsv(path: Path) -> Points:
     if missing:
         raise InputError(
             f"{path}: its header '# columns = ...' lacks {', '.join(sorted(missing))}; save the points again "
-            "with 3D Slicer"
+            "with 3D Slicer",
+            code="landmarks.incomplete",
         )
     pairs: list[tuple[str, NDArray[np.float64]]] = []
     for row in csv.reader(line for line in lines if line.strip() and not line.startswith("#")):
@@ -230,7 +264,7 @@ def _read_fcsv(path: Path) -> Points:
             (name, _point([_number(fields.get(axis, "")) for axis in "xyz"], 3, f"{path}: {name!r}") * to_ras)
         )
     if not pairs:
-        raise InputError(f"{path} holds no points")
+        raise InputError(f"{path} holds no points", code="landmarks.empty")
     return _collected(pairs, path)
 
 

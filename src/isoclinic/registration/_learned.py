@@ -61,7 +61,8 @@ class Learned:
             if config.preprocess.method != "beer_lambert":
                 raise UsageError(
                     "the model brings line integrals into the domain it was trained in by itself: leave "
-                    f"preprocess.method at beer_lambert, not {config.preprocess.method}"
+                    f"preprocess.method at beer_lambert, not {config.preprocess.method}",
+                    code="model.unused",
                 )
             image, weight = seen.image[None], seen.weight[None]
             seen = replace(seen, image=in_domain(image, weight, model.record.domain)[0])
@@ -69,9 +70,10 @@ class Learned:
         if not (learned._regressor or learned._refining or learned._rescuing):
             held = ", ".join(model.networks) or "no network"
             raise UsageError(
-                f"no part of the model is used: it holds {held}; choose parts by --learned.initialize, "
-                "--learned.coarse, --learned.fine, --learned.canonical and --learned.rescue, or leave out "
-                "the model"
+                f"no part of the model is used: it holds {held}; choose parts by `learned.initialize`, "
+                "`learned.coarse`, `learned.fine`, `learned.canonical` and `learned.rescue`, or leave out "
+                "the model",
+                code="model.unused",
             )
         return learned
 

@@ -15,7 +15,7 @@ AS_READ = "as read"
 MIRRORED = "mirrored left to right"
 MIRRORED_DOUBT = (
     "the picture matches the CT best if it was mirrored left to right on its way from the detector: make "
-    "sure of that, and of the CT being this patient's, then give --flip-left-right"
+    "sure of that, and of the CT being this patient's, then give `flip_left_right`"
 )
 SIDES_DOUBT = "if the picture was mirrored left to right, it matches the CT about as well from the other side"
 # Of more X-rays than this, not every combination of polarities is tried.

@@ -14,7 +14,7 @@ from ..volumes import Volume, XRay
 from ._fixed import FixedImage
 from ._geometry_check import with_geometry
 from ._run import Run
-from .confidence import ConfidenceConfig
+from .confidence_config import ConfidenceConfig
 from .intrinsics import IntrinsicsConfig
 from .result import Confidence, GeometryCheck, ImageStageResult
 

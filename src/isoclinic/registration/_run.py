@@ -16,14 +16,17 @@ from ..similarity import ImageSimilarity, IntrinsicsRefinement, JointSimilarity
 from ..solver import levenberg_marquardt
 from ..volumes import Volume, mirror_plane, tissue_points
 from ._any_view import any_view
+from ._distinct import distinct
 from ._explained import coverable_tissue
 from ._fixed import FixedImage, pixel_at_mm
 from ._region import Region, extremes, region_of
+from ._search import SearchView, search
 from ._twin import WIDE, twin_pose
-from .confidence import Check, ConfidenceConfig, assess, ceiling
+from .confidence import Check, assess, ceiling
+from .confidence_config import ConfidenceConfig
 from .config import JUDGED_BY, RegistrationConfig, Stage
 from .result import Confidence, ImageStageResult, Twins
-from .search import SearchConfig, SearchView, search
+from .search_config import SearchConfig
 
 # Margin around what the model fills of an image while its pose is refined, as a share of that.
 _STAGE_MARGIN = 0.2
@@ -169,13 +172,12 @@ class Run:
         # Where these four points come to lie tells any two poses apart.
         probe = self._isocentre_world + self.config.length_mm * torch.eye(4, 3, dtype=torch.float64)
         points = transform_points(poses, probe)
-        chosen: list[int] = []
-        for index in result.correlation.argsort(descending=True).tolist():
-            if all((points[index] - points[other]).norm(dim=-1).mean() > reach_mm for other in chosen):
-                chosen.append(index)
-            if len(chosen) == keep:
-                break
-        return result.solution.x[chosen]
+
+        def distance_mm(one: int, others: list[int]) -> Tensor:
+            return (points[one] - points[others]).norm(dim=-1).mean(dim=-1)
+
+        ranked = result.rank.argsort(descending=True).tolist()
+        return result.solution.x[distinct(ranked, distance_mm, reach_mm, keep)]
 
     def _search_views(self, search_config: SearchConfig) -> list[SearchView]:
         reach = extremes(
@@ -303,19 +305,29 @@ class Run:
             settings = replace(settings, max_steps=steps)
         solution = levenberg_marquardt(problem, points, settings)
         ended = problem.seen_from(solution.x)
-        # A pose that hides nearly all of the X-ray behind what the CT does not know has less to show for it.
-        # One at a limit of the depth would have gone on: it is chosen only where there is no other.
-        correlation = ended.correlation(solution.x) * (ended.known_share / _ENOUGH_KNOWN).clamp(max=1).sqrt()
-        correlation = correlation - ended.at_depth_limit(solution.x).to(correlation)
-        best = int(correlation.argmax())
+        correlation = rank = self._weighed(ended, solution.x)
+        if stage.ranked_by is not None and len(points) > 1:
+            rank = self._weighed(ended.compared_by(stage.ranked_by), solution.x)
+        best = int(rank.argmax())
         return ImageStageResult(
             name=name,
             problem=problem.seen_from(solution.x[best : best + 1]),
             solution=solution,
             correlation=correlation,
+            rank=rank,
             best=best,
             seconds=time.perf_counter() - began,
         )
+
+    @staticmethod
+    def _weighed(problem: JointSimilarity, x: Tensor) -> Tensor:
+        """Correlation [B] at points [B, 4 + R, 4], less what speaks against them.
+
+        A pose that hides nearly all of the X-ray behind what the CT does not know has less to show for it.
+        One at a limit of the depth would have gone on: it is chosen only where there is no other.
+        """
+        correlation = problem.correlation(x) * (problem.known_share / _ENOUGH_KNOWN).clamp(max=1).sqrt()
+        return correlation - problem.at_depth_limit(x).to(correlation)
 
     def _problem(self, stage: Stage, regions: tuple[Region, ...], *, last: bool) -> JointSimilarity:
         """The X-rays at a resolution; the last stage's problem refines the intrinsics too."""

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import TYPE_CHECKING
 
 from ..errors import UsageError
-from ..similarity import IntrinsicsRefinement, SimilarityConfig, SimilarityTerm, ViewRefinement
-from ..solver import LMConfig
+from ..rendering.config import Backend
+from ..similarity.config import IntrinsicsRefinement as IntrinsicsRefinement
+from ..similarity.config import SimilarityConfig, SimilarityTerm
+from ..similarity.config import ViewRefinement as ViewRefinement
 from ..volumes import PreprocessConfig
-from ._any_view import AnyViewConfig
-from .confidence import ConfidenceConfig
+from .confidence_config import ConfidenceConfig
 from .intrinsics import IntrinsicsConfig
-from .search import SearchConfig
+from .search_config import AnyViewConfig, SearchConfig
+
+if TYPE_CHECKING:
+    from ..solver import LMConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +28,9 @@ class Stage:
         voxel_per_pixel: voxel size of the CT as a multiple of the pixel seen at the isocentre.
         similarity: what is compared.
         max_steps: Levenberg-Marquardt steps per start.
-        keep: starts that go on to the next stage, best correlation first.
+        keep: starts that go on to the next stage, the best ones.
+        ranked_by: what tells which starts are the best; `similarity` when None. Derivatives pull towards the
+            right pose only from near by, but tell better than intensities which of several poses is right.
     """
 
     pixels: int
@@ -32,10 +38,14 @@ class Stage:
     similarity: SimilarityConfig = field(default_factory=SimilarityConfig)
     max_steps: int = 15
     keep: int = 1
+    ranked_by: SimilarityConfig | None = None
 
     def __post_init__(self) -> None:
         if self.pixels < 8 or self.max_steps < 1 or self.keep < 1 or not self.voxel_per_pixel > 0:
-            raise UsageError("a stage needs pixels >= 8, max_steps >= 1, keep >= 1 and voxel_per_pixel > 0")
+            raise UsageError(
+                "a stage needs pixels >= 8, max_steps >= 1, keep >= 1 and voxel_per_pixel > 0",
+                code="registration.invalid-value",
+            )
 
     def solver(self, length_mm: float, max_step_mm: float) -> LMConfig:
         """Settings of the solver; its tolerances are in the units of `max_step_mm`.
@@ -56,7 +66,7 @@ class LearnedConfig:
     Attributes:
         initialize: start from the pose that the regressor predicts, where no other start is given.
         coarse: refine the start by the coarse encoder. Like the next two off, because the classical stages
-            and the search get as far in less time where they were compared (docs/method.md).
+            and the search get as far in less time where they were compared (docs/results.md).
         fine: refine it by the fine encoder.
         canonical: refine it by the canonical network, after the encoders.
         rescue: where nothing has led to a match, search what the canonical network makes of the X-ray, free
@@ -91,9 +101,15 @@ class LearnedConfig:
 
     def __post_init__(self) -> None:
         if self.max_steps < 1 or not (self.step_tolerance_mm > 0 and self.robust_scale > 0):
-            raise UsageError("learned stages need max_steps >= 1, step_tolerance_mm > 0 and robust_scale > 0")
+            raise UsageError(
+                "learned stages need max_steps >= 1, step_tolerance_mm > 0 and robust_scale > 0",
+                code="registration.invalid-value",
+            )
         if not (self.least_precision >= 0 and self.rescue_margin >= 0 and self.step_deviation_mm >= 0):
-            raise UsageError("least_precision, rescue_margin and step_deviation_mm must not be negative")
+            raise UsageError(
+                "least_precision, rescue_margin and step_deviation_mm must not be negative",
+                code="registration.invalid-value",
+            )
 
     def solver(self, length_mm: float, max_step_mm: float) -> LMConfig:
         """Settings of the solver; see `Stage.solver`."""
@@ -111,6 +127,9 @@ class LearnedConfig:
 
 
 def _solver(max_steps: int, length_mm: float, max_step_mm: float) -> LMConfig:
+    # It takes torch with it, which options do without.
+    from ..solver import LMConfig
+
     return LMConfig(
         max_steps=max_steps,
         step_scale=(1 / length_mm,) * 3 + (1.0,) * 3,
@@ -125,15 +144,19 @@ def _local(window_px: int) -> SimilarityConfig:
     return SimilarityConfig(terms=(SimilarityTerm(window_px=window_px),))
 
 
+def _gradients(window_px: int) -> SimilarityConfig:
+    return SimilarityConfig(terms=(SimilarityTerm(image="gradient", window_px=window_px),))
+
+
 def _with_gradients(window_px: int) -> SimilarityConfig:
     gradient = SimilarityTerm(image="gradient", window_px=window_px)
     return SimilarityConfig(terms=(SimilarityTerm(window_px=window_px), gradient))
 
 
 _STAGES = (
-    Stage(pixels=32, similarity=_local(15), max_steps=8, keep=4),
-    Stage(pixels=32, similarity=_local(9), max_steps=15, keep=2),
-    Stage(pixels=64, similarity=_local(9), max_steps=15, keep=1),
+    Stage(pixels=32, similarity=_local(15), max_steps=8, keep=4, ranked_by=_gradients(9)),
+    Stage(pixels=32, similarity=_local(9), max_steps=15, keep=2, ranked_by=_gradients(9)),
+    Stage(pixels=64, similarity=_local(9), max_steps=15, keep=1, ranked_by=_gradients(9)),
     Stage(pixels=128, similarity=_with_gradients(9), max_steps=20, keep=1),
 )
 
@@ -208,7 +231,9 @@ class PartialConfig:
 
     def __post_init__(self) -> None:
         if not (self.stages and self.searches):
-            raise UsageError("a registration needs at least one search and one stage")
+            raise UsageError(
+                "a registration needs at least one search and one stage", code="registration.invalid-value"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -261,26 +286,34 @@ class RegistrationConfig:
     refine_views: ViewRefinement = field(default_factory=ViewRefinement)
     refine_intrinsics: IntrinsicsRefinement = field(default_factory=IntrinsicsRefinement)
     refine_distortion: bool = False
-    backend: Literal["auto", "cpu", "cuda", "reference"] = "auto"
+    backend: Backend = "auto"
 
     def __post_init__(self) -> None:
         if self.structures == ():
-            raise UsageError("--structures needs at least one label or name; leave it out for all tissue")
+            raise UsageError(
+                "`structures` needs at least one label or name; leave it out for all tissue",
+                code="registration.invalid-value",
+            )
         if not self.searches:
-            raise UsageError("a registration needs at least one search")
+            raise UsageError("a registration needs at least one search", code="registration.invalid-value")
         if not self.stages and self.learned.fall_back:
             raise UsageError(
-                "stages = [] leaves the pose where a model's networks end, and no search can follow: switch "
-                "learned.fall_back off, too"
+                "`stages` = [] leaves the pose where a model's networks end, and no search can follow: "
+                "switch `learned.fall_back` off, too",
+                code="registration.invalid-value",
             )
         refines = self.refine_intrinsics.on or self.refine_distortion
         if not self.stages and refines:
             raise UsageError(
-                "stages = [] leaves nothing that could refine intrinsics or distortion: switch "
-                "refine_intrinsics and refine_distortion off, too"
+                "`stages` = [] leaves nothing that could refine intrinsics or distortion: switch "
+                "`refine_intrinsics` and `refine_distortion` off, too",
+                code="registration.invalid-value",
             )
         if not (self.length_mm > 0 and self.max_step_mm > 0 and self.depth_slack_mm > 0):
-            raise UsageError("length_mm, max_step_mm and depth_slack_mm must be positive")
+            raise UsageError(
+                "length_mm, max_step_mm and depth_slack_mm must be positive",
+                code="registration.invalid-value",
+            )
 
     @classmethod
     def paper(cls) -> RegistrationConfig:

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.optimize import linprog
 from torch import Tensor
 
 from ..errors import InputError, UsageError
@@ -80,21 +79,23 @@ def initial_pose(volume: Volume, xray: XRay, init: Any = None) -> InitialPose:
     if isinstance(init, str) and init == "dicom":
         if xray.primary_angle_deg is None:
             raise UsageError(
-                "init 'dicom': the X-ray has no primary C-arm angle; give --primary-angle-deg and "
-                "--secondary-angle-deg, a preset or a pose file"
+                "init 'dicom': the X-ray has no primary C-arm angle; give `primary_angle_deg` and "
+                "`secondary_angle_deg`, a preset or a pose file",
+                code="start.angles-missing",
             )
         pose = view(volume, xray, xray.primary_angle_deg, xray.secondary_angle_deg or 0.0)
         return InitialPose(camera_from_world=pose, source="C-arm angles", rough=True)
     if isinstance(init, str | Path):
         if not os.path.exists(init):  # unlike Path.exists, False for text that cannot be a path
             raise UsageError(
-                f"init {str(init)!r} is neither a file nor one of {', '.join([*PRESETS, 'dicom', ANY])}"
+                f"init {str(init)!r} is neither a file nor one of {', '.join([*PRESETS, 'dicom', ANY])}",
+                code="start.unknown-name",
             )
         pose, source = read_initial_pose(init), f"file {init}"
     else:
         pose, source = written_poses(init, "init"), "matrix"
         if len(pose) != 1:
-            raise InputError(f"init must be one pose [4, 4], not {len(pose)}")
+            raise InputError(f"init must be one pose [4, 4], not {len(pose)}", code="start.invalid-value")
     pose = pose.reshape(4, 4)
     check_sees(volume, xray, pose, source)
     _check_unit(volume, xray, pose, source)
@@ -118,6 +119,8 @@ def check_sees(volume: Volume, xray: XRay, camera_from_world: Tensor, source: st
     Depth times pixel coordinates is affine in the point, so those points are the solutions of linear
     inequalities within the box of the CT.
     """
+    from scipy.optimize import linprog  # it takes long to import
+
     camera = xray.camera
     pixel_from_voxel = camera.matrix.numpy() @ (camera_from_world.numpy() @ volume.world_from_voxel)[:3]
     right, bottom = camera.width - 0.5, camera.height - 0.5
@@ -135,7 +138,8 @@ def check_sees(volume: Volume, xray: XRay, camera_from_world: Tensor, source: st
         raise InputError(
             f"the initial pose ({source}) does not see the CT: no part of it projects onto the X-ray; check"
             " that it is camera_from_world in RAS millimetres (see docs/conventions.md), or start from a"
-            f" preset{_meant(volume, xray, camera_from_world)}"
+            f" preset{_meant(volume, xray, camera_from_world)}",
+            code="start.ct-not-seen",
         )
 
 
@@ -146,7 +150,8 @@ def _check_unit(volume: Volume, xray: XRay, pose: Tensor, source: str) -> None:
     if "metres" in meant:
         raise InputError(
             f"the initial pose ({source}) puts the middle of the CT {depth_mm:.3g} mm from the X-ray source;"
-            f" check that its translation is in millimetres{meant}"
+            f" check that its translation is in millimetres{meant}",
+            code="start.wrong-unit",
         )
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
 
 from ..errors import UsageError
-from ..volumes import XRay
+
+if TYPE_CHECKING:
+    from ..volumes import XRay
 
 _LARGEST_PERCENT, _LARGEST_MM = 30.0, 200.0
 
@@ -30,9 +33,9 @@ class IntrinsicsConfig:
             panel is centred on the beam about so well.
         check: free intrinsics and distortion where a registration ends, to see what the image says.
         error_factor: how much larger errors of freed values are than those of a pose with the same scatter;
-            a fit to errors measured (benchmarks/trust.py, docs/method.md).
+            a fit to errors measured (benchmarks/trust.py, docs/results.md).
         unmodelled_factor: how much larger errors are than what freeing the CT's borders and scatter moves the
-            pose by; a fit over five CTs (docs/method.md).
+            pose by; a fit over five CTs (docs/results.md).
         least_deviation_percent: of the freed focal length: what scatter, tone and the borders of the CT do to
             it that its scatter does not show [%].
         above_deviations: standard deviations by which the image must contradict the focal length to count; it
@@ -62,10 +65,13 @@ class IntrinsicsConfig:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            value, option = getattr(self, field.name), f"--intrinsics.{field.name.replace('_', '-')}"
+            value, option = getattr(self, field.name), f"`intrinsics.{field.name}`"
             limit = _LARGEST_MM if field.name.endswith("_mm") else _LARGEST_PERCENT
             if not 0 <= value <= limit:
-                raise UsageError(f"{option} must lie between 0 and {limit:g}, not {value}")
+                raise UsageError(
+                    f"{option} must lie between 0 and {limit:g}, not {value}",
+                    code="registration.invalid-value",
+                )
 
     def focal_percent(self, xray: XRay) -> float:
         """Of the focal length, the source-detector distance over the pixel spacing [%]."""

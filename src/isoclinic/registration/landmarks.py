@@ -16,6 +16,7 @@ from ..errors import InputError
 from ..geometry import Camera, se3
 from ..solver import L2, Linearization, LMConfig, levenberg_marquardt, normal_equations
 from ..volumes import GeometryWarning, XRay
+from ._distinct import distinct
 from ._landmark_files import Points, read_pixel_points, read_world_points
 
 __all__ = [
@@ -131,7 +132,7 @@ def pose_from_landmark_files(
     try:
         fit = pose_from_landmarks(pairs.points_world, pairs.stored_px, camera)
     except InputError as error:
-        raise InputError(f"{where}: {error}") from error
+        raise InputError(f"{where}: {error}", code=error.code) from error
     for warning in _doubts(pairs, fit):
         warnings.warn(f"{where}: {warning}", GeometryWarning, stacklevel=2)
     turn = torch.from_numpy(xray.camera_from_stored)
@@ -180,7 +181,8 @@ def pose_from_landmarks(points_world: ArrayLike, pixels: ArrayLike, camera: Came
     if not len(possible):
         raise InputError(
             "no pose between source and detector projects the landmarks onto their marks; check their names "
-            "and units, and the X-ray's source-detector distance and pixel spacing"
+            "and units, and the X-ray's source-detector distance and pixel spacing",
+            code="landmarks.undetermined",
         )
     ranked = possible[_distinct(solution.x[possible], solution.cost[possible])]
     best = ranked[0]
@@ -254,36 +256,43 @@ def _starts(world: Tensor, marks: Tensor, camera: Camera) -> Tensor:
 
 def _distinct(poses: Tensor, cost: Tensor) -> Tensor:
     """Indices [K] of the poses of finite cost that differ from every better one, best first."""
-    chosen: list[int] = []
-    for index in cost.argsort().tolist():
-        apart_deg = se3.rotation_angle_deg(poses[index], poses[chosen])
-        if cost[index].isfinite() and (apart_deg > _DISTINCT_DEG).all():
-            chosen.append(index)
-    return torch.tensor(chosen, dtype=torch.long)
+
+    def apart_deg(one: int, others: list[int]) -> Tensor:
+        return se3.rotation_angle_deg(poses[one], poses[others])
+
+    ranked = [index for index in cost.argsort().tolist() if cost[index].isfinite()]
+    return torch.tensor(distinct(ranked, apart_deg, _DISTINCT_DEG), dtype=torch.long)
 
 
 def _checked(points_world: ArrayLike, pixels: ArrayLike) -> tuple[Tensor, Tensor]:
     world, marks = (np.asarray(values, dtype=np.float64) for values in (points_world, pixels))
     if world.ndim != 2 or world.shape[1] != 3 or marks.shape != (len(world), 2):
         raise InputError(
-            f"landmarks must be points [N, 3] and pixels [N, 2], not {world.shape} and {marks.shape}"
+            f"landmarks must be points [N, 3] and pixels [N, 2], not {world.shape} and {marks.shape}",
+            code="landmarks.wrong-shape",
         )
     if not (np.isfinite(world).all() and np.isfinite(marks).all()):
-        raise InputError("landmarks must be finite numbers; some are NaN or infinite")
+        raise InputError(
+            "landmarks must be finite numbers; some are NaN or infinite", code="landmarks.not-finite"
+        )
     different = len(np.unique(world, axis=0))
     if different < _LEAST_POINTS:
         raise InputError(
             f"a pose takes at least {_LEAST_POINTS} different landmarks, not {different}; mark more of them"
-            " in both the CT and the X-ray"
+            " in both the CT and the X-ray",
+            code="landmarks.invalid-value",
         )
     along, across = np.linalg.svd(world - world.mean(0), compute_uv=False)[:2]
     if across <= _LEAST_WIDTH * along:
         raise InputError(
             f"the {len(world)} landmarks in the CT lie on a line, about which the pose could turn freely;"
-            " mark another one off the line"
+            " mark another one off the line",
+            code="landmarks.undetermined",
         )
     if np.ptp(marks, axis=0).max() == 0:
-        raise InputError("all landmarks are marked at the same pixel of the X-ray")
+        raise InputError(
+            "all landmarks are marked at the same pixel of the X-ray", code="landmarks.undetermined"
+        )
     return torch.from_numpy(world), torch.from_numpy(marks)
 
 
@@ -292,7 +301,10 @@ def _check_determined(hessian: Tensor, radius_mm: float) -> None:
     scale = torch.tensor([1 / radius_mm] * 3 + [1.0] * 3, dtype=torch.float64)
     curvature = torch.linalg.eigvalsh(hessian * scale * scale[:, None])
     if not curvature[0] > _LEAST_CURVATURE * curvature[-1]:
-        raise InputError("the landmarks do not determine the pose; mark more of them, further apart")
+        raise InputError(
+            "the landmarks do not determine the pose; mark more of them, further apart",
+            code="landmarks.undetermined",
+        )
 
 
 def _matched(world: Points, pixels: Points, where: str) -> LandmarkPairs:
@@ -302,7 +314,8 @@ def _matched(world: Points, pixels: Points, where: str) -> LandmarkPairs:
         others = f"; without a partner: {', '.join(unmatched)}" if unmatched else ""
         raise InputError(
             f"{where}: CT and X-ray have {len(names)} landmarks in common, but at least {_LEAST_POINTS} are"
-            f" needed; names must be spelled alike{others}"
+            f" needed; names must be spelled alike{others}",
+            code="landmarks.invalid-value",
         )
     return LandmarkPairs(
         names=names,
@@ -321,7 +334,8 @@ def _check_inside(pairs: LandmarkPairs, camera: Camera, where: str) -> None:
         ]
         raise InputError(
             f"{where}: outside the X-ray of {camera.width} x {camera.height} pixels: {', '.join(which)};"
-            " pixel_points are (column, row) of the image as stored, the top left pixel being (0, 0)"
+            " pixel_points are (column, row) of the image as stored, the top left pixel being (0, 0)",
+            code="landmarks.outside",
         )
 
 

@@ -5,7 +5,6 @@ It is JSON, described for users in docs/conventions.md.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
@@ -21,6 +20,7 @@ from .._files import atomic, read_text
 from .._json import dumps
 from ..errors import InputError
 from ..geometry import Camera, as_poses
+from ..provenance import InputFile
 from ..solver import Status
 from ..volumes import written_poses
 
@@ -32,38 +32,6 @@ _RAS_FROM_LPS = torch.diag(torch.tensor([-1.0, -1.0, 1.0, 1.0], dtype=torch.floa
 # pixel_spacing_mm repeats what fx, fy and sdd_mm say, for tools that want it; other writers may round it, to
 # 0.31 for 0.308 say.
 _SPACING_RELATIVE_TOLERANCE = 1e-2
-
-
-@dataclass(frozen=True, kw_only=True)
-class InputFile:
-    """A file or folder that a pose was computed from.
-
-    Attributes:
-        path: as the user gave it.
-        sha256: of the file's bytes; of a folder, see `of`.
-    """
-
-    path: str
-    sha256: str
-
-    @classmethod
-    def of(cls, path: Path | str) -> InputFile:
-        """Describe a file, or a folder by the digest of the lines "<digest of file>  <name>", names sorted.
-
-        Raises:
-            InputError: it does not exist or cannot be read.
-        """
-        source = Path(path)
-        try:
-            if not source.is_dir():
-                return cls(path=str(path), sha256=_digest(source))
-            names = sorted(
-                file.relative_to(source).as_posix() for file in source.rglob("*") if file.is_file()
-            )
-            lines = [f"{_digest(source / name)}  {name}\n" for name in names]
-        except OSError as error:
-            raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
-        return cls(path=str(path), sha256=hashlib.sha256("".join(lines).encode()).hexdigest())
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -149,7 +117,10 @@ class PoseFile:
     @classmethod
     def _parse(cls, document: Any, name: str) -> PoseFile:
         if not isinstance(document, Mapping):
-            raise InputError(f"{name} is not a pose file: it holds a JSON {_kind(document)}, not an object")
+            raise InputError(
+                f"{name} is not a pose file: it holds a JSON {_kind(document)}, not an object",
+                code="pose-file.wrong-kind",
+            )
         entries = _Entries(document, name)
         entries.expect("format", [_FORMAT], f"set it to {_FORMAT!r} if this is a pose file")
         entries.expect("version", [_VERSION], f"this isoclinic reads version {_VERSION}")
@@ -203,7 +174,7 @@ class _Entries:
     def required(self, key: str) -> Any:
         value = self.optional(key)
         if value is None:
-            raise InputError(f"{self.label(key)} is missing")
+            raise InputError(f"{self.label(key)} is missing", code="pose-file.incomplete")
         return value
 
     def optional(self, key: str) -> Any:
@@ -215,19 +186,27 @@ class _Entries:
         # True equals 1 in Python, but not in a file.
         if value not in choices or isinstance(value, bool):
             expected = " or ".join(repr(choice) for choice in choices)
-            raise InputError(f"{self.label(key)} must be {expected}, not {value!r}; {remedy}")
+            raise InputError(
+                f"{self.label(key)} must be {expected}, not {value!r}; {remedy}",
+                code="pose-file.invalid-value",
+            )
         return value
 
     def child(self, key: str) -> _Entries:
         value = self.optional(key)
         if value is not None and not isinstance(value, Mapping):
-            raise InputError(f"{self.label(key)} must be a JSON object, not a {_kind(value)}")
+            raise InputError(
+                f"{self.label(key)} must be a JSON object, not a {_kind(value)}",
+                code="pose-file.invalid-value",
+            )
         return _Entries(value or {}, self.label(key))
 
     def number(self, key: str) -> float:
         value = self.required(key)
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise InputError(f"{self.label(key)} must be a finite number, not {value!r}")
+            raise InputError(
+                f"{self.label(key)} must be a finite number, not {value!r}", code="pose-file.invalid-value"
+            )
         return value
 
     def number_or_none(self, key: str) -> float | None:
@@ -236,25 +215,26 @@ class _Entries:
     def text(self, key: str) -> str:
         value = self.required(key)
         if not isinstance(value, str):
-            raise InputError(f"{self.label(key)} must be a text, not a {_kind(value)}")
+            raise InputError(
+                f"{self.label(key)} must be a text, not a {_kind(value)}", code="pose-file.invalid-value"
+            )
         return value
 
     def text_or_none(self, key: str) -> str | None:
         return None if self.optional(key) is None else self.text(key)
 
     def texts(self, key: str) -> tuple[str, ...]:
-        value = self.optional(key) or []
+        value = self.optional(key)
+        if value is None:
+            return ()
         if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
-            raise InputError(f"{self.label(key)} must be a list of texts, not {value!r}")
+            raise InputError(
+                f"{self.label(key)} must be a list of texts, not {value!r}", code="pose-file.invalid-value"
+            )
         return tuple(value)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._values)
-
-
-def _digest(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _load_json(path: Path) -> Any:
@@ -262,9 +242,13 @@ def _load_json(path: Path) -> Any:
         # parse_int: an integer too long for a float becomes infinite, which is then refused where it stands.
         return json.loads(read_text(path), parse_int=float)
     except OSError as error:
-        raise InputError(f"pose file {path} cannot be read: {error.strerror or error}") from error
+        raise InputError(
+            f"pose file {path} cannot be read: {error.strerror or error}", code="pose-file.unreadable"
+        ) from error
     except (RecursionError, ValueError) as error:
-        raise InputError(f"{path} is not JSON, so not a pose file: {error}") from error
+        raise InputError(
+            f"{path} is not JSON, so not a pose file: {error}", code="pose-file.invalid-value"
+        ) from error
 
 
 def _kind(value: Any) -> str:
@@ -274,7 +258,7 @@ def _kind(value: Any) -> str:
 
 def _single_pose(poses: Tensor, label: str) -> Tensor:
     if len(poses) != 1:
-        raise InputError(f"{label} must be one 4x4 matrix, not {len(poses)}")
+        raise InputError(f"{label} must be one 4x4 matrix, not {len(poses)}", code="pose-file.wrong-shape")
     return poses[0]
 
 
@@ -286,7 +270,8 @@ def _status(entries: _Entries) -> Status | None:
         return Status(value)
     except ValueError:
         raise InputError(
-            f"{entries.label('status')} must be one of {', '.join(Status)}, not {value!r}"
+            f"{entries.label('status')} must be one of {', '.join(Status)}, not {value!r}",
+            code="pose-file.invalid-value",
         ) from None
 
 
@@ -310,16 +295,20 @@ def _camera(entries: _Entries) -> Camera:
     size = {name: intrinsics.number(name) for name in ("width", "height")}
     for name, value in size.items():
         if value != int(value):
-            raise InputError(f"{intrinsics.label(name)} must be a whole number of pixels, not {value}")
+            raise InputError(
+                f"{intrinsics.label(name)} must be a whole number of pixels, not {value}",
+                code="pose-file.invalid-value",
+            )
     try:
         camera = Camera(**numbers, width=int(size["width"]), height=int(size["height"]))
     except InputError as error:
-        raise InputError(f"{entries.label('intrinsics')}: {error}") from error
+        raise InputError(f"{entries.label('intrinsics')}: {error}", code="pose-file.invalid-value") from error
     spacing = intrinsics.optional("pixel_spacing_mm")
     if spacing is not None and not _same_spacing(spacing, camera):
         raise InputError(
             f"{intrinsics.label('pixel_spacing_mm')} is {spacing}, but sdd_mm / (fy, fx) is "
-            f"{list(camera.pixel_spacing_mm)} (row, column); correct one of them"
+            f"{list(camera.pixel_spacing_mm)} (row, column); correct one of them",
+            code="pose-file.inconsistent",
         )
     return camera
 
@@ -368,7 +357,10 @@ def _covariance(entries: _Entries) -> Tensor | None:
     try:
         matrix = torch.from_numpy(np.array(value, dtype=np.float64))
     except (TypeError, ValueError) as error:
-        raise InputError(f"{label} must be six rows of six numbers: {error}") from error
-    if matrix.shape != (6, 6) or not matrix.isfinite().all():
-        raise InputError(f"{label} must be six rows of six finite numbers")
+        raise InputError(
+            f"{label} must be six rows of six numbers: {error}", code="pose-file.invalid-value"
+        ) from error
+    truth_values = any(isinstance(entry, bool) for entry in np.array(value, dtype=object).flat)
+    if matrix.shape != (6, 6) or truth_values or not matrix.isfinite().all():
+        raise InputError(f"{label} must be six rows of six finite numbers", code="pose-file.invalid-value")
     return matrix

@@ -67,16 +67,18 @@ class Twins:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ImageStageResult(StageResult):
-    """What a stage did that compares X-rays and DRRs as they are; the start with the best correlation counts.
+    """What a stage did that compares X-rays and DRRs as they are; the start of the best rank counts.
 
     Attributes:
         problem: what was solved.
         correlation: local correlation of every start's result [B].
+        rank: the value that these results are chosen by [B]; see `Stage.ranked_by`.
         twins: of a stage that compared a pose with its mirror image, how well either matches.
     """
 
     problem: JointSimilarity
     correlation: Tensor
+    rank: Tensor
     twins: Twins | None = None
 
     @property

@@ -5,92 +5,29 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
-from scipy.stats import qmc
 from torch import Tensor
 
 from ..errors import InputError, UsageError
 from ..geometry import as_poses, se3
 from ..rendering import RenderConfig
-from ..similarity import JointSimilarity, SimilarityConfig, SimilarityTerm
+from ..similarity import JointSimilarity
 from ..solver import Solution, Status, levenberg_marquardt
-from ..volumes import PreprocessConfig, Volume, XRay
+from ..volumes import Volume, XRay
+from ._distinct import distinct
 from ._fixed import FixedImage, pixel_at_mm
+from ._halton import halton
 from ._inputs import input_doubts
 from ._structures_model import MovingStructure, Scene, Structure
 from ._structures_prior import LikelyMotion, MotionPrior
 from .confidence import expected_errors_mm
 from .config import Stage
 from .result import ImageStageResult
-
-_FIRST = SimilarityConfig(terms=(SimilarityTerm(window_px=9),))
-_SECOND = SimilarityConfig(terms=(SimilarityTerm(window_px=9), SimilarityTerm(image="gradient", window_px=9)))
-
-
-@dataclass(frozen=True, kw_only=True)
-class StructuresConfig:
-    """How structures are registered one by one.
-
-    Attributes:
-        preprocess: from detector values to line integrals and weights.
-        stages: resolutions, coarse to fine; the structures take turns at each.
-        candidates: poses around the overall one that are looked at for every structure, at the first stage.
-        rotation_deg: their reach in each direction about the structure's centroid [deg].
-        translation_mm: their reach along each axis [mm].
-        starts: best candidates that are optimised, besides the overall pose.
-        rounds: how often the structures take turns at the first stage; at later ones they do once.
-        margin_mm: how far beyond a structure's outline the X-ray is compared [mm].
-        halo_mm: how far beyond its labels, and not nearer to another one, a structure may reach: voxels it
-            fills in part, and outlines drawn too tight [mm].
-        soft_tissue_hu: Hounsfield units of what takes the place of a structure that moved.
-        expected_motion_mm: standard deviation, along each axis, of how far a point of a structure has moved.
-            Decides what the X-ray does not show, which is depth above all [mm].
-        expected_motion_share: how much a motion of that size must improve the similarity, in its own units,
-            to be believed. Less trusts the X-ray more.
-        max_step_mm: longest single step, in millimetres of an average point of the structure.
-        doubtful_below: final local correlation below which a result is doubtful.
-        least_visible: share of a structure that the X-ray must show; one less visible keeps the overall pose.
-        same_patient: CT and X-ray show the same part of one patient, whatever their headers say.
-        backend: where to render; see `RenderConfig`.
-
-    Raises:
-        UsageError: no stage, or a number that is not positive.
-    """
-
-    preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
-    stages: tuple[Stage, ...] = (
-        Stage(pixels=64, similarity=_FIRST, keep=3),
-        Stage(pixels=128, similarity=_SECOND),
-    )
-    candidates: int = 64
-    rotation_deg: float = 8.0
-    translation_mm: float = 8.0
-    starts: int = 6
-    rounds: int = 2
-    margin_mm: float = 10.0
-    halo_mm: float = 3.0
-    soft_tissue_hu: float = 40.0
-    expected_motion_mm: float = 5.0
-    expected_motion_share: float = 0.002
-    max_step_mm: float = 10.0
-    doubtful_below: float = 0.6
-    least_visible: float = 0.25
-    same_patient: bool = False
-    backend: Literal["auto", "cpu", "cuda", "reference"] = "auto"
-
-    def __post_init__(self) -> None:
-        if not self.stages:
-            raise UsageError("structures need at least one stage")
-        for name in ("starts", "rounds", "expected_motion_mm", "expected_motion_share", "max_step_mm"):
-            if not getattr(self, name) > 0:
-                raise UsageError(f"{name} must be positive, not {getattr(self, name)}")
-        for name in ("candidates", "rotation_deg", "translation_mm", "margin_mm", "halo_mm"):
-            if not getattr(self, name) >= 0:
-                raise UsageError(f"{name} must not be negative, not {getattr(self, name)}")
+from .structures_config import StructuresConfig
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -201,7 +138,9 @@ def register_structures(
     """
     overall = as_poses(overall_pose, "overall_pose").detach().cpu()
     if len(overall) != 1:
-        raise InputError(f"overall_pose must be one pose [4, 4], not {len(overall)}")
+        raise InputError(
+            f"overall_pose must be one pose [4, 4], not {len(overall)}", code="structures.invalid-value"
+        )
     groups = tuple((each,) if isinstance(each, int | str) else tuple(each) for each in structures)
     check_structures(volume, groups)
     moving = tuple(
@@ -223,15 +162,20 @@ def check_structures(volume: Volume, groups: Sequence[Structure]) -> None:
         UsageError: no structures, one that is unknown, empty or named twice, or a volume without labels.
     """
     if not all(groups) or not groups:
-        raise UsageError("name at least one structure to register")
+        raise UsageError("name at least one structure to register", code="structures.invalid-value")
     names = [name for group in groups for name in group]
     labels = [next((k for k, v in volume.label_names.items() if v == name), name) for name in names]
     twice = [str(name) for name, label in zip(names, labels, strict=True) if labels.count(label) > 1]
     if twice:
-        raise UsageError(f"a structure can have one pose only, but these are named twice: {', '.join(twice)}")
+        raise UsageError(
+            f"a structure can have one pose only, but these are named twice: {', '.join(twice)}",
+            code="structures.ambiguous",
+        )
     for group in groups:
         if not volume.structure_mask(group).any():
-            raise UsageError(f"the label map has no voxel of {', '.join(map(str, group))}")
+            raise UsageError(
+                f"the label map has no voxel of {', '.join(map(str, group))}", code="labels.structure-missing"
+            )
 
 
 class _Run:
@@ -293,6 +237,7 @@ class _Run:
                 problem=view,
                 solution=solution,
                 correlation=view.correlation(solution.x),
+                rank=solution.cost.neg(),
                 best=best,
                 seconds=time.perf_counter() - began,
             )
@@ -303,7 +248,7 @@ class _Run:
         config = self._config
         reach = np.repeat([np.deg2rad(config.rotation_deg), config.translation_mm], 3)
         # Halton's sequence fills evenly whatever its length, and is the same every time.
-        tangents = (2 * qmc.Halton(6, scramble=False).random(config.candidates + 1)[1:] - 1) * reach
+        tangents = (2 * halton(config.candidates, 6) - 1) * reach
         centroid = self._moving[index].centroid_world
         poses = se3.perturb(self._overall, torch.from_numpy(tangents), centroid)
         return poses[view.correlation(poses).argsort(descending=True)[: config.starts]]
@@ -311,12 +256,11 @@ class _Run:
     def _distinct(self, index: int, solution: Solution, apart_mm: float) -> Tensor:
         """Poses [K, 4, 4], lowest cost first, none within `apart_mm` of a better one."""
         points = se3.transform_points(solution.x, self._moving[index].points_world)
-        chosen: list[int] = []
-        for candidate in solution.cost.argsort().tolist():
-            distances = (points[candidate] - points[chosen]).square().sum(-1).mean(-1).sqrt()
-            if (distances > apart_mm).all():
-                chosen.append(candidate)
-        return solution.x[chosen]
+
+        def distance_mm(one: int, others: list[int]) -> Tensor:
+            return (points[one] - points[others]).square().sum(-1).mean(-1).sqrt()
+
+        return solution.x[distinct(solution.cost.argsort().tolist(), distance_mm, apart_mm)]
 
     def _prior(self, index: int) -> MotionPrior:
         return MotionPrior(

@@ -71,21 +71,27 @@ def views_from_file(xrays: Sequence[XRay], path: str | Path) -> tuple[View, ...]
     try:
         document = json.loads(read_text(Path(path)))
     except OSError as error:
-        raise InputError(f"view file {path} cannot be read: {error.strerror or error}") from error
+        raise InputError(
+            f"view file {path} cannot be read: {error.strerror or error}", code="views.unreadable"
+        ) from error
     except (RecursionError, ValueError) as error:
-        raise InputError(f"{path} is not JSON, so not a view file: {error}") from error
+        raise InputError(
+            f"{path} is not JSON, so not a view file: {error}", code="views.wrong-kind"
+        ) from error
     if isinstance(document, Mapping):
         if _KEY not in document:
             raise InputError(
                 f'{path} is not a view file: it lacks "{_KEY}"; give a list of 4x4 matrices, or the pose '
-                "files of all X-rays"
+                "files of all X-rays",
+                code="views.wrong-kind",
             )
         document = document[_KEY]
     count = len(document) if isinstance(document, list) else 0
     if count not in (len(xrays), len(xrays) - 1) or not count:
         raise InputError(
             f"{path}: {_KEY} must be a list of {len(xrays) - 1} 4x4 matrices, one for every X-ray after the "
-            f"first, or of {len(xrays)}, but holds {count}"
+            f"first, or of {len(xrays)}, but holds {count}",
+            code="views.invalid-value",
         )
     matrices = [_one_pose(matrix, f"{path}: {_KEY}[{index}]") for index, matrix in enumerate(document)]
     if count == len(xrays):
@@ -102,7 +108,10 @@ def views_from_poses(xrays: Sequence[XRay], paths: Sequence[str | Path]) -> tupl
         InputError: a number of files other than that of the X-rays, or one that cannot be used.
     """
     if len(paths) != len(xrays):
-        raise InputError(f"{len(xrays)} X-rays need as many pose files to lie relative to, not {len(paths)}")
+        raise InputError(
+            f"{len(xrays)} X-rays need as many pose files to lie relative to, not {len(paths)}",
+            code="views.wrong-count",
+        )
     return _relative(xrays, [read_initial_pose(path) for path in paths])
 
 
@@ -113,7 +122,7 @@ def stacked_views(views: Sequence[View]) -> Tensor:
         UsageError: no view, a first one that is not its own reference, or others without geometry.
     """
     if not views:
-        raise UsageError("a registration needs at least one X-ray")
+        raise UsageError("a registration needs at least one X-ray", code="views.wrong-count")
     identity = torch.eye(4, dtype=torch.float64)
     if views[0].view_from_first is not None:
         _check_identity(views[0].view_from_first, f"{_KEY} of the first X-ray, {_name(views[0].xray)},")
@@ -121,7 +130,8 @@ def stacked_views(views: Sequence[View]) -> Tensor:
         if view.view_from_first is None:
             raise UsageError(
                 f"nothing says how {_name(view.xray)} lies relative to {_name(views[0].xray)}: take it from "
-                f"the C-arm angles, from pose files of both, or from a file with {_KEY}"
+                f"the C-arm angles, from pose files of both, or from a file with {_KEY}",
+                code="views.geometry-missing",
             )
     return torch.stack([identity, *(view.view_from_first for view in views[1:])])
 
@@ -140,13 +150,14 @@ def _camera_from_gantry(xray: XRay) -> Tensor:
     needed = {
         "primary_angle_deg": xray.primary_angle_deg,
         "secondary_angle_deg": xray.secondary_angle_deg,
-        "source_isocentre_mm (--source-isocentre-mm)": xray.source_isocentre_mm,
+        "source_isocentre_mm (`source_isocentre_mm`)": xray.source_isocentre_mm,
     }
     missing = [name for name, value in needed.items() if value is None]
     if missing:
         raise InputError(
             f"{_name(xray)} does not say where its camera is: it lacks {' and '.join(missing)}; supply it in "
-            "its header, or give the relative geometry of all X-rays in a file (--views)"
+            "its header, or give the relative geometry of all X-rays in a file (`views`)",
+            code="views.geometry-missing",
         )
     primary, secondary, distance = needed.values()
     assert primary is not None and secondary is not None and distance is not None
@@ -156,13 +167,16 @@ def _camera_from_gantry(xray: XRay) -> Tensor:
 def _check_identity(matrix: Tensor, name: str) -> None:
     off = (matrix - torch.eye(4, dtype=torch.float64)).abs()
     if off[:3, :3].max() > _SAME_ROTATION or off[:3, 3].max() > _SAME_PLACE_MM:
-        raise UsageError(f"{name} must be the identity: the others are relative to the first X-ray")
+        raise UsageError(
+            f"{name} must be the identity: the others are relative to the first X-ray",
+            code="views.invalid-value",
+        )
 
 
 def _one_pose(matrix: Any, name: str) -> Tensor:
     poses = written_poses(matrix, name, said_beyond=_SAID_BEYOND)
     if len(poses) != 1:
-        raise InputError(f"{name} must be one 4x4 matrix, not {len(poses)}")
+        raise InputError(f"{name} must be one 4x4 matrix, not {len(poses)}", code="views.wrong-shape")
     return poses[0]
 
 

@@ -1,20 +1,5 @@
 """Line integrals through a CT and their six-degree-of-freedom derivatives in one pass."""
 
-from ._pack import PackedVolume, pack
-from .coverage import Coverage
-from .outline import structure_outline
-from .projector import Projector, intrinsics_jacobian
-from .render import RenderConfig, render, render_structures, render_with_jacobian
+import lazy_loader
 
-__all__ = [
-    "Coverage",
-    "PackedVolume",
-    "Projector",
-    "RenderConfig",
-    "intrinsics_jacobian",
-    "pack",
-    "render",
-    "render_structures",
-    "render_with_jacobian",
-    "structure_outline",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -58,7 +58,10 @@ class _Render(torch.autograd.Function):
     @staticmethod
     def vmap(*_: Any) -> None:
         # torch.func.jacfwd maps over tangents, not rays, and yet asks whether there is a rule.
-        raise UsageError("render takes a batch of poses [B, 4, 4]; torch.func.vmap cannot map over it")
+        raise UsageError(
+            "render takes a batch of poses [B, 4, 4]; torch.func.vmap cannot map over it",
+            code="rendering.not-supported",
+        )
 
 
 def differentiable_render(rays: Rays, kernel: Kernel) -> Tensor:

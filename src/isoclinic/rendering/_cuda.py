@@ -18,7 +18,7 @@ _on_device: WeakKeyDictionary[PackedVolume, Any] = WeakKeyDictionary()
 
 
 def available() -> bool:
-    """Whether there is a GPU that both torch and numba can use."""
+    """Tell whether there is a GPU that both torch and numba can use."""
     if not torch.cuda.is_available():
         return False
     try:
@@ -35,9 +35,14 @@ def _kernel() -> tuple[Any, Any]:
 
         from ._cuda_kernel import render
     except ImportError as error:
-        raise UsageError("backend 'cuda' needs numba's CUDA target: pip install 'isoclinic[cuda]'") from error
+        raise UsageError(
+            "backend 'cuda' needs numba's CUDA target: pip install 'isoclinic[cuda]'",
+            code="installation.package-missing",
+        ) from error
     if not cuda.is_available():
-        raise UsageError("backend 'cuda' finds no GPU; use backend 'cpu' or 'auto'")
+        raise UsageError(
+            "backend 'cuda' finds no GPU; use backend 'cpu' or 'auto'", code="installation.no-gpu"
+        )
     return cuda, render
 
 

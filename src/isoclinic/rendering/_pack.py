@@ -1,4 +1,4 @@
-"""A CT as the kernels read it: attenuation in 16 bits, two neighbours to a 32-bit word, an empty border."""
+"""A CT in the form that the kernels read: 16-bit attenuation, two neighbours a word, an empty border."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ def trilinear_slabs(words, strides, size, source, direction):
 
     Args:
         words: packed volume [N], uint32.
-        strides: of the three axes, loop axis first; a last stride of 1 uses the paired voxels.
+        strides: the strides of the three axes, loop axis first; a last stride of 1 uses the paired voxels.
         size: voxels per axis with the empty border, same order.
         source: (3,) voxel coordinates, same order.
         direction: (3,) voxel coordinates, same order.

@@ -50,7 +50,7 @@ class Rays:
         return torch.stack([u, v, torch.ones_like(u)], dim=-1)
 
     def with_tangents(self, tangents: Tensor) -> Rays:
-        """The same rays moving in other ways."""
+        """Return the same rays with other motions."""
         return replace(self, tangents=tangents)
 
 
@@ -80,7 +80,7 @@ def cast_rays(packed: PackedVolume, camera: Camera, camera_from_world: Tensor) -
 def pose_tangents(
     packed: PackedVolume, camera: Camera, camera_from_world: Tensor, isocentre_world: Tensor
 ) -> Tensor:
-    """How rays move under `se3.perturb`: [B, 6, 3, 4], rotation vector [rad] first, translation [mm] last.
+    """Return how rays move under `se3.perturb`, [B, 6, 3, 4]: rotation vector [rad], then translation [mm].
 
     Moving the patient by (w, v) about the isocentre c, all in camera axes, is moving a ray by the inverse:
     to first order the source changes by w x c - v and a pixel's direction r by -w x r.

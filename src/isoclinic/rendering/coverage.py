@@ -19,7 +19,7 @@ _CHUNK = 128
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Coverage:
-    """Where beyond the box of a CT the patient goes on.
+    """The region beyond the box of a CT in which the patient continues.
 
     Attributes:
         voxel_from_world: [4, 4] float64; voxel centres at integers.
@@ -35,7 +35,7 @@ class Coverage:
 
     @classmethod
     def of(cls, volume: Volume, structures: Structures | None = None) -> Coverage:
-        """That of a CT with all its tissue, or with some structures alone."""
+        """Make the coverage of a CT with all its tissue, or with some structures alone."""
         return cls(
             voxel_from_world=np.linalg.inv(volume.world_from_voxel).astype(np.float64),
             size=np.array(volume.shape),
@@ -45,7 +45,7 @@ class Coverage:
 
     @property
     def closed(self) -> bool:
-        """Whether no face is open, so that every ray is known."""
+        """Tell whether no face is open, so that every ray is known."""
         return not self.open_faces
 
     def known(self, camera: Camera, camera_from_world: Tensor, margin_px: int = 0) -> Tensor:

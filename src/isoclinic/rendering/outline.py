@@ -1,4 +1,4 @@
-"""Where a structure shows in an image."""
+"""The region of an image in which a structure shows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from ..geometry import Camera
 from ..volumes import Volume, mu_from_hu
-from .render import RenderConfig, render
+from ._render import render
+from .config import RenderConfig
 
 _AIR_HU, _WATER_HU = -1000, 0
 
@@ -25,7 +26,7 @@ def structure_outline(
     Args:
         volume: the CT with its label map.
         structure: label or name, or several that are taken together.
-        camera: of the image.
+        camera: the camera of the image.
         camera_from_world: [4, 4], of the structure.
 
     Raises:

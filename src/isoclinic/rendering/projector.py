@@ -14,7 +14,8 @@ from ..volumes import Volume
 from ._autograd import Kernel, differentiable_render, moved
 from ._pack import PackedVolume
 from ._rays import cast_rays, pose_tangents
-from .render import RenderConfig, kernel_for, packed_for
+from ._render import kernel_for, packed_for
+from .config import RenderConfig
 
 # Step over which Jacobians are compared for their derivative, as a multiple of the voxel; of three CTs made
 # of smooth blobs with known derivatives, the one of least error (`benchmarks/gradients.py`).

@@ -1,4 +1,4 @@
-"""What the kernels compute, in plain torch: the specification they are tested against. Slow on purpose."""
+"""The computation of the kernels in plain torch: the specification that they are tested against."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def render_rays(
         packed: the volume.
         rays: B poses of one camera, P tangents.
         exact: Siddon's method when true, else trilinear interpolation.
-        dtype: of the arithmetic and the result.
+        dtype: type of the arithmetic and the result.
 
     Returns:
         (image [B, H, W], jacobian [B, P, H, W]).

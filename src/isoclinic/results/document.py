@@ -9,22 +9,23 @@ from typing import Any
 
 from ..registration import LandmarkPose, StructureResult
 from .geometry_check import geometry_document
+from .names import REPORT
 from .registered import Registered, fallback_text, geometry, model_parts, verdict
 from .targets import targets_document
 
 
-def document_of(registered: Registered, output: Path) -> dict[str, Any]:
+def document_of(registered: Registered, folder: Path | None = None) -> dict[str, Any]:
     """The registration as JSON can hold it.
 
     Args:
         registered: the registration.
-        output: the folder with its files.
+        folder: with its files, if they were written.
     """
     xray, result = registered.xrays[0], registered.result
     confidence = result.confidence
     document = {
-        "verdict": verdict(registered, output),
-        "output": str(output),
+        "verdict": verdict(registered, None if folder is None else folder / REPORT),
+        "output": None if folder is None else str(folder),
         "status": result.status,
         "reason": result.reason,
         "similarity": result.similarity,
@@ -52,10 +53,10 @@ def document_of(registered: Registered, output: Path) -> dict[str, Any]:
     }
     if len(registered.xrays) > 1:
         document["cameras_from_world"] = result.cameras_from_world.tolist()
-    if registered.origin.model is not None:
+    if registered.made_from.model is not None:
         fallback = fallback_text(result)
         document["model"] = {
-            **asdict(registered.origin.model),
+            **asdict(registered.made_from.model),
             "contributed": model_parts(result),
             "fallback": None if fallback is None else fallback[0],
         }

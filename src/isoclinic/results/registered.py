@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from ..provenance import Provenance
 from ..registration import (
-    InputFile,
     LandmarkPairs,
     LandmarkPose,
     RegistrationConfig,
@@ -19,62 +20,61 @@ from ..registration.initialize import MODEL
 from ..registration.result import CANONICAL_SEARCH
 from ..solver import Status
 from ..volumes import Volume, XRay
+from .pictures import ViewPictures, expected_error_text, view_pictures
 from .targets import Target
-
-POSE, TRANSFORM, OVERLAY = "pose.json", "transform.tfm", "overlay.png"
-CONVERGENCE, REPORT, STRUCTURES = "convergence.png", "report.html", "structures"
-# With numbers: of the second X-ray and further ones.
-RESULT_FILES = frozenset(
-    {POSE, TRANSFORM, OVERLAY, CONVERGENCE, REPORT, "pose-[0-9]*.json", "overlay-[0-9]*.png"}
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Origin:
-    """What a result was made from.
-
-    Attributes:
-        volume: the CT.
-        xrays: the X-rays.
-        model: whose networks took part.
-        files: other files that count, by the option that named them.
-        command: the command line.
-    """
-
-    volume: InputFile
-    xrays: Sequence[InputFile]
-    model: InputFile | None = None
-    files: Mapping[str, InputFile] = field(default_factory=dict)
-    command: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Registered:
-    """A registration with everything that went into it.
+    """A registration with everything that went into it: what files, pictures and tables are made of.
+
+    `Registered(volume=ct, result=result)` is enough after `isoclinic.register`.
 
     Attributes:
         volume: the CT.
-        xrays: the X-rays, the first one's camera being the reference.
-        result: of their registration.
-        config: of their registration.
-        origin: the files it was made from.
+        result: of the registration.
+        xrays: the V X-rays as they were given, the first one's camera being the reference; those of the
+            result, if none are given.
+        config: of the registration.
+        provenance: the files it was made from; by default the digests of the files that CT and X-rays were
+            read from are taken when they are first needed.
         structures: registered one by one in the first X-ray.
-        views_source: where it is known from how several X-rays lie relative to each other.
+        views_source: how it is known how several X-rays are positioned relative to each other.
         landmarks: marked in the first X-ray.
         landmark_pose: that the registration started from, fitted to them.
         targets: points of the CT where the error counts.
     """
 
     volume: Volume
-    xrays: Sequence[XRay]
     result: RegistrationResult
-    config: RegistrationConfig
-    origin: Origin
+    xrays: Sequence[XRay] = ()
+    config: RegistrationConfig = field(default_factory=RegistrationConfig)
+    provenance: Provenance | None = None
     structures: Sequence[StructureResult] = ()
     views_source: str = ""
     landmarks: LandmarkPairs | None = None
     landmark_pose: LandmarkPose | None = None
     targets: Sequence[Target] = ()
+
+    def __post_init__(self) -> None:
+        if not self.xrays:
+            object.__setattr__(self, "xrays", self.result.xrays)
+
+    @cached_property
+    def made_from(self) -> Provenance:
+        """`provenance`, or else the digests of the files that CT and X-rays were read from.
+
+        Raises:
+            InputError: such a file cannot be read any more.
+        """
+        if self.provenance is not None:
+            return self.provenance
+        return Provenance.of(self.volume.path, [xray.path for xray in self.xrays])
+
+    @cached_property
+    def pictures(self) -> tuple[ViewPictures, ...]:
+        """The X-rays and the CT rendered at start and result, for people to look at; made once."""
+        return tuple(view_pictures(self.volume, self.result, self.xrays, self.config))
 
     @property
     def doubts(self) -> tuple[str, ...]:
@@ -89,31 +89,18 @@ class Registered:
         return bool(self.doubts) or any(each in (Status.DOUBTFUL, Status.DIVERGED) for each in statuses)
 
 
-def verdict(registered: Registered, output: Path) -> str:
+def verdict(registered: Registered, report: Path | None = None) -> str:
     """The one line that matters most: may the poses be relied on, how far, and what to look at.
 
     Args:
         registered: the registration.
-        output: the folder with its files.
+        report: the page that shows it; not mentioned when None.
     """
-    result, where = registered.result, output / REPORT
+    result, where = registered.result, "" if report is None else f" -> {report}"
     if registered.doubtful:
         first = next(iter(registered.doubts), f"the solver stopped by {result.reason}")
-        return f"DOUBTFUL: {first} -> {where}"
-    return f"{result.status}, {expected_error_text(result)} -> {where}"
-
-
-def expected_error_text(result: RegistrationResult) -> str:
-    """The expected error in a few words."""
-    confidence = result.confidence
-    error_mm, by_axis_mm = confidence.stated_error_mm, confidence.stated_error_by_axis_mm
-    if error_mm is None or by_axis_mm is None:
-        return "expected error unknown"
-    if confidence.geometry is None:
-        return f"expected error {error_mm:.2f} mm"
-    across_mm = confidence.expected_error_across_mm
-    parts = f"{across_mm:.2f} mm across the beam, {by_axis_mm[2]:.2f} mm in depth"
-    return f"expected error {error_mm:.2f} mm ({parts})"
+        return f"DOUBTFUL: {first}{where}"
+    return f"{result.status}, {expected_error_text(result)}{where}"
 
 
 def moved_text(each: StructureResult) -> str:

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..geometry import PatientSides, se3
+from ..geometry import Camera, se3
 from ..registration import ConfidenceConfig, RegistrationResult, StructureResult
 from ..rendering import structure_outline
 from ..solver import Status
@@ -26,28 +26,29 @@ from ..viewer import (
     StructureRow,
     mask_contours,
 )
-from ..volumes import XRay, line_integrals
+from ..volumes import XRay
 from .geometry_check import depth_note, geometry_checks
-from .pictures import convergence_stages, drr, picture_of
+from .pictures import convergence_stages
 from .registered import Registered, ct_text, fallback_text, geometry, model_parts, moved_text, text
 from .targets import target_errors
 
 
-def report_of(registered: Registered, warnings: Sequence[str], command: str) -> Report:
-    """The report on a registration.
+def report_of(registered: Registered, warnings: Sequence[str] = (), command: str = "") -> Report:
+    """What the report on a registration shows, as plain data for `viewer.write_report`.
 
     Args:
         registered: the registration.
-        warnings: what was said about it.
-        command: that does it again, in this folder.
+        warnings: what was said while it was made.
+        command: a command line that does it again, run in the present folder.
     """
     result = registered.result
-    xrays = ", ".join(map(_name, registered.xrays))
+    names = names_apart([xray.path for xray in registered.xrays])
+    reasons = registered.doubts or _unsettled(result)
     return Report(
-        title=f"{xrays} in {registered.volume.path.name if registered.volume.path else 'the CT'}",
+        title=f"{', '.join(names)} in {registered.volume.path.name if registered.volume.path else 'the CT'}",
         status=Status.DOUBTFUL if registered.doubtful else result.status,
-        reasons=registered.doubts or _unsettled(result),
-        views=[_view(registered, index) for index in range(len(registered.xrays))],
+        reasons=reasons,
+        views=[_view(registered, index, name) for index, name in enumerate(names)],
         errors=[*_errors(result), *target_errors(registered.targets)],
         structures=[_structure_row(each) for each in registered.structures],
         checks=[
@@ -55,7 +56,8 @@ def report_of(registered: Registered, warnings: Sequence[str], command: str) -> 
             *geometry_checks(result.confidence, registered.config.intrinsics),
         ],
         geometry=list(_geometry_rows(registered)),
-        warnings=warnings,
+        # What is a reason already need not be said twice.
+        warnings=[each for each in dict.fromkeys(warnings) if each not in reasons],
         command=command,
         folder=str(Path.cwd()),
         stages=convergence_stages(result),
@@ -66,26 +68,42 @@ def _unsettled(result: RegistrationResult) -> tuple[str, ...]:
     return () if result.status is Status.CONVERGED else (f"the solver stopped by {result.reason}",)
 
 
-def _view(registered: Registered, index: int) -> ReportView:
-    xray, result, config = registered.xrays[index], registered.result, registered.config
-    picture = picture_of(xray.recalibrated(result.cameras[index]))
-    image, weight = line_integrals(picture, config.preprocess)
-    pose = result.cameras_from_world[index]
-    start = pose @ se3.inverse(result.camera_from_world) @ result.initial.camera_from_world
+def _view(registered: Registered, index: int, name: str) -> ReportView:
+    pictures = registered.pictures[index]
+    pose, start = pictures.camera_from_world, pictures.start_camera_from_world
     marked = index == 0
     return ReportView(
-        name=_name(xray),
-        xray=image,
-        start=drr(registered.volume, picture.camera, start, config),
-        result=drr(registered.volume, picture.camera, pose, config),
-        camera=picture.camera,
-        weight=weight,
-        sides=PatientSides.of(picture.camera, pose),
-        start_sides=PatientSides.of(picture.camera, start),
-        landmarks=_landmarks(registered, picture, start, pose) if marked else None,
-        contours=_contours(registered, picture, [each.camera_from_world for each in registered.structures]),
-        start_contours=_contours(registered, picture, [start] * len(registered.structures)),
+        name=name,
+        xray=pictures.image,
+        start=pictures.start,
+        result=pictures.result,
+        start_bones=pictures.start_bone,
+        result_bones=pictures.result_bone,
+        camera=pictures.camera,
+        weight=pictures.weight,
+        sides=pictures.sides,
+        start_sides=pictures.start_sides,
+        landmarks=_landmarks(registered, pictures.xray, start, pose) if marked else None,
+        contours=_contours(
+            registered, pictures.camera, [each.camera_from_world for each in registered.structures]
+        ),
+        start_contours=_contours(registered, pictures.camera, [start] * len(registered.structures)),
     )
+
+
+def names_apart(paths: Sequence[Path | None]) -> list[str]:
+    """A short name for every X-ray, no two alike: that of its file, with as many folders as it takes.
+
+    Args:
+        paths: of their files; None for an X-ray without one.
+    """
+    counted = [path or Path("X-ray") for path in paths]
+    deepest = max((len(path.parts) for path in counted), default=1)
+    for parts in range(1, deepest + 1):
+        names = ["/".join(path.parts[-parts:]).replace("//", "/") for path in counted]
+        if len(set(names)) == len(names):
+            return names
+    return [f"{path.name} ({number})" for number, path in enumerate(counted, start=1)]
 
 
 def _landmarks(registered: Registered, picture: XRay, start: Tensor, pose: Tensor) -> ReportLandmarks | None:
@@ -108,11 +126,11 @@ def _landmarks(registered: Registered, picture: XRay, start: Tensor, pose: Tenso
 
 
 def _contours(
-    registered: Registered, picture: XRay, poses: Sequence[Tensor]
+    registered: Registered, camera: Camera, poses: Sequence[Tensor]
 ) -> dict[str, list[NDArray[np.float64]]]:
     """Outlines of the structures in the first X-ray."""
     return {
-        each.name: mask_contours(structure_outline(registered.volume, each.structure, picture.camera, pose))
+        each.name: mask_contours(structure_outline(registered.volume, each.structure, camera, pose))
         for each, pose in zip(registered.structures, poses, strict=True)
     }
 
@@ -182,9 +200,9 @@ def _geometry_rows(registered: Registered) -> Iterator[GeometryRow]:
     volume, result = registered.volume, registered.result
     yield GeometryRow(name="CT", value=ct_text(volume), source=str(volume.path or ""))
     yield GeometryRow(name="start", value=result.initial.source)
-    if registered.origin.model is not None:
+    if registered.made_from.model is not None:
         parts = ", ".join(model_parts(result)) or "took no part"
-        yield GeometryRow(name="model", value=parts, source=registered.origin.model.path)
+        yield GeometryRow(name="model", value=parts, source=registered.made_from.model.path)
         fallback = fallback_text(result)
         if fallback is not None:
             yield GeometryRow(name="fallback", value=fallback[0], source=fallback[1])
@@ -206,7 +224,3 @@ def _geometry_rows(registered: Registered) -> Iterator[GeometryRow]:
             value=f"turned by {float(se3.rotation_angle_deg(first, pose)):.2f} deg",
             source=registered.views_source,
         )
-
-
-def _name(xray: XRay) -> str:
-    return xray.path.name if xray.path else "X-ray"

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..registration import RegistrationResult, expected_errors_mm
+from ..registration import RegistrationResult
+from ..registration.confidence import expected_errors_mm
 from ..viewer import ErrorRow
 from ..volumes import Volume
 

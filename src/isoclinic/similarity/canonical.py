@@ -34,7 +34,7 @@ class CanonicalSimilarity:
         projector: renders the moving images.
         predicted: what the network made of the masked X-rays: of each item, or one for all.
         weight: [b, H, W], where the X-rays show the patient; of each item, or [1, H, W] for all.
-        config: of the network.
+        config: settings of the network.
         robust: loss applied to every residual.
     """
 

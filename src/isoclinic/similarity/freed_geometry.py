@@ -51,11 +51,13 @@ class Freedom:
 
     def __post_init__(self) -> None:
         if not all(value >= 0 for value in self.values):
-            raise UsageError(f"deviations must not be negative, not {self.values}")
+            raise UsageError(
+                f"deviations must not be negative, not {self.values}", code="similarity.invalid-value"
+            )
 
     @property
     def values(self) -> tuple[float, ...]:
-        """All of them, in order."""
+        """The parameters of all views, in order."""
         return tuple(getattr(self, each.name) for each in fields(self))
 
 
@@ -73,7 +75,7 @@ class FreedGeometry:
     Attributes:
         joint: poses, and how views lie; it refines no intrinsics.
         borders: projectors of nothing but the CT's outermost layers, one for each view.
-        freedom: of each view.
+        freedom: what may change in each view.
     """
 
     joint: JointSimilarity
@@ -82,7 +84,10 @@ class FreedGeometry:
 
     def __post_init__(self) -> None:
         if self.joint.refine_intrinsics.on:
-            raise UsageError("a joint similarity that refines intrinsics cannot have them freed once more")
+            raise UsageError(
+                "a joint similarity that refines intrinsics cannot have them freed once more",
+                code="similarity.invalid-value",
+            )
 
     def start(self, x: Tensor) -> Tensor:
         """The point where nothing gives way yet, from one of the joint similarity [1, 4 + R, 4]."""
@@ -118,7 +123,7 @@ class FreedGeometry:
         return Linearization(total.cost + 0.5 * (prior * values.square()).sum(-1), slope, curvature)
 
     def scatter(self, x: Tensor, tile_px: int) -> Scatter:
-        """How far tiles of the images agree on the optimum; see `JointSimilarity.scatter`."""
+        """Compute how far tiles of the images agree on the optimum; see `JointSimilarity.scatter`."""
         count, (_, free) = len(self.joint.views), self._values_and_free(x)
         prior = self._prior_curvature
         gradients, curvature = [], (prior + (1 - free)).diag()[None]
@@ -201,7 +206,7 @@ def _image_and_jacobian(
 
 
 def _scattered(image: Tensor) -> Tensor:
-    """What the usual scatter takes off line integrals [1, H, W]: smooth light, added to the beam's."""
+    """Return what the usual scatter takes off line integrals [1, H, W]: smooth light, added to the beam's."""
     primary = torch.exp(-image.double())
     width = _SCATTER_WIDTH * max(image.shape[-2:])
     scatter = torch.from_numpy(gaussian_filter(primary[0].numpy(), width, mode="nearest"))

@@ -4,69 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-from ..errors import UsageError
 from ..geometry import se3
 from ..rendering import Coverage, Projector
 from ..solver import Linearization, PseudoHuber, normal_equations
 from . import _local_kernel
 from ._gradients import central_differences, gradient_weight
+from .config import SimilarityConfig, SimilarityTerm
 from .tone import Tone, fit_tone
 
 # Share of a DRR's contrast that part of an X-ray shows, below which it is taken for chance.
 _LEAST_SHOWN = 0.05
 # Rim of what a CT can speak of that is not compared: poses are known to about a pixel.
 COVERAGE_MARGIN_PX = 1
-
-
-@dataclass(frozen=True, kw_only=True)
-class SimilarityTerm:
-    """One normalised correlation of the two images.
-
-    Attributes:
-        image: what is compared: "intensity" (line integrals) or "gradient" (both derivatives of them).
-        window_px: side of the window within which images are standardised [px], odd; 0 for the whole image.
-        share: weight of this term among all.
-    """
-
-    image: Literal["intensity", "gradient"] = "intensity"
-    window_px: int = 9
-    share: float = 1.0
-
-    def __post_init__(self) -> None:
-        if self.window_px != 0 and (self.window_px < 3 or self.window_px % 2 == 0):
-            raise UsageError(
-                f"window_px must be odd and at least 3, or 0 for the whole image, not {self.window_px}"
-            )
-        if not self.share > 0:
-            raise UsageError(f"a term's share must be positive, not {self.share}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class SimilarityConfig:
-    """What is compared, and how outliers count.
-
-    Attributes:
-        terms: the correlations that are added up.
-        floor: contrast below which a window counts as flat, as a fraction of the X-ray's own contrast and,
-            for the DRR, in line integrals.
-        robust_scale: standardised difference from which a pixel pulls less (pseudo-Huber).
-    """
-
-    terms: tuple[SimilarityTerm, ...] = (SimilarityTerm(),)
-    floor: float = 0.05
-    robust_scale: float = 1.5
-
-    def __post_init__(self) -> None:
-        if not self.terms:
-            raise UsageError("a similarity needs at least one term")
-        if not (self.floor > 0 and self.robust_scale > 0):
-            raise UsageError("floor and robust_scale must be positive")
 
 
 class _Prepared(NamedTuple):

@@ -12,8 +12,9 @@ from torch import Tensor
 from ..geometry import Camera, se3, so3
 from ..rendering import intrinsics_jacobian
 from ..solver import Linearization
+from .config import IntrinsicsRefinement, SimilarityConfig, ViewRefinement
 from .image_similarity import ImageSimilarity, Scatter
-from .refinement import IntrinsicsRefinement, ViewRefinement, refined_camera
+from .refinement import refined_camera
 
 # Noise that the priors are weighed against: variance of a residual over the number of independent ones. At
 # the right pose simulated X-rays, noise, tools and all, cost about 0.02, half a variance of 0.04; 128 x 128
@@ -42,7 +43,7 @@ class JointSimilarity:
         view_from_first: [V, 4, 4] float64, from the first camera's frame to each camera's.
         refine_views: bounds for how the other views lie.
         refine_intrinsics: bounds for the intrinsics.
-        depth_mm: between which depths of the isocentre the first camera's pose stays [mm]: one view hardly
+        depth_mm: limits for the depth of the isocentre at the first camera's pose [mm]: one view hardly
             sees depth, and a model enlarged beyond recognition can match soft tissue; None for no limits.
     """
 
@@ -60,7 +61,7 @@ class JointSimilarity:
         return torch.tensor(rows, dtype=torch.float64).reshape(-1, 3)
 
     def seen_from(self, x: Tensor) -> JointSimilarity:
-        """With the pixels that the CT can speak of at points [B, 4 + R, 4].
+        """Return the problem with the pixels that the CT can explain at points [B, 4 + R, 4].
 
         See `ImageSimilarity.seen_from`.
         """
@@ -68,6 +69,10 @@ class JointSimilarity:
         views = tuple(view.seen_from(pose) for view, pose in zip(self.views, poses, strict=True))
         same = all(new is old for new, old in zip(views, self.views, strict=True))
         return self if same else replace(self, views=views)
+
+    def compared_by(self, config: SimilarityConfig) -> JointSimilarity:
+        """The same X-rays, compared in another way."""
+        return replace(self, views=tuple(replace(view, config=config) for view in self.views))
 
     @property
     def known_share(self) -> Tensor:
@@ -106,7 +111,7 @@ class JointSimilarity:
         return tuple(refined_camera(camera, row) for camera, row in zip(nominal, values, strict=True))
 
     def at_bounds(self, x: Tensor) -> tuple[str, ...]:
-        """What of one point [4 + R, 4] lies at its bound, for people to read."""
+        """Return what of one point [4 + R, 4] lies at its bound, for people to read."""
         kinds: list[tuple[int, str]] = []
         found = ["depth"] if bool(self.at_depth_limit(x[None])) else []
         if self.refine_views.on:
@@ -162,7 +167,7 @@ class JointSimilarity:
         return moved
 
     def at_depth_limit(self, x: Tensor) -> Tensor:
-        """Whether points [b, 4 + R, 4] lie at a limit of the depth: [b] bool."""
+        """Tell whether points [b, 4 + R, 4] lie at a limit of the depth: [b] bool."""
         if self.depth_mm is None:
             return torch.zeros(len(x), dtype=torch.bool)
         depth = _apply(x[:, :4], self._isocentre_world)[:, 2]
@@ -171,7 +176,7 @@ class JointSimilarity:
         return (depth <= nearest + slack) | (depth >= farthest - slack)
 
     def scatter(self, x: Tensor, tile_px: int) -> Scatter:
-        """How far tiles of the images agree on the optimum at the points [b, 4 + R, 4].
+        """Compute how far tiles of the images agree on the optimum at the points [b, 4 + R, 4].
 
         A value at its bound is not held; one whose bound is 0 is.
 
@@ -191,7 +196,7 @@ class JointSimilarity:
         return Scatter(torch.cat([*gradients, expected.expand(len(x), -1, -1)], dim=1), curvature)
 
     def toned(self, x: Tensor, least_gain: float) -> JointSimilarity:
-        """With the views' tone curves, fitted at a point [1, 4 + R, 4]; itself if these gain little."""
+        """Return the problem with tone curves fitted at a point [1, 4 + R, 4]; itself if they gain little."""
         pairs = zip(self.views, self.images(x), strict=True)
         views = tuple(view.toned(image[0], least_gain) for view, image in pairs)
         return self if views == self.views else replace(self, views=views)

@@ -28,7 +28,7 @@ class Tone:
 
     Attributes:
         knots: line integrals [K], increasing, float32.
-        slopes: of the curve there [K], positive, float32.
+        slopes: the slopes of the curve there [K], positive, float32.
     """
 
     knots: Tensor
@@ -56,7 +56,7 @@ def fit_tone(fixed: Tensor, image: Tensor, weight: Tensor) -> Tone | None:
     Args:
         fixed: X-ray as line integrals up to tone and shading [H, W].
         image: DRR at about the right pose [H, W].
-        weight: of the X-ray's pixels [H, W] in 0..1.
+        weight: the weight of the X-ray's pixels [H, W] in 0..1.
     """
     inner = image[1:-1, 1:-1]
     seen = gradient_weight(weight)

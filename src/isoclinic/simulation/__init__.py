@@ -1,5 +1,5 @@
-"""X-rays as a detector would see them, made from a CT: what registration is tried on and trained with."""
+"""Simulated X-rays of a CT, as a detector would measure them, for tests and training."""
 
-from .xray import SimulationConfig, Spectrum, simulate_xray, tube_spectrum
+import lazy_loader
 
-__all__ = ["SimulationConfig", "Spectrum", "simulate_xray", "tube_spectrum"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

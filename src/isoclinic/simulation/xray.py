@@ -60,17 +60,25 @@ class SimulationConfig:
 
     def __post_init__(self) -> None:
         if not 30 < self.tube_kv <= 150:
-            raise UsageError(f"tube_kv must lie above 30 and not above 150 kV, not {self.tube_kv}")
+            raise UsageError(
+                f"tube_kv must lie above 30 and not above 150 kV, not {self.tube_kv}",
+                code="simulation.invalid-value",
+            )
         for name in ("filtration_mm_al", "scatter_to_primary", "scatter_range_mm", "blur_mm"):
             if not 0 <= getattr(self, name) < math.inf:
-                raise UsageError(f"{name} must be zero or a positive number, not {getattr(self, name)}")
+                raise UsageError(
+                    f"{name} must be zero or a positive number, not {getattr(self, name)}",
+                    code="simulation.invalid-value",
+                )
         for name in ("photons_per_pixel", "field_radius_mm", "gamma", "full_scale"):
             if getattr(self, name) is not None and not getattr(self, name) > 0:
-                raise UsageError(f"{name} must be positive, not {getattr(self, name)}")
+                raise UsageError(
+                    f"{name} must be positive, not {getattr(self, name)}", code="simulation.invalid-value"
+                )
 
 
 class Spectrum(NamedTuple):
-    """A beam as an energy-integrating detector sees it.
+    """The spectrum of a beam as an energy-integrating detector measures it.
 
     Attributes:
         energy_kev: [E], centres of equally wide bins.
@@ -92,7 +100,7 @@ def simulate_xray(
     *,
     generator: np.random.Generator,
 ) -> XRay:
-    """The image a flat detector takes of the CT: bright where the beam arrives.
+    """Simulate the image that a flat detector takes of the CT; it is bright where the beam arrives.
 
     Soft tissue and bone are integrated exactly (Siddon, the CT's own voxels) and attenuate every energy of
     the spectrum by their own coefficients. Scatter is the blurred primary signal (Seibert & Boone 1988, Med.
@@ -100,10 +108,10 @@ def simulate_xray(
 
     Args:
         volume: the CT.
-        camera: of the detector.
+        camera: the camera of the detector.
         camera_from_world: [4, 4].
-        config: of the X-ray unit.
-        generator: of the noise; advanced only where there is any.
+        config: settings of the X-ray unit.
+        generator: the generator of the noise; advanced only where there is any.
 
     Raises:
         InputError: a pose that is not rigid.

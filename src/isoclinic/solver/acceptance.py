@@ -1,4 +1,4 @@
-"""Whether a trial step is taken, and what its success says about the damping."""
+"""Rules that say whether a trial step is accepted, and how the damping changes after it."""
 
 from __future__ import annotations
 

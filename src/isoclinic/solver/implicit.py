@@ -59,11 +59,11 @@ def _exact_hessian(problem: Problem, x: Tensor, items: Tensor, at: Linearization
         # Items are independent, so the sum over them keeps their derivatives apart.
         totals = problem.linearize(problem.retract(x, delta), items).gradient.sum(0)
         if not totals.requires_grad:
-            raise UsageError(_NOT_DIFFERENTIABLE)
+            raise UsageError(_NOT_DIFFERENTIABLE, code="solver.not-differentiable")
         columns = [
             torch.autograd.grad(total, delta, retain_graph=True, allow_unused=True)[0] for total in totals
         ]
         if any(column is None for column in columns):
-            raise UsageError(_NOT_DIFFERENTIABLE)
+            raise UsageError(_NOT_DIFFERENTIABLE, code="solver.not-differentiable")
     hessian = torch.stack(columns, -1).to(at.gradient)
     return 0.5 * (hessian + hessian.mT)

@@ -1,4 +1,4 @@
-"""What the solver asks of a problem: its normal equations at a point, and how to move that point."""
+"""The interface of a problem for the solver: normal equations at a point, and how to move the point."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Linearization:
         )
 
     def select(self, index: Tensor) -> Linearization:
-        """The rows of `index`, a mask [B] or integers."""
+        """Return the rows of `index`, a mask [B] or integers."""
         return Linearization(self.cost[index], self.gradient[index], self.hessian[index])
 
     def replace(self, mask: Tensor, other: Linearization) -> Linearization:

@@ -91,12 +91,12 @@ class LMConfig:
         }
         for demand, met in demands.items():
             if not met:
-                raise UsageError(f"Levenberg-Marquardt settings: {demand}.")
+                raise UsageError(f"Levenberg-Marquardt settings: {demand}.", code="solver.invalid-value")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trace:
-    """What happened, iteration by iteration: row 0 is the start, row t the state after t trial steps.
+    """The history of a solution: row 0 is the start, and row t is the state after t trial steps.
 
     All are [T, B] (x: [T, B, ...]) and detached, NaN (or False) once an item has stopped.
 
@@ -117,7 +117,7 @@ class Trace:
 
 @dataclass(frozen=True, kw_only=True)
 class Solution:
-    """Where each of B items ended, and why.
+    """The point at which each of B items ended, and the reason.
 
     Attributes:
         x: [B, ...], the best points found.
@@ -273,7 +273,9 @@ def _step_scale(config: LMConfig, gradient: Tensor) -> Tensor:
     scale = config.step_scale or (1.0,) * parameters
     if len(scale) != parameters:
         raise UsageError(
-            f"step_scale has {len(scale)} entries, but the problem has {parameters} parameters: give as many."
+            f"step_scale has {len(scale)} entries, but the problem has {parameters} parameters: give as "
+            "many.",
+            code="solver.invalid-value",
         )
     return torch.tensor(scale, dtype=gradient.dtype, device=gradient.device)
 

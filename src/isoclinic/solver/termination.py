@@ -14,13 +14,13 @@ from .problem import Linearization
 
 
 class Status(StrEnum):
-    """How far a result can be relied on."""
+    """The status of a result: how far it can be relied on."""
 
     CONVERGED = "converged"
     MAX_STEPS = "max_steps"
     DIVERGED = "diverged"
     DOUBTFUL = "doubtful"
-    """Converged, but the checks of the registration pipeline (never the solver) disbelieve the result."""
+    """A check of the registration pipeline (never of the solver) failed."""
 
 
 class Reason(StrEnum):
@@ -37,14 +37,14 @@ class Reason(StrEnum):
 
     @property
     def status(self) -> Status:
-        """What the reason means for the result."""
+        """Return what the reason means for the result."""
         if self in (Reason.NON_FINITE, Reason.SINGULAR):
             return Status.DIVERGED
         return Status.MAX_STEPS if self is Reason.MAX_STEPS else Status.CONVERGED
 
 
 class Progress(NamedTuple):
-    """What the rules see of the b running items after an iteration; iteration 0 is the starting point.
+    """The state of the b running items after an iteration; iteration 0 is the starting point.
 
     Attributes:
         iteration: Trial steps so far.

@@ -8,101 +8,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..errors import UsageError
 from ..volumes import PreprocessConfig
-from ._draws import (
-    Range,
-    check_probabilities,
-    check_range,
-    inside_boxes,
-    log_uniform,
-    per_image,
-    random_boxes,
-    separable_filter,
-    sometimes,
-    uniform,
-)
+from ._draws import inside_boxes, log_uniform, per_image, random_boxes, separable_filter, sometimes, uniform
+from ._ranges import Range
+from .randomization_config import AcquisitionConfig
 
 # The X-ray that registration sees has been through this.
 _PREPROCESS = PreprocessConfig()
 # A screw's thread is as long as its core is thick; its head is as long as that, and this much wider.
 _HEAD_WIDTH = 1.7
 _SHADING_TERMS = 5
-
-
-@dataclass(frozen=True, kw_only=True)
-class AcquisitionConfig:
-    """Ranges of what an X-ray unit and its user do to an image.
-
-    Lengths are shares of the image's width, so that they mean the same at every resolution. An effect without
-    a probability is always there; (0, 0) or, for factors, (1, 1) leaves it out.
-
-    Attributes:
-        soft_tissue: factor on the line integrals of soft tissue: beam energy, fat, the CT's calibration.
-        bone: the same for bone.
-        scatter: scattered over primary signal in the whole image.
-        scatter_range: standard deviation of the scatter's spread.
-        photons: quanta that the open beam gives a pixel, log-uniform.
-        blur: standard deviation of the detector's blur.
-        shading: largest coefficient of the second-degree polynomial that brightens the image, in nats.
-        tone: exponent from signal to pixel value.
-        tools_probability: of metal tools in the image.
-        tools: most tools in an image.
-        tool_screws: share of screws among the tools; the others are straight wires and rods.
-        tool_attenuation: line integral through the middle of a tool.
-        wire_length: of a wire.
-        wire_radius: of a wire.
-        screw_length: of a screw.
-        screw_radius: of a screw.
-        collimation_probability: of a field smaller than the image.
-        collimation_round: share of round fields; the others are rectangles.
-        collimation_white: share of fields whose surroundings are white; the others are black.
-        collimation_radius: half the size of the field.
-        collimation_shift: how far its centre may lie beside the image's, along each axis.
-        view_probability: of a detector that shows a part of the image only, the rest being padded.
-        view_area: of the part shown.
-        view_aspect: height over width of the part shown.
-
-    Raises:
-        UsageError: a probability or share outside 0 to 1, a range turned round or outside what is possible.
-    """
-
-    soft_tissue: Range = (0.8, 1.2)
-    bone: Range = (0.6, 1.6)
-    scatter: Range = (0.0, 0.25)
-    scatter_range: Range = (0.05, 0.25)
-    photons: Range = (1e4, 3e5)
-    blur: Range = (0.0, 0.006)
-    shading: float = 0.3
-    tone: Range = (0.6, 1.2)
-    tools_probability: float = 0.4
-    tools: int = 3
-    tool_screws: float = 0.4
-    tool_attenuation: Range = (0.7, 6.0)
-    wire_length: Range = (0.2, 0.9)
-    wire_radius: Range = (0.004, 0.025)
-    screw_length: Range = (0.08, 0.2)
-    screw_radius: Range = (0.01, 0.02)
-    collimation_probability: float = 0.4
-    collimation_round: float = 0.6
-    collimation_white: float = 0.3
-    collimation_radius: Range = (0.35, 0.55)
-    collimation_shift: float = 0.05
-    view_probability: float = 0.15
-    view_area: Range = (0.5, 0.95)
-    view_aspect: Range = (0.7, 1.0)
-
-    def __post_init__(self) -> None:
-        check_probabilities(self)
-        check_range(self, "soft_tissue", "bone", "scatter", "blur", "tool_attenuation", low=0.0)
-        check_range(self, "scatter_range", "photons", "tone", "collimation_radius", low=1e-6)
-        check_range(self, "wire_length", "wire_radius", "screw_length", "screw_radius", low=1e-6)
-        check_range(self, "view_area", "view_aspect", low=1e-6, high=1.0)
-        for name in ("tool_screws", "collimation_round", "collimation_white"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise UsageError(f"{name} must lie between 0 and 1, not {getattr(self, name)}")
-        if min(self.shading, self.collimation_shift) < 0 or self.tools < 1:
-            raise UsageError("shading and collimation_shift must not be negative, tools at least 1")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

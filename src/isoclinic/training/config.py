@@ -14,10 +14,10 @@ from ..networks import (
     PoseRegressorConfig,
     SphericalEncoderConfig,
 )
-from ..rendering.render import Method
-from ._draws import Range, check_range
-from .poses import PoseConfig
-from .randomization import RandomizationConfig
+from ..rendering.config import Method
+from ._ranges import Range, check_range
+from .pose_config import PoseConfig
+from .randomization_config import RandomizationConfig
 from .schedule import OptimizerConfig
 
 NetworkKind = Literal["pose_regressor", "ct_regressor", "coarse_encoder", "fine_encoder", "canonical"]
@@ -46,7 +46,10 @@ class PhaseConfig:
 
     def __post_init__(self) -> None:
         if not self.share > 0 or self.batch < 1 or self.copies < 1 or self.batch % self.copies:
-            raise UsageError("a training needs a positive share, and copies that divide the batch")
+            raise UsageError(
+                "a training needs a positive share, and copies that divide the batch",
+                code="training.invalid-value",
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,8 +91,7 @@ class EncoderPhase(PhaseConfig):
         direction: weight of `DirectionLoss`.
         step: weight of `StepLoss`; it makes a batch about five times as slow.
         unrolled: weight of `UnrolledLoss`, the only one that differentiates the whole solver; each of its
-        steps
-            costs about as much as `StepLoss`, and 12 renderings besides.
+            steps costs about as much as `StepLoss`, and 12 renderings besides.
         unrolled_steps: of Levenberg-Marquardt that it differentiates.
         network: architecture.
     """
@@ -110,10 +112,13 @@ class EncoderPhase(PhaseConfig):
         weights = (self.value, self.pairs, self.direction, self.step, self.unrolled)
         if min(weights) < 0 or not any(weights):
             raise UsageError(
-                "value, pairs, direction, step and unrolled must not be negative, and one be positive"
+                "value, pairs, direction, step and unrolled must not be negative, and one be positive",
+                code="training.invalid-value",
             )
         if self.unrolled_steps < 1:
-            raise UsageError(f"unrolled_steps must be at least 1, not {self.unrolled_steps}")
+            raise UsageError(
+                f"unrolled_steps must be at least 1, not {self.unrolled_steps}", code="training.invalid-value"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,28 +220,42 @@ class TrainConfig:
     def __post_init__(self) -> None:
         known = get_args(NetworkKind)
         if not self.networks or len(set(self.networks)) < len(self.networks):
-            raise UsageError("networks must name at least one network, and none twice")
+            raise UsageError(
+                "networks must name at least one network, and none twice", code="training.invalid-value"
+            )
         for kind in self.networks:
             if kind not in known:
-                raise UsageError(f"networks must be some of {', '.join(known)}, not {kind!r}")
+                raise UsageError(
+                    f"networks must be some of {', '.join(known)}, not {kind!r}",
+                    code="training.invalid-value",
+                )
         if not self.minutes > 0 or (self.images is not None and self.images < 1):
-            raise UsageError("minutes and images must be positive")
+            raise UsageError("minutes and images must be positive", code="training.invalid-value")
         if self.pixels < 16 or self.validation_images < 1 or self.validations < 1 or self.seed < 0:
             raise UsageError(
                 "pixels must be at least 16, validations and validation_images at least 1, and seed not "
-                "negative"
+                "negative",
+                code="training.invalid-value",
             )
         if not (self.length_mm > 0 and self.checkpoint_minutes > 0):
-            raise UsageError("length_mm and checkpoint_minutes must be positive")
+            raise UsageError(
+                "length_mm and checkpoint_minutes must be positive", code="training.invalid-value"
+            )
         if self.domain not in get_args(ImageDomain) or self.renderer not in get_args(Method):
             raise UsageError(
                 f"domain must be one of {', '.join(get_args(ImageDomain))} and renderer one of "
-                f"{', '.join(get_args(Method))}, not {self.domain!r} and {self.renderer!r}"
+                f"{', '.join(get_args(Method))}, not {self.domain!r} and {self.renderer!r}",
+                code="training.invalid-value",
             )
         if "canonical" in self.networks and self.domain != "line_integrals":
-            raise UsageError("the canonical network is trained on line integrals: leave domain at that")
+            raise UsageError(
+                "the canonical network is trained on line integrals: leave domain at that",
+                code="training.invalid-value",
+            )
         if self.precision not in get_args(Precision):
-            raise UsageError(f"precision must be one of {', '.join(get_args(Precision))}")
+            raise UsageError(
+                f"precision must be one of {', '.join(get_args(Precision))}", code="training.invalid-value"
+            )
 
     @classmethod
     def fast(cls) -> TrainConfig:

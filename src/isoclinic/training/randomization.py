@@ -2,59 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..networks import ImageDomain, in_domain
-from .acquisition import (
-    AcquisitionConfig,
-    AcquisitionParameters,
-    apply_acquisition,
-    draw_acquisition,
-)
-from .tone import ToneConfig, ToneParameters, apply_tone, draw_tone
-
-
-@dataclass(frozen=True, kw_only=True)
-class RandomizationConfig:
-    """How renderings become X-rays that differ; see the presets `paper` and `isoclinic`.
-
-    Attributes:
-        acquisition: what the X-ray unit does; None leaves the line integrals of all tissue as they are.
-        tone: what is done to the image then.
-    """
-
-    acquisition: AcquisitionConfig | None
-    tone: ToneConfig = field(default_factory=ToneConfig)
-
-    @classmethod
-    def paper(cls) -> RandomizationConfig:
-        """The published transforms and ranges, word by word, on images of all tissue."""
-        return cls(acquisition=None, tone=ToneConfig(noise_reading="mean"))
-
-    @classmethod
-    def paper_batched(cls) -> RandomizationConfig:
-        """The same with noise of mean zero, which its parameter gives the deviation of."""
-        return cls(acquisition=None)
-
-    @classmethod
-    def isoclinic(cls) -> RandomizationConfig:
-        """A simulated acquisition; of the published transforms those that it does not cover, more rarely."""
-        return cls(
-            acquisition=AcquisitionConfig(),
-            tone=ToneConfig(
-                smoothing_probability=0.1,
-                noise_probability=0.0,
-                normalization_probability=0.25,
-                scaling_probability=0.25,
-                gamma_probability=0.25,
-                sine_probability=0.1,
-                erasing_probability=0.15,
-            ),
-        )
+from ..networks import ImageDomain
+from ..networks.image_domain import in_domain
+from .acquisition import AcquisitionParameters, apply_acquisition, draw_acquisition
+from .randomization_config import RandomizationConfig
+from .tone import ToneParameters, apply_tone, draw_tone
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

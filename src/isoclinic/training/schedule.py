@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal, get_args
-
-import torch
-from torch import nn
+from typing import TYPE_CHECKING, Literal, get_args
 
 from ..errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import torch
+    from torch import nn
 
 Method = Literal["adam", "adamw"]
 Schedule = Literal["cosine", "cyclic"]
@@ -47,15 +49,19 @@ class OptimizerConfig:
         if self.method not in get_args(Method) or self.schedule not in get_args(Schedule):
             raise UsageError(
                 f"an optimiser's method is one of {', '.join(get_args(Method))} and its schedule one of "
-                f"{', '.join(get_args(Schedule))}, not {self.method!r} and {self.schedule!r}"
+                f"{', '.join(get_args(Schedule))}, not {self.method!r} and {self.schedule!r}",
+                code="training.invalid-value",
             )
         if not (self.learning_rate > 0 and self.clip_norm > 0 and self.cycles > 0 and self.weight_decay >= 0):
             raise UsageError(
-                "learning_rate, clip_norm and cycles must be positive, weight_decay not negative"
+                "learning_rate, clip_norm and cycles must be positive, weight_decay not negative",
+                code="training.invalid-value",
             )
 
     def optimizer(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         """An optimiser of these parameters."""
+        import torch  # options do without
+
         if self.method == "adam":
             return torch.optim.Adam(parameters, lr=self.learning_rate)
         return torch.optim.AdamW(parameters, lr=self.learning_rate, weight_decay=self.weight_decay)

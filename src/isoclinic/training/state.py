@@ -55,15 +55,22 @@ def load_state(path: Path, phases: Sequence[Phase], settings: dict[str, Any]) ->
     """
     header, tensors = read_tensors(path, _FORMAT, "the state of a training")
     if header.get("version") != _VERSION:
-        raise InputError(f"{path} has version {header.get('version')!r}, this program reads {_VERSION}")
+        raise InputError(
+            f"{path} has version {header.get('version')!r}, this program reads {_VERSION}",
+            code="training.other-version",
+        )
     stored, courses = header.get("settings"), header.get("courses")
     if not isinstance(stored, dict) or not isinstance(courses, dict):
-        raise InputError(f"{path} is damaged: it lacks the settings or the courses of a training")
+        raise InputError(
+            f"{path} is damaged: it lacks the settings or the courses of a training",
+            code="training.unreadable",
+        )
     differences = _differences(stored, json.loads(json.dumps(settings)))
     if differences:
         raise InputError(
             f"{path} is of another training: {'; '.join(differences)}. Resume with the same options, or "
-            "train anew into another folder"
+            "train anew into another folder",
+            code="training.cannot-resume",
         )
     for phase in phases:
         try:
@@ -71,7 +78,9 @@ def load_state(path: Path, phases: Sequence[Phase], settings: dict[str, Any]) ->
             _load_optimizer(phase.optimizer, _below(f"{phase.kind}.optimizer.", tensors))
             phase.course = Course(**courses[phase.kind])
         except (KeyError, RuntimeError, TypeError, ValueError) as error:
-            raise InputError(f"{path} does not fit this version of the networks: {error}") from error
+            raise InputError(
+                f"{path} does not fit this version of the networks: {error}", code="training.other-version"
+            ) from error
 
 
 def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:

@@ -17,10 +17,12 @@ from ..errors import UsageError
 from ..geometry import Camera, se3
 from ..networks import ImageDomain, in_domain, jacobian_in_domain
 from ..rendering import Projector, RenderConfig
-from ..rendering.render import Backend, Method
+from ..rendering.config import Backend, Method
 from ..volumes import Material, Volume
-from .poses import PoseConfig, draw_perturbations, draw_poses
-from .randomization import Parameters, RandomizationConfig, apply, draw
+from .pose_config import PoseConfig
+from .poses import draw_perturbations, draw_poses
+from .randomization import Parameters, apply, draw
+from .randomization_config import RandomizationConfig
 
 Moving = Literal["none", "same", "image", "jacobian"]
 
@@ -57,9 +59,15 @@ class StreamConfig:
 
     def __post_init__(self) -> None:
         if self.copies < 1 or self.batch < 1 or self.batch % self.copies:
-            raise UsageError(f"copies ({self.copies}) must divide the batch ({self.batch}), both at least 1")
+            raise UsageError(
+                f"copies ({self.copies}) must divide the batch ({self.batch}), both at least 1",
+                code="training.invalid-value",
+            )
         if self.moving not in get_args(Moving):
-            raise UsageError(f"moving must be one of {', '.join(get_args(Moving))}, not {self.moving!r}")
+            raise UsageError(
+                f"moving must be one of {', '.join(get_args(Moving))}, not {self.moving!r}",
+                code="training.invalid-value",
+            )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -128,9 +136,9 @@ class SimulationStream:
         self, anatomies: Sequence[Volume] | Cohort, camera: Camera, config: StreamConfig, *, seed: int
     ) -> None:
         if not isinstance(anatomies, Cohort) and not anatomies:
-            raise UsageError("a simulation stream needs at least one CT")
+            raise UsageError("a simulation stream needs at least one CT", code="training.no-ct")
         if seed < 0:
-            raise UsageError(f"seed must not be negative, not {seed}")
+            raise UsageError(f"seed must not be negative, not {seed}", code="training.invalid-value")
         self.camera = camera
         self.config = config
         self.seed = seed

@@ -3,95 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-from ..errors import UsageError
-from ._draws import (
-    Range,
-    check_probabilities,
-    check_range,
-    inside_boxes,
-    per_image,
-    random_boxes,
-    separable_filter,
-    sometimes,
-    uniform,
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ToneConfig:
-    """Ranges of the transforms, in the order in which they are applied; the defaults are the paper's.
-
-    Values are in units of the image's largest one. Each probability is that of one image to be transformed;
-    the paper gives the smoothing's only.
-
-    Attributes:
-        smoothing_probability: of averaging over a square window.
-        smoothing_px: sides of the windows to choose from [px], odd.
-        noise_probability: of Gaussian noise.
-        noise: magnitude parameter.
-        noise_reading: what that is. "deviation": its absolute value is the standard deviation of noise of
-            mean zero. "mean": it is the mean, as the paper's sentence says word by word.
-        noise_deviation: standard deviation where the parameter is the mean; ours, the paper gives none.
-        normalization_probability: of stretching [lower, upper] to [0, 1].
-        normalization_lower: value that becomes 0.
-        normalization_upper: value that becomes 1.
-        scaling_probability: of multiplying by a factor.
-        scaling: the factor.
-        gamma_probability: of raising to a power; negative values become 0.
-        gamma: the power.
-        sine_probability: of a sin(b x + c).
-        sine_amplitude: a.
-        sine_frequency: b.
-        sine_phase: c [rad].
-        erasing_probability: of filling a box with the image's mean.
-        erasing_area: of the box, as a share of the image.
-        erasing_aspect: height over width of the box, as shares of the image's; raised where the box would not
-            fit.
-
-    Raises:
-        UsageError: a probability outside 0 to 1, a range turned round or of values that make no image.
-    """
-
-    smoothing_probability: float = 0.5
-    smoothing_px: tuple[int, ...] = (3, 5)
-    noise_probability: float = 0.5
-    noise: Range = (-0.15, 0.1)
-    noise_reading: Literal["deviation", "mean"] = "deviation"
-    noise_deviation: float = 0.05
-    normalization_probability: float = 0.5
-    normalization_lower: Range = (-0.04, 0.02)
-    normalization_upper: Range = (0.9, 1.05)
-    scaling_probability: float = 0.5
-    scaling: Range = (0.9, 1.05)
-    gamma_probability: float = 0.5
-    gamma: Range = (0.7, 1.3)
-    sine_probability: float = 0.5
-    sine_amplitude: Range = (0.8, 1.1)
-    sine_frequency: Range = (0.8, 1.1)
-    sine_phase: Range = (-0.5, 0.4)
-    erasing_probability: float = 0.5
-    erasing_area: Range = (0.02, 0.4)
-    erasing_aspect: Range = (0.3, 1.0)
-
-    def __post_init__(self) -> None:
-        check_probabilities(self)
-        check_range(self, "noise", "normalization_lower", "normalization_upper", "sine_phase")
-        check_range(self, "scaling", "gamma", "sine_amplitude", "sine_frequency", low=1e-6)
-        check_range(self, "erasing_area", "erasing_aspect", low=1e-6, high=1.0)
-        if self.noise_reading not in ("deviation", "mean") or not self.noise_deviation >= 0:
-            raise UsageError(
-                "noise_reading must be deviation or mean, and noise_deviation must not be negative, not "
-                f"{self.noise_reading!r} and {self.noise_deviation}"
-            )
-        if self.normalization_lower[1] >= self.normalization_upper[0]:
-            raise UsageError("normalization_lower must lie below normalization_upper")
-        if not self.smoothing_px or any(side < 1 or side % 2 == 0 for side in self.smoothing_px):
-            raise UsageError(f"smoothing_px must be odd numbers of pixels, not {self.smoothing_px}")
+from ._draws import inside_boxes, per_image, random_boxes, separable_filter, sometimes, uniform
+from ._ranges import Range
+from .randomization_config import ToneConfig
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

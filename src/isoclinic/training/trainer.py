@@ -17,7 +17,7 @@ from ..anatomy import Cohort
 from ..errors import InputError, UsageError
 from ..geometry import Camera
 from ..networks import BoundedPoseConfig, Checkpoint, PoseSpace, TrainingRecord
-from ..rendering.render import Backend
+from ..rendering.config import Backend
 from ..volumes import Volume, VoxelIdentity
 from . import distributed
 from .config import (
@@ -29,17 +29,16 @@ from .config import (
     RegressorPhase,
     TrainConfig,
 )
+from .file_names import MODEL_FILE, STATE_FILE
 from .objectives import moving_for
 from .phase import Length, Phase, network_of
-from .poses import PoseConfig
-from .randomization import RandomizationConfig
+from .pose_config import PoseConfig
+from .randomization_config import RandomizationConfig
 from .state import load_state, save_state
 from .stream import SimulationStream, StreamConfig
 from .validation import Validation
 
 RegressorConfigT = TypeVar("RegressorConfigT", bound=BoundedPoseConfig)
-
-MODEL_FILE, STATE_FILE = "model.safetensors", "state.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -84,11 +83,14 @@ class TrainingData:
 
     def __post_init__(self) -> None:
         if not self.subjects or (self.one_patient and len(self.subjects) > 1):
-            raise UsageError("a training needs CTs to train on, and one alone for networks of one patient")
+            raise UsageError(
+                "a training needs CTs to train on, and one alone for networks of one patient",
+                code="training.no-ct",
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
-class Progress:
+class TrainingProgress:
     """Where a training is, after every batch.
 
     Attributes:
@@ -134,7 +136,7 @@ class Trainer:
     def run(
         self,
         folder: Path,
-        on_batch: Callable[[Progress], None] = lambda progress: None,
+        on_batch: Callable[[TrainingProgress], None] = lambda progress: None,
         should_stop: Callable[[], bool] = lambda: False,
     ) -> bool:
         """Train, and write the model and the state to the folder every few minutes and at the end.
@@ -191,7 +193,10 @@ class Trainer:
             if known is None or known.config != phase.network.config:
                 differences.append(f"the {phase.kind} is another network, or the model has none")
         if differences:
-            raise InputError(f"this training cannot start from the model: {'; '.join(differences)}")
+            raise InputError(
+                f"this training cannot start from the model: {'; '.join(differences)}",
+                code="model.unsuitable",
+            )
         for phase in self.phases:
             phase.network.load_state_dict(model.networks[phase.kind].state_dict())
 
@@ -226,7 +231,7 @@ class Trainer:
         )
         return Checkpoint(networks={phase.kind: phase.network for phase in begun}, record=record)
 
-    def _progress(self) -> Iterator[Progress]:
+    def _progress(self) -> Iterator[TrainingProgress]:
         if self.config.images is not None and len(self.phases) > 1:
             _ = self._paces  # found out before any of them begins
         for index, phase in enumerate(self.phases):
@@ -238,7 +243,7 @@ class Trainer:
                 due = course.batches == 1 or int(course.progress * self.config.validations) > before
                 if due:
                     phase.validate(self._validations)
-                yield Progress(
+                yield TrainingProgress(
                     phase=phase,
                     index=index,
                     images_per_s=phase.images / course.seconds,
@@ -401,7 +406,9 @@ def _shifts_mm(poses: PoseConfig) -> tuple[float, float, float]:
 def check_device(device: torch.device) -> None:
     """Raises UsageError for a GPU that is not there."""
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise UsageError("--device cuda: torch finds no GPU here; use --device cpu or auto")
+        raise UsageError(
+            "`device` cuda: torch finds no GPU here; use `device` cpu or auto", code="installation.no-gpu"
+        )
 
 
 def _dtype(config: TrainConfig, camera: Camera, device: torch.device) -> torch.dtype:

@@ -5,86 +5,81 @@ Landmarks and outlines are one SVG in the picture's pixels, sides of the patient
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from html import escape
-from itertools import cycle
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 from numpy.typing import NDArray
 
 from ..geometry import PatientSides
+from .html import fill
 from .report_data import ReportLandmarks, ReportView
 
 # Of Okabe & Ito (2008), told apart with every kind of colour vision; two others are the edges' colours.
 _OUTLINE_COLOURS = ("#f0e442", "#009e73", "#cc79a7", "#0072b2", "#d55e00")
-_CROSS = '<path class="glyph" d="M-6 0H6M0 -6V6"/>'
-_RING = '<circle class="glyph" r="5"/>'
+# Further ones are apart by the golden angle, so that any number of them differs [deg].
+_GOLDEN_DEG = 137.508
 
 
-def marks(view: ReportView) -> str:
+def marks(view: ReportView) -> Markup:
     """The SVG of a view; its script shows what belongs to the pose chosen."""
     colours = outline_colours(view)
-    groups = [
-        _outlines("start", view.start_contours, colours),
-        _outlines("result", view.contours, colours),
-        _landmarks(view.landmarks) if view.landmarks else "",
-    ]
-    width, height = view.camera.width, view.camera.height
-    return (
-        f'<svg class="marks" viewBox="-0.5 -0.5 {width} {height}" preserveAspectRatio="none" '
-        f'aria-hidden="true">{"".join(groups)}</svg>'
+    given = None if view.landmarks is None else view.landmarks.given_px
+    return fill(
+        "marks.html",
+        width=view.camera.width,
+        height=view.camera.height,
+        contours=[
+            ("start", list(_outlines(view.start_contours, colours))),
+            ("result", list(_outlines(view.contours, colours))),
+        ],
+        landmarks=[] if view.landmarks is None else list(_landmarks(view.landmarks)),
+        rings=None if given is None else [place for place in map(_place, given) if place],
     )
 
 
-def side_marks(pose: str, sides: PatientSides | None) -> str:
+def side_marks(pose: str, sides: PatientSides | None) -> Markup:
     """Letters at the borders for the sides of the patient at a pose, "start" or "result"."""
-    if sides is None:
-        return ""
-    letters = "".join(f'<span class="{border}">{text}</span>' for border, text in sides._asdict().items())
-    spoken = ", ".join(f"{border} {text}" for border, text in sides._asdict().items())
-    return (
-        f'<div class="sides {pose}" role="note" aria-label="Sides of the patient: {spoken}">{letters}</div>'
-    )
+    letters = [] if sides is None else list(sides._asdict().items())
+    spoken = ", ".join(f"{border} {text}" for border, text in letters)
+    return fill("sides.html", pose=pose, letters=letters, spoken=spoken)
 
 
 def outline_colours(view: ReportView) -> dict[str, str]:
-    """Colour of every structure."""
+    """Colour of every structure; no two have the same."""
     structures = dict.fromkeys((*view.contours, *view.start_contours))
-    return dict(zip(structures, cycle(_OUTLINE_COLOURS), strict=False))
+    return {name: _colour(index) for index, name in enumerate(structures)}
+
+
+def _colour(index: int) -> str:
+    if index < len(_OUTLINE_COLOURS):
+        return _OUTLINE_COLOURS[index]
+    return f"hsl({index * _GOLDEN_DEG % 360:.0f} 85% 62%)"
 
 
 def _outlines(
-    pose: str, contours: Mapping[str, Sequence[NDArray[np.floating]]], colours: Mapping[str, str]
-) -> str:
-    paths = []
+    contours: Mapping[str, Sequence[NDArray[np.floating]]], colours: Mapping[str, str]
+) -> Iterator[dict[str, Any]]:
+    order = list(colours)
     for name, outlines in contours.items():
         course = "".join(f"M{' '.join(f'{u:.1f},{v:.1f}' for u, v in outline)}" for outline in outlines)
-        paths.append(f'<path class="outline" stroke="{colours[name]}" d="{course}"/>')
-    return f'<g class="contours {pose}">{"".join(paths)}</g>'
+        yield {"index": order.index(name), "colour": colours[name], "course": course}
 
 
-def _landmarks(landmarks: ReportLandmarks) -> str:
-    given = landmarks.given_px
-    groups = []
+def _landmarks(landmarks: ReportLandmarks) -> Iterator[tuple[str, list[dict[str, str]], list[str]]]:
     for pose, projected in (("start", landmarks.start_px), ("result", landmarks.result_px)):
-        points = [_point(_CROSS, *each) for each in zip(projected, landmarks.names, strict=True)]
-        if given is not None:
-            points += [_residual(*pair) for pair in zip(given, projected, strict=True)]
-        groups.append(f'<g class="landmarks {pose}">{"".join(points)}</g>')
-    if given is not None:
-        groups.append(f'<g class="landmarks given">{"".join(_point(_RING, place) for place in given)}</g>')
-    return "".join(groups)
+        places = zip(map(_place, projected), landmarks.names, strict=True)
+        crosses = [{"place": place, "name": name} for place, name in places if place]
+        lines = []
+        marked = projected * np.nan if landmarks.given_px is None else landmarks.given_px
+        for given, found in zip(marked, projected, strict=True):
+            if np.isfinite((given, found)).all():
+                (u0, v0), (u1, v1) = given, found
+                lines.append(f"M{u0:.2f} {v0:.2f}L{u1:.2f} {v1:.2f}")
+        yield pose, crosses, lines
 
 
-def _point(glyph: str, place: NDArray[np.floating], name: str = "") -> str:
-    if not np.isfinite(place).all():
-        return ""
-    label = f'<text x="8" y="-4">{escape(name)}</text>' if name else ""
-    return f'<g transform="translate({place[0]:.2f} {place[1]:.2f})">{glyph}{label}</g>'
-
-
-def _residual(given: NDArray[np.floating], projected: NDArray[np.floating]) -> str:
-    if not np.isfinite((given, projected)).all():
-        return ""
-    (u0, v0), (u1, v1) = given, projected
-    return f'<path class="residual" d="M{u0:.2f} {v0:.2f}L{u1:.2f} {v1:.2f}"/>'
+def _place(pixel: NDArray[np.floating]) -> str:
+    """A pixel for a translation; empty where it is not finite."""
+    return f"{pixel[0]:.2f} {pixel[1]:.2f}" if np.isfinite(pixel).all() else ""

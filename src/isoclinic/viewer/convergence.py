@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
 from .._files import atomic
 from ..errors import InputError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -54,8 +56,12 @@ def convergence_figure(stages: Sequence[ConvergenceStage]) -> Figure:
     Raises:
         InputError: there is no stage.
     """
+    # They take long to import.
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
     if not stages:
-        raise InputError("there is no stage whose convergence could be drawn")
+        raise InputError("there is no stage whose convergence could be drawn", code="picture.incomplete")
     rows = 1 if all(stage.error_mm is None for stage in stages) else 2
     figure = Figure(figsize=(8, 3.2 * rows), layout="constrained")
     axes = figure.subplots(rows, 1, sharex=True, squeeze=False)[:, 0]

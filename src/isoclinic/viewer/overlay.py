@@ -12,7 +12,7 @@ from ..geometry import Camera, PatientSides
 from ._panels import SIDES_LEGEND, check_size, grey_to_rgb, window, write_panels
 
 TILES = 8
-EDGE_COLOUR = (1.0, 0.55, 0.0)
+EDGE_COLOUR, START_COLOUR = (1.0, 0.55, 0.0), (0.337, 0.706, 0.914)
 _EDGE_SIGMA_PX = 2.0
 # Quantiles of the gradient: the strongest tenth starts an edge, the next tenth continues it.
 _EDGE_QUANTILES = (0.8, 0.9)
@@ -24,17 +24,23 @@ def write_overlay(
     xray: NDArray[np.floating],
     drr: NDArray[np.floating],
     camera: Camera,
+    bones: NDArray[np.floating] | None = None,
+    start_bones: NDArray[np.floating] | None = None,
     weight: NDArray[np.floating] | None = None,
     sides: PatientSides | None = None,
     caption: str = "",
 ) -> None:
     """Write a PNG with X-ray, DRR, edge overlay and checkerboard side by side.
 
+    Edges of the result are orange, those of the start blue.
+
     Args:
         path: where to.
         xray: [H, W], bright where dense.
         drr: [H, W], the same view, bright where dense.
-        camera: of both.
+        camera: of all images.
+        bones: [H, W], bone alone in the same view, whose edges are drawn; those of the DRR if None.
+        start_bones: [H, W], bone alone where the registration started, whose edges are drawn below, if given.
         weight: [H, W]; pixels of weight zero do not set the X-ray's tones, and carry no edges.
         sides: of the patient at the pose, to be marked.
         caption: what else there is to say, such as the status and the expected error.
@@ -43,13 +49,18 @@ def write_overlay(
         InputError: images of different sizes, or the file cannot be written.
     """
     weight = np.ones_like(xray) if weight is None else weight
-    check_size(camera, {"X-ray": xray, "DRR": drr, "weight map": weight})
+    given = {"X-ray": xray, "DRR": drr, "bone": bones, "bone at the start": start_bones, "weight map": weight}
+    check_size(camera, {name: image for name, image in given.items() if image is not None})
     seen = weight > 0
-    fixed, moving = window(xray, seen), window(drr, np.ones_like(seen))
+    everywhere = np.ones_like(seen)
+    fixed, moving = window(xray, seen), window(drr, everywhere)
+    outlined = moving if bones is None else window(bones, everywhere)
+    before = None if start_bones is None else window(start_bones, everywhere)
+    title = "edges of the result on the X-ray" if before is None else "edges: start blue, result orange"
     panels = {
         "X-ray": grey_to_rgb(fixed),
         "DRR at the pose": grey_to_rgb(moving),
-        "edges of the DRR on the X-ray": edge_overlay(fixed, moving, seen),
+        title: edge_overlay(fixed, outlined, seen, before),
         "checkerboard, X-ray top left": grey_to_rgb(checkerboard(fixed, moving)),
     }
     row_mm, column_mm = camera.pixel_spacing_mm
@@ -114,7 +125,10 @@ def checkerboard(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np
 
 
 def edge_overlay(
-    background: NDArray[np.floating], outlined: NDArray[np.floating], seen: NDArray[np.bool_]
+    background: NDArray[np.floating],
+    outlined: NDArray[np.floating],
+    seen: NDArray[np.bool_],
+    before: NDArray[np.floating] | None = None,
 ) -> NDArray[np.floating]:
     """RGB [H, W, 3]: grey background with the Canny edges of `outlined` drawn in, both [H, W] in 0..1.
 
@@ -122,8 +136,11 @@ def edge_overlay(
         background: drawn in grey.
         outlined: whose edges are drawn.
         seen: [H, W], where edges may be drawn.
+        before: [H, W] in 0..1, whose edges are drawn below the others', in the colour of the start.
     """
     picture = grey_to_rgb(background)
+    if before is not None:
+        picture[edges(before) & seen] = START_COLOUR
     picture[edges(outlined) & seen] = EDGE_COLOUR
     return picture
 

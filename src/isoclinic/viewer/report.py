@@ -3,32 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from html import escape
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from markupsafe import Markup
 from numpy.typing import NDArray
 
 from .._files import atomic
 from ..geometry import Camera
 from ..solver import Status
-from ._html import (
-    bullets,
-    card,
-    cell,
-    column,
-    convergence_svg,
-    document,
-    fill,
-    heading,
-    png_uri,
-    resource,
-    table,
-)
 from ._marks import marks, outline_colours, side_marks
 from ._panels import window
-from .overlay import EDGE_COLOUR, TILES, edges
+from .convergence import ConvergenceStage
+from .html import bullets, cell, column, document, fill, folded, heading, png_uri, resource, table
+from .overlay import EDGE_COLOUR, START_COLOUR, TILES, edges
 from .report_data import (
     CheckRow,
     ErrorRow,
@@ -42,7 +31,6 @@ from .report_data import (
 # The range of tones stored, wider than the one that `write_overlay` shows: the page can narrow it.
 _STORED_PERCENT = (0.1, 99.9)
 # style.css has the same colours.
-_START_COLOUR = (0.337, 0.706, 0.914)
 _MASK_COLOUR = (0.84, 0.275, 0.706)
 _MASK_OPACITY = 0.45
 
@@ -59,8 +47,8 @@ _ADVICE = {
     Status.DIVERGED: "This pose is not a registration.",
 }
 _CONVERGENCE = (
-    "Every stage, in the order they ran, compares images of the size named and starts where the one before "
-    "ended. Its cost is drawn relative to where it starts: a curve that stays near 1 had little left to gain."
+    "Cost of each stage, in the order they ran, from its start (1) over its steps. A stage compares images "
+    "of the size that its name says, and starts where the one before it ended."
 )
 
 
@@ -78,16 +66,16 @@ def write_report(path: Path | str, report: Report) -> None:
 def _page(report: Report) -> str:
     body = fill(
         "page.html",
-        title=escape(report.title),
+        title=report.title,
         status_name=_NAMES[report.status],
         status_advice=_ADVICE[report.status],
         headline=_headline(report),
-        reasons=_note("Why", report.reasons, "reasons"),
-        warnings=_note("Warnings", report.warnings, "warnings"),
-        tabs=_tabs(report.views),
-        views="\n".join(_view(view) for view in report.views),
-        cards="\n".join(_cards(report)),
-        wide_cards="\n".join(_wide_cards(report)),
+        why="Why" if report.status is not Status.CONVERGED else "Note",
+        reasons=bullets(report.reasons) if report.reasons else "",
+        warnings=report.warnings,
+        names=[view.name for view in report.views],
+        views=[_view(view) for view in report.views],
+        cards=list(_cards(report)),
     )
     return document(
         title=f"{_NAMES[report.status]}: {report.title}",
@@ -97,69 +85,49 @@ def _page(report: Report) -> str:
     )
 
 
-def _headline(report: Report) -> str:
+def _headline(report: Report) -> dict[str, str] | None:
+    """The first of the errors, which a reader must see first."""
     if not report.errors:
-        return ""
+        return None
     first = report.errors[0]
-    note = f" ({escape(first.note)})" if first.note else ""
-    return f'<p class="headline">Expected error, {escape(first.name)}: <b>{_amount(first)}</b>{note}</p>'
+    return {"name": first.name, "amount": _amount(first), "note": first.note}
 
 
-def _note(title: str, lines: Sequence[str], kind: str) -> str:
-    if not lines:
-        return ""
-    return f'<section class="note {kind}"><h2>{escape(title)}</h2>{bullets(lines)}</section>'
-
-
-def _tabs(views: Sequence[ReportView]) -> str:
-    if len(views) == 1:
-        return ""
-    choices = (
-        f'<label title="key v: next"><input type="radio" name="view" value="{index}"'
-        f"{' checked' if index == 0 else ''}><span>{escape(view.name)}</span></label>"
-        for index, view in enumerate(views)
-    )
-    return (
-        '<form class="tabs" autocomplete="off"><fieldset class="choice" aria-label="View">'
-        f"{''.join(choices)}</fieldset></form>"
-    )
-
-
-def _view(view: ReportView) -> str:
+def _view(view: ReportView) -> Markup:
     seen = np.ones_like(view.xray, dtype=bool) if view.weight is None else view.weight > 0
     everywhere = np.ones_like(seen)
+    before = view.start if view.start_bones is None else view.start_bones
+    after = view.result if view.result_bones is None else view.result_bones
     row_mm, column_mm = view.camera.pixel_spacing_mm
     width, height = view.camera.width, view.camera.height
     shorter = min(width, height)
+    landmarks = view.landmarks
     return fill(
         "view.html",
-        name=escape(view.name),
-        width=str(width),
-        height=str(height),
+        name=view.name,
+        width=width,
+        height=height,
         size=(
             f"{width} × {height} pixels of {column_mm:.3g} × {row_mm:.3g} mm on the detector, "
             "seen from the source"
         ),
-        tile=str(max(1, round(shorter / TILES))),
-        tile_max=str(max(8, shorter // 2)),
+        tile=max(1, round(shorter / TILES)),
+        tile_max=max(8, shorter // 2),
         xray=_grey(view.xray, seen),
         start=_grey(view.start, everywhere),
         result=_grey(view.result, everywhere),
-        edges_start=_tint(edges(window(view.start, everywhere)) & seen, _START_COLOUR),
-        edges_result=_tint(edges(window(view.result, everywhere)) & seen, EDGE_COLOUR),
+        edges="Edges" if view.result_bones is None else "Bone edges",
+        edges_start=_tint(edges(window(before, everywhere)) & seen, START_COLOUR),
+        edges_result=_tint(edges(window(after, everywhere)) & seen, EDGE_COLOUR),
         mask=_tint(_MASK_OPACITY * (~seen if view.weight is None else 1 - view.weight), _MASK_COLOUR),
         marks=marks(view),
         start_sides=side_marks("start", view.start_sides),
         result_sides=side_marks("result", view.sides),
-        legend=_legend(view),
-        no_mask=_hidden(bool(seen.all())),
-        no_landmarks=_hidden(view.landmarks is None),
-        no_contours=_hidden(not (view.contours or view.start_contours)),
+        structures=list(outline_colours(view).items()),
+        has_mask=not seen.all(),
+        has_landmarks=landmarks is not None,
+        has_given=landmarks is not None and landmarks.given_px is not None,
     )
-
-
-def _hidden(hidden: bool) -> str:
-    return " hidden" if hidden else ""
 
 
 def _grey(image: NDArray[np.floating], seen: NDArray[np.bool_]) -> str:
@@ -174,64 +142,69 @@ def _tint(opacity: NDArray[np.floating] | NDArray[np.bool_], colour: tuple[float
     return png_uri(np.rint(255 * picture).astype(np.uint8))
 
 
-def _legend(view: ReportView) -> str:
-    items = [
-        f'<li><i class="swatch" style="background: {colour}"></i>{escape(name)}</li>'
-        for name, colour in outline_colours(view).items()
-    ]
-    if view.landmarks is not None:
-        items.append('<li><i class="swatch cross"></i>landmark projected from the CT</li>')
-        if view.landmarks.given_px is not None:
-            items.append('<li><i class="swatch ring"></i>landmark given in the X-ray</li>')
-    return f'<ul class="legend">{"".join(items)}</ul>' if items else ""
-
-
-def _cards(report: Report) -> list[str]:
-    """Beside each other where there is room."""
-    cards = []
+def _cards(report: Report) -> Iterator[Markup]:
+    """What is told beyond verdict, error and picture; each opens where it is clicked."""
     if report.errors:
-        cards.append(card("Expected error", _error_table(report.errors)))
+        first = report.errors[0]
+        yield folded("Expected error", _error_table(report.errors), f"{_amount(first)} {first.name}")
+    if report.structures:
+        doubtful = sum(row.status in (Status.DOUBTFUL, Status.DIVERGED) for row in report.structures)
+        gist = f"{len(report.structures)}{f', {doubtful} of them doubtful' if doubtful else ''}"
+        yield folded("Structures one by one", _structure_table(report.structures), gist)
     if report.checks:
-        cards.append(card("Checks", _check_table(report.checks)))
-    if report.stages:
-        body = (
-            f'<div class="figure">{convergence_svg(report.stages)}</div><p class="caption">{_CONVERGENCE}</p>'
-        )
-        cards.append(card("Convergence", body))
+        yield folded("Checks", _check_table(report.checks))
     for view in report.views:
         if view.landmarks is not None and view.landmarks.given_px is not None:
             body = _landmark_table(view.landmarks, view.landmarks.given_px, view.camera)
-            cards.append(card(f"Landmarks, {view.name}", body))
-    return cards
-
-
-def _wide_cards(report: Report) -> list[str]:
-    cards = []
-    if report.structures:
-        cards.append(card("Structures one by one", _structure_table(report.structures)))
+            yield folded(f"Landmarks, {view.name}", body)
+    if report.stages:
+        yield folded("Convergence", _convergence(report.stages))
     if report.geometry:
-        cards.append(card("Inputs and geometry", _geometry_table(report.geometry)))
+        yield folded("Inputs and geometry", _geometry_table(report.geometry))
     if report.command:
-        where = f"<p>Run in <code>{escape(report.folder)}</code>:</p>" if report.folder else ""
-        cards.append(card("Command that reproduces it", f"{where}<pre>{escape(report.command)}</pre>"))
-    return cards
+        where = Markup("<p>Run in <code>{}</code>:</p>").format(report.folder) if report.folder else Markup()
+        body = where + Markup("<pre>{}</pre>").format(report.command)
+        yield folded("Command that reproduces it", body)
 
 
-def _error_table(errors: Sequence[ErrorRow]) -> str:
+def _convergence(stages: Sequence[ConvergenceStage]) -> Markup:
+    """A small drawing for each stage."""
+    drawn = []
+    for stage in stages:
+        cost = np.asarray(stage.cost, dtype=np.float64)
+        relative = cost / (cost[0] or 1.0)
+        last = max(1, len(cost) - 1)
+        places = (
+            f"{14 + 102 * index / last:.1f},{56 - 50 * min(value, 1.0):.1f}"
+            for index, value in enumerate(relative)
+        )
+        drawn.append(
+            {
+                "name": stage.name,
+                "steps": len(cost) - 1,
+                "fall": f"{relative[-1]:.0%}",
+                "course": " ".join(places),
+            }
+        )
+    return fill("convergence.html", stages=drawn, caption=_CONVERGENCE)
+
+
+def _error_table(errors: Sequence[ErrorRow]) -> Markup:
     rows = [(heading(row.name, row.note), cell(_amount(row), "number"), _bar(row, errors)) for row in errors]
     return table((column(""), column("expected", "number"), column("")), rows)
 
 
-def _bar(row: ErrorRow, errors: Sequence[ErrorRow]) -> str:
+def _bar(row: ErrorRow, errors: Sequence[ErrorRow]) -> Markup:
     """The error as a length, where there are others in its unit to compare it with."""
     comparable = [each.value for each in errors if each.unit == row.unit and math.isfinite(each.value)]
     if len(comparable) < 2 or not math.isfinite(row.value) or max(comparable) <= 0:
         return cell("")
-    return f'<td class="bar"><i style="width: {100 * row.value / max(comparable):.1f}%"></i></td>'
+    share = 100 * row.value / max(comparable)
+    return Markup('<td class="bar"><i style="width: {}%"></i></td>').format(f"{share:.1f}")
 
 
 def _amount(row: ErrorRow) -> str:
-    return f"{row.value:.2f} {escape(row.unit)}" if math.isfinite(row.value) else "unknown"
+    return f"{row.value:.2f} {row.unit}" if math.isfinite(row.value) else "unknown"
 
 
 def _millimetres(value: float) -> str:
@@ -244,12 +217,12 @@ def _rms(distances_mm: NDArray[np.floating]) -> float:
     return float(np.sqrt(np.mean(known**2))) if len(known) else math.nan
 
 
-def _check_table(checks: Sequence[CheckRow]) -> str:
+def _check_table(checks: Sequence[CheckRow]) -> Markup:
     rows = [(heading(row.name), cell(row.value, "number"), cell(row.limit)) for row in checks]
     return table((column(""), column("found", "number"), column("doubtful if")), rows)
 
 
-def _structure_table(structures: Sequence[StructureRow]) -> str:
+def _structure_table(structures: Sequence[StructureRow]) -> Markup:
     rows = [
         (
             heading(row.name, "; ".join(row.doubts)),
@@ -269,17 +242,17 @@ def _structure_table(structures: Sequence[StructureRow]) -> str:
         column("in depth", "number"),
         column("in view", "number"),
     )
-    return f'<div class="scrolled">{table(header, rows)}</div>'
+    return Markup('<div class="scrolled">{}</div>').format(table(header, rows))
 
 
-def _landmark_table(landmarks: ReportLandmarks, given_px: NDArray[np.floating], camera: Camera) -> str:
+def _landmark_table(landmarks: ReportLandmarks, given_px: NDArray[np.floating], camera: Camera) -> Markup:
     row_mm, column_mm = camera.pixel_spacing_mm
     given = np.isfinite(given_px).all(axis=1)
     distances_mm = [
         np.linalg.norm((projected - given_px)[given] * (column_mm, row_mm), axis=1)
         for projected in (landmarks.start_px, landmarks.result_px)
     ]
-    names = np.array(landmarks.names)[given].tolist()
+    names = [name for name, known in zip(landmarks.names, given, strict=True) if known]
     pairs = [(name, pair) for name, *pair in zip(names, *distances_mm, strict=True)]
     pairs.append(("root mean square", [_rms(each) for each in distances_mm]))
     rows = [(heading(name), *(cell(_millimetres(mm), "number") for mm in pair)) for name, pair in pairs]
@@ -291,6 +264,6 @@ def _landmark_table(landmarks: ReportLandmarks, given_px: NDArray[np.floating], 
     return table(header, rows)
 
 
-def _geometry_table(geometry: Sequence[GeometryRow]) -> str:
+def _geometry_table(geometry: Sequence[GeometryRow]) -> Markup:
     rows = [(heading(row.name), cell(row.value), cell(row.source)) for row in geometry]
     return table((column(""), column("value"), column("source")), rows, "stacked")

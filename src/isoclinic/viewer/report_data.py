@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from skimage.measure import approximate_polygon, find_contours
 
 from ..errors import InputError
 from ..geometry import Camera, PatientSides
@@ -114,7 +113,8 @@ class ReportLandmarks:
             if positions is not None and positions.shape != (len(self.names), 2):
                 raise InputError(
                     f"{name} of {len(self.names)} landmarks must have shape ({len(self.names)}, 2), "
-                    f"not {positions.shape}"
+                    f"not {positions.shape}",
+                    code="picture.wrong-shape",
                 )
 
 
@@ -129,7 +129,9 @@ class ReportView:
         xray: [H, W], bright where dense.
         start: [H, W], DRR at the initial pose.
         result: [H, W], DRR at the result.
-        camera: of all three.
+        camera: of all of them.
+        start_bones: [H, W], bone alone at the initial pose, whose edges are drawn; those of `start` if None.
+        result_bones: [H, W], the same at the result.
         weight: [H, W] in 0..1; pixels of weight zero do not count, set no tones and carry no edges.
         sides: of the patient at the result, to be marked.
         start_sides: the same at the initial pose.
@@ -146,6 +148,8 @@ class ReportView:
     start: NDArray[np.floating]
     result: NDArray[np.floating]
     camera: Camera
+    start_bones: NDArray[np.floating] | None = None
+    result_bones: NDArray[np.floating] | None = None
     weight: NDArray[np.floating] | None = None
     sides: PatientSides | None = None
     start_sides: PatientSides | None = None
@@ -154,8 +158,15 @@ class ReportView:
     start_contours: Mapping[str, Sequence[NDArray[np.floating]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        images = {"X-ray": self.xray, "DRR at the start": self.start, "DRR": self.result}
-        check_size(self.camera, images if self.weight is None else images | {"weight map": self.weight})
+        images = {
+            "X-ray": self.xray,
+            "DRR at the start": self.start,
+            "DRR": self.result,
+            "bone at the start": self.start_bones,
+            "bone at the result": self.result_bones,
+            "weight map": self.weight,
+        }
+        check_size(self.camera, {name: image for name, image in images.items() if image is not None})
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -195,7 +206,7 @@ class Report:
 
     def __post_init__(self) -> None:
         if not self.views:
-            raise InputError("a report needs at least one view")
+            raise InputError("a report needs at least one view", code="picture.incomplete")
 
 
 def mask_contours(
@@ -210,6 +221,8 @@ def mask_contours(
     Returns:
         Polylines [M, 2] of (u, v) [px], the last point the same as the first.
     """
+    from skimage.measure import approximate_polygon, find_contours  # it takes long to import
+
     padded = np.pad(np.asarray(rendered, np.float64), 1)
     outlines = (approximate_polygon(each, _OUTLINE_TOLERANCE_PX) for each in find_contours(padded, level))
     return [outline[:, ::-1] - 1 for outline in outlines]

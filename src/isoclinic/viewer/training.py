@@ -44,7 +44,7 @@ def training_figure(curves: Curves) -> Figure:
         InputError: there is no network.
     """
     if not curves:
-        raise InputError("there is no network whose training could be drawn")
+        raise InputError("there is no network whose training could be drawn", code="picture.incomplete")
     width, height = _PANEL_INCH
     figure = Figure(figsize=(width * len(curves), 2 * height), layout="constrained")
     axes = figure.subplots(2, len(curves), sharex="col", squeeze=False)

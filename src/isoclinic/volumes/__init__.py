@@ -1,54 +1,5 @@
 """CT volumes and X-rays with their place in the world, and what becomes of their values."""
 
-from ._warnings import GeometryWarning, warn_geometry
-from .attenuation import AttenuationConfig, Material, mu_from_hu, split_materials
-from .correction import CTCorrection
-from .extent import OpenFace, open_faces, tissue_points
-from .findings import Finding, gathered, tell
-from .identity import Identity, compare_identities
-from .masks import MaskConfig, Masks, find_masks
-from .points import bone_points, target_points
-from .preprocess import PreprocessConfig, line_integrals
-from .readers import find_volumes
-from .symmetry import MirrorPlane, mirror_plane
-from .volume import Structures, Volume
-from .voxel_identity import VoxelIdentity, looks_like_labels
-from .written_poses import written_poses
-from .xray import POLARITY_BY_MATCH, POLARITY_GUESSED, XRay, XRayOptions
+import lazy_loader
 
-__all__ = [
-    "POLARITY_BY_MATCH",
-    "POLARITY_GUESSED",
-    "AttenuationConfig",
-    "CTCorrection",
-    "Finding",
-    "GeometryWarning",
-    "Identity",
-    "MaskConfig",
-    "Masks",
-    "Material",
-    "MirrorPlane",
-    "OpenFace",
-    "PreprocessConfig",
-    "Structures",
-    "Volume",
-    "VoxelIdentity",
-    "XRay",
-    "XRayOptions",
-    "bone_points",
-    "compare_identities",
-    "find_masks",
-    "find_volumes",
-    "gathered",
-    "line_integrals",
-    "looks_like_labels",
-    "mirror_plane",
-    "mu_from_hu",
-    "open_faces",
-    "split_materials",
-    "target_points",
-    "tell",
-    "tissue_points",
-    "warn_geometry",
-    "written_poses",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

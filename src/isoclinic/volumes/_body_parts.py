@@ -27,7 +27,7 @@ _TERMS = {
 
 
 def apart(one: str, other: str) -> bool:
-    """Whether two terms are about places that no image of one shows of the other; unknown terms are not."""
+    """Tell whether an image of one term shows nothing of the other; unknown terms never do."""
     first, second = _regions(one), _regions(other)
     return bool(first and second) and not _widened(first) & second
 

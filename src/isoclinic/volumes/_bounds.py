@@ -95,14 +95,19 @@ class BoundedFile(io.BufferedReader):
 
 def _check(path: Path, shape: list[int], voxel_bytes: float, held: float) -> None:
     if len(shape) not in _DIMENSIONS or min(shape) < 1:
-        raise InputError(f"the header of {path} is damaged: its dimensions are {shape[:8]}")
+        raise InputError(
+            f"the header of {path} is damaged: its dimensions are {shape[:8]}", code="ct.unreadable"
+        )
     voxels = math.prod(shape)
     if voxels > _MOST_VOXELS:
-        raise InputError(f"{path} claims {' x '.join(map(str, shape))} voxels, more than any scan has")
+        raise InputError(
+            f"{path} claims {' x '.join(map(str, shape))} voxels, more than any scan has", code="ct.too-large"
+        )
     if voxels * voxel_bytes > held:
         raise InputError(
             f"{path} claims {' x '.join(map(str, shape))} voxels, which its data cannot hold; it may be cut"
-            " short or damaged"
+            " short or damaged",
+            code="ct.unreadable",
         )
 
 
@@ -123,7 +128,9 @@ def _check_nifti(path: Path) -> None:
         else:
             continue
         if count not in _DIMENSIONS:
-            raise InputError(f"the header of {path} is damaged: it has {count} dimensions (dim)")
+            raise InputError(
+                f"the header of {path} is damaged: it has {count} dimensions (dim)", code="ct.unreadable"
+            )
         held = size * (_DEFLATE_RATIO if compressed else 1)
         _check(path, shape[:count], _NIFTI_BITS.get(code, 0) / 8, held)
 
@@ -135,7 +142,8 @@ def _check_metaimage(path: Path, fields: dict[str, str]) -> None:
     (dimensions,) = _whole_numbers(path, fields.get("ndims", "")) or [len(shape)]
     if dimensions not in _DIMENSIONS or len(shape) != dimensions:
         raise InputError(
-            f"the header of {path} is damaged: NDims is {dimensions}, but DimSize has {len(shape)} numbers"
+            f"the header of {path} is damaged: NDims is {dimensions}, but DimSize has {len(shape)} numbers",
+            code="ct.unreadable",
         )
     channels = _whole_numbers(path, fields.get("elementnumberofchannels", "1")) or [1]
     deflated = fields.get("compresseddata", "").lower() == "true"
@@ -150,7 +158,8 @@ def _check_nrrd(path: Path, fields: dict[str, str]) -> None:
     (dimensions,) = _whole_numbers(path, fields.get("dimension", "")) or [len(shape)]
     if dimensions not in _DIMENSIONS or len(shape) != dimensions:
         raise InputError(
-            f"the header of {path} is damaged: dimension is {dimensions}, but sizes has {len(shape)} numbers"
+            f"the header of {path} is damaged: dimension is {dimensions}, but sizes has {len(shape)} numbers",
+            code="ct.unreadable",
         )
     encoding = fields.get("encoding", "raw").lower()
     kind = fields.get("type", "").lower().replace("unsigned ", "").replace("signed ", "").replace(" ", "")
@@ -181,7 +190,10 @@ def _fields(path: Path, separator: str) -> dict[str, str]:
         while line := file.readline(_LONGEST_PAIR).decode("latin-1").strip():
             name, found, value = line.partition(separator)
             if len(line) > _LONGEST_LINE and not value.startswith("="):
-                raise InputError(f"the header of {path} is damaged: it has a line of {len(line)} characters")
+                raise InputError(
+                    f"the header of {path} is damaged: it has a line of {len(line)} characters",
+                    code="ct.unreadable",
+                )
             if found and not value.startswith("="):  # NRRD's key:=value says nothing about voxels
                 fields.setdefault(name.strip().lower(), value.strip())
             if separator == "=" and name.strip() == "ElementDataFile":
@@ -193,4 +205,6 @@ def _whole_numbers(path: Path, text: str) -> list[int]:
     try:
         return [int(word) for word in text.split()]
     except ValueError:
-        raise InputError(f"the header of {path} is damaged: its dimensions are {text[:40]!r}") from None
+        raise InputError(
+            f"the header of {path} is damaged: its dimensions are {text[:40]!r}", code="ct.unreadable"
+        ) from None

@@ -12,13 +12,13 @@ from .identity import Identity
 
 
 def ct_identity(path: Path, correction: CTCorrection) -> Identity:
-    """Whom the CT shows that was read from `path`; unknown where that is no DICOM.
+    """Return whom the CT shows that was read from `path`; unknown where that is no DICOM.
 
     One slice tells, so that the headers of all of them need not be read again, unless some were selected.
 
     Args:
         path: a folder, a DICOMDIR, or a file.
-        correction: that it was read with.
+        correction: the correction that it was read with.
     """
     if correction.slices_where is not None:
         header = readers.ct_header(path, correction)

@@ -47,17 +47,18 @@ class Selection:
 
     @classmethod
     def parse(cls, text: str) -> Selection:
-        """From the text of --slices-where."""
+        """From the text of `slices_where`."""
         keyword, equals, value = (part.strip() for part in text.partition("="))
         if not keyword or not equals or tag_for_keyword(keyword) is None:
             raise UsageError(
-                "--slices-where must name a DICOM attribute by its keyword and the value that the wanted "
-                f"slices have, such as AcquisitionNumber=2, not {text!r}"
+                "`slices_where` must name a DICOM attribute by its keyword and the value that the wanted "
+                f"slices have, such as AcquisitionNumber=2, not {text!r}",
+                code="ct.invalid-value",
             )
         return cls(keyword, value)
 
     def takes(self, header: FrameHeader) -> bool:
-        """Whether an image has the value."""
+        """Tell whether an image has the value."""
         return same_value(header.get(self.keyword), self.value)
 
 
@@ -67,7 +68,7 @@ def text_of(value: Any) -> str:
 
 
 def same_value(value: Any, text: str) -> bool:
-    """Whether an attribute's value is what a text says, as words or as a number."""
+    """Tell whether an attribute's value is what a text says, as words or as a number."""
     if value is None:
         return False
     if text_of(value) == text or (isinstance(value, MultiValue) and text in map(str, value)):
@@ -102,7 +103,9 @@ def choose_planes(path: Path, only: Selection | None) -> Choice:
     """
     given = None if path.is_dir() else read_header(path)
     if path.is_file() and given is None:
-        raise InputError(f"{path} is empty, damaged or not DICOM; copy or export it again")
+        raise InputError(
+            f"{path} is empty, damaged or not DICOM; copy or export it again", code="ct.unreadable"
+        )
     whole = given is None or is_index(given)
     files, left_out = find_dicom(path if path.is_dir() else path.parent, deep=whole)
     slices = []
@@ -112,12 +115,17 @@ def choose_planes(path: Path, only: Selection | None) -> Choice:
         if not reason:
             slices.append(file)
         elif given is not None and file.path == path:
-            raise InputError(f"{path} is not a CT slice: it is {reason}{projection_hint([file])}")
+            raise InputError(
+                f"{path} is not a CT slice: it is {reason}{projection_hint([file])}", code="ct.no-slices"
+            )
         elif whole:
             left_out.append(LeftOut(file.path, reason))
     if not slices:
         listing = list_left_out(left_out, path) or "none at all"
-        raise InputError(f"{path} holds no CT images; DICOM files found: {listing}{projection_hint(files)}")
+        raise InputError(
+            f"{path} holds no CT images; DICOM files found: {listing}{projection_hint(files)}",
+            code="ct.no-slices",
+        )
     if only is not None:
         slices = _selected(slices, only, path)
     if whole:
@@ -138,8 +146,9 @@ def _selected(slices: list[DicomFile], only: Selection, path: Path) -> list[Dico
     if not kept:
         values = {text_of(header.get(only.keyword)) for each in headers.values() for header in each}
         raise UsageError(
-            f"no slice of {path} has {only.keyword} {only.value} (--slices-where); there are "
-            f"{some(sorted(values))}"
+            f"no slice of {path} has {only.keyword} {only.value} (`slices_where`); there are "
+            f"{some(sorted(values))}",
+            code="ct.no-slices",
         )
     return kept
 
@@ -154,14 +163,18 @@ def _of_file(path: Path, slices: list[DicomFile], *, one_ct: bool) -> Choice:
     series = [each for each in slices if _series(each) == _series(file)]
     series, left_out = _without_scouts(series)
     if file not in series:
-        raise InputError(f"{path} is not a CT slice: ImageType calls it a localizer (scout)")
+        raise InputError(
+            f"{path} is not a CT slice: ImageType calls it a localizer (scout)", code="ct.no-slices"
+        )
     if len(series) > 1:
         return Choice(planes=_planes(series), left_out=tuple(left_out))
     groups, _ = _merged(_singles(_by_series(slices)), one_ct=one_ct)
     for planes in groups:
         if any(plane.path == path for plane in planes):
             return Choice(planes=tuple(planes), left_out=(), scattered=True)
-    raise InputError(f"{path} is the only slice of its series; a CT volume needs at least two")
+    raise InputError(
+        f"{path} is the only slice of its series; a CT volume needs at least two", code="ct.single-slice"
+    )
 
 
 def _of_folder(path: Path, slices: list[DicomFile], left_out: list[LeftOut], *, one_ct: bool) -> Choice:
@@ -174,7 +187,10 @@ def _of_folder(path: Path, slices: list[DicomFile], left_out: list[LeftOut], *, 
         ]
         slices = [file for file in slices if file.is_ct_class]
     if all(file.is_localizer for file in slices) and sum(file.frames for file in slices) <= _MOST_SCOUTS:
-        raise InputError(f"{path} holds no CT but localizers (scouts): {some([f.path.name for f in slices])}")
+        raise InputError(
+            f"{path} holds no CT but localizers (scouts): {some([f.path.name for f in slices])}",
+            code="ct.no-slices",
+        )
     slices, scouts = _without_scouts(slices)
     left_out += scouts
     series = _by_series(slices)
@@ -182,26 +198,33 @@ def _of_folder(path: Path, slices: list[DicomFile], left_out: list[LeftOut], *, 
     several = [group for group in series.values() if sum(file.frames for file in group) > 1]
     merged, rest = _merged(singles, one_ct=one_ct)
     if len(several) + len(merged) > 1:
-        raise InputError(_listing(path, [*several, *([p.file for p in planes] for planes in merged)]))
+        raise InputError(
+            _listing(path, [*several, *([p.file for p in planes] for planes in merged)]),
+            code="ct.several-series",
+        )
     left_out += [LeftOut(file.path, reason) for file, reason in rest]
     if several:
         return Choice(planes=_planes(several[0]), left_out=tuple(left_out))
     if merged:
         return Choice(planes=tuple(merged[0]), left_out=tuple(left_out), scattered=True)
     if len(singles) == 1:
-        raise InputError(f"{singles[0].path} is the only slice of its series; a CT volume needs at least two")
+        raise InputError(
+            f"{singles[0].path} is the only slice of its series; a CT volume needs at least two",
+            code="ct.single-slice",
+        )
     raise InputError(
         f"{path} holds {len(singles)} images of as many series, one image each (SeriesInstanceUID), and "
         "study, frame of reference, size and orientation do not say that they are one CT. "
-        f"{way_to_merge(singles[0])}"
+        f"{way_to_merge(singles[0])}",
+        code="ct.not-a-series",
     )
 
 
 def way_to_merge(file: DicomFile) -> str:
-    """How to read images as one CT each of which has a series of its own."""
+    """Return how to read images as one CT each of which has a series of its own."""
     return (
-        "If they are one, read it by isoclinic inspect with --slices-where and what they have in common, as "
-        f"--slices-where Modality={file.header.get('Modality', 'CT')} --save-ct FILE.nii.gz"
+        "If they are one, read it by isoclinic inspect with `slices_where` and what they have in common, as "
+        f"`slices_where` Modality={file.header.get('Modality', 'CT')} `save_ct` FILE.nii.gz"
     )
 
 
@@ -280,7 +303,7 @@ def _listing(path: Path, groups: list[list[DicomFile]]) -> str:
     if any(len({file.path.parent for file in group}) > 1 for group in groups):
         uid = _series(groups[0][0])
         way = (
-            "choose one by isoclinic inspect with --slices-where and its SeriesInstanceUID, as "
-            f"--slices-where SeriesInstanceUID={uid} for the first, --save-ct FILE.nii.gz"
+            "choose one by isoclinic inspect with `slices_where` and its SeriesInstanceUID, as "
+            f"`slices_where` SeriesInstanceUID={uid} for the first, `save_ct` FILE.nii.gz"
         )
     return "\n".join([f"{path} holds {len(groups)} CT series; {way}:", *lines])

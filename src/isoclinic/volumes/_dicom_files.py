@@ -82,7 +82,10 @@ class DicomFile:
         value = self.header.get("NumberOfFrames") or 1
         if isinstance(value, int) and 0 < value < self.path.stat().st_size:
             return int(value)
-        raise InputError(f"{self.path} has a malformed NumberOfFrames: {value}; export it again")
+        raise InputError(
+            f"{self.path} has a malformed NumberOfFrames: {value}; export it again",
+            code="dicom.malformed-header",
+        )
 
     @property
     def storage(self) -> str:
@@ -91,12 +94,12 @@ class DicomFile:
 
     @property
     def is_ct_class(self) -> bool:
-        """Whether its SOP class is for slices of X-ray computed tomography."""
+        """Tell whether its SOP class is for slices of X-ray computed tomography."""
         return str(self.header.get("SOPClassUID")) in _CT_CLASSES
 
     @property
     def is_localizer(self) -> bool:
-        """Whether ImageType calls it a scout."""
+        """Tell whether ImageType calls it a scout."""
         return "LOCALIZER" in (self.header.get("ImageType") or ())
 
 
@@ -135,7 +138,7 @@ class FrameHeader:
 
 
 def looks_like_dicom(path: Path) -> bool:
-    """Whether the file begins as DICOM does: after the preamble of PS3.10, or without one.
+    """Tell whether the file begins as DICOM does: after the preamble of PS3.10, or without one.
 
     Without a preamble the first element is of group 2 or 8, as archives and older exports write it.
     """
@@ -149,7 +152,7 @@ def _start(path: Path) -> bytes:
 
 
 def _begins_bare(start: bytes) -> bool:
-    """Whether the first bytes are an element as DICOM without preamble begins with."""
+    """Tell whether the first bytes are an element as DICOM without preamble begins with."""
     if len(start) < 16:
         return False
     for order in "<>":
@@ -206,7 +209,7 @@ def read_dataset(path: Path) -> FileDataset:
 
 
 def is_index(file: DicomFile) -> bool:
-    """Whether the file is a DICOMDIR: a table of the files beside it."""
+    """Tell whether the file is a DICOMDIR: a table of the files beside it."""
     return (
         file.header.file_meta.get("MediaStorageSOPClassUID") == uid.MediaStorageDirectoryStorage
         or "DirectoryRecordSequence" in file.header
@@ -237,7 +240,7 @@ def find_dicom(folder: Path, *, deep: bool) -> tuple[list[DicomFile], list[LeftO
 
 
 def why_no_slice(file: DicomFile) -> str:
-    """What a file is that can be no slice of a CT; empty if it can be one."""
+    """Return what a file is that can be no slice of a CT; empty if it can be one."""
     header, frame = file.header, FrameHeader(file.header, 0)
     modality = str(header.get("Modality") or "unknown")
     storage = str(header.get("SOPClassUID", ""))
@@ -254,7 +257,7 @@ def why_no_slice(file: DicomFile) -> str:
 
 
 def projection_hint(files: Iterable[DicomFile]) -> str:
-    """What to do with files that are X-rays; empty if there are none."""
+    """Return what to do with files that are X-rays; empty if there are none."""
     if any(str(file.header.get("Modality", "")) in _PROJECTIONS for file in files):
         return "; an X-ray is given as the X-ray, and the CT as the volume"
     return ""

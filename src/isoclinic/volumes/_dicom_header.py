@@ -27,14 +27,14 @@ class DicomHeader(FrameHeader):
         self.malformed: dict[str, str] = {}
 
     def text(self, keyword: str) -> str:
-        """The attribute as one word, empty where it is missing; of several the first."""
+        """Return the attribute as one word, empty if it is missing; the first one of several."""
         value = self.get(keyword)
         if isinstance(value, _SEVERAL):
             value = next(iter(value), None)
         return "" if value is None else str(value).strip()
 
     def number(self, keyword: str) -> float | None:
-        """The attribute as one number; None where it is missing or several.
+        """Return the attribute as one number; None if it is missing or has several.
 
         Raises:
             ValueError: it is no number.
@@ -43,7 +43,7 @@ class DicomHeader(FrameHeader):
         return None if value is None or isinstance(value, _SEVERAL) else float(value)
 
     def pair(self, keyword: str) -> tuple[float, float] | None:
-        """The attribute as two numbers; None where it is missing or not two.
+        """Return the attribute as two numbers; None if it is missing or has not two.
 
         Raises:
             ValueError: they are no numbers.
@@ -54,7 +54,7 @@ class DicomHeader(FrameHeader):
         return float(value[0]), float(value[1])
 
     def lengths(self, keyword: str) -> tuple[float, ...]:
-        """The attribute's numbers if all are positive and finite, else none.
+        """Return the attribute's numbers if all are positive and finite, else an empty tuple.
 
         Devices without a sensor write zeros, which say as little as a missing attribute. What is no number
         is noted in `malformed`.
@@ -73,11 +73,11 @@ class DicomHeader(FrameHeader):
             return ()
 
     def one_length(self, keyword: str) -> float | None:
-        """As `lengths`, of an attribute that has one."""
+        """Return the one length of an attribute; see `lengths`."""
         found = self.lengths(keyword)
         return found[0] if len(found) == 1 else None
 
     def two_lengths(self, keyword: str) -> tuple[float, float] | None:
-        """As `lengths`, of an attribute that has two, or one for both."""
+        """Return the two lengths of an attribute, or its one for both; see `lengths`."""
         found = self.lengths(keyword)
         return (found[0], found[-1]) if len(found) in (1, 2) else None

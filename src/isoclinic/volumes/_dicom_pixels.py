@@ -110,14 +110,15 @@ def _hounsfield_units(dataset: Dataset, where: str, frame: int) -> tuple[NDArray
         raise InputError(
             f"{where} has values up to {hu.max():.0f} HU, as negative ones become without their sign:"
             f" correct {describe('PixelRepresentation')} from 0 to 1, or say by"
-            f" {describe('PixelPaddingValue')} what is no data"
+            f" {describe('PixelPaddingValue')} what is no data",
+            code="ct.not-hounsfield",
         )
     with np.errstate(over="ignore"):  # who gathers the slices counts what is not finite
         return hu.astype(np.float32), notes
 
 
 def has_pixels(dataset: Dataset) -> bool:
-    """Whether there is an image, of whole numbers or others."""
+    """Tell whether there is an image, of whole numbers or others."""
     return any(name in dataset for name in _PIXELS)
 
 
@@ -143,7 +144,8 @@ def _check_hounsfield(places: list[Dataset], where: str) -> None:
         if missing:
             raise InputError(
                 f"{where} lacks {' and '.join(missing)}, and has no {describe('ModalityLUTSequence')}: its"
-                " values have no relation to Hounsfield units; export the CT again, as the scanner made it"
+                " values have no relation to Hounsfield units; export the CT again, as the scanner made it",
+                code="ct.not-hounsfield",
             )
     if sequence:
         unit, name = str(sequence[0].get("ModalityLUTType", "") or ""), "ModalityLUTType"
@@ -151,7 +153,8 @@ def _check_hounsfield(places: list[Dataset], where: str) -> None:
         unit, name = str(_first(places, "RescaleType") or ""), "RescaleType"
     if unit.upper() in _OTHER_UNITS:
         raise InputError(
-            f"{where} holds no Hounsfield units: {describe(name)} is {unit}; give the CT's series in HU"
+            f"{where} holds no Hounsfield units: {describe(name)} is {unit}; give the CT's series in HU",
+            code="ct.not-hounsfield",
         )
 
 
@@ -171,7 +174,7 @@ def read_pixels(dataset: Dataset, where: str, *, frame: int = 0, modality_lut: b
     places = _places(dataset, frame)
     keyword = next((name for name in _PIXELS if name in dataset), None)
     if keyword is None:
-        raise InputError(f"{where} is DICOM without an image (no pixel data)")
+        raise InputError(f"{where} is DICOM without an image (no pixel data)", code="dicom.no-pixels")
     if keyword == "PixelData":
         words, colour = decoded_words(dataset, where, frame)
         samples, shifted = samples_of(words, dataset, where)
@@ -185,7 +188,9 @@ def read_pixels(dataset: Dataset, where: str, *, frame: int = 0, modality_lut: b
         notes = []
         padded = _float_padding(places, grey, keyword, where)
     if grey.ndim != 2:
-        raise InputError(f"{where} holds an array of shape {grey.shape}, not one grey image")
+        raise InputError(
+            f"{where} holds an array of shape {grey.shape}, not one grey image", code="dicom.wrong-shape"
+        )
 
     values: NDArray[np.float64] = grey.astype(np.float64)
     known = grey if padded is None or padded.all() else grey[~padded]
@@ -195,14 +200,20 @@ def read_pixels(dataset: Dataset, where: str, *, frame: int = 0, modality_lut: b
     if table is not None:
         used, entries = table
         if keyword != "PixelData":
-            raise InputError(f"{where} has floating-point pixels and {used}, which do not go together")
+            raise InputError(
+                f"{where} has floating-point pixels and {used}, which do not go together",
+                code="dicom.malformed-header",
+            )
         rising, linear = entries.course(int(known.min()), int(known.max()))
         values = entries.apply(values)
     if not used.startswith("ModalityLUT"):
         slope = _number(places, "RescaleSlope", where)
         intercept = _number(places, "RescaleIntercept", where)
         if slope == 0:
-            raise InputError(f"{where}: {describe('RescaleSlope')} is 0, which makes all pixels equal")
+            raise InputError(
+                f"{where}: {describe('RescaleSlope')} is 0, which makes all pixels equal",
+                code="dicom.malformed-header",
+            )
         with np.errstate(over="ignore", invalid="ignore"):  # who needs finite pixels checks them
             values = values * (1.0 if slope is None else slope) + (intercept or 0.0)
         if slope is not None and slope < 0 and rising is not None:
@@ -220,7 +231,8 @@ def _table(
     if dataset.get("PhotometricInterpretation") == "PALETTE COLOR":
         if sequence:
             raise InputError(
-                f"{where} has a palette and {describe('ModalityLUTSequence')}, which do not go together"
+                f"{where} has a palette and {describe('ModalityLUTSequence')}, which do not go together",
+                code="dicom.malformed-header",
             )
         return "the palette of PALETTE COLOR", palette_table(dataset, where)
     return (describe("ModalityLUTSequence"), modality_table(sequence, dataset, where)) if sequence else None
@@ -255,9 +267,15 @@ def _number(places: list[Dataset], keyword: str, where: str) -> float | None:
     try:
         number = float(value)
     except (TypeError, ValueError, OverflowError) as error:
-        raise InputError(f"{where} has a malformed {describe(keyword)}: {value}, not one number") from error
+        raise InputError(
+            f"{where} has a malformed {describe(keyword)}: {value}, not one number",
+            code="dicom.malformed-header",
+        ) from error
     if not np.isfinite(number):
-        raise InputError(f"{where} has a malformed {describe(keyword)}: {value}, not a finite number")
+        raise InputError(
+            f"{where} has a malformed {describe(keyword)}: {value}, not a finite number",
+            code="dicom.malformed-header",
+        )
     return number
 
 
@@ -309,14 +327,17 @@ def _padding_number(dataset: Dataset, keyword: str, where: str) -> int | None:
     if isinstance(value, bytes) and len(value) == 2:  # of a VR that does not fit: OW, UN
         value = int.from_bytes(value, "little")
     if not isinstance(value, int):
-        raise InputError(f"{where} has a malformed {describe(keyword)}: {value!r}, not one whole number")
+        raise InputError(
+            f"{where} has a malformed {describe(keyword)}: {value!r}, not one whole number",
+            code="dicom.malformed-header",
+        )
     return int(value)
 
 
 def _float_padding(
     places: list[Dataset], values: NDArray[Any], keyword: str, where: str
 ) -> NDArray[np.bool_] | None:
-    """Where floating-point pixels are their padding (PS3.3 C.7.6.24, C.7.6.25)."""
+    """Return where floating-point pixels are their padding (PS3.3 C.7.6.24, C.7.6.25)."""
     stem = keyword.removesuffix("PixelData")
     dataset = places[-1:]
     first = _number(dataset, f"{stem}PixelPaddingValue", where)

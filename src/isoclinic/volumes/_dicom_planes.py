@@ -106,20 +106,24 @@ def _plane(file: DicomFile, frame: int, header: FrameHeader) -> Plane:
     if missing:
         raise InputError(
             f"{where} lacks {', '.join(missing)}, without which it is no CT slice: export the series again, "
-            "or move the file out of the folder if it is none"
+            "or move the file out of the folder if it is none",
+            code="ct.incomplete-header",
         )
     position, orientation, spacing, rows, columns = (
         _numbers(file, header, keyword, count, where) for keyword, count in _NEEDED.items()
     )
     if spacing.min() <= 0:
-        raise InputError(f"PixelSpacing of {where} is {spacing.tolist()} mm, not positive")
+        raise InputError(
+            f"PixelSpacing of {where} is {spacing.tolist()} mm, not positive", code="ct.malformed-header"
+        )
     if rows[0] < 1 or columns[0] < 1:
-        raise InputError(f"{where} has {rows[0]:.0f} x {columns[0]:.0f} pixels")
+        raise InputError(f"{where} has {rows[0]:.0f} x {columns[0]:.0f} pixels", code="ct.malformed-header")
     axes = orientation.reshape(2, 3)
     if np.abs(axes @ axes.T - np.eye(2)).max() > _ORIENTATION_TOLERANCE:
         raise InputError(
             f"ImageOrientationPatient of {where} is {orientation.tolist()}, not two unit vectors at right "
-            "angles: export the series again"
+            "angles: export the series again",
+            code="ct.malformed-header",
         )
     return Plane(
         file=file,
@@ -134,20 +138,20 @@ def _plane(file: DicomFile, frame: int, header: FrameHeader) -> Plane:
 
 
 def alike(one: Plane, other: Plane) -> bool:
-    """Whether two images can be slices of one CT: by size, orientation and spacing."""
+    """Tell whether two images can be slices of one CT: by size, orientation and spacing."""
     return one.shape == other.shape and (
         turned_mm(one, other.axes) <= TURNED_MM and stretched_mm(one, other.spacing_mm) <= STRETCHED_MM
     )
 
 
 def turned_mm(plane: Plane, axes: _Vector) -> float:
-    """How far the plane's farthest pixel moves where it gets other axes [2, 3] [mm]."""
+    """Compute how far the plane's farthest pixel moves where it gets other axes [2, 3] [mm]."""
     corners = plane.far_corner * [[1, 0], [0, 1], [1, 1]]
     return float(np.linalg.norm(corners @ (plane.axes - axes), axis=1).max())
 
 
 def stretched_mm(plane: Plane, spacing_mm: _Vector) -> float:
-    """How far the plane's farthest pixel moves where it gets another spacing [mm]."""
+    """Compute how far the plane's farthest pixel moves where it gets another spacing [mm]."""
     return float(np.abs((plane.spacing_mm - spacing_mm) * (np.array(plane.shape) - 1)).max())
 
 
@@ -163,7 +167,9 @@ def _numbers(file: DicomFile, header: FrameHeader, keyword: str, count: int, whe
     with decoding(file.path, f": its {keyword}"):
         numbers = np.atleast_1d(np.array(value, dtype=np.float64))
     if numbers.shape != (count,) or not np.isfinite(numbers).all():
-        raise InputError(f"{where} has a malformed {keyword}: {value}, not {count} number(s)")
+        raise InputError(
+            f"{where} has a malformed {keyword}: {value}, not {count} number(s)", code="ct.malformed-header"
+        )
     return numbers
 
 
@@ -174,7 +180,7 @@ def _along_normal(file: DicomFile, headers: list[FrameHeader]) -> list[Plane]:
     warn_geometry(
         f"{file.path} holds {len(headers)} frames and one position: they are placed along the normal of the "
         f"first as {source} says, in its order; check with isoclinic inspect that head and feet are right; "
-        "if not, settle it with --mirror-head-feet --save-ct FILE.nii.gz"
+        "if not, settle it with `mirror_head_feet` `save_ct` FILE.nii.gz"
     )
     return [
         Plane(
@@ -205,5 +211,6 @@ def _frame_offsets(file: DicomFile, header: FrameHeader) -> tuple[_Vector, str]:
     raise InputError(
         f"{file.path} is a multi-frame file of {count} frames that does not say where they lie: it has "
         f"neither positions of its frames nor {', '.join(_FRAME_PLACES)} or SpacingBetweenSlices; export "
-        "the CT as one file a slice, or convert it to NIfTI with the manufacturer's program"
+        "the CT as one file a slice, or convert it to NIfTI with the manufacturer's program",
+        code="ct.incomplete-header",
     )

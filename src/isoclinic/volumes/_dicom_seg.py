@@ -52,7 +52,8 @@ def find_segmentations(path: Path) -> list[Path]:
         raise InputError(
             f"{contours[0]} is an RT structure set (RTSTRUCT): contours, not voxels; convert it to a label"
             " map or to a folder of masks in NIfTI or NRRD, with 3D Slicer (SlicerRT), plastimatch convert or"
-            " dcmrtstruct2nii"
+            " dcmrtstruct2nii",
+            code="labels.contours",
         )
     return found
 
@@ -78,7 +79,10 @@ def read_segmentation(path: Path) -> LabelMap:
         slices, affine = _grid(frames, orientation, spacing_mm, step_mm, path)
         shape = (int(dataset.Columns), int(dataset.Rows), int(slices.max()) + 1)
         if np.prod(np.array(shape, dtype=np.float64)) > _LARGEST_VOXELS:
-            raise InputError(f"{path} spans {' x '.join(map(str, shape))} voxels, more than any scan has")
+            raise InputError(
+                f"{path} spans {' x '.join(map(str, shape))} voxels, more than any scan has",
+                code="labels.malformed-header",
+            )
         layers = Layers(shape, path)
         for number, name in names.items():  # those without a frame are empty
             layers.add(number, name, np.zeros((0, 0, 0), dtype=np.bool_), (slice(0), slice(0), slice(0)))
@@ -86,7 +90,10 @@ def read_segmentation(path: Path) -> LabelMap:
             pixels = _pixels(dataset, frame.index, path)
             for number, mask in _masks(dataset, kind, frame, pixels):
                 if number not in names:
-                    raise InputError(f"{path}: a frame is of segment {number}, which SegmentSequence lacks")
+                    raise InputError(
+                        f"{path}: a frame is of segment {number}, which SegmentSequence lacks",
+                        code="labels.malformed-header",
+                    )
                 layers.add(number, names[number], mask.T, (..., int(slices[frame.index])))
     if kind == "FRACTIONAL":
         warn_geometry(f"{path} holds fractional segments: voxels count from half of their largest value on")
@@ -114,7 +121,9 @@ def _names(dataset: Dataset, path: Path) -> dict[int, str]:
         if number > 0:  # 0 is the background that label maps may describe
             names[number] = label or f"segment_{number}"
     if not names:
-        raise InputError(f"{path} describes no segment (SegmentSequence); export it again")
+        raise InputError(
+            f"{path} describes no segment (SegmentSequence); export it again", code="labels.malformed-header"
+        )
     return names
 
 
@@ -131,7 +140,8 @@ def _geometry(
     if len(groups) != count:
         raise InputError(
             f"{path} has {count} frames (NumberOfFrames) but describes {len(groups)}"
-            " (PerFrameFunctionalGroupsSequence), so their places are unknown; export it again"
+            " (PerFrameFunctionalGroupsSequence), so their places are unknown; export it again",
+            code="labels.malformed-header",
         )
     frames, orientations, spacings, steps = [], [], [], []
     for index, group in enumerate(groups):
@@ -143,19 +153,26 @@ def _geometry(
         steps.append([measures.get(name) for name in ("SpacingBetweenSlices", "SliceThickness")])
         segment = _macro(places, "SegmentIdentificationSequence").get("ReferencedSegmentNumber", 0)
         if not labels and not segment:
-            raise InputError(f"{path}: frame {index} does not say of which segment (ReferencedSegmentNumber)")
+            raise InputError(
+                f"{path}: frame {index} does not say of which segment (ReferencedSegmentNumber)",
+                code="labels.malformed-header",
+            )
         frames.append(_Frame(index=index, segment=0 if labels else int(segment), position=position))
     for name, values, tolerance in (
         ("ImageOrientationPatient", orientations, _COSINE_TOLERANCE),
         ("PixelSpacing", spacings, _COSINE_TOLERANCE * np.min(spacings)),
     ):
         if np.ptp(values, axis=0).max() > tolerance:
-            raise InputError(f"{path}: {name} differs between frames; save each part on its own")
+            raise InputError(
+                f"{path}: {name} differs between frames; save each part on its own",
+                code="labels.malformed-header",
+            )
     axes = np.mean(orientations, axis=0).reshape(2, 3)
     if np.abs(axes @ axes.T - np.eye(2)).max() > 1e-2 or np.min(spacings) <= 0:
         raise InputError(
             f"{path}: ImageOrientationPatient {axes.ravel().tolist()} must be two unit vectors at right"
-            f" angles, and PixelSpacing {spacings[0].tolist()} positive"
+            f" angles, and PixelSpacing {spacings[0].tolist()} positive",
+            code="labels.malformed-header",
         )
     known = [float(value) for value in steps[0] if value not in (None, "")]
     return frames, axes, np.mean(spacings, axis=0), [value for value in known if value > 0]
@@ -174,7 +191,10 @@ def _numbers(places: Sequence[Dataset], macro: str, name: str, count: int, path:
     value: Any = _macro(places, macro).get(name)
     numbers = np.atleast_1d(np.array([] if value is None else value, dtype=np.float64))
     if numbers.shape != (count,) or not np.isfinite(numbers).all():
-        raise InputError(f"{path} lacks {name} of a frame, or it is not {count} numbers; export it again")
+        raise InputError(
+            f"{path} lacks {name} of a frame, or it is not {count} numbers; export it again",
+            code="labels.malformed-header",
+        )
     return numbers
 
 
@@ -205,7 +225,8 @@ def _grid(
     if slices is None:
         raise InputError(
             f"{path}: its frames (ImagePositionPatient) are not evenly spaced; resample the segmentation to"
-            " even slices, with 3D Slicer for one, and save it as NRRD or NIfTI"
+            " even slices, with 3D Slicer for one, and save it as NRRD or NIfTI",
+            code="labels.malformed-header",
         )
     along, origin = normal * step, positions[int(slices.argmin())]
     if slices.max() > 0:  # the step of positions that are rounded, or sheared against the normal
@@ -215,7 +236,8 @@ def _grid(
     if off_mm.max() > _OFF_GRID * max(spacing_mm.min(), step):
         raise InputError(
             f"{path}: its frames lie up to {off_mm.max():.3g} mm off one grid (ImagePositionPatient); save"
-            " each part on its own"
+            " each part on its own",
+            code="labels.wrong-shape",
         )
     lps_from_voxel = np.eye(4)
     lps_from_voxel[:3, 0] = axes[0] * spacing_mm[1]
@@ -251,12 +273,17 @@ def _pixels(dataset: Dataset, index: int, path: Path) -> NDArray[np.generic]:
         first = index * rows * columns
         content = np.frombuffer(dataset.PixelData, dtype=np.uint8)
         if len(content) * 8 < first + rows * columns:
-            raise InputError(f"{path} is cut short: frame {index} lacks pixels (PixelData)")
+            raise InputError(
+                f"{path} is cut short: frame {index} lacks pixels (PixelData)", code="labels.unreadable"
+            )
         bits = np.unpackbits(content[first // 8 : -(-(first + rows * columns) // 8)], bitorder="little")
         return bits[first % 8 : first % 8 + rows * columns].reshape(rows, columns)
     pixels = pixel_array(dataset, index=index)
     if pixels.shape != (rows, columns):
-        raise InputError(f"{path}: frame {index} is an array of shape {pixels.shape}, not one grey image")
+        raise InputError(
+            f"{path}: frame {index} is an array of shape {pixels.shape}, not one grey image",
+            code="labels.wrong-shape",
+        )
     return pixels
 
 

@@ -49,7 +49,8 @@ def read_dicom_series(path: Path, correction: CTCorrection) -> Grid:
         if grid.interpolated:
             raise InputError(
                 f"{path} holds {len(planes)} images of as many series, one image each (SeriesInstanceUID), "
-                f"but {grid.notes[0].partition(';')[0]}. {way_to_merge(planes[0].file)}"
+                f"but {grid.notes[0].partition(';')[0]}. {way_to_merge(planes[0].file)}",
+                code="ct.not-a-series",
             )
         warn_geometry(
             f"{path}: each of {len(planes)} images has a series of its own (SeriesInstanceUID); they are "

@@ -50,7 +50,10 @@ def ordered(planes: Sequence[Plane], path: Path, left_out: list[LeftOut]) -> tup
     planes, axes, spacing_mm = _parallel(planes, path, left_out)
     planes = _without_copies(_sorted(planes, axes), path)
     if len(planes) < 2:
-        raise InputError(f"{planes[0].path} is the only slice of its series; a CT volume needs at least two")
+        raise InputError(
+            f"{planes[0].path} is the only slice of its series; a CT volume needs at least two",
+            code="ct.single-slice",
+        )
     _check_phases(planes, axes, path)
     references = {str(plane.file.header.get("FrameOfReferenceUID", "")) for plane in planes}
     if len(references) > 1:
@@ -111,7 +114,7 @@ def _parallel(
     if odd:
         axial = np.sort(_axial(kept, axes))
         if len(kept) < 3 or len(odd) > _ODD_SHARE * len(kept) or not is_even(axial):
-            raise InputError(_why_odd(odd[0], kept, path))
+            raise InputError(_why_odd(odd[0], kept, path), code="ct.odd-slices")
         left_out += [LeftOut(plane.path, "of another size, orientation or pixel spacing") for plane in odd]
     turned = max(turned_mm(plane, axes) for plane in kept)
     if turned > _TOLD_TURN_MM:
@@ -139,7 +142,7 @@ def _attribute_between(odd: Plane, kept: Sequence[Plane]) -> str:
 def _why_odd(odd: Plane, kept: Sequence[Plane], path: Path) -> str:
     remedy = "put one series into a folder of its own"
     if way := _attribute_between(odd, kept):
-        remedy += f", or choose it by isoclinic inspect with --slices-where '{way}' --save-ct FILE.nii.gz"
+        remedy += f", or choose it by isoclinic inspect with `slices_where` '{way}' `save_ct` FILE.nii.gz"
     first = kept[0]
     ours, theirs = _name(odd, path), _name(first, path)
     if odd.shape != first.shape:
@@ -187,7 +190,7 @@ def _without_copies(planes: list[Plane], path: Path) -> list[Plane]:
 
 
 def _is_copy(plane: Plane, other: Plane) -> bool:
-    """Whether two images of one identity (SOPInstanceUID and frame) are the same."""
+    """Tell whether two images of one identity (SOPInstanceUID and frame) are the same."""
     if not plane.file.header.get("SOPInstanceUID"):
         return False
     if not np.allclose(plane.position, other.position, rtol=0, atol=_SAME_PLACE_MM):
@@ -214,7 +217,8 @@ def _check_phases(planes: list[Plane], axes: _Vector, path: Path) -> None:
         problem = "its slices belong to stacks that reach into each other"
     raise InputError(
         f"{path} holds a slice twice or several phases, reconstructions or stacks: {problem}. "
-        + _way_to_choose(splits, path)
+        + _way_to_choose(splits, path),
+        code="ct.several-phases",
     )
 
 
@@ -239,12 +243,12 @@ def _splits(planes: list[Plane], path: Path) -> list[tuple[str, dict[str, list[P
 
 
 def _tells(groups: dict[str, list[Plane]], axes: _Vector, same_mm: float) -> bool:
-    """Whether no group has two images at one position."""
+    """Tell whether no group has two images at one position."""
     return all((np.diff(np.sort(_axial(group, axes))) >= same_mm).all() for group in groups.values())
 
 
 def _interleaved(groups: dict[str, list[Plane]], axes: _Vector) -> bool:
-    """Whether every group is an even stack by itself, and two of them overlap by more than a slice."""
+    """Tell whether every group is an even stack by itself, and two of them overlap by more than a slice."""
     places = [np.sort(_axial(group, axes)) for group in groups.values()]
     if any(len(each) < 3 or not is_even(each) for each in places):
         return False
@@ -273,6 +277,6 @@ def _way_to_choose(splits: dict[str, dict[str, list[Plane]]], path: Path) -> str
     return (
         f"{what} tells them apart: {names}"
         + (f" (and so do {some(also)})" if also else "")
-        + f"; choose one by isoclinic inspect with --slices-where '{what}={largest}' "
-        "--save-ct FILE.nii.gz"
+        + f"; choose one by isoclinic inspect with `slices_where` '{what}={largest}' "
+        "`save_ct` FILE.nii.gz"
     )

@@ -36,7 +36,7 @@ class LookupTable:
         return self.entries[index].astype(np.float64)
 
     def course(self, low: int, high: int) -> tuple[bool | None, bool]:
-        """Whether entries rise between two values (None: they neither rise nor fall), and are a line."""
+        """Tell whether entries rise between two values (None: they neither rise nor fall), and are a line."""
         start, end = np.clip(np.array([low, high]) - self.first, 0, self.entries.size - 1)
         steps = np.diff(self.entries[start : end + 1])
         rising = True if np.all(steps >= 0) else False if np.all(steps <= 0) else None
@@ -73,11 +73,12 @@ def palette_table(dataset: Dataset, where: str) -> LookupTable:
     except InputError:
         raise
     except DECODER_ERRORS as error:
-        raise InputError(f"{where}: {name} cannot be read: {error}") from error
+        raise InputError(f"{where}: {name} cannot be read: {error}", code="dicom.unreadable") from error
     if any(not np.array_equal(tables[0].entries, other.entries) for other in tables[1:]):
         raise InputError(
             f"{where} is a colour image ({describe('PhotometricInterpretation')} PALETTE COLOR, and the red,"
-            " green and blue palettes differ); convert it to one grey channel"
+            " green and blue palettes differ); convert it to one grey channel",
+            code="xray.colour",
         )
     return tables[0]
 
@@ -85,16 +86,25 @@ def palette_table(dataset: Dataset, where: str) -> LookupTable:
 def _palette(dataset: Dataset, colour: str, what: str) -> LookupTable:
     keyword = f"{colour}PaletteColorLookupTable"
     if f"{keyword}Descriptor" not in dataset:
-        raise InputError(f"{what} is missing ({describe(f'{keyword}Descriptor')}); export the image again")
+        raise InputError(
+            f"{what} is missing ({describe(f'{keyword}Descriptor')}); export the image again",
+            code="dicom.malformed-header",
+        )
     count, first, bits = _descriptor(dataset, f"{keyword}Descriptor", dataset, what)
     if f"{keyword}Data" in dataset:
         return LookupTable(
             first=first, entries=_entries(dataset[f"{keyword}Data"].value, count, bits, dataset, what)
         )
     if f"Segmented{keyword}Data" not in dataset:
-        raise InputError(f"{what} is missing ({describe(f'{keyword}Data')}); export the image again")
+        raise InputError(
+            f"{what} is missing ({describe(f'{keyword}Data')}); export the image again",
+            code="dicom.malformed-header",
+        )
     if bits == 8 and count > 256:  # pydicom would count entries in 8 bits
-        raise InputError(f"{what} is segmented with {count} entries of 8 bits, which is not supported")
+        raise InputError(
+            f"{what} is segmented with {count} entries of 8 bits, which is not supported",
+            code="dicom.malformed-header",
+        )
     stored = np.arange(first, first + count, dtype=np.int64)
     channel = _COLOURS.index(colour)
     return LookupTable(first=first, entries=apply_color_lut(stored, dataset)[:, channel].astype(np.int64))
@@ -106,14 +116,18 @@ def _descriptor(item: Dataset, keyword: str, dataset: Dataset, what: str) -> tup
     try:
         count, first, bits = (int(number) for number in value)
     except (TypeError, ValueError) as error:
-        raise InputError(f"{what} has a malformed {describe(keyword)}: {value}, not three numbers") from error
+        raise InputError(
+            f"{what} has a malformed {describe(keyword)}: {value}, not three numbers",
+            code="dicom.malformed-header",
+        ) from error
     count %= 1 << 16
     first %= 1 << 16
     if dataset.get("PixelRepresentation") == 1 and first >= 1 << 15:
         first -= 1 << 16  # the first value is as signed as the pixels
     if not 8 <= bits <= 16:
         raise InputError(
-            f"{what} has a malformed {describe(keyword)}: entries of {bits} bits, not of 8 to 16"
+            f"{what} has a malformed {describe(keyword)}: entries of {bits} bits, not of 8 to 16",
+            code="dicom.malformed-header",
         )
     return count or 1 << 16, first, bits
 
@@ -131,13 +145,15 @@ def _entries(data: Any, count: int, bits: int, dataset: Dataset, what: str) -> N
             entries = entries[:count]
         else:
             raise InputError(
-                f"{what} has {len(data)} bytes for {count} entries of {bits} bits; export it again"
+                f"{what} has {len(data)} bytes for {count} entries of {bits} bits; export it again",
+                code="dicom.malformed-header",
             )
     else:
         numbers = np.atleast_1d(np.asarray([] if data is None else data))
         if numbers.size < count or numbers.dtype.kind not in "iu":
             raise InputError(
-                f"{what} has {numbers.size} entries, not the {count} it announces; export it again"
+                f"{what} has {numbers.size} entries, not the {count} it announces; export it again",
+                code="dicom.malformed-header",
             )
         entries = numbers[:count]
     return entries.astype(np.int64)

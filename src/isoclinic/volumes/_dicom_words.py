@@ -55,7 +55,9 @@ def decoded_words(dataset: Dataset, where: str, frame: int) -> tuple[NDArray[Any
             correct_unused_bits=syntax not in _WORDS,  # type: ignore[arg-type]  # pydicom's annotation is off
         )
     except DECODER_ERRORS as error:
-        raise InputError(f"the pixels of {where} cannot be decoded from {syntax.name}: {error}") from error
+        raise InputError(
+            f"the pixels of {where} cannot be decoded from {syntax.name}: {error}", code="dicom.undecodable"
+        ) from error
     pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
     channels = int(properties.get("samples_per_pixel", 1))
     return pixels, str(properties.get("photometric_interpretation", "")) if channels > 1 else ""
@@ -79,7 +81,8 @@ def _jpeg_of_12_bits(dataset: Dataset, where: str, frame: int) -> NDArray[Any]:
     if bits != 12 or allocated != 16 or dataset.get("SamplesPerPixel", 1) != 1:
         raise InputError(
             f"{where} is JPEG Extended with {describe('BitsStored')} {bits} in {allocated} bits; 12 in 16 are"
-            " read: decompress it first (gdcmconv --raw, dcmdjpeg)"
+            " read: decompress it first (gdcmconv --raw, dcmdjpeg)",
+            code="dicom.malformed-pixels",
         )
     frames = int(dataset.get("NumberOfFrames") or 1)
     fragment = gdcm.Fragment()
@@ -115,7 +118,8 @@ def samples_of(words: NDArray[Any], dataset: Dataset, where: str) -> tuple[NDArr
         raise InputError(
             f"{where}: {describe('BitsAllocated')} {allocated}, {describe('BitsStored')} {stored} and"
             f" {describe('HighBit')} {high} contradict each other; HighBit is mostly BitsStored - 1:"
-            " correct the tag, or export the image again"
+            " correct the tag, or export the image again",
+            code="dicom.malformed-header",
         )
     shift = high + 1 - stored
     as_words = _transfer_syntax(dataset) in _WORDS
@@ -123,7 +127,8 @@ def samples_of(words: NDArray[Any], dataset: Dataset, where: str) -> tuple[NDArr
         raise InputError(
             f"{where} is compressed and its {describe('HighBit')} {high} is not {describe('BitsStored')}"
             f" {stored} - 1, so that where its samples lie is unclear; export the image without compression,"
-            f" or correct HighBit to {stored - 1} if the samples are in the lower bits"
+            f" or correct HighBit to {stored - 1} if the samples are in the lower bits",
+            code="dicom.malformed-pixels",
         )
     if not as_words or (stored == allocated and words.dtype.itemsize * 8 == allocated):
         return words, False
@@ -131,7 +136,8 @@ def samples_of(words: NDArray[Any], dataset: Dataset, where: str) -> tuple[NDArr
     if shift and not (unsigned >> stored).any() and (unsigned & ((1 << shift) - 1)).any():
         raise InputError(
             f"{where}: {describe('HighBit')} {high} puts the {stored} bits of a sample into the upper part of"
-            f" its word, but only the lower part is used; correct HighBit to {stored - 1}"
+            f" its word, but only the lower part is used; correct HighBit to {stored - 1}",
+            code="dicom.malformed-pixels",
         )
     samples = (unsigned >> shift) & unsigned.dtype.type((1 << stored) - 1)
     if dataset.get("PixelRepresentation") == 1:
@@ -143,7 +149,7 @@ def samples_of(words: NDArray[Any], dataset: Dataset, where: str) -> tuple[NDArr
 def unused_bits(
     words: NDArray[Any], padded: NDArray[np.bool_] | None, dataset: Dataset, where: str
 ) -> list[str]:
-    """What to warn of where words hold something outside of their samples' bits.
+    """Return what to warn of where words hold something outside of their samples' bits.
 
     Older DICOM put overlays there (PS3.5 8.1.2 of 2004), and negative samples continue their sign.
 
@@ -173,7 +179,8 @@ def unused_bits(
                 raise InputError(
                     f"{where} has {negative.size} pixels that are negative in {bits} bits, but"
                     f" {describe('PixelRepresentation')} 0 has no sign and {describe('BitsStored')} {stored}"
-                    f" no room: correct them, or say by {describe('PixelPaddingValue')} what is no data"
+                    f" no room: correct them, or say by {describe('PixelPaddingValue')} what is no data",
+                    code="dicom.malformed-pixels",
                 )
     if not others or _has_overlay_in_words(dataset):
         return []
@@ -184,7 +191,7 @@ def unused_bits(
 
 
 def _has_overlay_in_words(dataset: Dataset) -> bool:
-    """Whether a group 60xx says that its overlay lies in the pixels' words (OverlayBitPosition)."""
+    """Tell whether a group 60xx says that its overlay lies in the pixels' words (OverlayBitPosition)."""
     groups = range(0x6000, 0x6020, 2)
     return any((group, 0x0102) in dataset and (group, 0x3000) not in dataset for group in groups)
 
@@ -215,7 +222,8 @@ def check_sign(samples: NDArray[Any], padded: NDArray[np.bool_] | None, dataset:
         raise InputError(
             f"{where} has pixels that jump from one end of their range to the other between neighbours"
             f" ({wraps.mean():.1%}), as they do where {describe('PixelRepresentation')} {int(signed)} is"
-            f" wrong: correct it to {int(not signed)}"
+            f" wrong: correct it to {int(not signed)}",
+            code="dicom.malformed-pixels",
         )
 
 
@@ -223,7 +231,9 @@ def whole_number(dataset: Dataset, keyword: str, where: str) -> int:
     """An attribute that must be there and be one whole number."""
     value = dataset.get(keyword)
     if not isinstance(value, int):
-        raise InputError(f"{where} has no {describe(keyword)}, or a malformed one: {value}")
+        raise InputError(
+            f"{where} has no {describe(keyword)}, or a malformed one: {value}", code="dicom.malformed-pixels"
+        )
     return int(value)
 
 
@@ -242,10 +252,13 @@ def one_channel(samples: NDArray[Any], colour: str, dataset: Dataset, where: str
         grey = bool((np.ptp(levels[..., :3], axis=-1) <= tolerance).all())
         channel = 1
     else:
-        raise InputError(f"{where} holds an array of shape {samples.shape}, not one grey image")
+        raise InputError(
+            f"{where} holds an array of shape {samples.shape}, not one grey image", code="dicom.wrong-shape"
+        )
     if not grey:
         raise InputError(
             f"{where} is a colour image ({describe('PhotometricInterpretation')} {colour}, and its channels"
-            " differ); convert it to one grey channel"
+            " differ); convert it to one grey channel",
+            code="xray.colour",
         )
     return samples[..., channel]

@@ -32,7 +32,7 @@ Fit = Literal["whole", "scaled", "cut", "padded"]
 
 @dataclass(frozen=True, kw_only=True)
 class Orientation:
-    """How the device turned and mirrored the detector's image before it was stored.
+    """How the device had turned and mirrored the detector's image when it was stored.
 
     Attributes:
         turned_deg: clockwise turn, 0, 90, 180 or 270 [deg].
@@ -46,7 +46,7 @@ class Orientation:
 
     @classmethod
     def of(cls, header: DicomHeader) -> Orientation:
-        """As FieldOfViewRotation and FieldOfViewHorizontalFlip say."""
+        """Read FieldOfViewRotation and FieldOfViewHorizontalFlip."""
         mirrored = header.text("FieldOfViewHorizontalFlip").upper() in ("YES", "Y")
         found = header.numbers("FieldOfViewRotation")
         degrees = found[0] % 360 if len(found) == 1 and np.isfinite(found[0]) else 0.0
@@ -57,7 +57,7 @@ class Orientation:
 
     @property
     def source(self) -> str:
-        """What says so."""
+        """Return what says so."""
         parts = []
         if self.turned_deg:
             parts.append(f"{describe('FieldOfViewRotation')} {self.turned_deg}")
@@ -66,11 +66,11 @@ class Orientation:
         return ", ".join(parts)
 
     def detector_from_stored(self, rows_columns: Array) -> Array:
-        """A (row, column) pair of the stored image's axes in the order of the detector's."""
+        """Return a (row, column) pair of the stored image in the order of the detector's axes."""
         return rows_columns[::-1] if self.turned_deg % 180 else rows_columns
 
     def stored_px(self, point_px: Array, size: Array) -> Array:
-        """Where a point (u, v) of the detector's image, of (rows, columns) `size`, lies in the stored one."""
+        """Map a point (u, v) of the detector's image, of (rows, columns) `size`, into the stored one."""
         height, width = (int(each) for each in size)
         placed = turn_pixels(point_px, width=width, height=height, degrees=self.turned_deg)
         if self.mirrored:
@@ -96,7 +96,7 @@ class Field:
 
     @classmethod
     def of(cls, header: DicomHeader) -> Field | None:
-        """As FieldOfViewShape and FieldOfViewDimensions say, in an enhanced object the precise one."""
+        """Read FieldOfViewShape and FieldOfViewDimensions; of an enhanced object the precise ones."""
         for keyword in ("FieldOfViewDimensionsInFloat", "FieldOfViewDimensions"):
             found = header.two_lengths(keyword)
             if found is not None:
@@ -109,7 +109,7 @@ class Field:
         return None
 
     def fit(self, image_mm: Array) -> tuple[Fit, float]:
-        """How an image of (rows, columns) [mm] fills the field, and its size as a share of the field's."""
+        """Say how an image of (rows, columns) [mm] fills the field, and its share of the field's size."""
         # Rows come first, but devices write the width first, too.
         order = min((self.mm, self.mm[::-1]), key=lambda mm: float(np.abs(np.log(image_mm / mm)).max()))
         ratio = image_mm / order
@@ -148,13 +148,13 @@ class Placed:
 def principal_point(
     header: DicomHeader, size: tuple[int, int], spacing_mm: tuple[float, float], orientation: Orientation
 ) -> Placed:
-    """Where the middle of the detector lies in the image.
+    """Return where the middle of the detector lies in the image.
 
     Args:
-        header: of the image.
+        header: the header of the image.
         size: (rows, columns) as stored.
-        spacing_mm: of its pixels at the detector, (row, column) as stored.
-        orientation: of the stored image on the detector.
+        spacing_mm: (row, column) spacing of its pixels at the detector, as stored.
+        orientation: the orientation of the stored image on the detector.
     """
     pixels = orientation.detector_from_stored(np.array(size, dtype=np.float64))
     spacing = orientation.detector_from_stored(np.array(spacing_mm, dtype=np.float64))
@@ -242,7 +242,7 @@ def _without_origin(field: Field | None, image_mm: Array, active: Array) -> Plac
 
 
 def _misfit(field: Field, image_mm: Array, pixels: Array, spacing: Array) -> Placed | None:
-    """What is odd about an image that does not fill its field of view."""
+    """Return what is odd about an image that does not fill its field of view."""
     fit, share = field.fit(image_mm)
     shown = f"{_size(image_mm)} mm ({_size(pixels)} pixels of {spacing[0]:.4g} x {spacing[1]:.4g} mm)"
     stated = f"{field.source} {_size(field.mm)} mm"

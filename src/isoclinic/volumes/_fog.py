@@ -31,7 +31,7 @@ _NOISE_PX = (1.0, 2.0)
 
 @dataclass(frozen=True)
 class _Criteria:
-    """What makes a dark rim a shadow.
+    """Limits that make a dark rim a shadow.
 
     Attributes:
         length: least length of each round or straight piece of the outline, as a share of the image's
@@ -91,7 +91,7 @@ class _Circles:
         return (np.sum(points * normals, axis=-1)[..., None] - normals @ self.centres.T) / self.radii
 
     def along(self, rays: Array) -> Array:
-        """Where rays [R, 2] from the image's centre leave the outline [px], [R, N]."""
+        """Return where rays [R, 2] from the image's centre leave the outline [px], [R, N]."""
         middle = rays @ self.centres.T
         return middle + np.sqrt(np.maximum(middle**2 - np.sum(self.centres**2, axis=1) + self.radii**2, 0))
 
@@ -112,7 +112,7 @@ class _Circles:
 
 @dataclass(frozen=True, eq=False)
 class _Lines:
-    """As `_Circles`: sides of a field that contains the image's centre."""
+    """The same as `_Circles` for the sides of a field that contains the image's centre."""
 
     directions: Array  # [N, 2], unit outer normals
     offsets: Array  # [N], distance from the image's centre
@@ -151,7 +151,7 @@ _Piece = TypeVar("_Piece", _Circles, _Lines)
 
 
 def find_fog(attenuation: Image) -> Mask:
-    """What lies beyond a round or polygonal field around the image's centre, if there is one.
+    """Return what lies beyond a round or polygonal field around the image's centre, if there is one.
 
     Edges that face away from the centre are collected on rays; circles through three of them and lines
     through two are drawn at random and kept where many others agree (RANSAC, Fischler & Bolles 1981, Commun.
@@ -308,7 +308,7 @@ def _supported(
 
 
 def _gets_darker(smooth: Image, outline: _Outline, edges: _Edges, span: float) -> bool:
-    """Whether each piece of the outline is an abrupt step to a darker outside, nearly everywhere on it."""
+    """Tell whether nearly all of each piece of the outline is an abrupt step to a darker outside."""
     along = outline.along(edges.rays)
     nearest = along.min(axis=1)
     for n in range(along.shape[1]):
@@ -327,7 +327,7 @@ def _gets_darker(smooth: Image, outline: _Outline, edges: _Edges, span: float) -
 
 
 def _is_plain(attenuation: Image, beyond: Array) -> bool:
-    """Whether there is far less structure outside the outline than inside, but for the noise."""
+    """Tell whether there is far less structure outside the outline than inside, but for the noise."""
     noise, structure = (
         np.square(ndimage.gaussian_filter(attenuation, fine) - ndimage.gaussian_filter(attenuation, coarse))
         for fine, coarse in (_NOISE_PX, _STRUCTURE_PX)

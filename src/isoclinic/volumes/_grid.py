@@ -42,7 +42,7 @@ def decoding(path: Path, what: str = "") -> Iterator[None]:
     """Wrap calls of another package's decoder: whatever it raises becomes an InputError about the file.
 
     Args:
-        path: of the file.
+        path: the path of the file.
         what: is read, such as " as NIfTI".
     """
     try:
@@ -51,12 +51,14 @@ def decoding(path: Path, what: str = "") -> Iterator[None]:
         raise
     except DECODER_ERRORS as error:
         if isinstance(error, OSError) and error.strerror:  # from the system, not from a decoder
-            raise InputError(f"{path} cannot be read: {error.strerror}") from error
+            raise InputError(f"{path} cannot be read: {error.strerror}", code="ct.unreadable") from error
         reason = " ".join(str(error).split()) or type(error).__name__
         reason = reason.rpartition("ERROR: ")[2]  # ITK begins with places in its own code
         if len(reason) > _LONGEST_REASON:  # the cause comes last
             reason = f"... {reason[-_LONGEST_REASON:]}"
-        raise InputError(f"{path} cannot be read{what}, it may be cut short or damaged: {reason}") from error
+        raise InputError(
+            f"{path} cannot be read{what}, it may be cut short or damaged: {reason}", code="ct.unreadable"
+        ) from error
 
 
 def slabs_of(stored: NDArray[np.generic], slope: float, intercept: float) -> Iterator[NDArray[np.float32]]:
@@ -82,7 +84,8 @@ def compact(shape: tuple[int, int, int], slabs: Iterable[NDArray[np.float32]], p
     if min(shape) < 2:
         raise InputError(
             f"{path} is a single image of {' x '.join(map(str, shape))} pixels, not a CT volume; an X-ray is "
-            "given as the X-ray, not as the volume"
+            "given as the X-ray, not as the volume",
+            code="ct.not-a-volume",
         )
     values: HuArray = np.empty(shape, dtype=np.int16)
     first = 0
@@ -98,9 +101,14 @@ def compact(shape: tuple[int, int, int], slabs: Iterable[NDArray[np.float32]], p
 def check_affine(affine: NDArray[np.float64], source: str | Path) -> None:
     """Raise InputError unless the affine [4, 4] is finite, homogeneous and invertible."""
     if affine.shape != (4, 4) or not np.isfinite(affine).all():
-        raise InputError(f"the affine of {source} must be a finite 4x4 matrix, not\n{affine}")
+        raise InputError(
+            f"the affine of {source} must be a finite 4x4 matrix, not\n{affine}", code="ct.malformed-header"
+        )
     if not np.array_equal(affine[3], [0, 0, 0, 1]):
-        raise InputError(f"the last row of the affine of {source} must be (0, 0, 0, 1), not {affine[3]}")
+        raise InputError(
+            f"the last row of the affine of {source} must be (0, 0, 0, 1), not {affine[3]}",
+            code="ct.malformed-header",
+        )
     # The determinant over the product of the axes' lengths does not depend on the unit of length.
     largest = np.abs(affine[:3, :3]).max(axis=0)  # beforehand: squares of absurd lengths overflow
     unit = affine[:3, :3] / np.where(largest > 0, largest, 1)
@@ -108,11 +116,12 @@ def check_affine(affine: NDArray[np.float64], source: str | Path) -> None:
     if lengths.min() == 0 or abs(np.linalg.det(unit / lengths)) < 1e-6:
         raise InputError(
             f"the affine of {source} is singular: two of its axes coincide or one has no length (a voxel "
-            "spacing of 0?); export the volume again or correct its header"
+            "spacing of 0?); export the volume again or correct its header",
+            code="ct.malformed-header",
         )
 
 
 def fits_int16(slab: HuArray) -> bool:
-    """Whether all values are whole numbers within the range of int16."""
+    """Tell whether all values are whole numbers within the range of int16."""
     limits = np.iinfo(np.int16)
     return bool((slab == np.rint(slab)).all() and slab.min() >= limits.min and slab.max() <= limits.max)

@@ -60,9 +60,9 @@ def _finding(
 
 
 def value_of(found: HeaderGeometry, given: Mapping[str, Any], name: str) -> float | None:
-    """What counts for a length: the option's value, else the header's."""
+    """The length that counts: the option's value, else the header's; None where that is no length."""
     value: float | None = given.get(name, found.values.get(name))
-    return value
+    return value if value is None or value > 0 else None
 
 
 def source_of(found: HeaderGeometry, given: Mapping[str, Any], name: str) -> str:

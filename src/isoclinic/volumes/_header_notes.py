@@ -15,12 +15,12 @@ def header_notes(header: DicomHeader) -> Iterator[Finding]:
     if header.text("BurnedInAnnotation").upper() == "YES":
         yield _note(
             "text is burned into the pixels (BurnedInAnnotation)",
-            "--crop-px, or --exclude with a mask of the text",
+            "`crop_px`, or `exclude` with a mask of the text",
         )
     if header.text("PixelIntensityRelationship").upper() == "DISP":
         yield _note(
             "the pixels went through a display curve (PixelIntensityRelationship DISP)",
-            "--pixel-scale, or the image for processing",
+            "`pixel_scale`, or the image for processing",
         )
 
 

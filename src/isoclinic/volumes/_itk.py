@@ -52,7 +52,8 @@ def read_itk(path: Path) -> Grid:
     if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
         raise InputError(
             f"{path} has {image.GetDimension()} dimensions and {image.GetNumberOfComponentsPerPixel()} values"
-            " a voxel; a CT has three dimensions and one value: save one volume of it on its own"
+            " a voxel; a CT has three dimensions and one value: save one volume of it on its own",
+            code="ct.wrong-shape",
         )
     direction = np.reshape(image.GetDirection(), (3, 3))
     if is_nrrd(path):
@@ -91,5 +92,6 @@ def _check_spacing(text: str, path: Path) -> None:
     """Refuse spacings of MetaImage that ITK takes for a reflection."""
     if any(float(number) <= 0 for number in text.split()):
         raise InputError(
-            f"the voxel spacing of {path} (ElementSpacing) is {text}, not positive; correct its header"
+            f"the voxel spacing of {path} (ElementSpacing) is {text}, not positive; correct its header",
+            code="ct.malformed-header",
         )

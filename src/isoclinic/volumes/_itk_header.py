@@ -68,7 +68,7 @@ _Matrix = NDArray[np.float64]
 
 
 def is_nrrd(path: Path) -> bool:
-    """Whether the file is NRRD by its name; else it is MetaImage."""
+    """Tell whether the file is NRRD by its name; else it is MetaImage."""
     return path.name.lower().endswith(NRRD_SUFFIXES)
 
 
@@ -80,7 +80,10 @@ def read_fields(path: Path) -> Fields:
     fields: Fields = {}
     with path.open("rb") as file:
         if is_nrrd(path) and file.read(len(BOM_UTF8)) == BOM_UTF8:
-            raise InputError(f"{path} begins with a byte order mark, which NRRD has not; save it without one")
+            raise InputError(
+                f"{path} begins with a byte order mark, which NRRD has not; save it without one",
+                code="ct.malformed-header",
+            )
     separator = ":" if is_nrrd(path) else "="
     with path.open("rb") as file:
         while line := file.readline(_LONGEST_LINE).decode("utf-8", "replace").strip():
@@ -109,8 +112,8 @@ def check_detached(fields: Fields, path: Path, lying: str = "") -> None:
     """Refuse a header whose data are in files that are not there, by their names.
 
     Args:
-        fields: of the header.
-        path: of the file with the header.
+        fields: the fields of the header.
+        path: the path of the file with the header.
         lying: how the message begins, up to "in FILE"; that the voxels of the file are, by default.
     """
     lying = lying or f"the voxels of {path} are"
@@ -125,7 +128,8 @@ def check_detached(fields: Fields, path: Path, lying: str = "") -> None:
         if not (path.parent / name).is_file():
             raise InputError(
                 f"{lying} in {name}, which is not there: keep both files together, or "
-                f"correct its name in {path.name}"
+                f"correct its name in {path.name}",
+                code="ct.missing",
             )
     expected = _uncompressed_bytes(fields, path)
     if expected is not None and len(names) == 1:
@@ -133,7 +137,8 @@ def check_detached(fields: Fields, path: Path, lying: str = "") -> None:
         if size != expected:
             raise InputError(
                 f"{lying} in {names[0]}, which has {size} bytes, but its header asks for "
-                f"{expected}: the file is cut short or another, or the header is wrong about size or type"
+                f"{expected}: the file is cut short or another, or the header is wrong about size or type",
+                code="ct.unreadable",
             )
 
 
@@ -168,7 +173,8 @@ def check_numbers(fields: Fields, path: Path) -> None:
             kind = "vectors of three numbers" if vectors else "numbers"
             raise InputError(
                 f"{path} gives {name} as {text}, which are no {kind} (with a decimal point, no comma); "
-                "correct its header"
+                "correct its header",
+                code="ct.malformed-header",
             )
 
 
@@ -185,7 +191,8 @@ def check_directions(fields: Fields, path: Path) -> None:
     if "space" in fields and "spacings" in fields and "space directions" not in fields:
         raise InputError(
             f"{path} has a space and spacings but no space directions, so that how its axes run is not said; "
-            "write space directions and space origin into its header"
+            "write space directions and space origin into its header",
+            code="ct.malformed-header",
         )
 
 
@@ -207,26 +214,33 @@ def mm_per_unit(fields: Fields, path: Path) -> float:
         if unit.lower() not in _MM_PER_UNIT and unit not in _MM_PER_UNIT:
             raise InputError(
                 f"the unit of length of {path} ({name}) is {unit!r}, which is not known; write mm, cm, m or "
-                "um into its header"
+                "um into its header",
+                code="ct.malformed-header",
             )
     factors = {_MM_PER_UNIT[unit.lower()] for unit in told}
     if len(factors) > 1:
         raise InputError(
             f"{path} gives positions in several units of length, {', '.join(told)} "
-            f"({', '.join(dict.fromkeys(told.values()))}): write one unit into its header"
+            f"({', '.join(dict.fromkeys(told.values()))}): write one unit into its header",
+            code="ct.malformed-header",
         )
     return factors.pop() if factors else 1.0
 
 
 def scale_and_offset(fields: Fields, path: Path) -> tuple[float, float]:
-    """What leads from stored values to those that MetaImage means: ElementToIntensityFunction."""
+    """Return what leads from stored values to those that MetaImage means: ElementToIntensityFunction."""
     try:
         slope = float(fields.get("elementtointensityfunctionslope") or 1.0)
         offset = float(fields.get("elementtointensityfunctionoffset") or 0.0)
     except ValueError as error:
-        raise InputError(f"ElementToIntensityFunction of {path} is malformed: {error}") from error
+        raise InputError(
+            f"ElementToIntensityFunction of {path} is malformed: {error}", code="ct.malformed-header"
+        ) from error
     if not np.isfinite([slope, offset]).all() or slope == 0:
-        raise InputError(f"ElementToIntensityFunctionSlope and Offset of {path} are {slope} and {offset}")
+        raise InputError(
+            f"ElementToIntensityFunctionSlope and Offset of {path} are {slope} and {offset}",
+            code="ct.malformed-header",
+        )
     return slope, offset
 
 
@@ -248,9 +262,9 @@ def axes_of(fields: Fields, direction: _Matrix, path: Path) -> _Matrix:
     ITK takes them from TransformMatrix and drops AnatomicalOrientation, which may be all that a file says.
 
     Args:
-        fields: of the header.
+        fields: the fields of the header.
         direction: what ITK made of it.
-        path: of the file.
+        path: the path of the file.
 
     Warns:
         GeometryWarning: AnatomicalOrientation had to be used, it contradicts the matrix, or there is neither.
@@ -273,7 +287,7 @@ def axes_of(fields: Fields, direction: _Matrix, path: Path) -> _Matrix:
         warn_geometry(
             f"TransformMatrix and AnatomicalOrientation ({letters}) of {path} contradict each other about "
             "the orientation of its axes; TransformMatrix is used: check with isoclinic inspect that left "
-            "and right are right; if not, settle it with --mirror-left-right --save-ct FILE.nii.gz"
+            "and right are right; if not, settle it with `mirror_left_right` `save_ct` FILE.nii.gz"
         )
     return direction
 

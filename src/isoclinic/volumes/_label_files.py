@@ -42,7 +42,7 @@ class LabelMap:
     Attributes:
         labels: structure of every voxel [nx, ny, nz], uint8 or uint16, 0 for none.
         world_from_voxel: affine [4, 4]; voxel centres at integers, world in RAS mm.
-        names: of the structures by label.
+        names: the names of the structures by label.
     """
 
     labels: LabelArray
@@ -95,7 +95,7 @@ def as_labels(values: NDArray[np.generic], path: Path) -> LabelArray:
         f" from {low:g} to {high:g}"
     )
     if high > _LARGEST_LABEL or (low < -_USUAL_LABELS and high > _USUAL_LABELS):  # the latter in HU
-        raise InputError(refusal)
+        raise InputError(refusal, code="labels.not-labels")
     labels: LabelArray = np.zeros(values.shape, dtype=np.uint8 if high < 255.5 else np.uint16)
     negative: set[float] = set()
     background = False
@@ -106,13 +106,16 @@ def as_labels(values: NDArray[np.generic], path: Path) -> LabelArray:
             odd = slab[~(np.abs(slab - whole) <= _OFF_WHOLE)][0]
             raise InputError(
                 f"{refusal}, some of them between whole numbers ({odd:.4g}): save it without interpolation,"
-                " or probabilities as masks"
+                " or probabilities as masks",
+                code="labels.not-labels",
             )
         if low < 0:
             negative.update(np.unique(whole[whole < 0]).tolist())
             background = background or bool((whole == 0).any())
             if len(negative) > _MOST_NEGATIVE_VALUES:
-                raise InputError(f"{refusal}, many of them negative: it looks like an image")
+                raise InputError(
+                    f"{refusal}, many of them negative: it looks like an image", code="labels.not-labels"
+                )
         labels[..., first : first + _SLAB] = np.maximum(whole, 0)
     if negative and background:
         listed = ", ".join(f"{value:g}" for value in sorted(negative))
@@ -124,12 +127,12 @@ def as_labels(values: NDArray[np.generic], path: Path) -> LabelArray:
 
 
 def is_nifti(path: Path) -> bool:
-    """Whether the name is one of NIfTI."""
+    """Tell whether the name is one of NIfTI."""
     return path.name.lower().endswith((".nii", ".nii.gz"))
 
 
 def is_image(path: Path) -> bool:
-    """Whether the name is one of a format that holds volumes, other than DICOM."""
+    """Tell whether the name is one of a format that holds volumes, other than DICOM."""
     return path.name.lower().endswith(IMAGE_SUFFIXES)
 
 
@@ -160,7 +163,10 @@ def _channels(path: Path) -> tuple[list[NDArray[np.generic]], NDArray[np.float64
             data, affine = _itk_channels(path)
     check_affine(affine, path)
     if data.ndim != 4 or data.size == 0 or data.dtype.kind not in "biuf":
-        raise InputError(f"{path} holds an array of shape {data.shape}, type {data.dtype}, not label maps")
+        raise InputError(
+            f"{path} holds an array of shape {data.shape}, type {data.dtype}, not label maps",
+            code="labels.wrong-shape",
+        )
     return [data[..., channel] for channel in range(data.shape[3])], affine
 
 
@@ -189,7 +195,9 @@ def _from_segments(
     for number, (name, layer, value) in enumerate(segments, start=1):
         if not 0 <= layer < len(channels):
             raise InputError(
-                f"{path}: {name} is said to be in layer {layer}, but there are {len(channels)}; save it again"
+                f"{path}: {name} is said to be in layer {layer}, but there are {len(channels)}; save it "
+                "again",
+                code="labels.malformed-header",
             )
         layers.add(value if own else number, name, channels[layer] == value)
     layers.finish()
@@ -205,7 +213,8 @@ def _from_channels(channels: list[NDArray[np.generic]], path: Path) -> Layers:
         if len(values) > 2 or (len(values) == 2 and values[0] != 0) or not np.isfinite(values).all():
             raise InputError(
                 f"{path} has {len(channels)} values a voxel, and those of number {index} are no mask but run"
-                f" from {values[0]:g} to {values[-1]:g}: save one volume of labels on its own"
+                f" from {values[0]:g} to {values[-1]:g}: save one volume of labels on its own",
+                code="labels.not-labels",
             )
         masks.append(channel != 0)
         count += masks[-1]
@@ -213,7 +222,8 @@ def _from_channels(channels: list[NDArray[np.generic]], path: Path) -> Layers:
     if one_hot and np.argmax([np.count_nonzero(mask) for mask in masks]) != 0:
         raise InputError(
             f"{path} has {len(channels)} masks of which every voxel has one, and the largest, which should be"
-            " the background, is not the first: save it as one volume of labels"
+            " the background, is not the first: save it as one volume of labels",
+            code="labels.not-labels",
         )
     layers = Layers(channels[0].shape, path)
     for number, mask in enumerate(masks, start=0 if one_hot else 1):

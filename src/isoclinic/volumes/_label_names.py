@@ -78,7 +78,8 @@ def names_in_nifti(path: Path) -> Names:
             return _numbered((entry.get("Key"), entry.text) for entry in labels)
         except (ElementTree.ParseError, TypeError, ValueError) as error:
             raise InputError(
-                f"{path} has a damaged label table in its NIfTI extension ({error}); write it again"
+                f"{path} has a damaged label table in its NIfTI extension ({error}); write it again",
+                code="labels.unreadable",
             ) from error
     return {}
 
@@ -101,7 +102,8 @@ def segments_of(metadata: Mapping[str, str], path: Path) -> list[tuple[str, int,
             label = int(fields.get("LabelValue", "1"))
         except ValueError as error:
             raise InputError(
-                f"{path}: Segment{number} lacks a whole number as layer or label: {error}"
+                f"{path}: Segment{number} lacks a whole number as layer or label: {error}",
+                code="labels.malformed-names",
             ) from None
         segments.append((fields.get("Name") or f"Segment_{number + 1}", layer, label))
     return segments
@@ -112,9 +114,9 @@ def _from_json(path: Path) -> Names:
     try:
         document = json.loads(read_text(path))
     except (RecursionError, ValueError) as error:
-        raise InputError(f"{path} {remedy}: {error}") from error
+        raise InputError(f"{path} {remedy}: {error}", code="labels.malformed-names") from error
     if not isinstance(document, Mapping):
-        raise InputError(f"{path} {remedy}: it holds no JSON object")
+        raise InputError(f"{path} {remedy}: it holds no JSON object", code="labels.malformed-names")
     inner = document.get("labels")  # nnU-Net's dataset.json
     for entries in (document, inner if isinstance(inner, Mapping) else {}):
         try:
@@ -123,7 +125,7 @@ def _from_json(path: Path) -> Names:
             if entries and all(_is_whole(label) for label in entries.values()):
                 return _numbered((label, name) for name, label in entries.items())
         except ValueError as error:
-            raise InputError(f"{path} {remedy}: {error}") from error
+            raise InputError(f"{path} {remedy}: {error}", code="labels.malformed-names") from error
     if document:
         warn_geometry(
             f"{path}, beside the label map, names no structures and is not used; to do so it {remedy}"

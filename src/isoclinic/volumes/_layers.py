@@ -18,7 +18,7 @@ class Layers:
     """A label map that structures are laid into one by one; of two that overlap, the first keeps the voxel.
 
     Args:
-        shape: of the label map, (nx, ny, nz).
+        shape: the shape of the label map, (nx, ny, nz).
         source: file or folder that the structures come from, for messages.
     """
 
@@ -34,12 +34,15 @@ class Layers:
 
         Args:
             label: number of the structure, from 1 to 65535.
-            name: of the structure.
+            name: the name of the structure.
             mask: where it is.
             window: index of that part of the label map; all of it by default.
         """
         if not 0 < label <= 65535:
-            raise InputError(f"{self._source} numbers {name!r} {label}; labels run from 1 to 65535")
+            raise InputError(
+                f"{self._source} numbers {name!r} {label}; labels run from 1 to 65535",
+                code="labels.invalid-value",
+            )
         if label > np.iinfo(self.labels.dtype).max:
             self.labels = self.labels.astype(np.uint16)
         self.names[label] = name
@@ -62,7 +65,8 @@ class Layers:
         if covered:
             raise InputError(
                 f"{self._source}: {listed(covered)} would be lost, because other structures cover all of it,"
-                " and a voxel has one label; take out those that contain others, or give them apart"
+                " and a voxel has one label; take out those that contain others, or give them apart",
+                code="labels.structure-lost",
             )
         overlapping = [
             f"{self.names[k]} (by {100 * n / self._voxels[k]:.2g} %)" for k, n in self._hidden.items() if n

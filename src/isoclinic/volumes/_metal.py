@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from ..errors import UsageError
+from .config import MetalConfig
 
 Image = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -21,39 +21,6 @@ _SEEDS = 128
 _MAX_BARS = 24
 _MIN_AREA_PX = 20
 _BAND_PX = 3  # half the width at which a blurred step looks steep
-
-
-@dataclass(frozen=True, kw_only=True)
-class MetalConfig:
-    """What counts as metal, on an image of about 256 pixels across.
-
-    Attributes:
-        edge_ratio: slope of a metal edge over the upper quartile of all slopes in the image.
-        max_width_px: widest bar (wire, pin, screw, drill).
-        min_length_px: shortest bar.
-        min_coverage: share of a bar's length on which both its edges must be found.
-        min_evidence_px: least length times slope of its edges, the slope over that quartile: a short bar
-            must stand out more than a long one.
-        max_contrast_spread: interquartile range of the contrast along a bar, over its median.
-        outline_ratio: slope along a closed outline, over the same quartile, that makes its inside metal.
-        max_area: largest such inside, as a share of the image.
-
-    Raises:
-        UsageError: a `max_width_px` of less than 2 or more than the image.
-    """
-
-    edge_ratio: float = 1.6
-    max_width_px: int = 16
-    min_length_px: float = 18.0
-    min_coverage: float = 0.6
-    min_evidence_px: float = 90.0
-    max_contrast_spread: float = 0.4
-    outline_ratio: float = 3.5
-    max_area: float = 0.15
-
-    def __post_init__(self) -> None:
-        if not 2 <= self.max_width_px <= 256:
-            raise UsageError(f"metal.max_width_px must lie between 2 and 256, not {self.max_width_px}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -264,7 +231,7 @@ def _draw(drawn: Mask, line: _Line, bars: list[tuple[float, float]]) -> None:
 
 
 def _outlined(attenuation: Image, slopes: _Slopes, config: MetalConfig) -> Mask:
-    """What lies inside closed steep outlines and attenuates more than what lies around them."""
+    """Return what lies inside closed steep outlines and attenuates more than what lies around them."""
     steep = slopes.magnitude > config.outline_ratio * slopes.typical
     filled = ndimage.binary_fill_holes(steep)
     labels, count = ndimage.label(filled & ~steep)

@@ -39,7 +39,10 @@ def read_nifti(path: Path) -> Grid:
         unit = MM_PER_UNIT[image.header.get_xyzt_units()[0]]
         affine = np.diag([unit, unit, unit, 1.0]) @ _affine(image, path)
     if stored.dtype.kind not in "iuf":
-        raise InputError(f"{path} holds {stored.dtype} values (colour or complex), not Hounsfield units")
+        raise InputError(
+            f"{path} holds {stored.dtype} values (colour or complex), not Hounsfield units",
+            code="ct.not-hounsfield",
+        )
     shape = _spatial_shape(stored.shape, path)
     values = compact(shape, slabs_of(stored.reshape(shape, order="F"), proxy.slope, proxy.inter), path)
     return values, affine
@@ -70,7 +73,8 @@ def _opened(path: Path) -> Iterator[IOBase]:
 def _spatial_shape(shape: tuple[int, ...], path: Path) -> tuple[int, int, int]:
     if len(shape) < 3 or any(count != 1 for count in shape[3:]):
         raise InputError(
-            f"{path} has {len(shape)} dimensions {shape}; a CT has three: save one volume of it on its own"
+            f"{path} has {len(shape)} dimensions {shape}; a CT has three: save one volume of it on its own",
+            code="ct.wrong-shape",
         )
     nx, ny, nz = shape[:3]
     return nx, ny, nz
@@ -86,7 +90,7 @@ def _affine(image: nib.Nifti1Image, path: Path) -> NDArray[np.float64]:
         warn_geometry(
             f"{path} says nothing about its orientation (qform and sform codes are 0): "
             "left and right may be swapped, and its position is made up; isoclinic inspect settles it with "
-            "--save-ct FILE.nii.gz, and --mirror-left-right if they are"
+            "`save_ct` FILE.nii.gz, and `mirror_left_right` if they are"
         )
     elif qform is not None and sform is not None:
         far_corner = np.array([*image.shape[:3], 1.0])
@@ -106,5 +110,6 @@ def _check_spacing(image: nib.Nifti1Image, path: Path) -> None:
     if not (spacing > 0).all():
         raise InputError(
             f"the voxel spacing of {path} (pixdim) is {spacing.tolist()}, not positive; export it again or "
-            "correct its header"
+            "correct its header",
+            code="ct.malformed-header",
         )

@@ -17,7 +17,7 @@ _AIR_HU = -1000.0
 _BODY_FROM_HU = -300.0
 # A CT that lacks more than this is damaged; a cylinder fills 79 % of its box, a ball 52 %.
 _MOST_MISSING = 0.6
-_WAY_OUT = "to give them a value all the same, isoclinic inspect with --nan-hu -1000 --save-ct FILE.nii.gz"
+_WAY_OUT = "to give them a value all the same, isoclinic inspect with `nan_hu` -1000 `save_ct` FILE.nii.gz"
 
 
 def finite(values: HuArray, path: Path, nan_hu: float | None) -> HuArray:
@@ -28,7 +28,7 @@ def finite(values: HuArray, path: Path, nan_hu: float | None) -> HuArray:
 
     Args:
         values: Hounsfield units.
-        path: of the file.
+        path: the path of the file.
         nan_hu: value of all voxels that have none, wherever they are; None to tell by their place.
 
     Raises:
@@ -47,25 +47,27 @@ def finite(values: HuArray, path: Path, nan_hu: float | None) -> HuArray:
     if nan_hu is None:
         if missing > _MOST_MISSING * known.size:
             raise InputError(
-                f"{told}, more than any field of view leaves out; export it again, or, {_WAY_OUT}"
+                f"{told}, more than any field of view leaves out; export it again, or, {_WAY_OUT}",
+                code="ct.not-finite",
             )
         within = _within_body(values, known)
         if within:
             raise InputError(
                 f"{told}, and {within} of them lie within the body, where no field of view ends: the file is "
-                f"damaged; export it again, or, {_WAY_OUT}"
+                f"damaged; export it again, or, {_WAY_OUT}",
+                code="ct.unreadable",
             )
     filled: HuArray = np.where(known, values, np.float32(_AIR_HU if nan_hu is None else nan_hu))
     warn_geometry(
         f"{told}, outside of what was scanned: they are taken as air ({_AIR_HU:g} HU)"
         if nan_hu is None
-        else f"{told}: they are {nan_hu:g} HU now (--nan-hu)"
+        else f"{told}: they are {nan_hu:g} HU now (`nan_hu`)"
     )
     return filled.astype(np.int16) if fits_int16(filled) else filled
 
 
 def _within_body(values: HuArray, known: NDArray[np.bool_]) -> int:
-    """How many voxels without a value lie between others along some axis and touch the body."""
+    """Compute how many voxels without a value lie between others along some axis and touch the body."""
     between = np.zeros_like(known)
     for axis in range(3):
         before = np.logical_or.accumulate(known, axis=axis)

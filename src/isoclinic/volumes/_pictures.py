@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
-import tifffile
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
@@ -40,7 +39,10 @@ def read_png(path: Path, frame: int | None) -> Picture:
     with decoding(path, " as an image"), Image.open(path, formats=["PNG"]) as image:
         count = getattr(image, "n_frames", 1)
         if count > 1 and frame is None:
-            raise InputError(f"{path} holds {count} pictures, not one X-ray: choose one with --frame")
+            raise InputError(
+                f"{path} holds {count} pictures, not one X-ray: choose one with `frame`",
+                code="xray.several-images",
+            )
         image.seek(frame_index(path, count, frame))
         orientation = int(image.getexif().get(ExifTags.Base.Orientation, 1))
         pixels = _png_pixels(path, image)
@@ -57,11 +59,15 @@ def _png_pixels(path: Path, image: Image.Image) -> NDArray[Any]:
         bits, colour = file.read(26)[24:26]  # of the header chunk, the first of every PNG
     if bits == 16 and colour == 4:
         raise InputError(
-            f"{path} has 16 bits and transparency, which is not read; save it without an alpha channel"
+            f"{path} has 16 bits and transparency, which is not read; save it without an alpha channel",
+            code="xray.unsupported",
         )
     if bits == 16 and colour != 0:  # pillow cuts those with several channels down to 8 bits
         if getattr(image, "n_frames", 1) > 1:
-            raise InputError(f"{path} is an animation of 16 bits and several channels; save one grey picture")
+            raise InputError(
+                f"{path} is an animation of 16 bits and several channels; save one grey picture",
+                code="xray.unsupported",
+            )
         return sitk.GetArrayFromImage(sitk.ReadImage(str(path), imageIO="PNGImageIO"))
     if image.mode == "P":
         image = image.convert("RGBA" if "transparency" in image.info else "RGB")
@@ -78,6 +84,8 @@ def read_tiff(path: Path, frame: int | None) -> Picture:
             `frame`.
         UsageError: `frame` does not exist.
     """
+    import tifffile  # it takes long to import
+
     with decoding(path, " as an image"), tifffile.TiffFile(path) as tiff:
         planes = [
             (series, index)
@@ -86,7 +94,7 @@ def read_tiff(path: Path, frame: int | None) -> Picture:
             for index in range(_plane_count(series))
         ]
         if not planes:
-            raise InputError(f"{path} is a TIFF file without an image")
+            raise InputError(f"{path} is a TIFF file without an image", code="xray.no-pixels")
         series, index = planes[_chosen(path, planes, frame)]
         page: Any = series.keyframe
         pixels, by_pillow = _plane(path, series, index)
@@ -107,7 +115,8 @@ def _chosen(path: Path, planes: list[Any], frame: int | None) -> int:
         size = dict(zip(series.axes, series.shape, strict=True))
         raise InputError(
             f"{path} holds {len(planes)} planes of {size.get('X')} x {size.get('Y')} pixels, not one X-ray:"
-            " choose one with --frame, or give it as the volume (--volume) if it is a CT"
+            " choose one with `frame`, or give it as the volume (`volume`) if it is a CT",
+            code="xray.several-images",
         )
     return frame_index(path, len(planes), frame)
 
@@ -141,17 +150,17 @@ def _by_pillow(path: Path, page: Any) -> NDArray[Any]:
             # With several channels pillow has 8 bits, whatever is stored.
             narrow = image.mode in ("RGB", "RGBA", "LA", "P") and page.bitspersample <= 8
             if image.mode not in _GREY_MODES and not narrow:
-                raise InputError(way_out)
+                raise InputError(way_out, code="xray.unsupported")
             return np.asarray(image)
     except (NotImplementedError, OSError, SyntaxError, ValueError) as error:
-        raise InputError(f"{way_out}: {error}") from error
+        raise InputError(f"{way_out}: {error}", code="xray.unsupported") from error
 
 
 def _meant(path: Path, page: Any, pixels: NDArray[Any], *, turned_around: bool) -> NDArray[Any]:
     """Grey values as viewers show them, of samples or of indices into a palette.
 
     Args:
-        path: of the file.
+        path: the path of the file.
         page: tifffile's.
         pixels: as stored.
         turned_around: whether white being 0 has been undone.
@@ -160,7 +169,9 @@ def _meant(path: Path, page: Any, pixels: NDArray[Any], *, turned_around: bool) 
     if photometric == _PALETTE and page.colormap is not None and pixels.ndim == 2:
         red, green, blue = page.colormap
         if np.any(red != green) or np.any(red != blue):
-            raise InputError(f"{path} is a colour image (its palette is not grey); convert it to grey")
+            raise InputError(
+                f"{path} is a colour image (its palette is not grey); convert it to grey", code="xray.colour"
+            )
         return np.asarray(red[pixels])
     if pixels.ndim == 3:
         extra = len(page.extrasamples or ())
@@ -172,7 +183,8 @@ def _meant(path: Path, page: Any, pixels: NDArray[Any], *, turned_around: bool) 
         if pixels.dtype.kind != "u":
             raise InputError(
                 f"{path} has TIFF PhotometricInterpretation WhiteIsZero with {pixels.dtype} pixels; save it"
-                " as BlackIsZero"
+                " as BlackIsZero",
+                code="xray.unsupported",
             )
         return np.asarray(2**page.bitspersample - 1 - pixels.astype(np.int64))
     return pixels

@@ -52,7 +52,7 @@ def keep_spacing(
 
     Args:
         found: so far, distances included; gets the spacing, or the problem.
-        header: of the image.
+        header: the header of the image.
         size: (rows, columns) as stored.
         given: values of options, by their names.
         factor: the magnification that the header states.
@@ -105,7 +105,7 @@ def _of_elements(header: DicomHeader) -> _Spacing | None:
 
 
 def _fills(header: DicomHeader, size: tuple[int, int], spacing: _Spacing) -> bool:
-    """Whether the image then is as large as the header says its field of view is."""
+    """Tell whether the image then is as large as the header says its field of view is."""
     field_of_view = Field.of(header)
     if field_of_view is None:
         return False
@@ -241,7 +241,7 @@ def _settle_plane(
     if unmagnified or _fills(header, size, in_file):
         return
     row_mm, column_mm = in_file.mm
-    remedy = f"--pixel-spacing-mm; {row_mm:.4g} {column_mm:.4g} confirms it"
+    remedy = f"`pixel_spacing_mm`; {row_mm:.4g} {column_mm:.4g} confirms it"
     if scaled:
         row_mm, column_mm = scaled[0].mm
         remedy += f", {row_mm:.4g} {column_mm:.4g} is {scaled[0].source}"
@@ -255,7 +255,7 @@ def _settle_plane(
 
 
 def _proposal(header: DicomHeader, size: tuple[int, int]) -> str:
-    """What the pixel spacing would be, if the field that the header gives fills the image."""
+    """Return what the pixel spacing would be, if the field that the header gives fills the image."""
     rows, columns = size
     for keyword in (
         *("FieldOfViewDimensionsInFloat", "FieldOfViewDimensions"),
@@ -271,6 +271,6 @@ def _proposal(header: DicomHeader, size: tuple[int, int]) -> str:
         return (
             f"; its {describe(keyword)} is {' x '.join(f'{mm:g}' for mm in header.lengths(keyword))} mm, so"
             f" if that fills the image of {columns} x {rows} pixels, it is"
-            f" --pixel-spacing-mm {row_mm:.4g} {column_mm:.4g}"
+            f" `pixel_spacing_mm` {row_mm:.4g} {column_mm:.4g}"
         )
     return ""

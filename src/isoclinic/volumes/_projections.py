@@ -52,20 +52,27 @@ def check_projection(path: Path, dataset: pydicom.Dataset) -> list[str]:
     """
     sop_class, modality = dataset.get("SOPClassUID"), str(dataset.get("Modality", ""))
     if sop_class == uid.MediaStorageDirectoryStorage or "DirectoryRecordSequence" in dataset:
-        raise InputError(f"{path} is the directory of a DICOM medium; give one of the X-ray files it lists")
-    consequence = "not an X-ray projection; a CT is given as the volume (--volume)"
+        raise InputError(
+            f"{path} is the directory of a DICOM medium; give one of the X-ray files it lists",
+            code="xray.not-a-projection",
+        )
+    consequence = "not an X-ray projection; a CT is given as the volume (`volume`)"
     if sop_class in _NO_PROJECTIONS:
-        raise InputError(f"{path} is of {describe('SOPClassUID')} {uid.UID(sop_class).name}, {consequence}")
+        raise InputError(
+            f"{path} is of {describe('SOPClassUID')} {uid.UID(sop_class).name}, {consequence}",
+            code="xray.not-a-projection",
+        )
     slice_of_a_volume = "ImagePositionPatient" in dataset and "ImageOrientationPatient" in dataset
     if slice_of_a_volume and dataset.get("DistanceSourceToDetector") is None and not is_rt_image(dataset):
         raise InputError(
             f"{path} has {describe('ImagePositionPatient')} as slices of a volume have, and no"
-            f" source-detector distance: it is {consequence}"
+            f" source-detector distance: it is {consequence}",
+            code="xray.not-a-projection",
         )
     if modality not in _OTHER_MODALITIES:
         return _display_notes(dataset)
     if sop_class not in _PROJECTIONS:
-        raise InputError(f"{path} has modality {modality}, {consequence}")
+        raise InputError(f"{path} has modality {modality}, {consequence}", code="xray.not-a-projection")
     return [
         f"{describe('Modality')} {modality} is not that of an X-ray, but {describe('SOPClassUID')}"
         f" {uid.UID(sop_class).name} is, which is believed",
@@ -74,7 +81,7 @@ def check_projection(path: Path, dataset: pydicom.Dataset) -> list[str]:
 
 
 def _display_notes(dataset: pydicom.Dataset) -> list[str]:
-    """Whether a radiograph says in two ways what is white, where nothing else tells its polarity.
+    """Tell whether a radiograph says in two ways what is white, where nothing else tells its polarity.
 
     PS3.3 C.8.11.3.1.2: PresentationLUTShape INVERSE belongs to MONOCHROME1, IDENTITY to MONOCHROME2.
     """
@@ -87,7 +94,7 @@ def _display_notes(dataset: pydicom.Dataset) -> list[str]:
     return [
         f"{describe('PresentationLUTShape')} {shape} contradicts {describe('PhotometricInterpretation')}"
         f" {photometric}, which is believed: bone may be dark instead of bright, or bright instead of dark"
-        " (--polarity overrides)"
+        " (`polarity` overrides)"
     ]
 
 
@@ -96,7 +103,7 @@ def is_rt_image(dataset: pydicom.Dataset) -> bool:
 
 
 def modality_lut_applies(dataset: pydicom.Dataset) -> bool:
-    """Whether a Modality LUT is part of what pixels mean: not in angiography and fluoroscopy.
+    """Tell whether a Modality LUT is part of what pixels mean: not in angiography and fluoroscopy.
 
     PS3.3 C.8.7.1.1.2: there it leads from the logarithm to the beam's intensity and is not for display.
     """

@@ -17,7 +17,7 @@ PixelScale = Literal["linear", "log"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reading:
+class FileReading:
     """One X-ray file: its pixels and everything it says about them.
 
     Attributes:
@@ -27,7 +27,7 @@ class Reading:
         problems: names of required fields that the file gives wrongly -> what is wrong.
         doubts: names of fields that the file gives in two ways, or wrongly and that are not required -> what
             to warn of where no option says better.
-        header: of a DICOM file, which says where detector and source were, and who was in between.
+        header: the header of a DICOM file, which says where detector and source were, and who was in between.
         notes: what else to warn of.
         excluded: [H, W] bool, True where the file says that there is no image; None where it says nothing.
     """
@@ -69,7 +69,7 @@ def one_channel(path: Path, pixels: NDArray[Any]) -> NDArray[Any]:
     """[H, W] of pixels [H, W] or [H, W, 1 or 3 equal channels]."""
     if pixels.ndim == 3 and pixels.shape[-1] in (1, 3):
         if np.any(pixels != pixels[..., :1]):
-            raise InputError(f"{path} is a colour image; convert it to one grey channel")
+            raise InputError(f"{path} is a colour image; convert it to one grey channel", code="xray.colour")
         return pixels[..., 0]
     return pixels
 
@@ -80,15 +80,19 @@ def grey_image(path: Path, pixels: NDArray[Any], *, frame: int | None) -> NDArra
         if frame is None and pixels.shape[0] > 1:
             raise InputError(
                 f"{path} holds {pixels.shape[0]} planes of {pixels.shape[2]} x {pixels.shape[1]} pixels, not"
-                " one X-ray: choose one with --frame, or give it as the volume (--volume) if it is a CT"
+                " one X-ray: choose one with `frame`, or give it as the volume (`volume`) if it is a CT",
+                code="xray.several-images",
             )
         pixels = pixels[frame_index(path, pixels.shape[0], frame)]
     elif pixels.ndim == 2 and frame is not None:
         frame_index(path, 1, frame)
     if pixels.ndim != 2 or pixels.dtype.kind not in "biuf":
-        raise InputError(f"{path} is no grey image: array of shape {pixels.shape}, type {pixels.dtype}")
+        raise InputError(
+            f"{path} is no grey image: array of shape {pixels.shape}, type {pixels.dtype}",
+            code="xray.wrong-shape",
+        )
     if not pixels.size:
-        raise InputError(f"{path} has no pixels: array of shape {pixels.shape}")
+        raise InputError(f"{path} has no pixels: array of shape {pixels.shape}", code="xray.wrong-shape")
     with np.errstate(over="ignore"):  # who needs finite pixels checks them
         return np.ascontiguousarray(pixels, dtype=np.float32)
 
@@ -97,5 +101,7 @@ def frame_index(path: Path, frames: int, frame: int | None) -> int:
     if frame is None:
         return frames // 2
     if not 0 <= frame < frames:
-        raise UsageError(f"--frame {frame} does not exist: {path} has frames 0 to {frames - 1}")
+        raise UsageError(
+            f"`frame` {frame} does not exist: {path} has frames 0 to {frames - 1}", code="xray.frame-missing"
+        )
     return frame

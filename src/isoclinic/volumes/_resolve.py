@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,26 +13,21 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from ._header_geometry import HeaderGeometry
 from ._header_notes import header_notes
-from ._reading import PixelScale, Reading
+from ._reading import FileReading, PixelScale
 from ._xray_checks import checks
 from ._xray_geometry import header_geometry
+from .config import GEOMETRY, MEANING, all_positive
 from .findings import Finding, option_of, still_open, tell
 from .polarity import Polarity, polarity_from_statistics
 
-# Options that override what a file says about its geometry, and about its pixels.
-GEOMETRY = (
-    *("sdd_mm", "source_isocentre_mm", "pixel_spacing_mm", "principal_point_px"),
-    *("primary_angle_deg", "secondary_angle_deg"),
-)
-MEANING = ("polarity", "pixel_scale")
 # Where a polarity comes from that no header and no option says.
 POLARITY_GUESSED = "image statistics"
 # Where a polarity comes from that a registration found to match the CT, and the guess did not.
 POLARITY_BY_MATCH = "match with the CT, against the image statistics"
 
 _REQUIRED = {
-    "sdd_mm": ("the source-detector distance", "--sdd-mm MM"),
-    "pixel_spacing_mm": ("the detector's pixel spacing", "--pixel-spacing-mm ROW COLUMN"),
+    "sdd_mm": ("the source-detector distance", "`sdd_mm` MM"),
+    "pixel_spacing_mm": ("the detector's pixel spacing", "`pixel_spacing_mm` ROW COLUMN"),
 }
 _ORIENTATION = ("turn", "flip_left_right", "flip_top_bottom")
 
@@ -58,7 +52,7 @@ class Resolved:
 
 
 def resolved(
-    path: Path, reading: Reading, given: Mapping[str, Any], excluded: NDArray[np.bool_] | None
+    path: Path, reading: FileReading, given: Mapping[str, Any], excluded: NDArray[np.bool_] | None
 ) -> Resolved:
     """Values after options have overridden what the file says; warns of what is odd.
 
@@ -80,7 +74,7 @@ def resolved(
     _check_required(path, values, provenance, {**geometry.problems, **reading.problems})
     if "exclude" in given:
         by_file = provenance.get("exclude")
-        provenance["exclude"] = f"{by_file}, option --exclude" if by_file else "option --exclude"
+        provenance["exclude"] = f"{by_file}, option `exclude`" if by_file else "option `exclude`"
     findings = [
         *geometry.findings,
         *(_doubt(*item) for item in reading.doubts.items()),
@@ -112,14 +106,16 @@ def resolved(
     )
 
 
-def _of_header(path: Path, reading: Reading, given: Mapping[str, Any]) -> HeaderGeometry:
+def _of_header(path: Path, reading: FileReading, given: Mapping[str, Any]) -> HeaderGeometry:
     if reading.header is None:
         return HeaderGeometry()
     height, width = reading.pixels.shape
     try:
         return header_geometry(reading.header, (height, width), given)
     except ValueError as error:
-        raise InputError(f"{path} has a malformed DICOM header: {error}") from error
+        raise InputError(
+            f"{path} has a malformed DICOM header: {error}", code="xray.malformed-header"
+        ) from error
 
 
 def _check_required(
@@ -128,11 +124,14 @@ def _check_required(
     for name, (meaning, option) in _REQUIRED.items():
         if name not in values:
             reason = problems.get(name, "the file does not give it")
-            raise InputError(f"{path} lacks {meaning}: {reason}; supply it with {option}")
+            raise InputError(
+                f"{path} lacks {meaning}: {reason}; supply it with {option}", code="xray.geometry-missing"
+            )
         if not all_positive(values[name]):
             raise InputError(
                 f"{path}: {meaning} ({provenance[name]}) is {values[name]}, not positive;"
-                f" supply it with {option}"
+                f" supply it with {option}",
+                code="xray.geometry-invalid",
             )
 
 
@@ -167,9 +166,3 @@ def scale_for(polarity: Polarity) -> PixelScale:
     Detectors deliver intensities; images with dark air have been through a display curve.
     """
     return "linear" if polarity == "bright_air" else "log"
-
-
-def all_positive(value: float | tuple[float, float]) -> bool:
-    """Whether a number, or both of a pair, are positive and finite."""
-    numbers = value if isinstance(value, tuple) else (value,)
-    return all(math.isfinite(number) and number > 0 for number in numbers)

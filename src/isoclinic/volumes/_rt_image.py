@@ -17,7 +17,7 @@ _AGREES_MM = 2.0
 
 
 class RTGeometry:
-    """What an RT Image says of its geometry, as a `Reading` holds it.
+    """What an RT Image says of its geometry, as a `FileReading` holds it.
 
     Attributes:
         values: by the name of the option.
@@ -40,7 +40,8 @@ class RTGeometry:
         if str(self._find("RTImagePlane") or "NORMAL").strip().upper() != "NORMAL":
             raise InputError(
                 f"{where} has {describe('RTImagePlane')} {self._find('RTImagePlane')}: only images at a right"
-                " angle to the beam's axis are read; rectify it to RTImagePlane NORMAL first"
+                " angle to the beam's axis are read; rectify it to RTImagePlane NORMAL first",
+                code="xray.unsupported",
             )
         for name, keyword in (("sdd_mm", "RTImageSID"), ("source_isocentre_mm", "RadiationMachineSAD")):
             value = self._numbers(keyword, 1)
@@ -74,7 +75,7 @@ class RTGeometry:
         if abs(np.hypot(*along_row) - 1) > 1e-2 or abs(np.hypot(*along_column) - 1) > 1e-2:
             self.notes.append(
                 f"{describe('RTImageOrientation')} is {directions.tolist()}, no directions within the image"
-                " plane; the image's centre is taken for the principal point (--principal-point-px overrides)"
+                " plane; the image's centre is taken for the principal point (`principal_point_px` overrides)"
             )
             return
         from_first_mm = axis_mm - position
@@ -96,7 +97,7 @@ class RTGeometry:
         self.notes.append(
             f"{describe('XRayImageReceptorAngle')} is {angle[0]:g} deg while"
             f" {describe('XRayImageReceptorTranslation')} is not zero: the principal point follows from both;"
-            " check it (--principal-point-px overrides)"
+            " check it (`principal_point_px` overrides)"
         )
         cosine, sine = np.cos(np.radians(angle[0])), np.sin(np.radians(angle[0]))
         return np.array([[cosine, sine], [-sine, cosine]]) @ in_gantry_mm
@@ -110,7 +111,7 @@ class RTGeometry:
             self.notes.append(
                 f"{describe('RTImageSID')} is {sdd:g} mm but {describe('RadiationMachineSAD')} and"
                 f" {describe('XRayImageReceptorTranslation')} put the receptor at {by_translation:g} mm; the"
-                " first, for which the pixel spacing holds, is used (--sdd-mm overrides)"
+                " first, for which the pixel spacing holds, is used (`sdd_mm` overrides)"
             )
 
     def _find(self, keyword: str) -> Any:

@@ -21,7 +21,7 @@ Find = Callable[[str], Any]
 def openings(
     find: Find, shape: tuple[int, int], pixel_spacing_mm: tuple[float, float] | None
 ) -> tuple[NDArray[np.bool_] | None, list[str], list[str]]:
-    """Where an image shows something by its display shutter and collimator (PS3.3 C.7.6.11, C.8.7.3).
+    """Return where an image shows something by its display shutter and collimator (PS3.3 C.7.6.11, C.8.7.3).
 
     Several shapes leave what all of them leave. Rows and columns are those of the image as stored, counted
     from 1; the edges belong to the image.
@@ -44,18 +44,18 @@ def openings(
                 shown = _SHAPES[name](find, device, shape, pixel_spacing_mm)
             except KeyError:
                 doubts.append(
-                    f"{source} is not read: what it hides counts as image; --exclude IMAGE leaves it out"
+                    f"{source} is not read: what it hides counts as image; `exclude` IMAGE leaves it out"
                 )
                 continue
             except (TypeError, ValueError) as error:
                 doubts.append(
-                    f"{source} is malformed and not used: {error}; --exclude IMAGE leaves pixels out"
+                    f"{source} is malformed and not used: {error}; `exclude` IMAGE leaves pixels out"
                 )
                 continue
             if shown.mean() < _SMALLEST_OPENING:
                 doubts.append(
                     f"{source} would leave {shown.mean():.1%} of the image and is not used;"
-                    " --exclude IMAGE leaves pixels out"
+                    " `exclude` IMAGE leaves pixels out"
                 )
             elif not shown.all():
                 opened &= shown
@@ -63,7 +63,7 @@ def openings(
     if sources and opened.mean() < _SMALLEST_OPENING:
         doubts.append(
             f"{' and '.join(sources)} together would leave {opened.mean():.1%} of the image and are not used;"
-            " --exclude IMAGE leaves pixels out"
+            " `exclude` IMAGE leaves pixels out"
         )
         sources = []
     return opened if sources else None, sources, doubts

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..errors import InputError
 from ._grid import decoding
-from ._reading import Picture, Reading
+from ._reading import FileReading, Picture
 
 _SIDECAR_NUMBERS = (
     *("width", "height", "fx", "fy", "cx", "cy", "sdd_mm"),
@@ -31,7 +31,7 @@ _RESEMBLES = 0.8  # of difflib; 'sdd_mn' and 'pixelspacing' do, other programs' 
 _AGREES = 1e-2  # of spacings that are said twice
 
 
-def with_sidecar(path: Path, picture: Picture) -> Reading:
+def with_sidecar(path: Path, picture: Picture) -> FileReading:
     """What an image and the JSON file beside it say.
 
     The sidecar of `knee.png` is `knee.isoclinic.json`, or `knee.json` unless that is another program's, which
@@ -67,7 +67,7 @@ def with_sidecar(path: Path, picture: Picture) -> Reading:
                 f"{sidecar.name} gives a pixel spacing of {said} mm (row, column), but the image's own is"
                 f" {spacing} mm; the first is used"
             )
-    return Reading(
+    return FileReading(
         pixels=picture.pixels,
         values=values,
         provenance=provenance,
@@ -89,9 +89,11 @@ def _find(path: Path) -> tuple[Path, dict[str, Any] | None, list[str]]:
     if own.is_file():
         content = _parsed(own)
         if not isinstance(content, dict):
-            raise InputError(f"{own} must hold a JSON object of named values")
+            raise InputError(f"{own} must hold a JSON object of named values", code="sidecar.invalid-value")
         if sidecar.is_file() and isinstance(other := _parsed(sidecar), dict) and set(other) & set(_GEOMETRY):
-            raise InputError(f"{own.name} and {sidecar.name} both describe {path}; keep one")
+            raise InputError(
+                f"{own.name} and {sidecar.name} both describe {path}; keep one", code="sidecar.conflict"
+            )
         return own, content, []
     if not sidecar.is_file():
         return sidecar, None, []
@@ -113,19 +115,19 @@ def _parsed(sidecar: Path) -> Any:
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         for key, count in Counter(key for key, _ in pairs).items():
             if count > 1:
-                raise InputError(f"{sidecar} gives '{key}' {count} times; leave one")
+                raise InputError(f"{sidecar} gives '{key}' {count} times; leave one", code="sidecar.conflict")
         return dict(pairs)
 
     with decoding(sidecar):
         content = sidecar.read_bytes()
     if not content.strip():
-        raise InputError(f"{sidecar} is not valid JSON: it is empty")
+        raise InputError(f"{sidecar} is not valid JSON: it is empty", code="sidecar.unreadable")
     try:
         return json.loads(content, object_pairs_hook=unique)
     except InputError:
         raise
     except (RecursionError, ValueError) as error:
-        raise InputError(f"{sidecar} is not valid JSON: {error}") from error
+        raise InputError(f"{sidecar} is not valid JSON: {error}", code="sidecar.unreadable") from error
 
 
 def _is_ours(content: dict[str, Any]) -> bool:
@@ -169,16 +171,24 @@ def _checked_sidecar(sidecar: Path, content: dict[str, Any], picture: Picture) -
                 f"{sidecar} has an unknown key '{key}'"
                 + (f" (is '{meant}' meant?)" if meant else "")
                 + "; known"
-                f" keys are {', '.join(_KNOWN)}, and comments begin with _"
+                f" keys are {', '.join(_KNOWN)}, and comments begin with _",
+                code="sidecar.unknown-name",
             )
         if key in _SIDECAR_CHOICES and value not in _SIDECAR_CHOICES[key]:
-            raise InputError(f"{sidecar}: {key} must be one of {_SIDECAR_CHOICES[key]}, not {value!r}")
+            raise InputError(
+                f"{sidecar}: {key} must be one of {_SIDECAR_CHOICES[key]}, not {value!r}",
+                code="sidecar.invalid-value",
+            )
         if key in _SIDECAR_NUMBERS and not _is_number(value):
-            raise InputError(f"{sidecar}: {key} must be a number, not {value!r}")
+            raise InputError(
+                f"{sidecar}: {key} must be a number, not {value!r}", code="sidecar.invalid-value"
+            )
         if key in _SIDECAR_PAIRS and not (
             isinstance(value, list) and len(value) == 2 and all(map(_is_number, value))
         ):
-            raise InputError(f"{sidecar}: {key} must be a list of two numbers, not {value!r}")
+            raise InputError(
+                f"{sidecar}: {key} must be a list of two numbers, not {value!r}", code="sidecar.invalid-value"
+            )
 
     stored = picture.stored_shape or picture.pixels.shape
     sizes = dict(zip(("height", "width"), picture.pixels.shape, strict=True))
@@ -189,22 +199,32 @@ def _checked_sidecar(sidecar: Path, content: dict[str, Any], picture: Picture) -
                 raise InputError(
                     f"{sidecar} says {key} {content[key]}, as the image is stored, but it is shown after"
                     f" {picture.orientation}: give the geometry of the image as shown, or remove the"
-                    " orientation from the image"
+                    " orientation from the image",
+                    code="sidecar.conflict",
                 )
-            raise InputError(f"{sidecar} says {key} {content[key]} but the image has {size} pixels")
+            raise InputError(
+                f"{sidecar} says {key} {content[key]} but the image has {size} pixels",
+                code="sidecar.wrong-shape",
+            )
     for pair in (("fx", "fy"), ("cx", "cy")):
         if (pair[0] in content) != (pair[1] in content):
-            raise InputError(f"{sidecar} must give {pair[0]} and {pair[1]} together")
+            raise InputError(
+                f"{sidecar} must give {pair[0]} and {pair[1]} together", code="sidecar.incomplete"
+            )
     values: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in content.items()}
     if "cx" in values:
         values.setdefault("principal_point_px", (values["cx"], values["cy"]))
     if "fx" in values and "sdd_mm" in values:
         if values["fx"] <= 0 or values["fy"] <= 0:
-            raise InputError(f"{sidecar}: fx and fy must be positive (mirrored image: --flip-left-right)")
+            raise InputError(
+                f"{sidecar}: fx and fy must be positive (mirrored image: `flip_left_right`)",
+                code="sidecar.invalid-value",
+            )
         spacing = (values["sdd_mm"] / values["fy"], values["sdd_mm"] / values["fx"])
         if not np.allclose(values.setdefault("pixel_spacing_mm", spacing), spacing, rtol=1e-3):
             raise InputError(
-                f"{sidecar}: pixel_spacing_mm contradicts sdd_mm / (fy, fx), {spacing}; drop one"
+                f"{sidecar}: pixel_spacing_mm contradicts sdd_mm / (fy, fx), {spacing}; drop one",
+                code="sidecar.conflict",
             )
     return {key: v for key, v in values.items() if key not in ("width", "height", "fx", "fy", "cx", "cy")}
 

@@ -45,7 +45,7 @@ class Stack:
         axes: unit vectors at right angles [2, 3], along which the first and second voxel index grow.
         spacing_mm: distance of neighbouring voxels along both axes.
         shape: voxels along both axes.
-        names: of the slices, for messages.
+        names: the names of the slices, for messages.
     """
 
     positions: _Vector
@@ -73,9 +73,9 @@ class Grid:
     """Where the voxels of the volume come from.
 
     Attributes:
-        shape: of the volume.
+        shape: the shape of the volume.
         world_from_voxel: affine [4, 4] in the world of the slices' positions.
-        sources: of each slice of the volume, the slice before it and the weight of the one after that one.
+        sources: for each slice of the volume, the slice before it and the weight of the one after that one.
         shifts: by how many voxels each source is displaced along both axes [n, 2]; None if it is not.
         notes: what was done to the slices, as sentences.
     """
@@ -88,12 +88,12 @@ class Grid:
 
     @property
     def interpolated(self) -> bool:
-        """Whether its slices are others than those that were given, as these are not evenly spaced."""
+        """Tell whether its slices are others than those that were given, as these are not evenly spaced."""
         return self.sources != tuple((index, 0.0) for index in range(len(self.sources)))
 
 
 def is_even(axial: _Vector) -> bool:
-    """Whether sorted places along the normal [n] [mm] lie on an even grid."""
+    """Tell whether sorted places along the normal [n] [mm] lie on an even grid."""
     off, step = _off_grid(axial)
     return bool(off.max(initial=0) <= min(_OFF_GRID_MM, _OFF_GRID_SHARE * step) + 1e-6)
 
@@ -182,7 +182,7 @@ def resampled(grid: Grid, read: Callable[[int], _Image]) -> Iterator[_Image]:
 def _along_normal(
     stack: Stack, axial: _Vector, widest_gap_mm: float | None, notes: list[str]
 ) -> tuple[_Vector, list[tuple[int, float]]]:
-    """Where the volume's slices lie along the normal [mm], and where each comes from."""
+    """Return where the volume's slices lie along the normal [mm], and where each comes from."""
     off, step = _off_grid(axial)
     if is_even(axial):
         if off.max() > _ROUNDING_MM:
@@ -264,7 +264,8 @@ def _check_gaps(stack: Stack, steps: _Vector, fine: float, widest_gap_mm: float 
                 f"{_between(stack, index)} are {step:.4g} mm apart but slices usually {fine:.4g} mm: "
                 + (f"{missing:.0f} slice(s) are missing" if whole else "there is a gap in the scan")
                 + "; copy or export the series again, or, if they are lost, interpolate over the gap by "
-                f"isoclinic inspect with --fill-gaps-mm {np.ceil(step):.0f} --save-ct FILE.nii.gz"
+                f"isoclinic inspect with `fill_gaps_mm` {np.ceil(step):.0f} `save_ct` FILE.nii.gz",
+                code="ct.slices-missing",
             )
 
 
@@ -299,7 +300,8 @@ def _sideways_note(stack: Stack, drift: float, residual: float) -> str:
         raise InputError(
             f"{_between(stack, jump)} lie {np.linalg.norm(steps[jump]):.4g} mm apart along their own planes, "
             f"and the whole series {tilt_deg:.0f} deg off its normal, more than any gantry tilts: "
-            "ImagePositionPatient and ImageOrientationPatient contradict each other; export the series again"
+            "ImagePositionPatient and ImageOrientationPatient contradict each other; export the series again",
+            code="ct.odd-slices",
         )
     done = "each slice is shifted within its plane, to voxel axes at right angles"
     if residual <= _OFF_GRID_MM:

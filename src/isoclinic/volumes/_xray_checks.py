@@ -19,7 +19,7 @@ _MOST_DEG = {"primary_angle_deg": 180.0, "secondary_angle_deg": 90.0}
 
 
 def checks(values: Mapping[str, Any], provenance: Mapping[str, str]) -> list[Finding]:
-    """What is odd about an X-ray as it will be used.
+    """Return what is odd about an X-ray as it will be used.
 
     Args:
         values: by the names of options.
@@ -45,19 +45,19 @@ def _distances(values: Mapping[str, Any]) -> Iterator[Finding]:
         units = {"centimetres": 10, "metres": 1000}
         guess = next((unit for unit, factor in units.items() if low <= factor * sdd_mm <= high), None)
         what = f"it seems to be in {guess}" if guess else f"C-arms have {low:g} to {high:g} mm"
-        yield _finding(f"the source-detector distance is {sdd_mm:g} mm: {what}", "--sdd-mm")
+        yield _finding(f"the source-detector distance is {sdd_mm:g} mm: {what}", "`sdd_mm`")
     if isocentre_mm is None:
         yield _finding(
             "the distance from the source to the isocentre is unknown; views are started at two thirds of "
             "the way to the detector",
-            "--source-isocentre-mm",
+            "`source_isocentre_mm`",
             note=True,
         )
     elif not _ISOCENTRE_SHARE[0] <= isocentre_mm / sdd_mm <= _ISOCENTRE_SHARE[1]:
         yield _finding(
             f"the isocentre lies {isocentre_mm:g} mm from the source, that is "
             f"{100 * isocentre_mm / sdd_mm:.0f} % of the way to the detector",
-            "--source-isocentre-mm",
+            "`source_isocentre_mm`",
         )
 
 
@@ -67,7 +67,7 @@ def _angles(values: Mapping[str, Any]) -> Iterator[Finding]:
         names = ", ".join(name.replace("_", " ") for name in missing)
         yield _finding(
             f"C-arm angles are missing ({names}), so a registration starts from a standard view",
-            "--init, --primary-angle-deg, --secondary-angle-deg",
+            "`init`, `primary_angle_deg`, `secondary_angle_deg`",
             note=True,
         )
     for name, most_deg in _MOST_DEG.items():
@@ -76,7 +76,7 @@ def _angles(values: Mapping[str, Any]) -> Iterator[Finding]:
             angle = name.removesuffix("_deg").replace("_", " ")
             yield _finding(
                 f"the {angle} is {angle_deg:g} deg; no C-arm goes beyond {most_deg:g} deg",
-                f"--{name.replace('_', '-')}",
+                f"`{name}`",
             )
 
 
@@ -85,13 +85,13 @@ def _spacing(spacing_mm: tuple[float, float]) -> Iterator[Finding]:
     if abs(row_mm / column_mm - 1) > _SQUARE:
         yield _finding(
             f"pixels are not square, {row_mm:.4g} x {column_mm:.4g} mm (row, column)",
-            "--pixel-spacing-mm",
+            "`pixel_spacing_mm`",
             note=True,
         )
     if not _PIXEL_MM[0] <= min(row_mm, column_mm) <= max(row_mm, column_mm) <= _PIXEL_MM[1]:
         yield _finding(
             f"pixels of {row_mm:.4g} x {column_mm:.4g} mm are unlike any detector's: another unit?",
-            "--pixel-spacing-mm",
+            "`pixel_spacing_mm`",
         )
 
 
@@ -100,7 +100,7 @@ def _principal_point(source: str) -> Iterator[Finding]:
         yield _finding(
             "the principal point is assumed at the centre of the stored image; for an image cut out of a "
             "larger one it is elsewhere",
-            "--principal-point-px",
+            "`principal_point_px`",
             note=True,
         )
 
@@ -109,6 +109,6 @@ def _meaning(scale: str, source: str) -> Iterator[Finding]:
     if "assumed" in source:
         yield _finding(
             f"whether pixels are linear or logarithmic is not said; {scale} is {source}",
-            "--pixel-scale",
+            "`pixel_scale`",
             note=True,
         )

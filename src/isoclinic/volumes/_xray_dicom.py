@@ -17,7 +17,7 @@ from ._dicom_pixels import PixelValues, has_pixels, read_pixels, without_specks
 from ._dicom_tables import describe
 from ._grid import DECODER_ERRORS, decoding
 from ._projections import FLUOROSCOPY, RADIOGRAPHY, check_projection, is_rt_image, modality_lut_applies
-from ._reading import Reading, frame_index
+from ._reading import FileReading, frame_index
 from ._rt_image import RTGeometry
 from ._shutters import openings
 
@@ -27,7 +27,7 @@ _SPECK_PX = 25
 _LEAST_LEFT = 0.1
 
 
-def read_dicom_xray(path: Path, frame: int | None) -> Reading:
+def read_dicom_xray(path: Path, frame: int | None) -> FileReading:
     """An X-ray in DICOM, also without the preamble that a file should begin with.
 
     Raises:
@@ -46,7 +46,8 @@ def _without_preamble(path: Path, error: InvalidDicomError) -> pydicom.Dataset:
     """A file that lacks the preamble and `DICM` but holds an image, as old archives wrote them."""
     refusal = InputError(
         f"{path} is not an X-ray this program reads: DICOM, or PNG, TIFF, NIfTI, MetaImage or NRRD"
-        " with a JSON sidecar"
+        " with a JSON sidecar",
+        code="xray.unknown-format",
     )
     try:
         dataset = read_dicom(path, force=True)
@@ -58,10 +59,10 @@ def _without_preamble(path: Path, error: InvalidDicomError) -> pydicom.Dataset:
     return dataset
 
 
-def _from_dataset(path: Path, dataset: pydicom.Dataset, frame: int | None) -> Reading:
+def _from_dataset(path: Path, dataset: pydicom.Dataset, frame: int | None) -> FileReading:
     notes = check_projection(path, dataset)
     if not has_pixels(dataset):
-        raise InputError(f"{path} is DICOM without an image (no pixel data)")
+        raise InputError(f"{path} is DICOM without an image (no pixel data)", code="dicom.no-pixels")
     frames = int(dataset.get("NumberOfFrames") or 1)
     index = frame_index(path, frames, frame)
     header = _XRayHeader(dataset, index)
@@ -79,7 +80,9 @@ def _from_dataset(path: Path, dataset: pydicom.Dataset, frame: int | None) -> Re
     except InputError:
         raise
     except ValueError as error:
-        raise InputError(f"{path} has a malformed DICOM header: {error}") from error
+        raise InputError(
+            f"{path} has a malformed DICOM header: {error}", code="xray.malformed-header"
+        ) from error
     for name, (value, source) in relation.items():
         values[name], provenance[name] = value, source
     if pixels.table:
@@ -90,10 +93,10 @@ def _from_dataset(path: Path, dataset: pydicom.Dataset, frame: int | None) -> Re
         provenance["exclude"] = ", ".join(sources)
     notes += pixels.notes
     if frames > 1:
-        chosen = "--frame" if frame is not None else "the middle one"
+        chosen = "`frame`" if frame is not None else "the middle one"
         values["frame"], provenance["frame"] = index, f"frame {index} of {frames} ({chosen})"
     with np.errstate(over="ignore"):  # who needs finite pixels checks them
-        return Reading(
+        return FileReading(
             pixels=pixels.values.astype(np.float32),
             values=values,
             provenance=provenance,
@@ -106,7 +109,7 @@ def _from_dataset(path: Path, dataset: pydicom.Dataset, frame: int | None) -> Re
 
 
 def _lost_in_the_table(header: _XRayHeader, pixels: PixelValues) -> dict[str, str]:
-    """What the header says of stored pixels that no longer holds after a table, by option."""
+    """Return what the header says of stored pixels that no longer holds after a table, by option."""
     doubts = {}
     for name, keyword, lost, shape in (
         ("pixel_scale", "PixelIntensityRelationship", not pixels.linear, "a line"),
@@ -132,7 +135,7 @@ def _excluded(
         if 1 - padding.mean() < _LEAST_LEFT:
             notes.append(
                 f"{describe('PixelPaddingValue')} would leave {1 - padding.mean():.1%} of the image and is"
-                " not used; --exclude IMAGE leaves pixels out"
+                " not used; `exclude` IMAGE leaves pixels out"
             )
         elif padding.any():
             excluded |= padding
@@ -140,7 +143,7 @@ def _excluded(
     if 1 - excluded.mean() < _LEAST_LEFT:
         notes.append(
             f"{' and '.join(sources)} together would leave {1 - excluded.mean():.1%} of the image and are not"
-            " used; --exclude IMAGE leaves pixels out"
+            " used; `exclude` IMAGE leaves pixels out"
         )
         return None, [], notes
     return (excluded if excluded.any() else None), sources, notes

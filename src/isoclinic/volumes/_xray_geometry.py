@@ -22,7 +22,7 @@ def header_geometry(header: DicomHeader, size: tuple[int, int], given: Mapping[s
     """Everything a header says about an image's geometry, and what of it contradicts.
 
     Args:
-        header: of the image.
+        header: the header of the image.
         size: (rows, columns) as stored.
         given: values of options, by their names; what is derived rests on them.
 
@@ -147,7 +147,7 @@ def _place(
             placed.problem,
             "pixel_spacing_mm" if placed.scale else "principal_point_px",
             unsettled=placed.open,
-            remedy="" if placed.scale else f"--principal-point-px; {centre} confirms the centre",
+            remedy="" if placed.scale else f"`principal_point_px`; {centre} confirms the centre",
         )
 
 

@@ -20,7 +20,7 @@ from ._nifti import MM_PER_UNIT
 from ._reading import Picture, grey_image, one_channel
 
 _EXCHANGED = "rows and columns exchanged"
-_SETTLES = "--flip-top-bottom, --flip-left-right or both settle it where the image is not upright"
+_SETTLES = "`flip_top_bottom`, `flip_left_right` or both settle it where the image is not upright"
 
 
 def read_nifti_image(path: Path, frame: int | None) -> Picture:
@@ -67,14 +67,18 @@ def read_itk_image(path: Path, frame: int | None) -> Picture:
         planes = int(np.prod([n for n in size[2:]]))
         if min(size) > 1 and planes > 1 and frame is None:
             raise InputError(
-                f"{path} looks like a volume, not an X-ray: a CT is given as the volume (--volume); of"
-                f" {planes} X-rays of {size[0]} x {size[1]} pixels --frame chooses one"
+                f"{path} looks like a volume, not an X-ray: a CT is given as the volume (`volume`); of"
+                f" {planes} X-rays of {size[0]} x {size[1]} pixels `frame` chooses one",
+                code="xray.not-a-projection",
             )
         with decimal_point():
             image = reader.Execute()
     dimension = image.GetDimension()
     if dimension not in (2, 3):
-        raise InputError(f"{path} has {dimension} dimensions; an X-ray has two: save it as one image")
+        raise InputError(
+            f"{path} has {dimension} dimensions; an X-ray has two: save it as one image",
+            code="xray.wrong-shape",
+        )
     stored = sitk.GetArrayFromImage(image)  # axes backwards, channels last
     if image.GetNumberOfComponentsPerPixel() > 1:
         stored = one_channel(path, stored.reshape(-1, *stored.shape[-2:])).reshape(stored.shape[:-1])
@@ -97,7 +101,7 @@ def _picture(
     """The plane of `stored` [i, j, k] that is the X-ray.
 
     Args:
-        path: of the file.
+        path: the path of the file.
         stored: [i, j] or [i, j, k].
         axes: RAS mm of a step along each of the three axes, in columns.
         frame: which plane along k.
@@ -107,7 +111,9 @@ def _picture(
     while stored.ndim > 3 and stored.shape[-1] == 1:
         stored = stored[..., 0]
     if stored.ndim not in (2, 3):
-        raise InputError(f"{path} is no grey image: array of shape {shape}, type {stored.dtype}")
+        raise InputError(
+            f"{path} is no grey image: array of shape {shape}, type {stored.dtype}", code="xray.wrong-shape"
+        )
     across = [0, 1]
     if stored.ndim == 3:
         thin = [axis for axis in (2, 1, 0) if stored.shape[axis] == 1]
@@ -118,7 +124,10 @@ def _picture(
     pixels = grey_image(path, stored.T, frame=frame)
     steps = axes[:, across]
     if not np.isfinite(steps).all() or np.linalg.matrix_rank(steps) < 2:
-        raise InputError(f"{path} has axes that coincide or have no length; correct its header")
+        raise InputError(
+            f"{path} has axes that coincide or have no length; correct its header",
+            code="xray.malformed-header",
+        )
     turned, done, mirrored = _upright(pixels, steps)
     column_mm, row_mm = np.linalg.norm(steps, axis=0)
     exchanged = _EXCHANGED in done

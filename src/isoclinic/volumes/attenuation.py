@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UsageError
-
-Material = Literal["all", "soft_tissue", "bone"]
 
 # Hubbell & Seltzer, Tables of X-Ray Mass Attenuation Coefficients (NISTIR 5632, version 1.4, 2004,
 # doi:10.18434/T4D01F), table 4: total mu/rho [cm^2/g] with coherent scattering, and density [g/cm^3].
@@ -24,7 +21,7 @@ _PER_CM_IN_PER_MM = 0.1
 
 @dataclass(frozen=True, kw_only=True)
 class AttenuationConfig:
-    """How Hounsfield units become attenuation.
+    """Settings that say how Hounsfield units are converted to attenuation.
 
     Attributes:
         beam_energy_kev: effective energy of the X-ray beam [keV], 30 to 150; a lower one makes bone stand out
@@ -46,9 +43,15 @@ class AttenuationConfig:
     def __post_init__(self) -> None:
         for name in ("beam_energy_kev", "scanner_energy_kev"):
             if not _ENERGY_KEV[0] <= getattr(self, name) <= _ENERGY_KEV[-1]:
-                raise UsageError(f"{name} must lie between 30 and 150 keV, not {getattr(self, name)}")
+                raise UsageError(
+                    f"{name} must lie between 30 and 150 keV, not {getattr(self, name)}",
+                    code="rendering.invalid-value",
+                )
         if not self.bone_from_hu < self.bone_to_hu:
-            raise UsageError(f"bone_to_hu ({self.bone_to_hu}) must exceed bone_from_hu ({self.bone_from_hu})")
+            raise UsageError(
+                f"bone_to_hu ({self.bone_to_hu}) must exceed bone_from_hu ({self.bone_from_hu})",
+                code="rendering.invalid-value",
+            )
 
 
 def mu_from_hu(hu: NDArray[np.generic], config: AttenuationConfig | None = None) -> NDArray[np.float32]:

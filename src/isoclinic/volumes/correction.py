@@ -1,15 +1,16 @@
-"""What a CT's file says wrongly about its values, its unit and its sides, put right."""
+"""Corrections of what a CT's file says wrongly about its values, its unit and its sides."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Literal
 
 from ..errors import UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 LengthUnit = Literal["mm", "cm", "m", "um"]
 
@@ -18,7 +19,7 @@ _MM_PER_UNIT: dict[LengthUnit, float] = {"mm": 1.0, "cm": 10.0, "m": 1e3, "um": 
 
 @dataclass(frozen=True, kw_only=True)
 class CTCorrection:
-    """What to believe instead of the CT's file.
+    """Corrections of what a CT's file says.
 
     Attributes:
         hu_scale: factor that turns the file's values into Hounsfield units, where a rescale slope was lost.
@@ -48,22 +49,30 @@ class CTCorrection:
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.hu_scale) or self.hu_scale == 0:
-            raise UsageError(f"--hu-scale must be finite and not 0, not {self.hu_scale}")
+            raise UsageError(
+                f"`hu_scale` must be finite and not 0, not {self.hu_scale}", code="ct.invalid-value"
+            )
         if not math.isfinite(self.hu_offset):
-            raise UsageError(f"--hu-offset must be finite, not {self.hu_offset}")
+            raise UsageError(f"`hu_offset` must be finite, not {self.hu_offset}", code="ct.invalid-value")
         if self.nan_hu is not None and not math.isfinite(self.nan_hu):
-            raise UsageError(f"--nan-hu must be finite, not {self.nan_hu}")
+            raise UsageError(f"`nan_hu` must be finite, not {self.nan_hu}", code="ct.invalid-value")
         if self.fill_gaps_mm is not None and not 0 < self.fill_gaps_mm < math.inf:
-            raise UsageError(f"--fill-gaps-mm must be positive, not {self.fill_gaps_mm}")
+            raise UsageError(
+                f"`fill_gaps_mm` must be positive, not {self.fill_gaps_mm}", code="ct.invalid-value"
+            )
 
     def hu(self, values: NDArray[np.generic]) -> NDArray[np.int16] | NDArray[np.float32]:
         """Hounsfield units of the file's values, as they are where there is nothing to correct."""
         if self.hu_scale == 1 and self.hu_offset == 0:
             return values  # type: ignore[return-value]
+        import numpy as np  # options do without
+
         return values.astype(np.float32) * np.float32(self.hu_scale) + np.float32(self.hu_offset)
 
     def world_from_voxel(self, affine: NDArray[np.float64]) -> NDArray[np.float64]:
         """The file's affine [4, 4] in millimetres, and mirrored in x or z of RAS if asked for."""
+        import numpy as np  # options do without
+
         scale = np.full(3, _MM_PER_UNIT[self.length_unit])
         scale[0] *= -1 if self.mirror_left_right else 1
         scale[2] *= -1 if self.mirror_head_feet else 1

@@ -1,4 +1,4 @@
-"""Where a CT ends although the patient goes on, and where its tissue lies."""
+"""The faces at which a CT ends although the patient continues, and the positions of its tissue."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _points: WeakKeyDictionary[Volume, dict[_Key, Tensor]] = WeakKeyDictionary()
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class OpenFace:
-    """A face of the CT's box at which the patient, or the bone, goes on beyond the scan.
+    """A face of the CT's box at which the patient, or the bone, continues beyond the scan.
 
     Beyond it, tissue is expected in an octagonal prism around what the face shows. With a and b a point's
     voxel indices along the other two axes, times the spacing, it lies in there if a, b, a + b and a - b do.
@@ -98,7 +98,7 @@ def _faces_of(
 
 
 def _pieces(shown: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """What lies on a face [a, b] without its small pieces."""
+    """Return what lies on a face [a, b] without its small pieces."""
     labels, count = ndimage.label(shown)
     sizes = np.bincount(labels.ravel(), minlength=count + 1)
     sizes[0] = 0

@@ -40,7 +40,7 @@ class Finding:
     @classmethod
     def of_message(cls, level: Level, subject: str, message: str, otherwise: str = "") -> Finding:
         """A reader's warning or error; the remedy is the options it names, or what there is `otherwise`."""
-        options = dict.fromkeys(re.findall(r"--[a-z][a-z-]+", message))
+        options = dict.fromkeys(re.findall(r"`[a-z][a-z_.]+`", message))
         return cls(level=level, subject=subject, message=message, remedy=", ".join(options) or otherwise)
 
     @property
@@ -54,8 +54,8 @@ class Finding:
 
 
 def option_of(name: str) -> str:
-    """How an option is written on the command line, from the name of its field."""
-    return f"--{name.replace('_', '-')}"
+    """How messages write the name of a parameter; the command line shows it as an option."""
+    return f"`{name}`"
 
 
 def tell(findings: Iterable[Finding], path: str | Path | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Whom CTs and X-rays show, by their DICOM headers, and whether that can be one patient's same part.
+"""The patients of CTs and X-rays by their DICOM headers, and whether both can show the same part of one.
 
 DICOM PS3.3 C.7.1.1 (Patient), C.7.4.1 (Frame of Reference), C.7.3.1 and C.8.11.2 (body part, laterality).
 """
@@ -16,7 +16,7 @@ from ._dicom_header import DicomHeader
 from .findings import Finding
 
 OPTION = "same_patient"
-_REMEDY = "--same-patient, if they show the same part of one patient"
+_REMEDY = "`same_patient`, if they show the same part of one patient"
 # What removes names from files leaves instead of them.
 _NOBODY = frozenset(
     {
@@ -30,7 +30,7 @@ _SIDES = {"R": "right", "L": "left"}
 
 @dataclass(frozen=True, kw_only=True)
 class Identity:
-    """Whom an image shows; empty where its file does not say.
+    """The patient, side and body part that an image shows; empty where its file does not say.
 
     Attributes:
         patient_ids: PatientID first, then OtherPatientIDs, without padding and upper case.
@@ -73,7 +73,7 @@ class Identity:
 
 
 def compare_identities(identities: Sequence[tuple[str, Identity]], volumes: int = 1) -> tuple[Finding, ...]:
-    """What says that images are not of one patient's same part.
+    """Return what says that images are not of one patient's same part.
 
     Frames of reference of a CT and an X-ray differ as a rule, as the two are taken at different times: they
     are compared only where no PatientID tells; those of X-rays are always compared.
@@ -113,7 +113,7 @@ def _differences(one: Identity, other: Identity, *, both_xrays: bool) -> Iterato
 
 
 def _same_patient(one: Identity, other: Identity) -> bool | None:
-    """Whether the patient is the same; None where nothing tells."""
+    """Tell whether the patient is the same; None where nothing tells."""
     if _comparable(one, other):
         return bool(set(one.patient_ids) & set(other.patient_ids))
     told = [
@@ -126,13 +126,13 @@ def _same_patient(one: Identity, other: Identity) -> bool | None:
 
 
 def _comparable(one: Identity, other: Identity) -> bool:
-    """Whether both have numbers, and not of two hospitals that number on their own."""
+    """Tell whether both have numbers, and not of two hospitals that number on their own."""
     issuers = {one.issuer, other.issuer} - {""}
     return bool(one.patient_ids and other.patient_ids) and len(issuers) < 2
 
 
 def _agree(one: frozenset[str], other: frozenset[str]) -> bool | None:
-    """Whether two names can be one person's: some files have initials, second names or titles."""
+    """Tell whether two names can be one person's: some files have initials, second names or titles."""
     if not one or not other:
         return None
     fewer, more = sorted((one, other), key=len)
@@ -188,7 +188,7 @@ def _names(name: str) -> frozenset[str]:
 
 
 def _known(text: str) -> bool:
-    """Whether a name or number says something: not words for nobody, nor one character over and over."""
+    """Tell whether a name or number says something: not words for nobody, nor one character over and over."""
     words = [word for word in re.split(r"[\W_]+", text.upper()) if word]
     if any(re.fullmatch(r"ANON\d*|ANONYM.*", word) for word in words):
         return False

@@ -42,10 +42,10 @@ def read_labels_onto(
     of the CT, every voxel of the CT takes the label of the nearest.
 
     Args:
-        path: of the file or folder.
+        path: the path of the file or folder.
         shape: voxels of the CT (nx, ny, nz).
-        world_from_voxel: of the CT, affine [4, 4], world in RAS mm.
-        correction: of the CT's file, which holds for the label map's position as well.
+        world_from_voxel: affine [4, 4] of the CT, world in RAS mm.
+        correction: the correction of the CT's file, which holds for the label map's position as well.
 
     Returns:
         Labels [nx, ny, nz], uint8 or uint16, 0 for none; names by label.
@@ -78,8 +78,8 @@ class Placing:
     """Label maps taken to one grid, and what is to be said about that in the end.
 
     Args:
-        shape: of the grid (nx, ny, nz).
-        world_from_voxel: of the grid, affine [4, 4].
+        shape: the shape of the grid (nx, ny, nz).
+        world_from_voxel: affine [4, 4] of the grid.
         source: file or folder that the label maps come from, for messages.
     """
 
@@ -120,12 +120,13 @@ class Placing:
             GeometryWarning: labels that were resampled, or structures that reach beyond the grid.
         """
         if self._boxes and not self._within:
-            raise InputError(self._apart())
+            raise InputError(self._apart(), code="labels.wrong-shape")
         spacing_mm = np.linalg.norm(self._affine[:3, :3], axis=0)
         if self._vanished:
             raise InputError(
                 f"{self._source}: {listed(self._vanished)} would be lost, because no voxel of the CT, of"
-                f" {_size(spacing_mm)} mm, has its centre there; take a finer CT, or leave them out"
+                f" {_size(spacing_mm)} mm, has its centre there; take a finer CT, or leave them out",
+                code="labels.structure-lost",
             )
         if self._resampled:
             warn_geometry(
@@ -286,7 +287,8 @@ def _single_masks(folder: Path, files: Sequence[Path]) -> Iterator[LabelMap]:
         if len(present) > 1 and len(files) > 1:
             raise InputError(
                 f"{file} has {len(present)} labels, but a folder of masks has one structure a file: take it"
-                f" out of {folder}, or give that file alone as the label map"
+                f" out of {folder}, or give that file alone as the label map",
+                code="labels.not-labels",
             )
         if len(present) > 1:
             names = {label: label_map.names.get(label, f"label_{label}") for label in present.tolist()}

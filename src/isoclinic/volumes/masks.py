@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import ConvexHull
 
-from ..errors import UsageError
 from ._fog import find_fog
-from ._metal import MetalConfig, find_metal
+from ._metal import find_metal
+from .config import MaskConfig
 
 Image = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -23,38 +23,6 @@ _ROUNDING = 1e-9  # of a hull's facets
 _LEAST_STEP = 0.05  # between shadow and field, as a share of the span of the image
 _LEAST_WEIGHT = 0.05
 _SAME_OUTLINE_PX = 4
-
-
-@dataclass(frozen=True, kw_only=True)
-class MaskConfig:
-    """What is looked for in an X-ray and kept out of the comparison with the CT.
-
-    Attributes:
-        find_collimation: look for collimator blades, circular fields and blank borders; what lies beyond may
-            be blank or lit by scatter.
-        find_saturation: look for areas at the detector's upper or lower limit.
-        find_metal: look for wires, screws, instruments and implants.
-        margin: extra distance kept from collimation and metal, as a share of the image's longer side;
-            covers blur. Beyond it the weight rises from 0 to 1 over the same distance again.
-        min_plateau: smallest connected area of one extreme value that counts as saturated, as a share
-            of the image.
-        metal: what counts as metal.
-
-    Raises:
-        UsageError: a share outside 0 to 1.
-    """
-
-    find_collimation: bool = True
-    find_saturation: bool = True
-    find_metal: bool = True
-    margin: float = 0.008
-    min_plateau: float = 0.001
-    metal: MetalConfig = field(default_factory=MetalConfig)
-
-    def __post_init__(self) -> None:
-        for name in ("margin", "min_plateau"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise UsageError(f"masks.{name} must lie between 0 and 1, not {getattr(self, name)}")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

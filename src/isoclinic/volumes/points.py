@@ -25,7 +25,8 @@ def bone_points(volume: Volume, count: int, *, generator: np.random.Generator) -
     bone = np.flatnonzero((volume.hu >= low) & (volume.hu <= high))
     if len(bone) < count:
         raise InputError(
-            f"the CT has {len(bone)} voxels of bone ({low} to {high} HU), fewer than {count} landmarks"
+            f"the CT has {len(bone)} voxels of bone ({low} to {high} HU), fewer than {count} landmarks",
+            code="ct.no-bone",
         )
     return _centres(volume, generator.choice(bone, count, replace=False))
 
@@ -33,7 +34,7 @@ def bone_points(volume: Volume, count: int, *, generator: np.random.Generator) -
 def target_points(
     volume: Volume, count: int, structures: Structures | None = None, *, generator: np.random.Generator
 ) -> Tensor:
-    """Where the error of a pose matters: voxels of bone, else of any tissue, world [count, 3] [mm], float64.
+    """Draw points where the error of a pose matters: bone, else any tissue; world [count, 3] [mm], float64.
 
     They are drawn from a sample of the voxels, which takes a millisecond whatever the size of the CT.
 
@@ -47,13 +48,18 @@ def target_points(
         UsageError: as for `Volume.structure_mask`, structures without any voxel, or more than 100,000 points.
     """
     if count > _SAMPLE:
-        raise UsageError(f"errors are expected at {_SAMPLE} points at most, not {count}")
+        raise UsageError(
+            f"errors are expected at {_SAMPLE} points at most, not {count}", code="ct.invalid-value"
+        )
     if structures is None:
         sample = generator.integers(volume.hu.size, size=_SAMPLE)
     else:
         inside = np.flatnonzero(volume.structure_mask(structures))
         if not len(inside):
-            raise UsageError(f"the label map has no voxel of {', '.join(map(str, structures))}")
+            raise UsageError(
+                f"the label map has no voxel of {', '.join(map(str, structures))}",
+                code="labels.structure-missing",
+            )
         sample = generator.choice(inside, size=_SAMPLE)
     hu = volume.hu.reshape(-1)[sample]
     low, high = _BONE_HU

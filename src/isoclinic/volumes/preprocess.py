@@ -2,47 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
-from ..errors import UsageError
-from .masks import MaskConfig, find_masks
+from .config import PreprocessConfig
+from .masks import find_masks
 from .polarity import Polarity
 from .xray import XRay
-
-
-@dataclass(frozen=True, kw_only=True)
-class PreprocessConfig:
-    """How an X-ray becomes an image of line integrals.
-
-    Attributes:
-        method: 'beer_lambert' for -log(I / I0); 'log_ratio' for 1 - log(1 + I) / log(1 + I0) of intensities
-            normalised to their maximum, which compresses dark areas less. Images that are logarithmic
-            already are only inverted where needed.
-        floor: intensities below this share of the open beam count as this share: what arrives there is
-            scatter and noise.
-        open_beam_percentile: percentile of the pixels taken for the open beam I0; below 100 so that hot
-            pixels do not set it.
-        masks: how parts that do not show the patient are found.
-
-    Raises:
-        UsageError: a floor outside 0 to 1 or a percentile outside 0 to 100, bounds excluded at 0.
-    """
-
-    method: Literal["beer_lambert", "log_ratio"] = "beer_lambert"
-    floor: float = 1e-3
-    open_beam_percentile: float = 99.9
-    masks: MaskConfig = field(default_factory=MaskConfig)
-
-    def __post_init__(self) -> None:
-        if not 0 < self.floor < 1:
-            raise UsageError(f"floor must lie between 0 and 1, not {self.floor}")
-        if not 0 < self.open_beam_percentile <= 100:
-            raise UsageError(f"open_beam_percentile must lie in (0, 100], not {self.open_beam_percentile}")
 
 
 def line_integrals(

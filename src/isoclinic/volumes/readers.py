@@ -50,13 +50,15 @@ def find_volumes(folder: Path) -> list[Path]:
         InputError: it is no folder, or there is no CT in it.
     """
     if not folder.is_dir():
-        raise InputError(f"{folder} is not a folder of CTs")
+        raise InputError(f"{folder} is not a folder of CTs", code="ct.missing")
     found = set(_image_files(folder))
     for path in folder.rglob("*"):
         if path.name.lower().endswith(_DICOM) or (path.is_file() and _is_dicom(path)):
             found.add(path.parent)
     if not found:
-        raise InputError(f"{folder} holds no CT: there is no NIfTI, NRRD, MetaImage or DICOM file in it")
+        raise InputError(
+            f"{folder} holds no CT: there is no NIfTI, NRRD, MetaImage or DICOM file in it", code="ct.missing"
+        )
     return sorted(found)
 
 
@@ -81,7 +83,7 @@ def read_grid(path: Path, correction: CTCorrection | None = None) -> Grid:
     A folder holds the DICOM files of one CT, or one image file.
 
     Args:
-        path: of the file or folder.
+        path: the path of the file or folder.
         correction: which slices to read, over which gaps, and what voxels without a value are; what it says
             about values, unit and sides is the caller's to apply.
 
@@ -92,21 +94,23 @@ def read_grid(path: Path, correction: CTCorrection | None = None) -> Grid:
     correction = correction or CTCorrection()
     with decoding(path):
         if not path.exists():
-            raise InputError(f"{path} does not exist")
+            raise InputError(f"{path} does not exist", code="ct.missing")
         if path.is_dir():
             path = _volume_of_folder(path)
         name = path.name.lower()
         if path.is_dir() or name.endswith(_DICOM) or _is_dicom(path):
             values, affine = read_dicom_series(path, correction)
         elif correction.slices_where is not None:
-            raise UsageError(f"--slices-where chooses among DICOM slices, but {path} is none")
+            raise UsageError(
+                f"`slices_where` chooses among DICOM slices, but {path} is none", code="ct.not-a-series"
+            )
         elif name.endswith(_NIFTI):
             check_declared_size(path)
             values, affine = read_nifti(path)
         elif name.endswith(_ITK):
             values, affine = read_itk(path)
         else:
-            raise InputError(_unknown_format(path))
+            raise InputError(_unknown_format(path), code="ct.unknown-format")
     check_affine(affine, path)
     return finite(values, path, correction.nan_hu), affine
 
@@ -132,12 +136,15 @@ def _volume_of_folder(folder: Path) -> Path:
         return images[0]
     if images:
         names = some([relative_name(path, folder) for path in images])
-        raise InputError(f"{folder} holds {len(images)} image files; give one of them as the CT: {names}")
-    raise InputError(_unknown_format(_archives(folder)[0]))
+        raise InputError(
+            f"{folder} holds {len(images)} image files; give one of them as the CT: {names}",
+            code="ct.several-files",
+        )
+    raise InputError(_unknown_format(_archives(folder)[0]), code="ct.unknown-format")
 
 
 def _holds_slices(folder: Path) -> bool:
-    """Whether some DICOM file below the folder can be a slice of a CT."""
+    """Tell whether some DICOM file below the folder can be a slice of a CT."""
     for path in folder.rglob("*"):
         if path.is_file() and _is_dicom(path):
             file = read_header(path)
@@ -196,7 +203,7 @@ def warn_unless_hounsfield(hu: NDArray[np.generic], path: str | Path) -> None:
     elif low >= 0 and high > 255:
         problem = (
             f"no value is below 0 ({low:g} to {high:g}): the rescale intercept, often -1024, seems missing;"
-            " isoclinic inspect adds it with --hu-offset -1024 --save-ct FILE.nii.gz"
+            " isoclinic inspect adds it with `hu_offset` -1024 `save_ct` FILE.nii.gz"
         )
     elif low >= 0 or (low >= -1.5 and high <= 1.5):
         problem = (
@@ -212,7 +219,7 @@ def warn_unless_hounsfield(hu: NDArray[np.generic], path: str | Path) -> None:
 
 
 def _is_dicom(path: Path) -> bool:
-    """Whether the file is DICOM by its content; with the suffix of another format, by its preamble only."""
+    """Tell whether a file is DICOM by its content (by its preamble if it has another format's suffix)."""
     if not path.name.lower().endswith((*_NIFTI, *_ITK, *_IMAGES, *_ARCHIVES)):
         return looks_like_dicom(path)
     with path.open("rb") as file:

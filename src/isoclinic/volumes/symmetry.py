@@ -11,7 +11,6 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import binary_erosion, distance_transform_edt, map_coordinates
-from scipy.optimize import minimize
 
 from .extent import tissue_mask
 from .volume import Structures, Volume
@@ -106,6 +105,8 @@ def _mirror_plane(volume: Volume, structures: Structures | None) -> MirrorPlane 
         normal, second, third = np.roll(principal, -turn, axis=0)
         if off(normal, 0.0) > _PROMISING:
             continue
+        from scipy.optimize import minimize  # it takes long to import
+
         found = minimize(
             lambda p: off(normal + p[0] * second + p[1] * third, p[2] * radius),  # noqa: B023
             np.zeros(3),

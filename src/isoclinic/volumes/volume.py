@@ -16,7 +16,8 @@ from ..errors import InputError, UsageError
 from . import readers
 from ._ct_identity import ct_identity
 from ._grid import HuArray, LabelArray, check_affine
-from .attenuation import AttenuationConfig, Material, mu_from_hu, split_materials
+from .attenuation import AttenuationConfig, mu_from_hu, split_materials
+from .config import Material
 from .correction import CTCorrection
 from .findings import Finding, gathered
 from .identity import Identity
@@ -55,9 +56,12 @@ class Volume:
 
     def __post_init__(self) -> None:
         if self.hu.ndim != 3 or self.hu.size == 0:
-            raise InputError(f"hu must be an array [nx, ny, nz] with at least one voxel, not {self.hu.shape}")
+            raise InputError(
+                f"hu must be an array [nx, ny, nz] with at least one voxel, not {self.hu.shape}",
+                code="ct.wrong-shape",
+            )
         if self.hu.dtype not in (np.int16, np.float32):
-            raise InputError(f"hu must be int16 or float32, not {self.hu.dtype}")
+            raise InputError(f"hu must be int16 or float32, not {self.hu.dtype}", code="ct.invalid-value")
         affine = np.array(self.world_from_voxel, dtype=np.float64)
         check_affine(affine, "world_from_voxel")
         object.__setattr__(self, "hu", np.ascontiguousarray(self.hu))
@@ -65,10 +69,13 @@ class Volume:
         if self.labels is not None:
             if self.labels.shape != self.hu.shape:
                 raise InputError(
-                    f"labels {self.labels.shape} and hu {self.hu.shape} must have the same shape"
+                    f"labels {self.labels.shape} and hu {self.hu.shape} must have the same shape",
+                    code="ct.wrong-shape",
                 )
             if self.labels.dtype not in (np.uint8, np.uint16):
-                raise InputError(f"labels must be uint8 or uint16, not {self.labels.dtype}")
+                raise InputError(
+                    f"labels must be uint8 or uint16, not {self.labels.dtype}", code="ct.invalid-value"
+                )
             object.__setattr__(self, "labels", np.ascontiguousarray(self.labels))
 
     @classmethod
@@ -162,7 +169,9 @@ class Volume:
             soft_tissue, bone = split_materials(hu, config)
             mu = bone if material == "bone" else soft_tissue
         else:
-            raise UsageError(f"material must be all, soft_tissue or bone, not {material!r}")
+            raise UsageError(
+                f"material must be all, soft_tissue or bone, not {material!r}", code="ct.invalid-value"
+            )
         if structures is not None:
             mu *= self.structure_mask(structures, slices)
         return mu
@@ -172,19 +181,22 @@ class Volume:
         structures: Structures,
         slices: slice = slice(None),
     ) -> NDArray[np.bool_]:
-        """Where the voxels of some rows belong to one of the structures, bool [rows, ny, nz].
+        """Return where the voxels of some rows belong to one of the structures, bool [rows, ny, nz].
 
         Raises:
             UsageError: a volume without labels, or an unknown structure.
         """
         if self.labels is None:
-            raise UsageError("structures can be selected only where the volume has a label map (--labels)")
+            raise UsageError(
+                "structures can be selected only where the volume has a label map (`labels`)",
+                code="labels.missing",
+            )
         wanted = np.zeros(np.iinfo(self.labels.dtype).max + 1, dtype=bool)
         wanted[[self._label(structure) for structure in structures]] = True
         return wanted[self.labels[slices]]
 
     def with_labels(self, labels: LabelArray, label_names: Mapping[int, str]) -> Volume:
-        """The same CT with a label map [nx, ny, nz], uint8 or uint16, and the names of its structures."""
+        """Return the CT with a label map [nx, ny, nz], uint8 or uint16, and the names of its structures."""
         return replace(self, labels=labels, label_names=dict(label_names))
 
     def crop(self, lower: Sequence[int], upper: Sequence[int]) -> Volume:
@@ -196,7 +208,8 @@ class Volume:
         bounds = list(zip(lower, upper, self.shape, strict=True))
         if not all(0 <= first < last <= count for first, last, count in bounds):
             raise UsageError(
-                f"crop bounds {tuple(lower)} to {tuple(upper)} must be whole voxels within {self.shape}"
+                f"crop bounds {tuple(lower)} to {tuple(upper)} must be whole voxels within {self.shape}",
+                code="ct.wrong-shape",
             )
         window = tuple(slice(first, last) for first, last, _ in bounds)
         affine = self.world_from_voxel.copy()
@@ -215,10 +228,13 @@ class Volume:
             UsageError: as for `structure_mask`, a negative margin, or structures without any voxel.
         """
         if margin_mm < 0:
-            raise UsageError(f"margin_mm must not be negative, not {margin_mm}")
+            raise UsageError(f"margin_mm must not be negative, not {margin_mm}", code="ct.invalid-value")
         mask = self.structure_mask(structures)
         if not mask.any():
-            raise UsageError(f"the label map has no voxel of {', '.join(map(str, structures))}")
+            raise UsageError(
+                f"the label map has no voxel of {', '.join(map(str, structures))}",
+                code="labels.structure-missing",
+            )
         margin = np.ceil(margin_mm / self.spacing_mm).astype(int)
         lower, upper = [], []
         for axis in range(3):
@@ -237,7 +253,9 @@ class Volume:
             UsageError: a factor below one.
         """
         if len(factors) != 3 or min(factors) < 1:
-            raise UsageError(f"downsampling needs three factors of at least 1, not {factors}")
+            raise UsageError(
+                f"downsampling needs three factors of at least 1, not {factors}", code="ct.invalid-value"
+            )
         scale = np.eye(4)
         scale[range(3), range(3)] = factors
         scale[:3, 3] = (np.array(factors) - 1) / 2
@@ -260,11 +278,15 @@ class Volume:
             labels = [label for label, name in self.label_names.items() if name == structure]
             if not labels:
                 known = ", ".join(self.label_names.values()) or "none: the label map came without names"
-                raise UsageError(f"unknown structure {structure!r}; known names: {known}")
+                raise UsageError(
+                    f"unknown structure {structure!r}; known names: {known}", code="labels.structure-missing"
+                )
             return labels[0]
         assert self.labels is not None
         if not 0 < structure <= np.iinfo(self.labels.dtype).max:
-            raise UsageError(f"label {structure} is outside the label map's range")
+            raise UsageError(
+                f"label {structure} is outside the label map's range", code="labels.structure-missing"
+            )
         return structure
 
 
@@ -276,7 +298,7 @@ def check_same_grid(
     Args:
         volume: the CT.
         labels: [nx, ny, nz].
-        affine: of the label map, world_from_voxel [4, 4].
+        affine: the affine of the label map, world_from_voxel [4, 4].
         source: what it is and where it is from, for the message.
 
     Raises:
@@ -284,13 +306,15 @@ def check_same_grid(
     """
     if labels.shape != volume.shape:
         raise InputError(
-            f"{source} has {labels.shape} voxels but the CT {volume.shape}: resample it to the CT's grid"
+            f"{source} has {labels.shape} voxels but the CT {volume.shape}: resample it to the CT's grid",
+            code="ct.wrong-shape",
         )
     far_corner = np.array([*volume.shape, 1.0])
     reach = np.abs(affine - volume.world_from_voxel) @ far_corner
     if reach.max() > 0.1 * volume.spacing_mm.min():
         raise InputError(
-            f"{source} lies up to {reach.max():.3g} mm off the CT's grid: resample it to the CT's grid"
+            f"{source} lies up to {reach.max():.3g} mm off the CT's grid: resample it to the CT's grid",
+            code="ct.wrong-shape",
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,16 +15,9 @@ from ..errors import InputError, UsageError
 from ..geometry.camera import Camera, quarter_turns, roll, turn_pixels
 from ..geometry.distortion import Distortion
 from ._reading import PixelScale
-from ._resolve import (
-    GEOMETRY,
-    MEANING,
-    POLARITY_BY_MATCH,
-    POLARITY_GUESSED,
-    all_positive,
-    resolved,
-    scale_for,
-)
+from ._resolve import POLARITY_BY_MATCH, POLARITY_GUESSED, resolved, scale_for
 from ._warnings import warn_geometry
+from .config import XRayOptions
 from .findings import Finding, gathered
 from .identity import Identity
 from .polarity import Polarity
@@ -34,82 +27,6 @@ __all__ = ["POLARITY_BY_MATCH", "POLARITY_GUESSED", "XRay", "XRayOptions"]
 
 # Share of an excluded pixel in an interpolated one that excludes it; less is rounding.
 _LEAST_EXCLUDED = 0.01
-
-
-@dataclass(frozen=True, kw_only=True)
-class XRayOptions:
-    """What to believe instead of the X-ray file, and which part of the image to use.
-
-    Values left at None are read from the file. Geometry describes the image as stored (and shown, where
-    the file has an orientation): it holds before the image is flipped, turned, cropped and binned, in this
-    order.
-
-    Attributes:
-        sdd_mm: distance from the source to the detector [mm].
-        source_isocentre_mm: distance from the source to the isocentre [mm].
-        pixel_spacing_mm: (row, column) spacing of the detector's pixels [mm].
-        principal_point_px: (cx, cy), column and row where the central ray meets the detector [px], the
-            centre of the top left pixel being (0, 0); the image centre when nothing says otherwise.
-        primary_angle_deg: C-arm angle towards the patient's left (DICOM PositionerPrimaryAngle) [deg].
-        secondary_angle_deg: C-arm angle towards the head (DICOM PositionerSecondaryAngle) [deg].
-        frame: which image of a multi-frame file, counted from 0. DICOM runs default to the middle one, the
-            first being taken while the exposure settles.
-        polarity: whether the unattenuated beam is bright ('bright_air', as the detector measures it) or
-            dark ('dark_air', as radiographs are shown).
-        pixel_scale: whether pixels follow the beam's intensity ('linear') or its logarithm ('log').
-        flip_left_right: the stored image is mirrored left to right; mirror it back.
-        flip_top_bottom: the stored image is mirrored top to bottom; mirror it back.
-        turn: turn the stored image clockwise by 90, 180 or 270 degrees, after flipping. Where neither this
-            nor a flip is given, a DICOM header's FieldOfViewRotation and FieldOfViewHorizontalFlip are
-            undone; 0 leaves the image as it is stored.
-        crop_px: (top, left, height, width) of the part to use [px], after flipping and turning.
-        bin: average blocks of this many pixels in each direction.
-        exclude: an image of the stored X-ray's size, in any format that X-rays may have, that is not zero
-            where the X-ray must not be used, such as on tools and implants.
-
-    Raises:
-        UsageError: a length that is not positive, an angle or point that is not finite, or `bin` below 1.
-    """
-
-    sdd_mm: float | None = None
-    source_isocentre_mm: float | None = None
-    pixel_spacing_mm: tuple[float, float] | None = None
-    principal_point_px: tuple[float, float] | None = None
-    primary_angle_deg: float | None = None
-    secondary_angle_deg: float | None = None
-    frame: int | None = None
-    polarity: Literal["auto", "bright_air", "dark_air"] = "auto"
-    pixel_scale: Literal["auto", "linear", "log"] = "auto"
-    flip_left_right: bool = False
-    flip_top_bottom: bool = False
-    turn: Literal[0, 90, 180, 270] | None = None
-    crop_px: tuple[int, int, int, int] | None = None
-    bin: int = 1
-    exclude: Path | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("sdd_mm", "source_isocentre_mm", "pixel_spacing_mm"):
-            value = getattr(self, name)
-            if value is not None and not all_positive(value):
-                raise UsageError(f"--{name.replace('_', '-')} must be positive, not {value}")
-        for name in ("principal_point_px", "primary_angle_deg", "secondary_angle_deg"):
-            value = getattr(self, name)
-            if value is not None and not np.isfinite(value).all():
-                raise UsageError(f"--{name.replace('_', '-')} must be finite, not {value}")
-        if self.turn not in (None, 0, 90, 180, 270):
-            raise UsageError(f"--turn must be 0, 90, 180 or 270 degrees, not {self.turn}")
-        if self.bin < 1:
-            raise UsageError(f"--bin must be at least 1, not {self.bin}")
-
-    @property
-    def given(self) -> dict[str, Any]:
-        """What is to be believed instead of the file: values by the names of their options."""
-        values = {name: getattr(self, name) for name in (*GEOMETRY, *MEANING)}
-        found = {name: value for name, value in values.items() if value not in (None, "auto")}
-        flips = {name for name in ("flip_left_right", "flip_top_bottom") if getattr(self, name)}
-        found |= dict.fromkeys(flips, True)
-        more = {"turn": self.turn, "exclude": self.exclude}
-        return found | {name: value for name, value in more.items() if value is not None}
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -160,7 +77,8 @@ class XRay:
         for name, image in (("pixels", pixels), ("an excluded mask", self.excluded)):
             if image is not None and image.shape != size:
                 raise InputError(
-                    f"{where} has {name} of shape {image.shape}, not (height, width) = {size} of its camera"
+                    f"{where} has {name} of shape {image.shape}, not (height, width) = {size} of its camera",
+                    code="xray.wrong-shape",
                 )
         object.__setattr__(self, "pixels", _checked(pixels, where, self.excluded))
         object.__setattr__(self, "stored_camera", self.stored_camera or self.camera)
@@ -256,7 +174,8 @@ class XRay:
         if not (inside and top + height <= self.camera.height and left + width <= self.camera.width):
             raise UsageError(
                 f"crop (top {top}, left {left}, height {height}, width {width}) does not fit the image of "
-                f"{self.camera.height} x {self.camera.width} pixels"
+                f"{self.camera.height} x {self.camera.width} pixels",
+                code="xray.invalid-value",
             )
         window = np.s_[top : top + height, left : left + width]
         return replace(
@@ -416,13 +335,20 @@ def _checked(
     pixels: NDArray[np.float32], where: str, excluded: NDArray[np.bool_] | None
 ) -> NDArray[np.float32]:
     if bad := np.count_nonzero(~np.isfinite(pixels)):
-        raise InputError(f"{where} has {bad} pixels that are NaN or infinite; replace them first")
+        raise InputError(
+            f"{where} has {bad} pixels that are NaN or infinite; replace them first", code="xray.not-finite"
+        )
     usable = pixels if excluded is None else pixels[~excluded]
     if usable.size == 0:
-        raise InputError(f"{where} has no pixels left: all are excluded (by --exclude, or by the file)")
+        raise InputError(
+            f"{where} has no pixels left: all are excluded (by `exclude`, or by the file)",
+            code="xray.all-masked",
+        )
     if usable.min() == usable.max():
         rest = "" if excluded is None else " that are not excluded"
-        raise InputError(f"{where} shows nothing: all its pixels{rest} are {usable.flat[0]:g}")
+        raise InputError(
+            f"{where} shows nothing: all its pixels{rest} are {usable.flat[0]:g}", code="xray.blank"
+        )
     return pixels
 
 
@@ -431,20 +357,26 @@ def _read_mask(path: Path, xray: Path, size: tuple[int, ...]) -> NDArray[np.bool
     try:
         reading = read_file(path, frame=None)
     except InputError as error:
-        raise InputError(f"--exclude: {error}") from error
+        raise InputError(f"`exclude`: {error}", code="xray.unusable-mask") from error
     for note in reading.notes:
-        warn_geometry(f"--exclude {path}: {note}")
+        warn_geometry(f"`exclude` {path}: {note}")
     # What a mask does not show, as where it is transparent, is not left out.
     mask = reading.pixels if reading.excluded is None else np.where(reading.excluded, 0, reading.pixels)
     if mask.shape != size:
         raise InputError(
-            f"--exclude {path} has {mask.shape[0]} x {mask.shape[1]} pixels (rows x columns), but {xray} has"
-            f" {size[0]} x {size[1]}; draw the mask on the image as stored, before any crop or bin"
+            f"`exclude` {path} has {mask.shape[0]} x {mask.shape[1]} pixels (rows x columns), but {xray} has"
+            f" {size[0]} x {size[1]}; draw the mask on the image as stored, before any crop or bin",
+            code="xray.unusable-mask",
         )
     if not np.isfinite(mask).all():
-        raise InputError(f"--exclude {path} has pixels that are NaN or infinite; use 0 and 1")
+        raise InputError(
+            f"`exclude` {path} has pixels that are NaN or infinite; use 0 and 1", code="xray.unusable-mask"
+        )
     excluded = mask != 0
     for none_or_all, consequence in ((~excluded, "excludes nothing"), (excluded, "excludes every pixel")):
         if none_or_all.all():
-            raise InputError(f"--exclude {path} {consequence}: it must be nonzero on what to leave out only")
+            raise InputError(
+                f"`exclude` {path} {consequence}: it must be nonzero on what to leave out only",
+                code="xray.unusable-mask",
+            )
     return excluded

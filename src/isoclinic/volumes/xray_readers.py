@@ -7,12 +7,12 @@ from pathlib import Path
 from ..errors import InputError
 from ._grid import decoding
 from ._pictures import read_png, read_tiff
-from ._reading import PixelScale, Reading
+from ._reading import FileReading, PixelScale
 from ._sidecar import with_sidecar
 from ._xray_dicom import read_dicom_xray
 from ._xray_images import read_itk_image, read_nifti_image
 
-__all__ = ["PixelScale", "Reading", "read_file", "xray_file"]
+__all__ = ["FileReading", "PixelScale", "read_file", "xray_file"]
 
 # What a file's first bytes say goes before its name.
 _MAGIC = {
@@ -37,7 +37,7 @@ _REFUSED = {
     "lossy": (
         "is a picture with lossy compression (JPEG or the like), whose grey values are not the detector's:"
         " export the X-ray again as DICOM, or as PNG or TIFF of 16 bits. If there is nothing else, save it as"
-        " PNG and give --polarity"
+        " PNG and give `polarity`"
     ),
     "other picture": "has a picture format that is not read; save the X-ray as DICOM, or as PNG or TIFF",
     "document": "is a PDF document, not an X-ray; export the X-ray as DICOM, or as PNG or TIFF",
@@ -58,9 +58,9 @@ def xray_file(path: Path) -> Path:
         if path.is_dir():
             return _only_file(path)
         if not path.is_file():
-            raise InputError(f"X-ray file {path} does not exist")
+            raise InputError(f"X-ray file {path} does not exist", code="xray.missing")
         if not path.stat().st_size:
-            raise InputError(f"X-ray file {path} is empty; copy or export it again")
+            raise InputError(f"X-ray file {path} is empty; copy or export it again", code="xray.no-pixels")
     return path
 
 
@@ -77,11 +77,12 @@ def _only_file(folder: Path) -> Path:
     raise InputError(
         f"{folder} is a folder, not an X-ray: it holds "
         + (f"{len(files)} files ({names}{', ...' if len(files) > _NAMED else ''})" if files else "no image")
-        + "; give one X-ray file. A CT series is given as the volume (--volume)"
+        + "; give one X-ray file. A CT series is given as the volume (`volume`)",
+        code="xray.several-files",
     )
 
 
-def read_file(path: Path, frame: int | None) -> Reading:
+def read_file(path: Path, frame: int | None) -> FileReading:
     """Read an X-ray from DICOM, or from PNG, TIFF, NIfTI, MetaImage or NRRD with a JSON sidecar.
 
     Raises:
@@ -91,7 +92,7 @@ def read_file(path: Path, frame: int | None) -> Reading:
     path = xray_file(path)
     kind = _kind(path)
     if kind in _REFUSED:
-        raise InputError(f"{path} {_REFUSED[kind]}")
+        raise InputError(f"{path} {_REFUSED[kind]}", code="xray.unsupported")
     pictures = {"png": read_png, "tiff": read_tiff, "nifti": read_nifti_image, "itk": read_itk_image}
     if kind in pictures:
         return with_sidecar(path, pictures[kind](path, frame))
@@ -99,7 +100,7 @@ def read_file(path: Path, frame: int | None) -> Reading:
 
 
 def _kind(path: Path) -> str:
-    """What a file is, by its content where that tells, else by its name; DICOM if nothing tells."""
+    """Return what a file is, by its content where that tells, else by its name; DICOM if nothing tells."""
     with decoding(path), path.open("rb") as file:
         start = file.read(352)
     if start[128:132] == b"DICM":

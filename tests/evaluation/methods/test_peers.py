@@ -22,7 +22,7 @@ from isoclinic.evaluation.methods.cmaes import CmaEs, CmaEsConfig, CmaEsScale
 from isoclinic.evaluation.methods.diffdrr import DiffDrr, DiffDrrConfig
 from isoclinic.evaluation.methods.xvr import Xvr, XvrConfig
 from isoclinic.geometry import Camera, se3
-from isoclinic.registration import initial_pose
+from isoclinic.registration.initialize import initial_pose
 from isoclinic.volumes import XRay
 
 CAMERA = Camera.from_pixel_spacing(

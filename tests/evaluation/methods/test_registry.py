@@ -5,7 +5,8 @@ import pytest
 from isoclinic.errors import UsageError
 from isoclinic.evaluation.methods import METHODS, Pipeline, method_named
 from isoclinic.evaluation.methods.registry import is_installed
-from isoclinic.registration import InputFile, RegistrationConfig
+from isoclinic.provenance import InputFile
+from isoclinic.registration import RegistrationConfig
 
 MODEL = InputFile(path="model.safetensors", sha256="0" * 64)
 

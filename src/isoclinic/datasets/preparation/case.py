@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import nibabel as nib
@@ -13,13 +13,14 @@ from ..._files import atomic
 from ...rendering import render
 from ...volumes import Volume
 from .._documents import read_document
-from .drrs import EXACT, DrrConfig, draw_poses, write_drrs
-from .landmarks import LandmarkConfig, find_landmarks
-from .lumbar import LumbarConfig, extract_lumbar
+from .config import PreparationConfig
+from .drrs import EXACT, draw_poses, write_drrs
+from .landmarks import find_landmarks
+from .lumbar import extract_lumbar
 from .originals import LUMBAR, Original
 from .picture import write_picture
-from .quality import QualityConfig, read_original
-from .surface import SurfaceConfig, surface_of
+from .quality import read_original
+from .surface import surface_of
 from .vertebrae import present
 
 CT_FILE = "ct.nii.gz"
@@ -28,25 +29,6 @@ _NAMES_FILE = "labels.json"
 _SURFACE_FILE = "surface.surf.gii"
 _PICTURE_FILE = "check.png"
 CASE_FILE = "case.json"
-
-
-@dataclass(frozen=True, kw_only=True)
-class PreparationConfig:
-    """How CTSpine1K is prepared.
-
-    Attributes:
-        quality: which cases are used.
-        lumbar: what is kept of a CT.
-        surface: how surfaces of vertebrae are found.
-        landmarks: how landmarks are found on them.
-        drrs: what is rendered.
-    """
-
-    quality: QualityConfig = field(default_factory=QualityConfig)
-    lumbar: LumbarConfig = field(default_factory=LumbarConfig)
-    surface: SurfaceConfig = field(default_factory=SurfaceConfig)
-    landmarks: LandmarkConfig = field(default_factory=LandmarkConfig)
-    drrs: DrrConfig = field(default_factory=DrrConfig)
 
 
 @dataclass(frozen=True, kw_only=True)

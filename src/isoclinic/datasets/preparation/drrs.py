@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import io
-import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -15,84 +14,16 @@ from torch import Tensor
 
 from ..._files import atomic
 from ..._optional import require
-from ...errors import InputError, UsageError
-from ...geometry import Camera, gantry_poses
+from ...errors import InputError
+from ...geometry import gantry_poses
 from ...rendering import RenderConfig, render
 from ...volumes import Volume
 from .._hdf5 import opened
+from .config import DrrConfig
 from .vertebrae import Array
-
-# Siemens Cios Fusion, a mobile C-arm, with which DeepFluoro was taken: MakeNaiveCIOSFusionMetaDR in
-# lib/file_formats/xregCIOSFusionDICOM.cpp of https://github.com/rg2/xreg at c2bdd99.
-_SIDE_PX = 1536
-_PIXEL_MM = 0.194
-_SDD_MM = 1020.0
 
 EXACT = RenderConfig(method="siddon", voxel_mm="full", backend="cpu")
 """How the DRRs are rendered; on the CPU, so that they are the same on every machine."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class DrrConfig:
-    """The DRRs of a CT, and the poses of the C-arm. AP is at 180/0 in DICOM's angles, lateral at 90/0.
-
-    Attributes:
-        images: of each CT.
-        images_per_file: an interrupted preparation loses as many at most.
-        binning: detector pixels averaged along each side; 6 leaves 256 x 256 pixels of 1.164 mm.
-        primary_angle_deg: smallest and largest primary C-arm angle [deg].
-        secondary_angle_deg: smallest and largest secondary C-arm angle [deg].
-        source_isocentre_mm: smallest and largest distance from the source to the centre of the lumbar spine
-            [mm]; the isocentre of the Cios Fusion is at 632 (CIOSFusionCBCTExtrins of xReg).
-        in_plane_reach_deg: largest turn in the image plane [deg].
-        lateral_reach_mm: largest shift along each axis of the image [mm], at the patient.
-        seed: of the poses; those of a CT depend on it and on the name of the case alone.
-
-    Raises:
-        UsageError: a number or range that makes no sense.
-    """
-
-    images: int = 500
-    images_per_file: int = 100
-    binning: int = 6
-    primary_angle_deg: tuple[float, float] = (75.0, 285.0)
-    secondary_angle_deg: tuple[float, float] = (-30.0, 30.0)
-    source_isocentre_mm: tuple[float, float] = (580.0, 720.0)
-    in_plane_reach_deg: float = 15.0
-    lateral_reach_mm: float = 30.0
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("images", "images_per_file"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name} must be at least 1, not {getattr(self, name)}")
-        if not 1 <= self.binning <= _SIDE_PX // 8:
-            raise UsageError(f"binning must lie between 1 and {_SIDE_PX // 8}, not {self.binning}")
-        if self.seed < 0:
-            raise UsageError(f"seed must not be negative, not {self.seed}")
-        for name in ("primary_angle_deg", "secondary_angle_deg", "source_isocentre_mm"):
-            low, high = getattr(self, name)
-            if not -math.inf < low <= high < math.inf:
-                raise UsageError(f"{name} must be a smaller and a larger number, not {low} and {high}")
-        if not 0 < self.source_isocentre_mm[0] <= self.source_isocentre_mm[1] < _SDD_MM:
-            raise UsageError(
-                f"source_isocentre_mm must lie between 0 and {_SDD_MM:g}, the detector's distance"
-            )
-        for name in ("in_plane_reach_deg", "lateral_reach_mm"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise UsageError(f"{name} must be zero or a positive number, not {getattr(self, name)}")
-
-    @property
-    def camera(self) -> Camera:
-        """Of every DRR; the central ray meets the middle of the detector."""
-        detector = Camera.from_pixel_spacing(
-            width=_SIDE_PX, height=_SIDE_PX, pixel_spacing_mm=(_PIXEL_MM, _PIXEL_MM), sdd_mm=_SDD_MM
-        )
-        return detector.bin(self.binning)
-
-    def file_of(self, image: int) -> str:
-        """Name of the file that an image is in."""
-        return f"drrs-{image // self.images_per_file:03d}.h5"
 
 
 def draw_poses(config: DrrConfig, case: str, isocentre_world: Array) -> Tensor:

@@ -20,40 +20,18 @@ sampled otherwise.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
-from ...errors import InputError, UsageError
+from ...errors import InputError
 from ...volumes import Volume
+from .config import LandmarkConfig
 from .originals import VERTEBRAE
 from .surface import Surface
 from .vertebrae import Array, voxels_world
 
 # After as many, the middle of a tip has come to rest (Comaniciu & Meer 2002, IEEE TPAMI 24(5):603).
 _MEAN_SHIFTS = 10
-
-
-@dataclass(frozen=True, kw_only=True)
-class LandmarkConfig:
-    """Over which piece of the surface a landmark is averaged.
-
-    Attributes:
-        radius_mm: around an axis, for end plates and front wall [mm].
-        tip_radius_mm: around the point farthest out, for processes [mm]; spinous processes end in a ridge.
-        tip_mm: from the plane farthest out, for processes [mm].
-
-    Raises:
-        UsageError: a length that is not positive.
-    """
-
-    radius_mm: float = 5.0
-    tip_radius_mm: float = 12.0
-    tip_mm: float = 3.0
-
-    def __post_init__(self) -> None:
-        if not min(self.radius_mm, self.tip_radius_mm, self.tip_mm) > 0:
-            raise UsageError("radius_mm, tip_radius_mm and tip_mm must be positive")
 
 
 def find_landmarks(
@@ -104,7 +82,10 @@ def _on_axis(vertices: Array, start: Array, axis: Array, config: LandmarkConfig,
     beside = np.linalg.norm(offsets - along[:, None] * axis, axis=1)
     near = (beside <= config.radius_mm) & (along > 0)
     if not near.any():
-        raise InputError(f"no surface within {config.radius_mm:g} mm of the axis of {name}; raise radius_mm")
+        raise InputError(
+            f"no surface within {config.radius_mm:g} mm of the axis of {name}; raise radius_mm",
+            code="preparation.no-surface",
+        )
     return start + along[near].mean() * axis
 
 

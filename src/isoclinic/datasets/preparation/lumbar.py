@@ -3,43 +3,20 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from ...errors import UsageError
 from ...volumes import Volume
+from .config import LumbarConfig
 from .originals import LUMBAR
 from .vertebrae import crop_around, present
 
 _AIR_HU = -1000
 # The largest that is stable in three dimensions [voxel^2]: ITK's CurvatureFlowImageFilter.
 _TIME_STEP = 0.0625
-
-
-@dataclass(frozen=True, kw_only=True)
-class LumbarConfig:
-    """What is kept of a CT.
-
-    Attributes:
-        margin_mm: around the lumbar vertebrae [mm].
-        vertebrae_only: make everything air but the lumbar vertebrae.
-        denoising_mm2: duration of the curvature flow that evens out noise and keeps edges [mm2]; 0 leaves the
-            CT alone.
-
-    Raises:
-        UsageError: a negative number.
-    """
-
-    margin_mm: float = 40.0
-    vertebrae_only: bool = False
-    denoising_mm2: float = 0.3
-
-    def __post_init__(self) -> None:
-        if not self.margin_mm >= 0 or not self.denoising_mm2 >= 0:
-            raise UsageError("margin_mm and denoising_mm2 must not be negative")
 
 
 def extract_lumbar(volume: Volume, config: LumbarConfig) -> Volume:

@@ -41,7 +41,7 @@ class Original:
     """The files of one name; a case has one CT and one mask.
 
     Attributes:
-        name: of the CT's file, without its ending.
+        name: the name of the CT's file, without its ending.
         cts: its CTs.
         masks: its masks.
     """
@@ -71,7 +71,7 @@ def find_originals(folder: Path) -> tuple[Original, ...]:
     for index, kind in ((0, "CT"), (1, "mask")):
         if not any(files[index] for files in found.values()):
             what = "is not a folder" if not folder.is_dir() else f"holds no {kind} of CTSpine1K"
-            raise InputError(f"{folder} {what}. {_EXPECTED}; {GET}")
+            raise InputError(f"{folder} {what}. {_EXPECTED}; {GET}", code="preparation.originals-missing")
     return tuple(
         Original(name=name, cts=tuple(cts), masks=tuple(masks))
         for name, (cts, masks) in sorted(found.items())

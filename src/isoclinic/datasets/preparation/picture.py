@@ -52,13 +52,13 @@ def write_picture(
     """Write a PNG.
 
     Args:
-        path: of the PNG.
+        path: the path of the PNG.
         title: above the picture.
-        surface: of the vertebrae.
+        surface: the surface of the vertebrae.
         landmarks: points [3] by name, world [mm].
         drr: line integrals [H, W].
-        camera: of the DRR.
-        camera_from_world: of the DRR [4, 4].
+        camera: the camera of the DRR.
+        camera_from_world: pose of the DRR [4, 4].
 
     Raises:
         InputError: the file cannot be written.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,12 +14,15 @@ from typing import Any
 
 from ... import __version__
 from ..._optional import require
-from ..._spread import SpreadConfig, spread
+from ..._spread import spread
+from ..._spread_config import SpreadConfig
 from ...errors import InputError, UsageError
+from ...provenance import settings_digest
 from .._documents import read_document
-from .case import CaseTask, PreparationConfig, is_done, key_of, prepare_case, write_json
+from .case import CaseTask, is_done, key_of, prepare_case, write_json
+from .config import PreparationConfig, QualityConfig
 from .originals import Original, find_originals
-from .quality import Finding, QualityConfig, Reason, examine, without_duplicates
+from .quality import CaseFinding, Exclusion, examine, without_duplicates
 
 FORMAT = "isoclinic.ctspine1k"
 VERSION = 1
@@ -40,10 +42,10 @@ class Preparation:
     """
 
     cases: tuple[str, ...]
-    findings: Mapping[str, Finding]
+    findings: Mapping[str, CaseFinding]
 
     @property
-    def left_out(self) -> Mapping[Reason, int]:
+    def left_out(self) -> Mapping[Exclusion, int]:
         """How many cases each reason left out, the commonest first."""
         return _counts(self.findings)
 
@@ -82,7 +84,10 @@ def prepare_ctspine1k(
         findings = _examined(originals, output, config.quality, where, partial(progress, "quality control"))
         cases = tuple(name for name, finding in findings.items() if finding.reason is None)
         if not cases:
-            raise InputError(f"no case of {source} passes the quality control: {_summary(findings)}")
+            raise InputError(
+                f"no case of {source} passes the quality control: {_summary(findings)}",
+                code="preparation.no-case",
+            )
         tasks = [
             CaseTask(
                 original=original,
@@ -115,7 +120,7 @@ class _Examination:
         return self.original.name
 
 
-def _examine(task: _Examination) -> Finding:
+def _examine(task: _Examination) -> CaseFinding:
     return examine(task.original, task.config)
 
 
@@ -125,13 +130,13 @@ def _examined(
     config: QualityConfig,
     where: SpreadConfig,
     progress: Callable[[int, int], None],
-) -> dict[str, Finding]:
+) -> dict[str, CaseFinding]:
     """Findings by name, ordered; those of files that have not changed since come from `quality.json`."""
     file = output / QUALITY_FILE
     stamps = {original.name: _stamp(original, config) for original in originals}
     known = read_document(file, "cases")["cases"] if file.exists() else {}
     found = {
-        name: Finding(**known[name]["finding"] | {"reason": _reason(known[name]["finding"]["reason"])})
+        name: CaseFinding(**known[name]["finding"] | {"reason": _reason(known[name]["finding"]["reason"])})
         for name, stamp in stamps.items()
         if name in known and known[name]["stamp"] == stamp
     }
@@ -148,12 +153,14 @@ def _examined(
     return without_duplicates(ordered)
 
 
-def _write_quality(file: Path, findings: Mapping[str, Finding], stamps: Mapping[str, str]) -> None:
+def _write_quality(file: Path, findings: Mapping[str, CaseFinding], stamps: Mapping[str, str]) -> None:
     final = without_duplicates(dict(sorted(findings.items())))
     document = {
         "fit": sum(finding.reason is None for finding in final.values()),
         "left_out": _counts(final),
-        "duplicates": {name: each.detail for name, each in final.items() if each.reason is Reason.DUPLICATE},
+        "duplicates": {
+            name: each.detail for name, each in final.items() if each.reason is Exclusion.DUPLICATE
+        },
         "cases": {
             name: {"finding": asdict(finding), "stamp": stamps[name]}
             for name, finding in sorted(findings.items())
@@ -162,16 +169,16 @@ def _write_quality(file: Path, findings: Mapping[str, Finding], stamps: Mapping[
     write_json(file, document)
 
 
-def _reason(value: str | None) -> Reason | None:
-    return None if value is None else Reason(value)
+def _reason(value: str | None) -> Exclusion | None:
+    return None if value is None else Exclusion(value)
 
 
-def _counts(findings: Mapping[str, Finding]) -> dict[Reason, int]:
+def _counts(findings: Mapping[str, CaseFinding]) -> dict[Exclusion, int]:
     """How many cases each reason left out, the commonest first."""
     return dict(Counter(each.reason for each in findings.values() if each.reason is not None).most_common())
 
 
-def _summary(findings: Mapping[str, Finding]) -> str:
+def _summary(findings: Mapping[str, CaseFinding]) -> str:
     return ", ".join(f"{count} {reason}" for reason, count in _counts(findings).items())
 
 
@@ -179,27 +186,28 @@ def _stamp(original: Original, config: QualityConfig) -> str:
     """Changes with a case's files and with the rules."""
     files = [(str(path), path.stat()) for path in (*original.cts, *original.masks)]
     facts = [asdict(config), [(name, stat.st_size, stat.st_mtime_ns) for name, stat in files]]
-    return _digest(facts)
+    return settings_digest(facts)
 
 
-def _key(settings: Mapping[str, Any], finding: Finding) -> str:
+def _key(settings: Mapping[str, Any], finding: CaseFinding) -> str:
     """Changes with everything that what is made of a case depends on."""
     making = {name: value for name, value in settings.items() if name != "quality"}
-    return _digest([VERSION, making, finding.ct_digest, finding.mask_digest])
-
-
-def _digest(facts: object) -> str:
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+    return settings_digest([VERSION, making, finding.ct_digest, finding.mask_digest])
 
 
 def _claim(output: Path, settings: Mapping[str, Any], *, overwrite: bool) -> None:
     """Refuse a place that holds anything else than an earlier preparation with these settings."""
     if output.exists() and not output.is_dir():
-        raise UsageError(f"{output} is a file, but the result is a folder; choose another place")
+        raise UsageError(
+            f"{output} is a file, but the result is a folder; choose another place",
+            code="output.not-a-folder",
+        )
     file = output / DATASET_FILE
     if not file.exists():
         if output.exists() and any(output.iterdir()):
-            raise UsageError(f"{output} holds other files; choose a new or empty folder")
+            raise UsageError(
+                f"{output} holds other files; choose a new or empty folder", code="output.foreign-files"
+            )
         output.mkdir(parents=True, exist_ok=True)
         _write_dataset(output, settings, None)
         return
@@ -208,7 +216,8 @@ def _claim(output: Path, settings: Mapping[str, Any], *, overwrite: bool) -> Non
     if changed and not overwrite:
         raise UsageError(
             f"{output} was prepared with another {', '.join(changed)}; choose another folder or add"
-            " --overwrite"
+            " `overwrite`",
+            code="output.of-other-settings",
         )
     if changed:
         _write_dataset(output, settings, None)
@@ -219,7 +228,8 @@ def _check_keys(tasks: Sequence[CaseTask], *, overwrite: bool) -> None:
         if not overwrite and key_of(task.folder) not in (None, task.key):
             raise UsageError(
                 f"{task.folder} was made from other files of that name; choose another folder or add"
-                " --overwrite"
+                " `overwrite`",
+                code="output.of-other-settings",
             )
 
 
@@ -252,6 +262,7 @@ def _resumable() -> Iterator[None]:
     except InputError as error:
         if isinstance(error.__cause__, OSError) and error.__cause__.errno in (errno.ENOSPC, errno.EDQUOT):
             raise InputError(
-                f"{error}. Nothing that was written is lost: free some space and run the same command again"
+                f"{error}. Nothing that was written is lost: free some space and run the same command again",
+                code="output.unwritable",
             ) from error
         raise

@@ -14,17 +14,18 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import InputError, UsageError
+from ...errors import InputError
 from ...volumes import GeometryWarning, Volume
 from ...volumes.labels import read_plain
 from ...volumes.volume import check_same_grid
+from .config import QualityConfig
 from .originals import LUMBAR, VERTEBRAE, Original
 from .vertebrae import bounding_box, voxels_world
 
 _MM3_PER_CM3 = 1000.0
 
 
-class Reason(StrEnum):
+class Exclusion(StrEnum):
     """Why a case is left out."""
 
     NO_CT = "no CT"
@@ -45,47 +46,7 @@ class Reason(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class QualityConfig:
-    """What a case must be like. These rules are our own: those that left 651 of 1005 CTs are unpublished.
-
-    Attributes:
-        least_lumbar: number of the vertebrae L1 to L5 that the mask must show, 1 to 5.
-        least_vertebra_cm3: smallest volume of a vertebra that counts [cm3]; a lumbar one has about 60.
-        largest_spacing_mm: largest voxel spacing along any axis [mm].
-        least_border_mm: smallest distance of the lumbar vertebrae from the edge of the CT [mm]; nearer ones
-            count as cut off.
-        vertebra_hu: smallest and largest mean of the lumbar vertebrae [HU]. Their spongy bone alone has 50 to
-            300 HU (Pickhardt et al. 2013, Ann. Intern. Med. 158:588); a CT without its offset of -1024 HU, or
-            normalised, is outside.
-        vertebra_distance_mm: smallest and largest distance of the centres of neighbouring lumbar vertebrae
-            [mm]; 30 to 45 is usual.
-
-    Raises:
-        UsageError: a value that admits nothing.
-    """
-
-    least_lumbar: int = 5
-    least_vertebra_cm3: float = 10.0
-    largest_spacing_mm: float = 3.0
-    least_border_mm: float = 2.0
-    vertebra_hu: tuple[float, float] = (50.0, 800.0)
-    vertebra_distance_mm: tuple[float, float] = (15.0, 60.0)
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.least_lumbar <= 5:
-            raise UsageError(f"least_lumbar must lie between 1 and 5, not {self.least_lumbar}")
-        for name in ("vertebra_hu", "vertebra_distance_mm"):
-            low, high = getattr(self, name)
-            if not low < high:
-                raise UsageError(f"{name} must be a smaller and a larger number, not {low} and {high}")
-        if not self.largest_spacing_mm > 0 or self.least_border_mm < 0 or self.least_vertebra_cm3 < 0:
-            raise UsageError(
-                "largest_spacing_mm must be positive, least_border_mm and least_vertebra_cm3 not negative"
-            )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finding:
+class CaseFinding:
     """What the quality control says of a case.
 
     Attributes:
@@ -95,7 +56,7 @@ class Finding:
         mask_digest: of the mask's voxels.
     """
 
-    reason: Reason | None = None
+    reason: Exclusion | None = None
     detail: str = ""
     ct_digest: str = ""
     mask_digest: str = ""
@@ -104,16 +65,16 @@ class Finding:
 class Unfit(InputError):
     """A case that is left out, with the reason and more about it."""
 
-    def __init__(self, reason: Reason, detail: str) -> None:
-        super().__init__(reason, detail)
+    def __init__(self, reason: Exclusion, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}", code="preparation.case-left-out")
         self.reason = reason
         self.detail = detail
 
-    def __str__(self) -> str:
-        return f"{self.reason}: {self.detail}"
+    def __reduce__(self) -> tuple[object, ...]:
+        return Unfit, (self.reason, self.detail)
 
 
-def examine(original: Original, config: QualityConfig) -> Finding:
+def examine(original: Original, config: QualityConfig) -> CaseFinding:
     """Read a case and look for the first reason to leave it out."""
     volume, reason, detail = None, None, ""
     try:
@@ -122,8 +83,8 @@ def examine(original: Original, config: QualityConfig) -> Finding:
     except Unfit as unfit:
         reason, detail = unfit.reason, unfit.detail
     if volume is None:
-        return Finding(reason=reason, detail=detail)
-    return Finding(
+        return CaseFinding(reason=reason, detail=detail)
+    return CaseFinding(
         reason=reason, detail=detail, ct_digest=_digest(volume.hu), mask_digest=_digest(volume.labels)
     )
 
@@ -134,9 +95,9 @@ def read_original(original: Original) -> Volume:
     Raises:
         Unfit: it cannot be used.
     """
-    for files, none in ((original.cts, Reason.NO_CT), (original.masks, Reason.NO_MASK)):
+    for files, none in ((original.cts, Exclusion.NO_CT), (original.masks, Exclusion.NO_MASK)):
         if len(files) != 1:
-            raise Unfit(Reason.SAME_NAME if files else none, ", ".join(map(str, files)))
+            raise Unfit(Exclusion.SAME_NAME if files else none, ", ".join(map(str, files)))
     ct, mask = original.cts[0], original.masks[0]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", GeometryWarning)  # what they are about is checked here
@@ -145,25 +106,25 @@ def read_original(original: Original) -> Volume:
             labels, affine = read_plain(mask)
         except InputError as error:
             not_finite = "NaN or infinite" in str(error)
-            raise Unfit(Reason.NOT_FINITE if not_finite else Reason.UNREADABLE, str(error)) from error
+            raise Unfit(Exclusion.NOT_FINITE if not_finite else Exclusion.UNREADABLE, str(error)) from error
     header: Any = nib.load(ct).header
     if header["qform_code"] == 0 and header["sform_code"] == 0:
-        raise Unfit(Reason.NO_ORIENTATION, f"{ct}: qform and sform codes are 0")
+        raise Unfit(Exclusion.NO_ORIENTATION, f"{ct}: qform and sform codes are 0")
     try:
         check_same_grid(volume, labels, affine, str(mask))
     except InputError as error:
-        raise Unfit(Reason.OTHER_GRID, str(error)) from error
+        raise Unfit(Exclusion.OTHER_GRID, str(error)) from error
     return volume.with_labels(labels, VERTEBRAE)
 
 
-def without_duplicates(findings: Mapping[str, Finding]) -> dict[str, Finding]:
+def without_duplicates(findings: Mapping[str, CaseFinding]) -> dict[str, CaseFinding]:
     """The same findings, but of cases with the same CT all but the first are left out."""
     first: dict[str, str] = {}
     result = dict(findings)
     for name, finding in findings.items():
         if finding.reason is None and first.setdefault(finding.ct_digest, name) != name:
-            result[name] = Finding(
-                reason=Reason.DUPLICATE,
+            result[name] = CaseFinding(
+                reason=Exclusion.DUPLICATE,
                 detail=f"as {first[finding.ct_digest]}",
                 ct_digest=finding.ct_digest,
                 mask_digest=finding.mask_digest,
@@ -174,27 +135,27 @@ def without_duplicates(findings: Mapping[str, Finding]) -> dict[str, Finding]:
 def _check(volume: Volume, config: QualityConfig) -> None:
     counts = _label_counts(volume)
     if not counts[1:].any():
-        raise Unfit(Reason.EMPTY_MASK, "")
+        raise Unfit(Exclusion.EMPTY_MASK, "")
     volumes_cm3 = counts * abs(np.linalg.det(volume.world_from_voxel[:3, :3])) / _MM3_PER_CM3
     complete = [
         label for label in LUMBAR if counts[label] and volumes_cm3[label] >= config.least_vertebra_cm3
     ]
     lumbar = [LUMBAR[label] for label in complete if LUMBAR[label] != "L6"]
     if not lumbar:
-        raise Unfit(Reason.NO_LUMBAR, f"labels {', '.join(map(str, np.flatnonzero(counts[1:]) + 1))}")
+        raise Unfit(Exclusion.NO_LUMBAR, f"labels {', '.join(map(str, np.flatnonzero(counts[1:]) + 1))}")
     if len(lumbar) < config.least_lumbar:
-        raise Unfit(Reason.FEW_LUMBAR, f"only {', '.join(lumbar)}")
+        raise Unfit(Exclusion.FEW_LUMBAR, f"only {', '.join(lumbar)}")
     if volume.spacing_mm.max() > config.largest_spacing_mm * (1 + 1e-3):
-        raise Unfit(Reason.THICK_SLICES, f"{volume.spacing_mm.max():.3g} mm")
+        raise Unfit(Exclusion.THICK_SLICES, f"{volume.spacing_mm.max():.3g} mm")
     lower, upper = bounding_box(volume, complete)
     border_mm = float((np.minimum(lower, volume.shape - upper) * volume.spacing_mm).min())
     if border_mm < config.least_border_mm:
-        raise Unfit(Reason.CUT, f"{border_mm:.3g} mm from the edge")
+        raise Unfit(Exclusion.CUT, f"{border_mm:.3g} mm from the edge")
     spine = volume.crop(lower.tolist(), upper.tolist())
     _check_order(spine, complete, config)
     mean_hu = float(spine.hu[spine.structure_mask(complete)].mean(dtype=np.float64))
     if not config.vertebra_hu[0] <= mean_hu <= config.vertebra_hu[1]:
-        raise Unfit(Reason.NOT_HU, f"the lumbar vertebrae have {mean_hu:.0f} on average")
+        raise Unfit(Exclusion.NOT_HU, f"the lumbar vertebrae have {mean_hu:.0f} on average")
 
 
 def _check_order(volume: Volume, labels: list[int], config: QualityConfig) -> None:
@@ -205,7 +166,7 @@ def _check_order(volume: Volume, labels: list[int], config: QualityConfig) -> No
         distance_mm = float(np.linalg.norm(step)) / (below - above)
         if step[2] <= 0 or not low <= distance_mm <= high:
             where = f"{distance_mm:.0f} mm apart" if step[2] > 0 else "upside down"
-            raise Unfit(Reason.DISORDER, f"{VERTEBRAE[above]} and {VERTEBRAE[below]} are {where}")
+            raise Unfit(Exclusion.DISORDER, f"{VERTEBRAE[above]} and {VERTEBRAE[below]} are {where}")
 
 
 def _label_counts(volume: Volume) -> NDArray[np.int64]:

@@ -14,35 +14,13 @@ from scipy import ndimage
 from skimage.measure import marching_cubes
 
 from ..._files import atomic
-from ...errors import InputError, UsageError
+from ...errors import InputError
 from ...volumes import Volume
+from .config import SurfaceConfig
 from .vertebrae import Array, crop_around, to_world
 
 # How far HU beside the threshold count [HU]: where the mask decides, the surface runs midway between voxels.
 _WINDOW_HU = 150.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class SurfaceConfig:
-    """How the surface of a vertebra is found.
-
-    Attributes:
-        threshold_hu: bone is above [HU]; low, because thin processes fill their voxels only in part, and the
-            mask keeps soft tissue out.
-        rim_mm: bone may be as far outside its mask [mm], and is filled where it is deeper inside than that.
-        closing_mm: gaps narrower than twice this are closed [mm].
-
-    Raises:
-        UsageError: a negative length.
-    """
-
-    threshold_hu: float = 100.0
-    rim_mm: float = 1.5
-    closing_mm: float = 1.5
-
-    def __post_init__(self) -> None:
-        if not (self.rim_mm >= 0 and self.closing_mm >= 0):
-            raise UsageError("rim_mm and closing_mm must not be negative")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -112,7 +90,10 @@ def _vertebra(volume: Volume, label: int, config: SurfaceConfig) -> tuple[Array,
     assert box.labels is not None
     bone = _refined(box.hu, box.labels, label, spacing_mm, config)
     if not bone.any():
-        raise InputError(f"{volume.path}: label {label} has no bone above {config.threshold_hu:g} HU")
+        raise InputError(
+            f"{volume.path}: label {label} has no bone above {config.threshold_hu:g} HU",
+            code="preparation.no-bone",
+        )
     relative = np.clip(box.hu - config.threshold_hu, -_WINDOW_HU, _WINDOW_HU)
     field = np.where(bone == (relative > 0), relative, np.where(bone, _WINDOW_HU, -_WINDOW_HU))
     points, faces, _, _ = marching_cubes(np.pad(field, 1, constant_values=-_WINDOW_HU), 0.0)

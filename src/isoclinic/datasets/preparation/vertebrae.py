@@ -22,7 +22,7 @@ def bounding_box(volume: Volume, labels: Iterable[int]) -> tuple[NDArray[np.int6
 
 
 def crop_around(volume: Volume, labels: Iterable[int], margin_mm: float) -> Volume:
-    """As `Volume.crop_to_structures`, in a fraction of its memory where the CT is large."""
+    """Crop like `Volume.crop_to_structures`, in a fraction of its memory if the CT is large."""
     lower, upper = bounding_box(volume, labels)
     margin = np.ceil(margin_mm / volume.spacing_mm).astype(int)
     first, last = np.maximum(lower - margin, 0), np.minimum(upper + margin, volume.shape)
@@ -44,5 +44,5 @@ def voxels_world(volume: Volume, label: int) -> Array:
 
 
 def to_world(volume: Volume, voxels: NDArray[Any]) -> Array:
-    """Points [N, 3] in voxel coordinates to the world [mm]."""
+    """Transform points [N, 3] from voxel coordinates to the world [mm]."""
     return voxels @ volume.world_from_voxel[:3, :3].T + volume.world_from_voxel[:3, 3]

@@ -1,14 +1,5 @@
 """Methods that are evaluated: this library's pipelines, and others for comparison."""
 
-from .method import Method, MethodResult
-from .pipeline import Pipeline, single_start
-from .registry import METHODS, method_named
+import lazy_loader
 
-__all__ = [
-    "METHODS",
-    "Method",
-    "MethodResult",
-    "Pipeline",
-    "method_named",
-    "single_start",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

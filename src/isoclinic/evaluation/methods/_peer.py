@@ -24,7 +24,9 @@ def torch_device(name: Device) -> torch.device:
     """
     has_gpu = torch.cuda.is_available()
     if name == "cuda" and not has_gpu:
-        raise UsageError("device 'cuda': torch finds no GPU here; choose cpu or auto")
+        raise UsageError(
+            "device 'cuda': torch finds no GPU here; choose cpu or auto", code="installation.no-gpu"
+        )
     return torch.device("cuda" if has_gpu and name != "cpu" else "cpu")
 
 

@@ -21,7 +21,8 @@ from ..._optional import require
 from ...datasets import Sample
 from ...errors import UsageError
 from ...geometry import se3
-from ...registration import FixedImage, initial_pose
+from ...registration._fixed import FixedImage
+from ...registration.initialize import initial_pose
 from ...rendering import Projector, RenderConfig
 from ...similarity import ImageSimilarity, SimilarityConfig, SimilarityTerm
 from ...volumes import PreprocessConfig, Volume
@@ -52,7 +53,8 @@ class CmaEsScale:
     def __post_init__(self) -> None:
         if self.population < 4 or self.generations < 1 or min(*self.rotation_deg, *self.translation_mm) <= 0:
             raise UsageError(
-                "a scale of CMA-ES needs population >= 4, generations >= 1 and standard deviations above 0"
+                "a scale of CMA-ES needs population >= 4, generations >= 1 and standard deviations above 0",
+                code="evaluation.incomplete",
             )
 
 

@@ -20,7 +20,8 @@ from ..._optional import require
 from ...datasets import Sample
 from ...exchange import PosedCamera, diffdrr
 from ...geometry import se3
-from ...registration import FixedImage, initial_pose
+from ...registration._fixed import FixedImage
+from ...registration.initialize import initial_pose
 from ...volumes import PreprocessConfig, Volume
 from ._peer import Device, attenuation_image, filled, torch_device, versions
 from .method import MethodResult

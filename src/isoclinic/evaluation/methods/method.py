@@ -10,7 +10,8 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from ...datasets import Sample
-from ...registration import InputFile, RegistrationResult
+from ...provenance import InputFile
+from ...registration import RegistrationResult
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

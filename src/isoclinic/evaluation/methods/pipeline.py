@@ -13,13 +13,15 @@ from torch import Tensor
 from ...datasets import Sample
 from ...errors import InputError
 from ...networks import Checkpoint
-from ...registration import InputFile, Model, RegistrationConfig, SearchConfig, register
+from ...provenance import InputFile
+from ...registration import RegistrationConfig, SearchConfig, register
+from ...registration._register import Model
 from .method import MethodResult
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pipeline:
-    """`isoclinic.registration.register` with a configuration.
+    """`isoclinic.registration._register` with a configuration.
 
     Attributes:
         name: as reports call it.
@@ -83,7 +85,9 @@ class Pipeline:
             model.check_fit(sample.xray.camera, digest, sample.volume)
         except InputError as error:
             name = "" if self.model is None else self.model.path
-            raise InputError(f"{name}, {path} and {sample.xray.path}: {error}") from error
+            raise InputError(
+                f"{name}, {path} and {sample.xray.path}: {error}", code="model.unsuitable"
+            ) from error
 
 
 def single_start(config: RegistrationConfig) -> RegistrationConfig:

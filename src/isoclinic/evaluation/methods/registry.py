@@ -8,7 +8,8 @@ from importlib import import_module
 from importlib.util import find_spec
 
 from ...errors import UsageError
-from ...registration import InputFile, RegistrationConfig
+from ...provenance import InputFile
+from ...registration import RegistrationConfig
 from .method import Method
 from .pipeline import Pipeline, single_start
 
@@ -52,7 +53,10 @@ def method_named(
     configs = {DEFAULT: config, _SINGLE: single_start(config)} | dict(pipelines or {})
     if name == PAPER and name not in configs:
         if model is None or last_resort:
-            raise UsageError('the method "paper" is a model\'s networks: give --model, or train them')
+            raise UsageError(
+                'the method "paper" is a model\'s networks: give --model, or train them',
+                code="model.missing",
+            )
         published = replace(
             RegistrationConfig.paper(), backend=config.backend, same_patient=config.same_patient
         )
@@ -62,4 +66,7 @@ def method_named(
     if name in _OTHERS:
         method: Method = getattr(import_module(f".{name}", __package__), _OTHERS[name])()
         return method
-    raise UsageError(f"there is no method {name!r}; there are {', '.join([*configs, PAPER, *_OTHERS])}")
+    raise UsageError(
+        f"there is no method {name!r}; there are {', '.join([*configs, PAPER, *_OTHERS])}",
+        code="evaluation.unknown-name",
+    )

@@ -22,7 +22,8 @@ from ...errors import UsageError
 from ...exchange import PosedCamera, nanodrr
 from ...exchange.posed_camera import rigid
 from ...geometry import se3
-from ...registration import FixedImage, initial_pose
+from ...registration._fixed import FixedImage
+from ...registration.initialize import initial_pose
 from ...volumes import PreprocessConfig
 from ._peer import Device, attenuation_image, filled, torch_device, versions
 from .method import MethodResult
@@ -74,7 +75,9 @@ class XvrConfig:
 
     def __post_init__(self) -> None:
         if not self.pixels or len(self.pixels) != len(self.iterations):
-            raise UsageError("xvr needs as many iterations as pixels, and at least one")
+            raise UsageError(
+                "xvr needs as many iterations as pixels, and at least one", code="evaluation.invalid-value"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -60,6 +60,11 @@ class View {
     for (const name of ["landmarks", "names", "contours"]) {
       this.layers.classList.toggle(`show-${name}`, settings[name]);
     }
+    for (const { value, checked } of this.form.querySelectorAll("[name=outline]")) {
+      for (const path of this.marks.querySelectorAll(`[data-structure="${value}"]`)) {
+        path.style.display = checked ? "" : "none";
+      }
+    }
     this.layers.dataset.pose = settings.pose;
     clearInterval(this.timer);
     this.flipped = false;
@@ -201,12 +206,20 @@ function onKey(event, view, tabs) {
 async function start() {
   await Promise.all([...document.querySelectorAll(".sources img")].map((image) => image.decode()));
   document.documentElement.classList.add("js");
+  const status = document.querySelector(".status");
+  new ResizeObserver(() => {
+    document.documentElement.style.setProperty("--status-height", `${status.offsetHeight}px`);
+  }).observe(status);
   const views = [...document.querySelectorAll(".view")].map((section) => new View(section));
   const tabs = document.querySelector("form.tabs");
   const chosen = () => (tabs ? Number(tabs.elements.view.value) : 0);
   tabs?.addEventListener("input", () => show(views, chosen()));
   show(views, chosen());
   document.addEventListener("keydown", (event) => onKey(event, views[chosen()], tabs));
+  // On paper nothing can be opened.
+  addEventListener("beforeprint", () => {
+    for (const each of document.querySelectorAll("details")) each.open = true;
+  });
   document.documentElement.classList.add("ready");
 }
 

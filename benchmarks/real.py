@@ -1,0 +1,169 @@
+"""Real X-rays with known poses: where registrations with the default settings end.
+
+    python benchmarks/real.py --folder ../shared/data/real
+
+The folder holds cases `SET/NAME/truth.json`, an object with `ct`, `xray` and, for two views,
+`further_xrays` and `views` (paths from the case's folder), `extrinsic` (camera_from_world, RAS mm),
+`landmarks` (points on the surface, RAS mm) and `inits` (starting poses by their
+size: n millimetres and n degrees off). Sets named `knee...` show implants, whose metal must not be masked.
+benchmarks/README.md says where such cases come from, and how far their truth can be trusted.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+import tyro
+from _models import DATA
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+import isoclinic as iso
+from isoclinic.geometry import se3
+from isoclinic.registration import View, register_views, views_from_file
+from isoclinic.volumes import GeometryWarning
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """What to run.
+
+    Attributes:
+        folder: of the cases.
+        starts: sizes of the starts, in millimetres and degrees.
+        in_plane_mm: a result counts as right if its landmarks project this near to where they should,
+            in millimetres at their depth.
+        rotation_deg: and if it is turned by no more than this.
+        depth_mm: and, with two views, if its depth is off by no more than this.
+        only: sets whose name begins so; all when empty.
+    """
+
+    folder: Path = DATA / "real"
+    starts: tuple[int, ...] = (3, 10)
+    in_plane_mm: float = 1.0
+    rotation_deg: float = 2.0
+    depth_mm: float = 1.0
+    only: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One registration.
+
+    Attributes:
+        group: what was registered, by how many views, from how far off.
+        in_plane_mm: mean distance of the landmarks across the beam.
+        rotation_deg: angle to the true rotation.
+        depth_mm: mean error of the landmarks' depth.
+        views: number of X-rays.
+        doubtful: whether the result says so.
+    """
+
+    group: str
+    in_plane_mm: float
+    rotation_deg: float
+    depth_mm: float
+    views: int
+    doubtful: bool
+
+    def within(self, config: Config, factor: float = 1.0) -> bool:
+        """Whether the errors are within so many times the limits."""
+        near = (
+            self.in_plane_mm < factor * config.in_plane_mm
+            and self.rotation_deg < factor * config.rotation_deg
+        )
+        return near and (self.views == 1 or abs(self.depth_mm) < factor * config.depth_mm)
+
+
+def main(config: Config) -> None:
+    """Register every case from every start and print a table."""
+    runs = list(_runs(config))
+    table = Table(
+        "what, from where",
+        "n",
+        "right",
+        "within twice",
+        "doubtful of wrong",
+        "of right",
+        "in plane",
+        "rotation",
+    )
+    for group in dict.fromkeys(run.group for run in runs):
+        rows = [run for run in runs if run.group == group]
+        right, wrong = ([run for run in rows if run.within(config) is good] for good in (True, False))
+        table.add_row(
+            group,
+            str(len(rows)),
+            f"{len(right) / len(rows):.2f}",
+            f"{sum(run.within(config, 2) for run in rows) / len(rows):.2f}",
+            f"{sum(run.doubtful for run in wrong)} of {len(wrong)}",
+            f"{sum(run.doubtful for run in right)} of {len(right)}",
+            f"{median(run.in_plane_mm for run in rows):.2f} mm",
+            f"{median(run.rotation_deg for run in rows):.2f} deg",
+        )
+    Console(width=None if sys.stdout.isatty() else 140).print(table)
+
+
+def _runs(config: Config) -> Iterator[Run]:
+    volumes: dict[Path, iso.Volume] = {}
+    for file in sorted(config.folder.glob(f"{config.only}*/*/truth.json")):
+        truth, folder = json.loads(file.read_text()), file.parent
+        ct = (folder / truth["ct"]).resolve()
+        volume = volumes.setdefault(ct, iso.Volume.read(ct))
+        for views in _views(truth, folder):
+            for size in config.starts:
+                group = (
+                    f"{folder.parent.name} {ct.name.partition('.')[0]}, {len(views)} view(s), {size} mm, deg"
+                )
+                start = torch.tensor(truth["inits"][str(size)], dtype=torch.float64)
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", GeometryWarning)
+                    settings = _settings(implant=folder.parent.name.startswith("knee"))
+                    result = register_views(volume, views, start, settings)
+                yield Run(
+                    group=group,
+                    **_errors(result.camera_from_world, truth),
+                    views=len(views),
+                    doubtful=str(result.status) in ("doubtful", "diverged"),
+                )
+
+
+def _views(truth: Mapping[str, Any], folder: Path) -> Iterator[tuple[View, ...]]:
+    """The X-ray alone, and together with further ones where there are any."""
+    xrays = [iso.XRay.read(folder / name) for name in (truth["xray"], *truth.get("further_xrays", ()))]
+    yield (View(xray=xrays[0]),)
+    if len(xrays) > 1:
+        yield views_from_file(xrays, folder / truth["views"])
+
+
+def _settings(*, implant: bool) -> iso.RegistrationConfig:
+    """The defaults; the metal of an implant is what is registered."""
+    config = iso.RegistrationConfig()
+    masks = replace(config.preprocess.masks, find_metal=not implant)
+    return replace(config, preprocess=replace(config.preprocess, masks=masks))
+
+
+def _errors(pose: Tensor, truth: Mapping[str, Any]) -> dict[str, float]:
+    """Errors at the landmarks: a point that moves along its own ray does not move in plane."""
+    true_pose = torch.tensor(truth["extrinsic"], dtype=torch.float64)
+    points = torch.tensor(truth["landmarks"], dtype=torch.float64)
+    found, true = (se3.transform_points(each, points) for each in (pose, true_pose))
+    across = (found[:, :2] / found[:, 2:] - true[:, :2] / true[:, 2:]) * true[:, 2:]
+    return {
+        "in_plane_mm": float(torch.linalg.vector_norm(across, dim=1).mean()),
+        "rotation_deg": float(se3.rotation_angle_deg(pose, true_pose)),
+        "depth_mm": float((found - true)[:, 2].mean()),
+    }
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Config))

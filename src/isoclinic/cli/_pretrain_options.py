@@ -1,0 +1,66 @@
+"""Options of `isoclinic pretrain`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import Positional
+
+from ..training import TrainConfig
+from ._detector import DetectorOptions
+from ._options import FLAT, parse_options
+from ._run_options import Device
+from ._train_options import PRETRAIN_PRESETS, TrainingOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainOptions:
+    """Train networks on simulated X-rays of many patients, to register X-rays of any.
+
+    The patients are variations of the CTs (turned, scaled, mirrored, bent, of other bone and fat, cut) and
+    synthetic skeletons. Ctrl-C stops after the batch at hand and keeps what has been learned; --resume goes
+    on from there exactly. What matters is how the networks do on patients they have not seen: hold some out.
+
+    Attributes:
+        folder: CTs at any depth: NIfTI, NRRD, MetaImage or folders of DICOM files; files whose name ends in
+            _label, _labels, _mask, _seg and the like are left out.
+        output: folder for the networks (model.safetensors), their curves (training.png, training.csv) and
+            what it takes to go on (state.safetensors), written every few minutes.
+        held_out: CTs to validate on, which are not trained on even where they lie in the folder.
+        minutes: time to train for, validations included; by default what the preset says.
+        images: simulated X-rays to train on, instead of minutes.
+        preset: where all further options start from: "any-patient" suits an hour on a processor; "paper" is
+            the published training, number by number, of the CTs as they are, and takes days on a GPU.
+        device: to train on; "auto" is a GPU where there is one.
+        resume: go on with the training that the output folder holds; all other options must be as they were,
+            but for its length.
+        overwrite: replace an older training.
+        tensorboard: write the curves for TensorBoard, too, into the output folder.
+        config: TOML file with any of these options, and with those of the cohort; the command line wins.
+        detector: of the X-rays.
+        training: what is trained and how.
+    """
+
+    folder: Positional[Path]
+    output: Path
+    held_out: tuple[Path, ...] = ()
+    minutes: float | None = None
+    images: int | None = None
+    preset: Literal["any-patient", "paper"] = "any-patient"
+    device: Device = "auto"
+    resume: bool = False
+    overwrite: bool = False
+    tensorboard: bool = False
+    config: Path | None = None
+    detector: Annotated[DetectorOptions, FLAT] = field(default_factory=DetectorOptions)
+    training: Annotated[TrainingOptions, FLAT] = field(
+        default_factory=lambda: TrainingOptions.of(TrainConfig.any_patient())
+    )
+
+
+def parse(arguments: Sequence[str]) -> PretrainOptions:
+    """The options of a command line; see `parse_options`."""
+    return parse_options(PretrainOptions, "pretrain", arguments, PRETRAIN_PRESETS)

@@ -1,0 +1,51 @@
+from ._register import register, register_views
+from .confidence_config import ConfidenceConfig
+from .config import (
+    IntrinsicsRefinement,
+    LearnedConfig,
+    PartialConfig,
+    RegistrationConfig,
+    Stage,
+    ViewRefinement,
+)
+from .initialize import PRESETS, InitialPose
+from .intrinsics import IntrinsicsConfig
+from .landmarks import LandmarkPairs, LandmarkPose, pose_from_landmark_files, pose_from_landmarks
+from .pose_file import PoseFile, read_initial_pose
+from .result import Confidence, RegistrationResult
+from .search_config import AnyViewConfig, SearchConfig
+from .structures import StructureResult, register_structures
+from .structures_config import StructuresConfig
+from .views import View, views_from_angles, views_from_file, views_from_poses
+
+__all__ = [
+    "PRESETS",
+    "AnyViewConfig",
+    "Confidence",
+    "ConfidenceConfig",
+    "InitialPose",
+    "IntrinsicsConfig",
+    "IntrinsicsRefinement",
+    "LandmarkPairs",
+    "LandmarkPose",
+    "LearnedConfig",
+    "PartialConfig",
+    "PoseFile",
+    "RegistrationConfig",
+    "RegistrationResult",
+    "SearchConfig",
+    "Stage",
+    "StructureResult",
+    "StructuresConfig",
+    "View",
+    "ViewRefinement",
+    "pose_from_landmark_files",
+    "pose_from_landmarks",
+    "read_initial_pose",
+    "register",
+    "register_structures",
+    "register_views",
+    "views_from_angles",
+    "views_from_file",
+    "views_from_poses",
+]
