@@ -7,6 +7,10 @@ true one put four points, by the encoder's weights, by the X-ray and by the star
 after 1, 3 and 10 steps, and by the implicit function theorem at the optimum. Everything is float64 with a
 small random encoder.
 
+The scene is chosen so that central differences are meaningful: blobs that are wide and weak, a start near
+the truth, and damping that keeps ten steps from arriving. It shows that the chain is differentiated
+correctly, and not what its derivatives are worth on a patient's CT.
+
 "closed form" renders a body of Gaussian blobs by a formula, so that nothing but the derivatives is tested:
 beyond --bound there, the program exits with 1. The other rows render the CT of the same body by the kernels
 that training and registration use. Voxels and float32 alter image and Jacobian there, and second derivatives

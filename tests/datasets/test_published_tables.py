@@ -61,6 +61,8 @@ hidden = [8]
 REGISTRATION = """
 [any-view]
 enabled = false
+[learned]
+max-steps = 2
 [[searches]]
 candidates = 8
 keep = 2

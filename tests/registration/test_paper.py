@@ -84,7 +84,7 @@ def test_the_rule_that_stops_is_the_deviation_of_ten_steps():
 def test_without_stages_there_must_be_networks_and_no_way_back():
     with pytest.raises(UsageError, match="fall_back"):
         RegistrationConfig(stages=())
-    with pytest.raises(UsageError, match="refine_distortion off"):
+    with pytest.raises(UsageError, match="`refine_distortion` off"):
         replace(PAPER, refine_distortion=True)
     with pytest.raises(UsageError, match="give a model"):
         register(VOLUME, XRAY, NEAR, PAPER)

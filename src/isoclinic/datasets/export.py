@@ -48,7 +48,7 @@ def export_volumes(
     there = [path for path in paths if path.exists()]
     if there and not overwrite:
         raise UsageError(
-            f"{there[0]} is there already; choose another folder or add --overwrite", code="output.exists"
+            f"{there[0]} is there already; choose another folder or add `overwrite`", code="output.exists"
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -67,7 +67,7 @@ def trained_models(
         if not others:
             raise UsageError(
                 "networks of any patient are trained on subjects that they are not measured on, and the data "
-                "set has one alone: give --model, which isoclinic pretrain makes of other CTs",
+                "set has one alone: give a `model`, which isoclinic pretrain makes of other CTs",
                 code="training.no-ct",
             )
         files[fold] = _trained(dataset, f"without-fold-{fold}", others, training, on_batch)
@@ -101,7 +101,7 @@ def check_unseen(model: Checkpoint, volumes: Mapping[str, Callable[[], Volume]],
     if seen:
         raise InputError(
             f"{name} was trained on the CT of {', '.join(seen)}, which it is to be measured on: choose other "
-            "--subjects, or a model that has not seen them",
+            "`subjects`, or a `model` that has not seen them",
             code="model.unsuitable",
         )
 

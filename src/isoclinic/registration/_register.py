@@ -119,7 +119,7 @@ def register_views(
         start = learned.start() or usual
     if not config.stages and (learned is None or not (learned.names or start is not usual)):
         raise UsageError(
-            "stages = [] leaves the pose where a model's networks end: give a model (--model) whose "
+            "stages = [] leaves the pose where a model's networks end: give a `model` whose "
             "networks take part, or leave the stages in",
             code="registration.invalid-value",
         )

@@ -298,14 +298,14 @@ class RegistrationConfig:
             raise UsageError("a registration needs at least one search", code="registration.invalid-value")
         if not self.stages and self.learned.fall_back:
             raise UsageError(
-                "`stages` = [] leaves the pose where a model's networks end, and no search can follow: "
+                "stages = [] leaves the pose where a model's networks end, and no search can follow: "
                 "switch `learned.fall_back` off, too",
                 code="registration.invalid-value",
             )
         refines = self.refine_intrinsics.on or self.refine_distortion
         if not self.stages and refines:
             raise UsageError(
-                "`stages` = [] leaves nothing that could refine intrinsics or distortion: switch "
+                "stages = [] leaves nothing that could refine intrinsics or distortion: switch "
                 "`refine_intrinsics` and `refine_distortion` off, too",
                 code="registration.invalid-value",
             )

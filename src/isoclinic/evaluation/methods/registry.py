@@ -54,7 +54,7 @@ def method_named(
     if name == PAPER and name not in configs:
         if model is None or last_resort:
             raise UsageError(
-                'the method "paper" is a model\'s networks: give --model, or train them',
+                'the method "paper" is a model\'s networks: give a `model`, or train one',
                 code="model.missing",
             )
         published = replace(
