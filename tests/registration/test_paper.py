@@ -86,7 +86,7 @@ def test_without_stages_there_must_be_networks_and_no_way_back():
         RegistrationConfig(stages=())
     with pytest.raises(UsageError, match="`refine_distortion` off"):
         replace(PAPER, refine_distortion=True)
-    with pytest.raises(UsageError, match="give a model"):
+    with pytest.raises(UsageError, match="give a `model`"):
         register(VOLUME, XRAY, NEAR, PAPER)
     with pytest.raises(UsageError, match="beer_lambert"):
         config = replace(PAPER, preprocess=PreprocessConfig(method="log_ratio"))
