@@ -187,7 +187,7 @@ def test_tables_are_listed(evaluate, tmp_path, capsys):
             "--table deepfluoro-patient-specific --model a=MODEL",
             "a=MODEL: no such subject; there are 17-1882",
         ),
-        ("--table deepfluoro-patient-agnostic --train-minutes 1", "the data set has one alone: give a --model"),
+        ("--table deepfluoro-patient-agnostic --train-minutes 1", "has one alone: give a --model"),
         ("--table deepfluoro-patient-agnostic --model a=MODEL", "needs the one model for all subjects"),
         ("--table deepfluoro-patient-agnostic --model none", "needs the one model for all subjects"),
         ("--table deepfluoro-patient-agnostic --model MODEL", "was trained for one CT; give a model of many"),
