@@ -265,7 +265,7 @@ class Run:
         if plane is None:
             return None
         point = result.solution.x[result.best]
-        other = torch.cat([twin_pose(point[:4], plane), point[4:]])
+        other = self._approached(torch.cat([twin_pose(point[:4], plane), point[4:]]))
         points = torch.stack([point, other])
         stage, regions = self.config.stages[-1], self.regions(points[:, :4], _STAGE_MARGIN)
         found = self._run_stage(stage, points, regions, last=True)
@@ -274,6 +274,20 @@ class Run:
         problem = self._problem(stage, regions, last=True).seen_from(found.solution.x[best : best + 1])
         name = f"{found.name}, and its mirror image"
         return replace(found, name=name, best=best, problem=problem, twins=twins)
+
+    def _approached(self, twin: Tensor) -> Tensor:
+        """Where the last stages lead to from a twin [4 + R, 4], which perspective has moved by some degrees.
+
+        The last stage alone may be too short-sighted, and the one before it may go astray.
+        """
+        starts = twin[None]
+        for stage in self.config.stages[-2:-1]:
+            regions = self.regions(starts[:, :4], _STAGE_MARGIN)
+            nearer = self._run_stage(stage, starts[:, :4], regions, last=False).solution.x
+            starts = torch.cat([starts, torch.cat([nearer[:, :4], starts[:, 4:]], dim=1)])
+        regions = self.regions(starts[:, :4], _STAGE_MARGIN)
+        found = self._run_stage(self.config.stages[-1], starts, regions, last=True)
+        return found.solution.x[found.best]
 
     def _twins(self, found: ImageStageResult) -> Twins:
         x = found.solution.x

@@ -201,7 +201,7 @@ _PART_STAGES = (
 def _part_confidence() -> ConfidenceConfig:
     return ConfidenceConfig(
         edges_below=0.25,
-        similarity_below=0.22,
+        similarity_below=0.29,
         overlap_below=0.0,
         expected_error_above_mm=30.0,
         expected_across_above_mm=1.0,
