@@ -117,6 +117,12 @@ def register_views(
     learned = of_model(model) if isinstance(model, Checkpoint) else None
     if learned is not None and (from_model or init is None):
         start = learned.start() or usual
+    if not config.stages and (learned is None or not (learned.names or start is not usual)):
+        raise UsageError(
+            "stages = [] leaves the pose where a model's networks end: give a `model` whose "
+            "networks take part, or leave the stages in",
+            code="registration.invalid-value",
+        )
     if from_model and start is usual:
         raise UsageError(
             "init 'model' is the pose that a model's regressor predicts: give a model that has one "
@@ -159,7 +165,9 @@ def register_views(
     tried[chosen] = tried[chosen].completed()
     best, distortions = _with_geometry(tried[chosen])
     last = best.last
-    problem, point, status = last.problem, last.solution.x[last.best], last.solution.status[last.best]
+    problem, point = last.problem, last.solution.x[last.best]
+    ended = last if config.stages or not best.refined else best.refined[-1]
+    status = ended.solution.status[ended.best]
     if problem.refine_intrinsics.on:
         _warn_of_intrinsics(last)
     if best.confidence.geometry is not None:
@@ -171,7 +179,7 @@ def register_views(
         cameras_from_world=problem.cameras_from_world(point[None])[0],
         cameras=problem.cameras(point, tuple(xray.camera for xray in best.reading.xrays)),
         status=status,
-        reason=last.solution.reason[last.best],
+        reason=ended.solution.reason[ended.best],
         similarity=last.similarity,
         confidence=best.confidence,
         initial=start,
