@@ -108,6 +108,7 @@ def _gather(one: Path, all_of_them: Path) -> None:
 
 
 @pytest.mark.parametrize("table", PUBLISHED_TABLES.values(), ids=lambda table: table.name)
+@pytest.mark.slow
 def test_a_table_from_the_files_to_the_report(sources, tmp_path, capsys, table):
     (tmp_path / "training.toml").write_text(TRAINING)
     (tmp_path / "registration.toml").write_text(REGISTRATION)
