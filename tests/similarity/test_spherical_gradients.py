@@ -157,6 +157,7 @@ def _moved_by(shift: Tensor) -> np.ndarray:
 
 
 @pytest.mark.parametrize("what", ["weights", "xray"])
+@pytest.mark.slow
 def test_implicit_derivatives_are_those_of_the_optimum(what):
     """The optimum moves with weights and X-ray, as the implicit function theorem says."""
     scene = _Scene("dense", "spherical")
