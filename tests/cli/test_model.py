@@ -141,7 +141,7 @@ def test_the_published_registration(run, files, models, tmp_path):
     off_mm = (pose.camera_from_world - files.camera_from_world)[:3, 3].norm()
     assert off_mm < 5
     ran = run("register", files.xray, *options, "--model", "none", "--overwrite")
-    assert ran.code == 2 and "give a model (--model)" in ran.err
+    assert ran.code == 2 and "give a --model" in ran.err
 
 
 # The networks that come along -----------------------------------------------------------------------------
