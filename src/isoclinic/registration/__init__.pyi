@@ -14,6 +14,8 @@ from .landmarks import LandmarkPairs, LandmarkPose, pose_from_landmark_files, po
 from .pose_file import PoseFile, read_initial_pose
 from .result import Confidence, RegistrationResult
 from .search_config import AnyViewConfig, SearchConfig
+from .session import Session
+from .session_config import FollowConfig
 from .structures import StructureResult, register_structures
 from .structures_config import StructuresConfig
 from .views import View, views_from_angles, views_from_file, views_from_poses
@@ -23,6 +25,7 @@ __all__ = [
     "AnyViewConfig",
     "Confidence",
     "ConfidenceConfig",
+    "FollowConfig",
     "InitialPose",
     "IntrinsicsConfig",
     "IntrinsicsRefinement",
@@ -34,6 +37,7 @@ __all__ = [
     "RegistrationConfig",
     "RegistrationResult",
     "SearchConfig",
+    "Session",
     "Stage",
     "StructureResult",
     "StructuresConfig",

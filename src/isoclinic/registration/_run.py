@@ -21,6 +21,7 @@ from ._explained import coverable_tissue
 from ._fixed import FixedImage, pixel_at_mm
 from ._region import Region, extremes, region_of
 from ._search import SearchView, search
+from ._search_bank import SearchBank
 from ._twin import WIDE, twin_pose
 from .confidence import Check, assess, ceiling
 from .confidence_config import ConfidenceConfig
@@ -53,6 +54,7 @@ class Run:
         depth_reach_mm: how far from the start's a search looks for the depth [mm].
         whole: thresholds for CTs that explain all of the X-rays, where this one seems to explain only part of
             them and `config` is the schedule for that; else None.
+        bank: what searches rendered before, for further X-rays; None where there are none to come.
     """
 
     volume: Volume
@@ -62,6 +64,7 @@ class Run:
     config: RegistrationConfig
     depth_reach_mm: float = 0.0
     whole: ConfidenceConfig | None = None
+    bank: SearchBank | None = None
 
     def regions(self, poses: Tensor, margin: float) -> tuple[Region, ...]:
         """Where the X-rays may show the model at poses [B, 4, 4], with a margin, as a share of its size."""
@@ -188,6 +191,7 @@ class Run:
                 weight=image.weight,
                 view_from_first=view_from_first,
                 coverage=self._coverage,
+                bank=self.bank,
             )
             for image, view_from_first in zip(
                 self._images(pixels, regions), self.view_from_first, strict=True

@@ -105,6 +105,7 @@ def assess(
         edges=edges,
         rival=rival,
         overlap=overlap,
+        image_covariance=covariance,
         image_error_mm=error_mm,
         doubts=(
             *reasons_to_doubt(edges, rival, overlap, error_mm, config),
