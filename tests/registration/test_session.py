@@ -181,14 +181,14 @@ def test_edges_that_fade_are_lost():
     session = Session(VOLUME, SMALL)
     reference = session.register(XRAY).confidence.edges
     rng = np.random.default_rng(0)
-    # A structure that the CT does not have, over a third of the picture.
+    # A structure that the CT does not have, over a quarter of the picture.
     pixels = xray_of(VOLUME, NEAR, seed=9).pixels.copy()
-    blocks = rng.uniform(0.3, 1, size=(16, 7)).repeat(8, 0).repeat(8, 1)
-    pixels[:, :56] *= blocks.astype(np.float32)
+    blocks = rng.uniform(0.5, 1, size=(16, 4)).repeat(8, 0).repeat(8, 1)
+    pixels[:, :32] *= blocks.astype(np.float32)
     xray = replace(XRAY, pixels=pixels)
     alone = register(VOLUME, xray, TRUTH, SMALL)
     share = alone.confidence.edges / reference
-    assert share < 0.97 and not alone.confidence.doubts
+    assert 0.7 < share < 0.95 and not alone.confidence.doubts
     for least, followed in ((share + 0.02, False), (share - 0.02, True)):
         each = Session(VOLUME, SMALL, follow=FollowConfig(least_edges_share=least))
         each.register(XRAY)
@@ -267,7 +267,8 @@ def test_nothing_to_follow():
 @pytest.mark.parametrize(
     "settings",
     [
-        {"stages": 0},
+        {"stages": ()},
+        {"stages": (1, 0)},
         {"least_edges_share": 1.2},
         {"least_edges_share": float("nan")},
         {"moved_mm": 0},

@@ -126,19 +126,24 @@ def followed(
     way = next((way for way in readings([xray], config.preprocess) if way.name == trusted.reading), None)
     if way is None:
         return None
-    short = replace(trusted.run.config, stages=trusted.run.config.stages[-follow.stages :])
+    isocentre = torch.from_numpy(volume.isocentre_world)
     run = Run(
         volume=volume,
         fixed=way.fixed,
         view_from_first=torch.eye(4, dtype=torch.float64)[None],
         start=start,
-        config=short,
+        config=trusted.run.config,
         whole=trusted.run.whole,
     )
-    outcome = from_pose(run, way, FOLLOWED)
-    pose = outcome.last.camera_from_world[outcome.last.best]
-    isocentre = torch.from_numpy(volume.isocentre_world)
-    if _lost(outcome, pose, trusted, isocentre, follow):
+    tried: list[Outcome] = []
+    for count in dict.fromkeys(min(count, len(run.config.stages)) for count in follow.stages):
+        short = replace(run, config=replace(run.config, stages=run.config.stages[-count:]))
+        outcome = from_pose(short, way, FOLLOWED)
+        tried.append(outcome)
+        pose = outcome.last.camera_from_world[outcome.last.best]
+        if not _lost(outcome, pose, trusted, isocentre, follow):
+            break
+    else:
         return None
     known = trusted.geometry
     distortions: tuple[Distortion | None, ...] = (None,)
@@ -151,7 +156,7 @@ def followed(
     if outcome.confidence.doubts:
         return None
     initial = InitialPose(camera_from_world=start, source=FOLLOWED, rough=False)
-    result = result_of(outcome, initial, [outcome.attempt], distortions, began)
+    result = result_of(outcome, initial, [each.attempt for each in tried], distortions, began)
     result = result.doubted(*input_doubts(volume, [xray], same_patient=config.same_patient))
     # Edges are compared with the match that the whole ladder made, so that they cannot fade unnoticed.
     return result, replace(trusted, camera_from_world=result.camera_from_world, geometry=known)

@@ -71,8 +71,8 @@ class Run:
         points = tissue_points(self.volume, self.config.structures)
         found = []
         for fixed, view_from_first in zip(self.fixed, self.view_from_first, strict=True):
-            span = region_of(fixed.camera, view_from_first @ poses, points, 0.0).span_px
-            found.append(region_of(fixed.camera, view_from_first @ poses, points, margin * span))
+            poses_there = view_from_first @ poses
+            found.append(region_of(fixed.camera, poses_there, points, 0.0, margin_share=margin))
         return tuple(found)
 
     def explained_share(self) -> float:
@@ -345,7 +345,7 @@ class Run:
             structures=self.config.structures,
             backend=self.config.backend,
         )
-        return Projector.of(self.volume, camera, camera_from_world[None], render)
+        return Projector.of(self.volume, camera, camera_from_world[None], render).remembering()
 
     @property
     def _depth_limits_mm(self) -> tuple[float, float]:

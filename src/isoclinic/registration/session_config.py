@@ -12,7 +12,8 @@ class FollowConfig:
     """How an X-ray is registered from the pose of the one before, and when that is not enough.
 
     Attributes:
-        stages: number of the schedule's stages that run, the last ones. There is no search.
+        stages: numbers of the schedule's stages, the last ones, that run without a search: the first number,
+            and each further one where the ones before it lost the match. Coarse stages reach farther.
         least_edges_share: share of the last trusted match's edges (`Confidence.edges`) that a followed pose
             must keep. One that has slipped into a pose that matches by chance matches worse than before.
         moved_mm: largest distance across the beam between two poses, of the CT's centre [mm].
@@ -22,7 +23,7 @@ class FollowConfig:
         geometry_deg: the same as an angle [deg].
     """
 
-    stages: int = 2
+    stages: tuple[int, ...] = (1, 3)
     least_edges_share: float = 0.8
     moved_mm: float = 30.0
     moved_deg: float = 10.0
@@ -30,7 +31,7 @@ class FollowConfig:
     geometry_deg: float = 5.0
 
     def __post_init__(self) -> None:
-        if self.stages < 1:
+        if not self.stages or min(self.stages) < 1:
             raise UsageError("following needs at least one stage", code="registration.invalid-value")
         if not 0 <= self.least_edges_share <= 1:
             raise UsageError(

@@ -10,11 +10,16 @@ from torch import Tensor
 
 from ..geometry import Camera
 from ..volumes import Volume
+from . import _cpu
 from ._autograd import Kernel
+from ._memory import Memory
 from ._pack import PackedVolume
 from ._rays import cast_rays, pose_tangents
 from ._render import kernel_for, packed_for
 from .config import RenderConfig
+
+# Parameters of a pose.
+_POSE = 6
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -26,12 +31,14 @@ class Projector:
         camera: intrinsics of the image.
         isocentre_world: [3] float64 [mm], the point that perturbations of the pose turn about.
         kernel: the backend's renderer of `packed`.
+        memory: of what was rendered last; None where nothing is kept.
     """
 
     packed: PackedVolume
     camera: Camera
     isocentre_world: Tensor
     kernel: Kernel
+    memory: Memory | None = None
 
     @classmethod
     def of(
@@ -62,20 +69,45 @@ class Projector:
     def of_border(self, config: RenderConfig) -> Projector:
         """Of nothing but the volume's outermost layers of voxels, as `config` says where and how."""
         packed = self.packed.border()
-        return replace(self, packed=packed, kernel=kernel_for(packed, config))
+        memory = None if self.memory is None else Memory()
+        return replace(self, packed=packed, kernel=kernel_for(packed, config), memory=memory)
+
+    def remembering(self) -> Projector:
+        """The same, which keeps what it rendered last and does not render it again.
+
+        Only the processor's kernel gives the same bits with derivatives and without; others keep nothing.
+        """
+        same = getattr(self.kernel, "func", None) is _cpu.render_rays
+        return replace(self, memory=Memory()) if same else self
 
     def image(self, camera_from_world: Tensor, camera: Camera | None = None) -> Tensor:
         """Line integrals [B, H, W] of poses [B, 4, 4] float64, in this camera or another one."""
-        return self.kernel(cast_rays(self.packed, camera or self.camera, camera_from_world))[0]
+        camera = camera or self.camera
+        found = None if self.memory is None else self.memory.recall(camera, camera_from_world, 0)
+        return self._rendered(camera, camera_from_world)[0] if found is None else found[0]
 
     def image_and_jacobian(
         self, camera_from_world: Tensor, camera: Camera | None = None
     ) -> tuple[Tensor, Tensor]:
         """Line integrals [B, H, W] and their derivative [B, 6, H, W] along the tangent of `se3.perturb`."""
         camera = camera or self.camera
+        found = None if self.memory is None else self.memory.recall(camera, camera_from_world, _POSE)
+        if found is not None:
+            return found
+        return self._rendered(
+            camera,
+            camera_from_world,
+            pose_tangents(self.packed, camera, camera_from_world, self.isocentre_world),
+        )
+
+    def _rendered(
+        self, camera: Camera, camera_from_world: Tensor, tangents: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         rays = cast_rays(self.packed, camera, camera_from_world)
-        tangents = pose_tangents(self.packed, camera, camera_from_world, self.isocentre_world)
-        return self.kernel(rays.with_tangents(tangents))
+        made = self.kernel(rays if tangents is None else rays.with_tangents(tangents))
+        if self.memory is not None:
+            self.memory.keep(camera, camera_from_world, *made)
+        return made
 
 
 def intrinsics_jacobian(jacobian: Tensor, camera: Camera, isocentre_camera: Tensor) -> Tensor:
