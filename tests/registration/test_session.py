@@ -252,6 +252,14 @@ def test_an_xray_that_cannot_be_used_changes_nothing():
     assert session.last is first and torch.equal(session.last_pose, first.camera_from_world)
 
 
+def test_results_keep_no_renderings():
+    """They may be kept by the thousand."""
+    session = Session(VOLUME, SMALL)
+    for result in (session.register(XRAY), session.follow(xray_of(VOLUME, NEAR, seed=4))):
+        for stage in result.trace:
+            assert all(not view.projector.memory._kept for view in stage.problem.views)
+
+
 def test_nothing_to_follow():
     session = Session(VOLUME, SMALL)
     with pytest.raises(UsageError, match="`register` first") as raised:

@@ -86,6 +86,14 @@ def test_other_backends_keep_nothing():
     assert remembering.memory is None
 
 
+def test_forgets_when_told(counted):
+    _, remembering, calls = counted
+    for _ in range(2):
+        remembering.image(POSES[:1])
+        remembering.forget()
+    assert len(calls) == 2
+
+
 def test_forgets_the_oldest():
     memory = Memory(most_pixels=2 * 6)
     image, jacobian = torch.zeros(1, 2, 3), torch.zeros(1, 6, 2, 3)

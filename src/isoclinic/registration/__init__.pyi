@@ -18,6 +18,8 @@ from .session import Session
 from .session_config import FollowConfig
 from .structures import StructureResult, register_structures
 from .structures_config import StructuresConfig
+from .track import TrackedFrame, Tracker
+from .track_config import TrackConfig
 from .views import View, views_from_angles, views_from_file, views_from_poses
 
 __all__ = [
@@ -41,6 +43,9 @@ __all__ = [
     "Stage",
     "StructureResult",
     "StructuresConfig",
+    "TrackConfig",
+    "TrackedFrame",
+    "Tracker",
     "View",
     "ViewRefinement",
     "pose_from_landmark_files",

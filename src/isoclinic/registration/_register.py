@@ -217,6 +217,8 @@ def result_of(
         distortions: of the X-rays, as found and taken out.
         began: `time.perf_counter()` when it started.
     """
+    for stage in best.stages:
+        stage.problem.forget()
     last, xrays = best.last, best.reading.xrays
     problem, point = last.problem, last.solution.x[last.best]
     return RegistrationResult(

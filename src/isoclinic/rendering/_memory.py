@@ -61,6 +61,11 @@ class Memory:
             _, (image, _) = self._kept.popitem(last=False)
             self._pixels -= image.numel()
 
+    def clear(self) -> None:
+        """Forget everything."""
+        self._kept.clear()
+        self._pixels = 0
+
 
 def _keys(camera: Camera, camera_from_world: Tensor) -> Iterator[Key]:
     for pose in camera_from_world.numpy():

@@ -79,6 +79,10 @@ class Coverage:
             self._last[key] = self._within(camera, camera_from_world, margin_px)
         return self._last[key]
 
+    def forget(self) -> None:
+        """Give back the memory of what was asked for last."""
+        self._last.clear()
+
     def _within(self, camera: Camera, camera_from_world: Tensor, margin_px: int) -> Tensor:
         known = torch.cat([self._known(camera, poses) for poses in camera_from_world.split(_CHUNK)])
         if not margin_px:

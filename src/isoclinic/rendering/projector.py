@@ -80,6 +80,11 @@ class Projector:
         same = getattr(self.kernel, "func", None) is _cpu.render_rays
         return replace(self, memory=Memory()) if same else self
 
+    def forget(self) -> None:
+        """Give back the memory of what was rendered last."""
+        if self.memory is not None:
+            self.memory.clear()
+
     def image(self, camera_from_world: Tensor, camera: Camera | None = None) -> Tensor:
         """Line integrals [B, H, W] of poses [B, 4, 4] float64, in this camera or another one."""
         camera = camera or self.camera
