@@ -167,7 +167,7 @@ SETTINGS = {
         "[[stages]]\npixels = 32\n[[stages.similarity.terms]]\nimage = 'x'",
         "terms.0.image is 'x'",
     ),
-    "none.toml": ("stages = []", "a registration needs at least one search and one stage"),
+    "none.toml": ("stages = []", "no search can follow: switch --learned.fall-back off, too"),
     "small.toml": ("[[stages]]\npixels = 2", "a stage needs pixels >= 8"),
     "sdd.toml": ("sdd-mm = -3.0", "--sdd-mm must be positive"),
     "choice.toml": ('polarity = "dim"', "choice.toml: polarity is 'dim'"),

@@ -204,7 +204,7 @@ def test_configurations_are_methods(evaluate, registrations, tmp_path):
     for methods, message in (
         (
             ["abacus"],
-            "there is no method 'abacus'; there are isoclinic, isoclinic-single, xvr, diffdrr, cmaes",
+            "there is no method 'abacus'; there are isoclinic, isoclinic-single, paper, xvr, diffdrr, cmaes",
         ),
         ([f"a/b={tmp_path / 'long.toml'}"], "needs a plain name of its own"),
         ([f"isoclinic={tmp_path / 'long.toml'}", "isoclinic"], ""),

@@ -128,6 +128,22 @@ def test_the_fallback_is_told(register, tmp_path):
     assert "found by a search around preset ap" in (tmp_path / "result" / "report.html").read_text()
 
 
+def test_the_published_registration(run, files, models, tmp_path):
+    """The regressor's pose and one network's refinement of it, with the whole of the result's files."""
+    options = ["--volume", files.ct, "--output", tmp_path / "result", "--preset", "paper", "--json"]
+    ran = run("register", files.xray, *options, "--model", models / "trained")
+    document = json.loads(ran.out)
+    assert ran.code == (3 if document["status"] == "doubtful" else 0), ran.err
+    assert document["model"]["contributed"] == ["start", "coarse encoder"]
+    assert document["model"]["fallback"] is None and len(document["attempts"]) == 1
+    assert (tmp_path / "result" / "report.html").exists()
+    pose = PoseFile.read(tmp_path / "result" / "pose.json")
+    off_mm = (pose.camera_from_world - files.camera_from_world)[:3, 3].norm()
+    assert off_mm < 5
+    ran = run("register", files.xray, *options, "--model", "none", "--overwrite")
+    assert ran.code == 2 and "give a model (--model)" in ran.err
+
+
 # The networks that come along -----------------------------------------------------------------------------
 
 

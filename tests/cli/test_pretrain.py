@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import nibabel as nib
+import numpy as np
 import pytest
 import torch
 
@@ -148,3 +149,17 @@ def test_a_model_of_another_ct_is_trained_on_for_this_one(run, here):
     assert mine.camera == first.camera
     depth = mine.space.nominal_camera_from_world[2][:3] @ torch.tensor(mine.space.isocentre_world).numpy()
     assert depth + mine.space.nominal_camera_from_world[2][3] == pytest.approx(680.0)
+
+
+@pytest.mark.filterwarnings("always::isoclinic.volumes.GeometryWarning")
+def test_a_label_map_is_no_ct(run, here):
+    """By its name it is left out; by its values it is refused, whatever it is called."""
+    labels = np.zeros((12, 12, 12), dtype=np.int16)
+    labels[3:8, 3:8, 3:8] = 2
+    nib.save(nib.Nifti1Image(labels, np.eye(4)), "cts/labels.nii.gz")
+    pretrained(run)
+    Path("cts/labels.nii.gz").rename("cts/vertebrae.nii.gz")
+    ran = run(*PRETRAIN, "--overwrite")
+    assert "does not look like Hounsfield units" in ran.err
+    assert ran.code == 1 and "vertebrae.nii.gz looks like a label map, not like a CT" in ran.err
+    assert (Path("model") / MODEL_FILE).exists(), "the older model is still there"

@@ -234,7 +234,14 @@ def options(*arguments: str, toml: str | None = None, tmp_path: Path | None = No
     return parse_options(TrainOptions, "train", given, PRESETS)
 
 
-@pytest.mark.parametrize(("preset", "config"), [("fast", TrainConfig.fast()), ("paper", TrainConfig.paper())])
+@pytest.mark.parametrize(
+    ("preset", "config"),
+    [
+        ("fast", TrainConfig.fast()),
+        ("paper", TrainConfig.paper()),
+        ("paper-batched", TrainConfig.paper_batched()),
+    ],
+)
 def test_presets_are_those_of_the_library(tmp_path, preset, config):
     for chosen in (
         options("--preset", preset),
@@ -248,7 +255,7 @@ def test_presets_are_those_of_the_library(tmp_path, preset, config):
 
 def test_options_change_a_preset(tmp_path):
     toml = """
-    preset = "paper"
+    preset = "paper-batched"
     seed = 5
     [poses]
     primary-reach-deg = 12.0
@@ -260,7 +267,7 @@ def test_options_change_a_preset(tmp_path):
     tools = 7
     """
     config = options("--seed", "6", "--fine-encoder.value", "0.5", toml=toml, tmp_path=tmp_path).train_config
-    paper = TrainConfig.paper()
+    paper = TrainConfig.paper_batched()
     assert (config.seed, config.images, config.poses.primary_reach_deg) == (6, paper.images, 12.0)
     assert (config.fine_encoder.batch, config.fine_encoder.value) == (4, 0.5)
     assert config.fine_encoder.optimizer == replace(paper.fine_encoder.optimizer, cycles=2)
@@ -276,7 +283,8 @@ def test_options_change_a_preset(tmp_path):
         ((), 30.0, None),
         (("--minutes", "5"), 5.0, None),
         (("--images", "7"), 30.0, 7),
-        (("--preset", "paper"), 30.0, 900_000),
+        (("--preset", "paper"), 30.0, 700_000),
+        (("--preset", "paper-batched"), 30.0, 900_000),
         (("--preset", "paper", "--minutes", "30"), 30.0, None),
         (("--preset", "paper", "--images", "7"), 30.0, 7),
     ],

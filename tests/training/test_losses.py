@@ -18,6 +18,7 @@ from isoclinic.training.losses import (
     CanonicalLoss,
     DirectionLoss,
     StepLoss,
+    UnrolledLoss,
     ValueLoss,
     network_gradient,
     pose_loss,
@@ -232,3 +233,39 @@ def test_a_canonical_network_overfits_a_batch(batch):
     before = error()
     overfitted(network, lambda: CanonicalLoss()(network(xrays), target), 60, rate=1e-2)
     assert error() < before / 3
+
+
+def test_unrolled_steps_cost_what_is_left_of_the_way(batch):
+    """Of the very same image nothing is left; the loss is that of the distance to the true pose otherwise."""
+    fixed, _, _, truth, moving = batch
+    network, render, weight = encoder().double(), projector(), torch.ones_like(fixed)
+    loss = UnrolledLoss(steps=1)
+    with torch.no_grad():
+        assert loss(network, render, (fixed, weight), truth, truth) < 1e-8
+        # Without room for a step all of the way is left: sqrt(1 + w^2 / (w^2 + 1)) - 1 is just below sqrt(2)
+        # - 1.
+        still = UnrolledLoss(steps=1, max_step_mm=1e-9)(network, render, (fixed, weight), moving, truth)
+    assert still == pytest.approx(math.sqrt(2) - 1, abs=5e-3)
+
+
+def test_an_encoder_learns_to_be_walked_down():
+    """With nothing but the loss through three steps; on few poses, which any network can learn."""
+    render, network = projector(16), encoder("dense", elements=4, seed=3)
+    generator = torch.Generator().manual_seed(1)
+    scale = torch.tensor([0.1, 0.1, 0.1, 8.0, 8.0, 20.0])
+    truth = poses(scale * torch.randn(4, 6, generator=generator))
+    starts = se3.perturb(
+        truth, (0.8 * scale * torch.randn(4, 6, generator=generator)).double(), render.isocentre_world
+    )
+    fixed = render.image(truth) + 0.3 * torch.randn(4, 16, 16, generator=generator)
+    loss, images = UnrolledLoss(steps=3), (fixed, torch.ones_like(fixed))
+    optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)
+    course = []
+    for _ in range(40):
+        value = loss(network, render, images, starts, truth)
+        optimizer.zero_grad()
+        value.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+        course.append(value.item())
+    assert sum(course[-5:]) < 0.6 * sum(course[:5])

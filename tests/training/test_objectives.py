@@ -17,7 +17,7 @@ from isoclinic.training.losses import CanonicalLoss, DirectionLoss, StepLoss, Va
 from isoclinic.training.objectives import PoseObjective, moving_for, objective
 from tiny_training import CAMERA, CANONICAL, DENSE, GLOBAL, REGRESSOR, objective_of, space, stream, subject
 
-EVERYTHING = {"value": 1.0, "pairs": 1.0, "direction": 1.0, "step": 1.0}
+EVERYTHING = {"value": 1.0, "pairs": 1.0, "direction": 1.0, "step": 1.0, "unrolled": 1.0}
 PHASES = {
     "regressor": (REGRESSOR, {"pose"}),
     "global": (replace(GLOBAL, **EVERYTHING), set(EVERYTHING)),

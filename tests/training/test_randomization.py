@@ -62,7 +62,10 @@ def test_parameters_can_be_stored(materials, config):
 
 
 def test_the_paper_preset_is_its_transforms_on_all_tissue(materials):
-    assert RandomizationConfig.paper() == RandomizationConfig(acquisition=None, tone=ToneConfig())
+    assert RandomizationConfig.paper() == RandomizationConfig(
+        acquisition=None, tone=ToneConfig(noise_reading="mean")
+    )
+    assert RandomizationConfig.paper_batched() == RandomizationConfig(acquisition=None, tone=ToneConfig())
     off = {name: 0.0 for name in vars(ToneConfig()) if name.endswith("_probability")}
     config = RandomizationConfig(acquisition=None, tone=ToneConfig(**off))
     image, weight = apply(materials, drawn(config))

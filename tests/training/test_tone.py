@@ -24,6 +24,7 @@ def neutral(batch: int) -> ToneParameters:
     return ToneParameters(
         smoothing_px=torch.ones(batch, dtype=torch.int64),
         noise=zeros,
+        noise_mean=zeros,
         lower=zeros,
         upper=ones,
         scaling=ones,

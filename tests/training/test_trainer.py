@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -17,7 +18,7 @@ from isoclinic.networks import Checkpoint, PoseRegressor, PoseRegressorConfig
 from isoclinic.training import OptimizerConfig, RandomizationConfig, ToneConfig, Trainer, TrainingData
 from isoclinic.training._adaptation import adaptation
 from isoclinic.training.file_names import MODEL_FILE, STATE_FILE
-from isoclinic.training.phase import COLUMNS
+from isoclinic.training.phase import COLUMNS, network_of
 from isoclinic.training.trainer import TrainingProgress
 from tiny_training import CANONICAL, CONFIG, CPU, POSES, REGRESSOR, data, subject, trainer, weights
 
@@ -316,3 +317,23 @@ def test_an_adaptation_is_of_the_models_networks_and_views(whole):
 def test_nobody_or_several_are_not_one_patient(subjects):
     with pytest.raises(UsageError, match="one alone for networks of one patient"):
         TrainingData(subjects=tuple(map(subject, subjects)), camera=data().camera)
+
+
+def test_every_network_has_a_pace_of_its_own(monkeypatch):
+    """The second one is slow: that is known from the first batch of the first one on, and changes nothing."""
+    made, told = trainer(), []
+    slow = made.phases[1]
+    original = type(slow._objective).forward
+
+    def slowly(self, batch):
+        time.sleep(0.2)
+        return original(self, batch)
+
+    monkeypatch.setattr(type(slow._objective), "forward", slowly)
+    for progress in made._progress():
+        told.append(progress.seconds_left)
+        break
+    # 16 X-rays of 4 each in a batch, 0.2 s a batch and what the network itself takes.
+    assert told[0] > 4 * 0.2
+    untouched = network_of(CANONICAL, seed=0).state_dict()
+    assert all(torch.equal(weights(made)[f"canonical.{name}"], value) for name, value in untouched.items())

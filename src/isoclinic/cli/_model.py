@@ -11,7 +11,7 @@ from ..networks import Checkpoint
 from ..provenance import InputFile
 from ..registration._register import Model
 from ..training.file_names import MODEL_FILE
-from ..volumes import XRay
+from ..volumes import Volume, XRay
 from ._model_names import DEFAULT, NONE
 
 
@@ -40,7 +40,9 @@ class Networks(NamedTuple):
         return cls(model_file(option))
 
 
-def chosen_model(option: str, volume: InputFile, xray: XRay) -> tuple[InputFile | None, Model | None]:
+def chosen_model(
+    option: str, volume: InputFile, xray: XRay, ct: Volume
+) -> tuple[InputFile | None, Model | None]:
     """The file of the networks that an option means, and they, or what loads them if they are needed.
 
     The file of those that come along is None: whether they take part is known only afterwards, and until then
@@ -55,7 +57,7 @@ def chosen_model(option: str, volume: InputFile, xray: XRay) -> tuple[InputFile 
     if source is None:
         return None, None
     model = read_model(source)
-    check_model(model, source, volume, xray)
+    check_model(model, source, volume, xray, ct)
     return source, model
 
 
@@ -95,14 +97,14 @@ def read_model(source: InputFile) -> Checkpoint:
     return Checkpoint.load(Path(source.path))
 
 
-def check_model(model: Checkpoint, source: InputFile, volume: InputFile, xray: XRay) -> None:
+def check_model(model: Checkpoint, source: InputFile, volume: InputFile, xray: XRay, ct: Volume) -> None:
     """Refuse a model that was trained for another CT, or for another part of the field of view.
 
     Raises:
         InputError: the message says what differs.
     """
     try:
-        model.check_fit(xray.camera, volume.sha256)
+        model.check_fit(xray.camera, volume.sha256, ct)
     except InputError as error:
         raise InputError(
             f"{source.path}, {volume.path} and {xray.path}: {error}", code="model.unsuitable"

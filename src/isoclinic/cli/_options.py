@@ -56,6 +56,13 @@ class RegistrationOptions(RegistrationConfig):
     partial: Suppress[PartialConfig] = dataclasses.field(default_factory=PartialConfig)
 
 
+# Other defaults of the options of commands that register, by the value of --preset.
+REGISTRATION_PRESETS: dict[str, dict[str, RegistrationOptions]] = {
+    "isoclinic": {},
+    "paper": {"registration": RegistrationOptions(**vars(RegistrationConfig.paper()))},
+}
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StructuresOptions(StructuresConfig):
     """How structures are registered one by one.

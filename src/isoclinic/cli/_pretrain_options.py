@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from tyro.conf import Positional
 
@@ -13,7 +13,7 @@ from ..training import TrainConfig
 from ._detector import DetectorOptions
 from ._options import FLAT, parse_options
 from ._run_options import Device
-from ._train_options import TrainingOptions
+from ._train_options import PRETRAIN_PRESETS, TrainingOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,8 +30,10 @@ class PretrainOptions:
         output: folder for the networks (model.safetensors), their curves (training.png, training.csv) and
             what it takes to go on (state.safetensors), written every few minutes.
         held_out: CTs to validate on, which are not trained on even where they lie in the folder.
-        minutes: time to train for, validations included.
+        minutes: time to train for, validations included; by default what the preset says.
         images: simulated X-rays to train on, instead of minutes.
+        preset: where all further options start from: "any-patient" suits an hour on a processor; "paper" is
+            the published training, number by number, of the CTs as they are, and takes days on a GPU.
         device: to train on; "auto" is a GPU where there is one.
         resume: go on with the training that the output folder holds; all other options must be as they were,
             but for its length.
@@ -45,8 +47,9 @@ class PretrainOptions:
     folder: Positional[Path]
     output: Path
     held_out: tuple[Path, ...] = ()
-    minutes: float = TrainConfig.any_patient().minutes
+    minutes: float | None = None
     images: int | None = None
+    preset: Literal["any-patient", "paper"] = "any-patient"
     device: Device = "auto"
     resume: bool = False
     overwrite: bool = False
@@ -60,4 +63,4 @@ class PretrainOptions:
 
 def parse(arguments: Sequence[str]) -> PretrainOptions:
     """The options of a command line; see `parse_options`."""
-    return parse_options(PretrainOptions, "pretrain", arguments)
+    return parse_options(PretrainOptions, "pretrain", arguments, PRETRAIN_PRESETS)

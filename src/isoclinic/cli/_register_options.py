@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
 from ..volumes import XRayOptions
 from ._model_names import DEFAULT
-from ._options import FLAT, RegistrationOptions, StructuresOptions, parse_options
+from ._options import FLAT, REGISTRATION_PRESETS, RegistrationOptions, StructuresOptions, parse_options
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +50,8 @@ class RegisterOptions:
             CT or that of a structure.
         json: print the result as JSON instead of a table; the verdict, otherwise the first line, is then its
             first entry.
+        preset: where all further options start from: "isoclinic", or "paper" for the published registration:
+            the pose that --model predicts, refined by its similarity network, and nothing else.
         config: TOML file with any of these options; the command line wins.
         xray_options: how to read the X-ray.
         registration: how to register.
@@ -71,6 +73,7 @@ class RegisterOptions:
     overwrite: bool = False
     accept_doubtful: bool = False
     json: bool = False
+    preset: Literal["isoclinic", "paper"] = "isoclinic"
     config: Path | None = None
     xray_options: Annotated[XRayOptions, FLAT] = field(default_factory=XRayOptions)
     registration: Annotated[RegistrationOptions, FLAT] = field(default_factory=RegistrationOptions)
@@ -79,4 +82,4 @@ class RegisterOptions:
 
 def parse(arguments: Sequence[str]) -> RegisterOptions:
     """The options of a command line; see `parse_options`."""
-    return parse_options(RegisterOptions, "register", arguments)
+    return parse_options(RegisterOptions, "register", arguments, REGISTRATION_PRESETS)

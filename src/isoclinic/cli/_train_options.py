@@ -35,7 +35,7 @@ from ._run_options import Device
 if TYPE_CHECKING:
     from ..geometry import Camera
 
-Preset = Literal["fast", "paper"]
+Preset = Literal["fast", "paper", "paper-batched"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,7 +147,27 @@ class TrainingOptions(TrainConfig):
 PRESETS: dict[str, dict[str, TrainingOptions]] = {
     "fast": {"training": TrainingOptions.of(TrainConfig.fast())},
     "paper": {"training": TrainingOptions.of(TrainConfig.paper())},
+    "paper-batched": {"training": TrainingOptions.of(TrainConfig.paper_batched())},
 }
+PRETRAIN_PRESETS: dict[str, dict[str, TrainingOptions]] = {
+    "any-patient": {"training": TrainingOptions.of(TrainConfig.any_patient())},
+    "paper": {"training": TrainingOptions.of(TrainConfig.paper_any_patient())},
+}
+
+
+def of_length(training: TrainConfig, minutes: float | None, images: int | None) -> TrainConfig:
+    """A training of so many minutes or X-rays; of its own length where both are None.
+
+    Raises:
+        UsageError: both are given, or a length that is not positive.
+    """
+    if minutes is not None and images is not None:
+        raise UsageError(
+            "--minutes and --images both say how long to train; give one of them", code="options.conflict"
+        )
+    if images is not None:
+        return replace(training, images=images)
+    return training if minutes is None else replace(training, minutes=minutes, images=None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,8 +182,9 @@ class TrainOptions:
             what it takes to go on (state.safetensors), written every few minutes.
         minutes: time to train for, validations included; by default what the preset says.
         images: simulated X-rays to train on, instead of minutes.
-        preset: where all further options start from: "fast" suits half an hour on a processor, "paper" is the
-            published training and needs a GPU.
+        preset: where all further options start from: "fast" suits half an hour on a processor; "paper" is the
+            published training, number by number, and takes days on a GPU; "paper-batched" has its numbers of
+            X-rays in fewer, larger batches that share renderings.
         device: to train on; "auto" is a GPU where there is one.
         xray: an X-ray like those to be registered, for the geometry of the detector.
         width: columns of the detector, without an X-ray [px].
@@ -195,10 +216,6 @@ class TrainOptions:
 
     def check(self) -> None:
         """Raises UsageError for options that exclude or need each other."""
-        if self.minutes is not None and self.images is not None:
-            raise UsageError(
-                "--minutes and --images both say how long to train; give one of them", code="options.conflict"
-            )
         of_file = replace(self.xray_options, sdd_mm=None, pixel_spacing_mm=None)
         if self.xray is None and of_file != _Geometry():
             raise UsageError(
@@ -217,13 +234,9 @@ class TrainOptions:
         """What is trained and how long.
 
         Raises:
-            UsageError: a length that is not positive.
+            UsageError: a length that is not positive, or two of them.
         """
-        if self.images is not None:
-            return replace(self.training, images=self.images)
-        if self.minutes is not None:
-            return replace(self.training, minutes=self.minutes, images=None)
-        return self.training
+        return of_length(self.training, self.minutes, self.images)
 
     def camera(self) -> Camera:
         """Geometry of the X-rays to train on.

@@ -7,13 +7,58 @@ from collections.abc import Sequence
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from ..datasets import CTSpine1k, Dataset, DeepFluoro, Ljubljana
+from ..datasets.export import export_volumes
 from ..datasets.preparation import Preparation, prepare_ctspine1k
+from ..errors import UsageError
 from ._console import progress_bar, results
 from ._dataset_options import DatasetOptions
 
 
 def main(options: DatasetOptions, arguments: Sequence[str]) -> None:
     """Run the command."""
+    if options.action == "export":
+        _export(options)
+    else:
+        _prepare(options)
+
+
+def _opened(options: DatasetOptions) -> Dataset:
+    """The data set that is exported.
+
+    Raises:
+        InputError: it is missing, damaged or something else.
+    """
+    if options.dataset == "deepfluoro":
+        return DeepFluoro(options.source, options.deepfluoro)
+    if options.dataset == "ljubljana":
+        return Ljubljana(options.source, options.ljubljana)
+    return CTSpine1k(options.source, options.ctspine1k)
+
+
+def _export(options: DatasetOptions) -> None:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with progress_bar(*columns) as bar:
+        row = bar.add_task("exporting", total=None)
+        paths = export_volumes(
+            _opened(options),
+            options.output,
+            options.subjects,
+            overwrite=options.overwrite,
+            on_progress=lambda done, total, name: bar.update(
+                row, description=f"exporting {name}".rstrip(), completed=done, total=total
+            ),
+        )
+    results().print(f"{options.output}: {len(paths)} CTs", markup=False, soft_wrap=True)
+
+
+def _prepare(options: DatasetOptions) -> None:
+    if options.dataset != "ctspine1k" or options.subjects is not None:
+        raise UsageError(
+            "only ctspine1k is prepared, all of it: the other data sets are read from their files as they "
+            "are",
+            code="options.conflict",
+        )
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with progress_bar(*columns) as bar:
         row = bar.add_task("reading", total=None)

@@ -24,12 +24,13 @@ from ..evaluation import (
 )
 from ..evaluation._calibration import calibration, calibration_text
 from ..evaluation._summaries import summaries
+from ..evaluation.models import ModelTraining
 from ..evaluation.published import PUBLISHED_TABLES
 from ..evaluation.report import summary_document
 from ..evaluation.runner import failures_text
 from ._console import progress_bar, results
 from ._evaluate_options import EvaluateOptions
-from ._protocol import check_table, methods_of, starts_of
+from ._protocol import check_table, methods_of, starts_of, training_of
 
 
 def main(options: EvaluateOptions | None, arguments: Sequence[str]) -> None:
@@ -42,7 +43,8 @@ def main(options: EvaluateOptions | None, arguments: Sequence[str]) -> None:
             f"--output {options.output} is a file, but the result is a folder", code="output.not-a-folder"
         )
     table = None if options.table is None else published_table(options.table)
-    plan = _plan(options, table)
+    training = training_of(options, table)
+    plan = _plan(options, table, training)
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with progress_bar(*columns) as bar:
         task = bar.add_task("registering", total=None)
@@ -53,7 +55,7 @@ def main(options: EvaluateOptions | None, arguments: Sequence[str]) -> None:
             ),
         )
     measured = evaluation.measurements
-    write_report(options.output, measured, _report(arguments, table))
+    write_report(options.output, measured, _report(arguments, table, training, measured))
     if options.json:
         print(json.dumps(summary_document(measured), indent=2))
     else:
@@ -69,10 +71,10 @@ def main(options: EvaluateOptions | None, arguments: Sequence[str]) -> None:
         )
 
 
-def _plan(options: EvaluateOptions, table: PublishedTable | None) -> Plan:
+def _plan(options: EvaluateOptions, table: PublishedTable | None, training: ModelTraining | None) -> Plan:
     """What to do; every name in the options is checked."""
     if table is not None:
-        check_table(options, table)
+        check_table(options, table, training)
         options = replace(options, dataset=table.dataset)
     kind, dataset = options.open(options.source, options.subjects)
     samples = chosen_samples(dataset, options.subjects, options.max_samples)
@@ -87,24 +89,31 @@ def _plan(options: EvaluateOptions, table: PublishedTable | None) -> Plan:
         dataset=dataset,
         name=kind,
         samples=samples,
-        methods=methods_of(options, dataset, subjects, table),
+        methods=methods_of(options, dataset, subjects, table, training),
         output=options.output,
         config=config,
     )
 
 
-def _report(arguments: Sequence[str], table: PublishedTable | None) -> ReportConfig:
+def _report(
+    arguments: Sequence[str],
+    table: PublishedTable | None,
+    training: ModelTraining | None,
+    measured: Sequence[Measurement],
+) -> ReportConfig:
     command = shlex.join(["isoclinic", "evaluate", *arguments])
     if table is None:
         return ReportConfig(command=command)
-    return ReportConfig(command=command, title=table.title, columns=table.columns)
+    cases, subjects = {each.case for each in measured}, {each.group for each in measured}
+    title = table.title(len(cases), len(subjects), None if training is None else training.config)
+    return ReportConfig(command=command, title=title, columns=table.columns)
 
 
 def _published() -> Table:
     """All tables that --table can measure."""
     table = Table("--table", "shows")
     for name, each in PUBLISHED_TABLES.items():
-        table.add_row(name, each.title)
+        table.add_row(name, each.kind)
     return table
 
 

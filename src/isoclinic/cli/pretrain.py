@@ -4,39 +4,52 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import replace
+from pathlib import Path
 
 import torch
 
-from ..errors import UsageError
+from ..errors import InputError, UsageError
 from ..provenance import InputFile
-from ..training import Subject, Trainer, TrainingData
-from ..volumes import Volume, find_volumes
+from ..training import Subject, TrainConfig, Trainer, TrainingData
+from ..volumes import Volume, VoxelIdentity, find_volumes, looks_like_labels
 from . import _training
 from ._pretrain_options import PretrainOptions
+from ._train_options import of_length
+
+
+def _subject(path: Path, config: TrainConfig) -> Subject:
+    """A CT to train on.
+
+    Of a cohort only what it is made from: many CTs at full resolution would fill the memory.
+
+    Raises:
+        InputError: it is a label map by its values, or cannot be read.
+    """
+    volume = Volume.read(path)
+    if looks_like_labels(volume):
+        raise InputError(
+            f"{path} looks like a label map, not like a CT: it has few values, all of them whole and none "
+            "negative. Move it elsewhere, or call it ..._labels, so that it is left out",
+            code="options.conflict",
+        )
+    voxels = VoxelIdentity.of(volume)
+    if config.cohort is not None:
+        volume = volume.coarsened(config.cohort.voxel_mm)
+    return Subject(volume=volume, sha256=InputFile.of(path).sha256, voxels=voxels)
 
 
 def main(options: PretrainOptions, arguments: Sequence[str]) -> None:
     """Run the command."""
 
     def prepare(device: torch.device) -> Trainer:
-        config = replace(options.training, minutes=options.minutes, images=options.images)
-        cohort = config.cohort
-        if cohort is None:
-            raise UsageError(
-                "networks of any patient need a cohort to be trained on", code="options.conflict"
-            )
+        config = of_length(options.training, options.minutes, options.images)
         held_out = {path.resolve() for path in options.held_out}
         paths = [path for path in find_volumes(options.folder) if path.resolve() not in held_out]
         if not paths:
             raise UsageError(
                 f"all CTs in {options.folder} are held out; leave some to train on", code="options.conflict"
             )
-        # Only what the cohort is made from: many CTs at full resolution would fill the memory.
-        subjects = tuple(
-            Subject(volume=Volume.read(path).coarsened(cohort.voxel_mm), sha256=InputFile.of(path).sha256)
-            for path in paths
-        )
+        subjects = tuple(_subject(path, config) for path in paths)
         validated = tuple(
             Subject(volume=Volume.read(path), sha256=InputFile.of(path).sha256) for path in options.held_out
         )

@@ -68,7 +68,7 @@ def main(options: RegisterOptions, arguments: Sequence[str]) -> int:
         xrays = [XRay.read(path, options.xray_options) for path in options.xray]
         volume = Volume.read(options.volume, labels=options.labels)
         ct, images = InputFile.of(options.volume), [InputFile.of(path) for path in options.xray]
-        learned, model = chosen_model(options.model, ct, xrays[0])
+        learned, model = chosen_model(options.model, ct, xrays[0], volume)
         names = _structure_names(options, volume)
         points = read_world_points(options.targets) if options.targets else {}
         views = _views(options, xrays)

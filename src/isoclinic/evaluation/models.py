@@ -1,56 +1,127 @@
-"""Networks for each subject of a data set, trained where there are none."""
+"""Networks for the subjects of a data set, trained where there are none."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from ..datasets import Dataset
-from ..errors import InputError
+from ..errors import InputError, UsageError
+from ..networks import Checkpoint
 from ..provenance import InputFile
-from ..training import PoseConfig, Subject, TrainConfig, Trainer, TrainingData
+from ..training import Subject, TrainConfig, Trainer, TrainingData
 from ..training.file_names import MODEL_FILE, STATE_FILE
 from ..training.trainer import TrainingProgress
-from .methods import volume_digest
+from ..volumes import Volume, VoxelIdentity
+
+# Networks of any patient are trained as often, each time without the subjects that they are measured on.
+FOLDS = 2
 
 
-def trained_model(
+@dataclass(frozen=True, kw_only=True)
+class ModelTraining:
+    """How networks are trained for a table.
+
+    Attributes:
+        config: of the training.
+        one_patient: whether every subject has networks of its own; otherwise those of others serve it.
+        folder: for the trainings.
+    """
+
+    config: TrainConfig
+    one_patient: bool
+    folder: Path
+
+
+def trained_models(
     dataset: Dataset,
-    subject: str,
-    folder: Path,
-    *,
-    minutes: float,
-    poses: PoseConfig,
-    on_batch: Callable[[TrainingProgress], None] = lambda progress: None,
-) -> InputFile:
-    """The model of a subject in a folder, trained or gone on with unless it has had its minutes.
+    subjects: Sequence[str],
+    training: ModelTraining,
+    on_batch: Callable[[str, TrainingProgress], None] = lambda name, progress: None,
+) -> dict[str, InputFile]:
+    """Model files by subject, trained or gone on with unless they have had their share.
 
-    It is trained on the CT alone; of the subject's X-rays only the geometry of the first one is used.
+    Of the X-rays only the geometry of the first one is used.
 
     Args:
-        dataset: of the subject.
-        subject: its name.
-        folder: of the training.
-        minutes: of training, in all.
-        poses: views to train on.
-        on_batch: told after every batch.
+        dataset: of the subjects.
+        subjects: that need a model.
+        training: how.
+        on_batch: told after every batch, with the name of the training.
 
     Raises:
-        InputError: the CT or the X-ray cannot be read; the folder cannot be written to, or holds another
+        InputError: a CT or an X-ray cannot be read; the folder cannot be written to, or holds another
             training.
-        UsageError: a package that training needs is not installed.
+        UsageError: a package that training needs is not installed, or networks of any patient for a data set
+            with one subject alone.
     """
-    sample = dataset[dataset.names_of(subject)[0]]
+    if training.one_patient:
+        return {subject: _trained(dataset, subject, (subject,), training, on_batch) for subject in subjects}
+    folds = folds_of(dataset.subjects)
+    files: dict[int, InputFile] = {}
+    for fold in sorted({folds[subject] for subject in subjects}):
+        others = tuple(subject for subject in dataset.subjects if folds[subject] != fold)
+        if not others:
+            raise UsageError(
+                "networks of any patient are trained on subjects that they are not measured on, and the data "
+                "set has one alone: give a `model`, which isoclinic pretrain makes of other CTs",
+                code="training.no-ct",
+            )
+        files[fold] = _trained(dataset, f"without-fold-{fold}", others, training, on_batch)
+    return {subject: files[folds[subject]] for subject in subjects}
+
+
+def folds_of(subjects: Sequence[str]) -> Mapping[str, int]:
+    """Fold of every subject of a data set: by turns, in the data set's own order.
+
+    Networks of any patient that are measured on a fold are trained on all others, so that every subject is
+    measured, and none by networks that have seen it.
+    """
+    return {subject: index % FOLDS for index, subject in enumerate(subjects)}
+
+
+def check_unseen(model: Checkpoint, volumes: Mapping[str, Callable[[], Volume]], name: str) -> None:
+    """Refuse networks of any patient that were trained on one of the CTs they are to be measured on.
+
+    Args:
+        model: the networks; those of older versions do not say what they were trained on.
+        volumes: what reads the CT of each subject.
+        name: of the model, for the message.
+
+    Raises:
+        InputError: they were.
+    """
+    trained_on = set(model.record.trained_on)
+    if not trained_on:
+        return
+    seen = [subject for subject, read in volumes.items() if VoxelIdentity.of(read()).sha256 in trained_on]
+    if seen:
+        raise InputError(
+            f"{name} was trained on the CT of {', '.join(seen)}, which it is to be measured on: choose other "
+            "`subjects`, or a `model` that has not seen them",
+            code="model.unsuitable",
+        )
+
+
+def _trained(
+    dataset: Dataset,
+    name: str,
+    subjects: Sequence[str],
+    training: ModelTraining,
+    on_batch: Callable[[str, TrainingProgress], None],
+) -> InputFile:
+    """The model of a training on the CTs of subjects, in a folder of that name."""
+    camera = dataset[dataset.names_of(subjects[0])[0]].xray.camera
     data = TrainingData(
-        subjects=(Subject(volume=sample.volume, sha256=volume_digest(sample.volume)),),
-        camera=sample.xray.camera,
+        subjects=tuple(_subject(dataset, subject, training.config) for subject in subjects),
+        camera=camera,
+        one_patient=training.one_patient,
     )
-    config = replace(TrainConfig(), minutes=minutes, poses=poses)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    trainer = Trainer(data, config, device)
+    trainer, folder = Trainer(data, training.config, device), training.folder / name
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -59,5 +130,14 @@ def trained_model(
         ) from error
     if (folder / STATE_FILE).exists():
         trainer.resume(folder)
-    trainer.run(folder, on_batch)
+    trainer.run(folder, lambda progress: on_batch(name, progress))
     return InputFile.of(folder / MODEL_FILE)
+
+
+def _subject(dataset: Dataset, subject: str, config: TrainConfig) -> Subject:
+    """A CT, of a cohort only what it is made from; it lies within a larger file, so its voxels name it."""
+    volume = dataset.volume(subject)
+    voxels = VoxelIdentity.of(volume)
+    if config.cohort is not None:
+        volume = volume.coarsened(config.cohort.voxel_mm)
+    return Subject(volume=volume, sha256=voxels.sha256, voxels=voxels)

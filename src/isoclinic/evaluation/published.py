@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ..errors import UsageError
-from ..training import PoseConfig
+from ..training import PoseConfig, TrainConfig
+from .methods.registry import PAPER
 from .starts import WITHOUT_POSE
 
 DatasetKind = Literal["deepfluoro", "ljubljana", "ctspine1k"]
@@ -27,18 +28,22 @@ class PublishedTable:
     Attributes:
         dataset: kind of the data set.
         networks: whether every subject has a model of its own, or all share one that has seen none of them.
-        title: what it shows, for people to read.
+        what: the data set and what its X-rays show, for people to read.
+        image: what one of its X-rays is called.
+        subject: what one of its patients is called.
         starts: names of the starts.
-        methods: names of the methods that are compared.
-        poses: views that patient-specific networks are trained on.
+        methods: names of the methods that are compared; those whose package is missing are left out.
+        poses: views that networks are trained on.
         columns: of the summary, in the table's order; see `summary_document`.
     """
 
     dataset: DatasetKind
     networks: Literal["patient-specific", "patient-agnostic"]
-    title: str
+    what: str
+    image: str
+    subject: str
     starts: tuple[str, ...] = (WITHOUT_POSE,)
-    methods: tuple[str, ...] = ("isoclinic", "isoclinic-single")
+    methods: tuple[str, ...] = (PAPER, "isoclinic", "isoclinic-single", "xvr", "diffdrr", "cmaes")
     poses: PoseConfig = field(default_factory=PoseConfig)
     columns: tuple[str, ...] = _COLUMNS
 
@@ -47,42 +52,54 @@ class PublishedTable:
         """By which it is asked for."""
         return f"{self.dataset}-{self.networks}"
 
+    @property
+    def kind(self) -> str:
+        """What it shows, for people to read, without numbers."""
+        models = "a model for each" if self.networks == PATIENT_SPECIFIC else "models of other patients"
+        return f"{self.what}: {self.image}s of {self.subject}s, {models}"
+
+    def title(self, images: int, subjects: int, training: TrainConfig | None = None) -> str:
+        """What has been run, for people to read.
+
+        Args:
+            images: X-rays that were registered.
+            subjects: whose they are.
+            training: of the models, where they were trained for the table.
+        """
+        models = "a model for each" if self.networks == PATIENT_SPECIFIC else "models of other patients"
+        if training is not None:
+            length = (
+                f"{training.minutes:g} minutes" if training.images is None else f"{training.images:,} X-rays"
+            )
+            models = f"{models}, of {length}"
+        return f"{self.what}: {_counted(images, self.image)} of {_counted(subjects, self.subject)}, {models}"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
 
 # AP and lateral views; whether the lateral ones are taken from the left or the right is not documented.
 _ANGIOGRAPHY = PoseConfig(primary_reach_deg=110.0, secondary_reach_deg=10.0, source_isocentre_mm=750.0)
 
+
+def _both(
+    dataset: DatasetKind, what: str, image: str, subject: str, poses: PoseConfig
+) -> tuple[PublishedTable, ...]:
+    networks: tuple[Literal["patient-specific", "patient-agnostic"], ...] = (
+        "patient-specific",
+        "patient-agnostic",
+    )
+    return tuple(
+        PublishedTable(dataset=dataset, networks=each, what=what, image=image, subject=subject, poses=poses)
+        for each in networks
+    )
+
+
 _TABLES = (
-    PublishedTable(
-        dataset="deepfluoro",
-        networks="patient-specific",
-        title="DeepFluoro, pelvis: 366 fluoroscopic images of 6 specimens, a model for each",
-    ),
-    PublishedTable(
-        dataset="deepfluoro",
-        networks="patient-agnostic",
-        title="DeepFluoro, pelvis: 366 fluoroscopic images of 6 specimens, one model for all",
-    ),
-    PublishedTable(
-        dataset="ljubljana",
-        networks="patient-specific",
-        title="Ljubljana, cerebral angiograms: 20 images of 10 patients, a model for each",
-        poses=_ANGIOGRAPHY,
-    ),
-    PublishedTable(
-        dataset="ljubljana",
-        networks="patient-agnostic",
-        title="Ljubljana, cerebral angiograms: 20 images of 10 patients, one model for all",
-    ),
-    PublishedTable(
-        dataset="ctspine1k",
-        networks="patient-specific",
-        title="CTSpine1k, lumbar spine: simulated X-rays of each CT, a model for each",
-    ),
-    PublishedTable(
-        dataset="ctspine1k",
-        networks="patient-agnostic",
-        title="CTSpine1k, lumbar spine: simulated X-rays of each CT, one model for all",
-    ),
+    *_both("deepfluoro", "DeepFluoro, pelvis", "fluoroscopic image", "specimen", PoseConfig()),
+    *_both("ljubljana", "Ljubljana, cerebral angiograms", "image", "patient", _ANGIOGRAPHY),
+    *_both("ctspine1k", "CTSpine1k, lumbar spine", "simulated X-ray", "CT", PoseConfig()),
 )
 PUBLISHED_TABLES = {table.name: table for table in _TABLES}
 

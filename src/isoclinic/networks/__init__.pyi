@@ -5,12 +5,14 @@ from .config import (
     BoundedPoseConfig,
     CanonicalConfig,
     CTConditionedRegressorConfig,
+    ImageDomain,
     Metric,
     PoseRegressorConfig,
     SphericalEncoderConfig,
 )
 from .ct_conditioned import CTConditionedRegressor, conditioning_cube
 from .embedding import Embedding
+from .image_domain import in_domain, jacobian_in_domain
 from .masking import masked
 from .pose_regressor import PoseRegressor
 from .pose_space import PoseSpace
@@ -27,6 +29,7 @@ __all__ = [
     "CanonicalNetwork",
     "Checkpoint",
     "Embedding",
+    "ImageDomain",
     "Metric",
     "Network",
     "PoseRegressor",
@@ -37,6 +40,8 @@ __all__ = [
     "SphericalEncoderConfig",
     "TrainingRecord",
     "conditioning_cube",
+    "in_domain",
+    "jacobian_in_domain",
     "masked",
     "predicted_motion",
 ]

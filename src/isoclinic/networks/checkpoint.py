@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_type_hints
 
 import torch
 from torch import Tensor
@@ -18,8 +18,15 @@ from typeguard import CollectionCheckStrategy, TypeCheckError, check_type
 
 from ..errors import InputError, IsoclinicError
 from ..geometry import Camera
+from ..volumes import Volume, VoxelIdentity
 from .canonical import CanonicalNetwork
-from .config import CanonicalConfig, CTConditionedRegressorConfig, PoseRegressorConfig, SphericalEncoderConfig
+from .config import (
+    CanonicalConfig,
+    CTConditionedRegressorConfig,
+    ImageDomain,
+    PoseRegressorConfig,
+    SphericalEncoderConfig,
+)
 from .ct_conditioned import CTConditionedRegressor
 from .pose_regressor import PoseRegressor
 from .pose_space import PoseSpace
@@ -33,6 +40,8 @@ _FORMAT = "isoclinic.model"
 _VERSION = 1
 # Training hides about as much behind collimators.
 _LEAST_VIEW = 0.5
+# Fields that files of older versions lack; their defaults say what was so then.
+_ADDED = {"TrainingRecord": ("domain", "renderer", "ct_voxels", "trained_on")}
 _KINDS: dict[str, tuple[type[Network], type[Any]]] = {
     "pose_regressor": (PoseRegressor, PoseRegressorConfig),
     "ct_regressor": (CTConditionedRegressor, CTConditionedRegressorConfig),
@@ -48,11 +57,16 @@ class TrainingRecord:
 
     Attributes:
         volume_sha256: digest of the CT's file, as pose files have it; None for networks of any CT.
+        ct_voxels: which CT that is, whatever file it is read from; None for networks of any CT, and in models
+            of versions that did not know it.
+        trained_on: digests of the voxels of all CTs that networks of any CT were made from.
         camera: intrinsics in training: what the networks' images look like, whatever an X-ray's own are.
         space: nominal view and isocentre that poses are predicted about.
         rotation_deg: range of the rotation about the camera's x, y, z, either way [deg].
         translation_mm: range of the isocentre along x, y, z, either way [mm].
         curves: training curve of each network: columns by name, of equal length.
+        domain: in which the networks see line integrals.
+        renderer: method that moving images were rendered by in training, and are in registration.
     """
 
     volume_sha256: str | None
@@ -61,8 +75,27 @@ class TrainingRecord:
     rotation_deg: tuple[float, float, float]
     translation_mm: tuple[float, float, float]
     curves: dict[str, dict[str, tuple[float, ...]]]
+    domain: ImageDomain = "line_integrals"
+    renderer: Literal["siddon", "trilinear"] = "trilinear"
+    ct_voxels: VoxelIdentity | None = None
+    trained_on: tuple[str, ...] = ()
 
-    def differences(self, camera: Camera, volume_sha256: str) -> tuple[str, ...]:
+    def is_of(self, volume_sha256: str | None, volume: Volume | None) -> bool:
+        """Whether this is the CT in training: by its voxels, or by its file.
+
+        Args:
+            volume_sha256: digest of its file; None where that is not known.
+            volume: the CT; None where only the file is known.
+        """
+        if self.volume_sha256 == volume_sha256:
+            return True
+        if volume is None or self.ct_voxels is None:
+            return False
+        return self.ct_voxels.same_as(VoxelIdentity.of(volume), volume.shape)
+
+    def differences(
+        self, camera: Camera, volume_sha256: str | None, volume: Volume | None = None
+    ) -> tuple[str, ...]:
         """How a CT and the camera of an X-ray differ from those in training; empty where they fit.
 
         An X-ray of another focal length, pixel size or crop can be resampled to the camera in training, as
@@ -70,8 +103,12 @@ class TrainingRecord:
         """
         differences = []
         trained = self.volume_sha256
-        if trained is not None and trained != volume_sha256:
-            differences.append(f"the CT is another file (SHA-256 {volume_sha256[:12]}…, not {trained[:12]}…)")
+        if trained is not None and not self.is_of(volume_sha256, volume):
+            digests = (
+                "" if volume_sha256 is None else f" (SHA-256 {volume_sha256[:12]}…, not {trained[:12]}…)"
+            )
+            voxels = "" if volume is None or self.ct_voxels is None else " with other voxels"
+            differences.append(f"the CT is another file{voxels}{digests}")
         share = _share_in_view(self.camera, camera)
         if share < _LEAST_VIEW:
             differences.append(
@@ -143,13 +180,13 @@ class Checkpoint:
             isoclinic_version=written_by if isinstance(written_by, str) else None,
         )
 
-    def check_fit(self, camera: Camera, volume_sha256: str) -> None:
+    def check_fit(self, camera: Camera, volume_sha256: str | None, volume: Volume | None = None) -> None:
         """Refuse a CT or detector geometry that the networks have not been trained for.
 
         Raises:
             InputError: they differ; the message says in what.
         """
-        differences = self.record.differences(camera, volume_sha256)
+        differences = self.record.differences(camera, volume_sha256, volume)
         if differences:
             raise InputError(
                 f"the model does not fit: {'; '.join(differences)}. Train one for this CT and X-ray "
@@ -203,14 +240,18 @@ def _network(kind: str, config: Any, tensors: dict[str, Tensor], path: Path) -> 
 def _restored(kind: type[T], value: Any, label: str) -> T:
     """Dataclass from what `asdict` and JSON made of it, every field present and of its type."""
     hints = get_type_hints(kind)
-    names = [field.name for field in fields(kind)]  # type: ignore[arg-type]
-    if not isinstance(value, dict) or set(value) != set(names):
+    every = fields(kind)  # type: ignore[arg-type]
+    names = [field.name for field in every]
+    # Files of older versions lack what has been added since.
+    needed = {field.name for field in every if field.name not in _ADDED.get(kind.__name__, ())}
+    if not isinstance(value, dict) or not needed <= set(value) <= set(names):
         raise InputError(f"{label} must have exactly the fields {', '.join(names)}", code="model.malformed")
     settings = {}
-    for name in names:
+    for name in value:
         hint, entry = hints[name], value[name]
-        if isinstance(hint, type) and is_dataclass(hint):
-            settings[name] = _restored(hint, entry, f"{label}.{name}")
+        nested = next((each for each in (hint, *get_args(hint)) if is_dataclass(each)), None)
+        if isinstance(nested, type) and not (entry is None and hint is not nested):
+            settings[name] = _restored(nested, entry, f"{label}.{name}")
             continue
         try:
             settings[name] = check_type(

@@ -49,6 +49,8 @@ class BackboneConfig:
         return 2 ** (len(self.channels) - 1)
 
 
+ImageDomain = Literal["line_integrals", "log_ratio"]
+
 Head = Literal["so4", "quaternion", "matrix"]
 
 Triple = tuple[float, float, float]

@@ -124,7 +124,7 @@ def followed(
     """
     began = time.perf_counter()
     way = next((way for way in readings([xray], config.preprocess) if way.name == trusted.reading), None)
-    if way is None:
+    if way is None or not trusted.run.config.stages:
         return None
     isocentre = torch.from_numpy(volume.isocentre_world)
     run = Run(

@@ -69,7 +69,13 @@ class Outcome:
 
 
 def merit(outcome: Outcome, config: RegistrationConfig) -> float:
-    """The value that outcomes are chosen by: their edges, with handicaps for what may match by chance."""
+    """The value that outcomes are chosen by: their edges, with handicaps for what may match by chance.
+
+    Of a part, whose edges are few beside all others in the X-ray, it is the correlation in the last stage,
+    which sees finer pixels; an outcome without that stage comes after all that have it.
+    """
+    if outcome.run.whole is not None:
+        return outcome.last.similarity if outcome.finished else outcome.confidence.edges - 2
     handicap = 0.0
     if CANONICAL_SEARCH in outcome.attempt.learned:
         handicap += config.learned.rescue_margin
@@ -101,7 +107,10 @@ def outcomes(
         if ends or start is not usual:
             names = learned.names
             # A network that leads astray must not decide: its start goes along.
-            yield _outcome(run, first, torch.stack([run.start, *ends]), start.source, names, refined)
+            points = torch.stack([run.start, *ends])
+            # Without stages nothing may choose between them by how the images match.
+            points = points if run.config.stages else points[-1:]
+            yield _outcome(run, first, points, start.source, names, refined)
             if not run.config.learned.fall_back:
                 return
             around = replace(run, start=ends[-1]) if ends else run

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import cast
 
@@ -19,6 +19,7 @@ from ..networks import (
     Network,
     Regressor,
     SphericalEncoder,
+    in_domain,
     masked,
     predicted_motion,
 )
@@ -39,7 +40,7 @@ class Learned:
     Attributes:
         model: the networks, in evaluation mode, and the record of their training.
         volume: the CT.
-        fixed: the X-ray in the camera of the training.
+        fixed: the X-ray in the camera and the domain of the training.
         config: of the registration.
     """
 
@@ -55,7 +56,17 @@ class Learned:
         Raises:
             UsageError: a model none of whose networks is to be used.
         """
-        learned = cls(model=model, volume=volume, fixed=fixed.through(model.record.camera), config=config)
+        seen = fixed.through(model.record.camera)
+        if model.record.domain != "line_integrals":
+            if config.preprocess.method != "beer_lambert":
+                raise UsageError(
+                    "the model brings line integrals into the domain it was trained in by itself: leave "
+                    f"preprocess.method at beer_lambert, not {config.preprocess.method}",
+                    code="model.unused",
+                )
+            image, weight = seen.image[None], seen.weight[None]
+            seen = replace(seen, image=in_domain(image, weight, model.record.domain)[0])
+        learned = cls(model=model, volume=volume, fixed=seen, config=config)
         if not (learned._regressor or learned._refining or learned._rescuing):
             held = ", ".join(model.networks) or "no network"
             raise UsageError(
@@ -88,7 +99,7 @@ class Learned:
         results: list[StageResult] = []
         if not self._refining:
             return results
-        rendering = RenderConfig(method="trilinear", backend=self.config.backend)
+        rendering = RenderConfig(method=self.model.record.renderer, backend=self.config.backend)
         projector = Projector.of(self.volume, self.fixed.camera, points, rendering)
         settings = self.config.learned.solver(self.config.length_mm, self.config.max_step_mm)
         for name, (kind, network) in zip(self.names, self._refining.items(), strict=True):
@@ -128,7 +139,8 @@ class Learned:
         if kind == "canonical":
             robust = Huber(scale=self.config.learned.robust_scale)
             return CanonicalSimilarity.of(projector, cast(CanonicalNetwork, network), *self._images, robust)
-        return SphericalSimilarity.of(projector, cast(SphericalEncoder, network), *self._images)
+        domain = self.model.record.domain
+        return SphericalSimilarity.of(projector, cast(SphericalEncoder, network), *self._images, domain)
 
     @property
     def _regressor(self) -> Regressor | None:

@@ -141,6 +141,12 @@ def registered(
     learned = of_model(model) if isinstance(model, Checkpoint) else None
     if learned is not None and (from_model or init is None):
         start = learned.start() or usual
+    if not config.stages and (learned is None or not (learned.names or start is not usual)):
+        raise UsageError(
+            "stages = [] leaves the pose where a model's networks end: give a `model` whose "
+            "networks take part, or leave the stages in",
+            code="registration.invalid-value",
+        )
     if from_model and start is usual:
         raise UsageError(
             "init 'model' is the pose that a model's regressor predicts: give a model that has one "
@@ -221,12 +227,13 @@ def result_of(
         stage.problem.forget()
     last, xrays = best.last, best.reading.xrays
     problem, point = last.problem, last.solution.x[last.best]
+    ended = last if best.run.config.stages or not best.refined else best.refined[-1]
     return RegistrationResult(
         camera_from_world=point[:4],
         cameras_from_world=problem.cameras_from_world(point[None])[0],
         cameras=problem.cameras(point, tuple(xray.camera for xray in xrays)),
-        status=last.solution.status[last.best],
-        reason=last.solution.reason[last.best],
+        status=ended.solution.status[ended.best],
+        reason=ended.solution.reason[ended.best],
         similarity=last.similarity,
         confidence=best.confidence,
         initial=start,

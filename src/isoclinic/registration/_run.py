@@ -25,7 +25,7 @@ from ._search_bank import SearchBank
 from ._twin import WIDE, twin_pose
 from .confidence import Check, assess, ceiling
 from .confidence_config import ConfidenceConfig
-from .config import RegistrationConfig, Stage
+from .config import JUDGED_BY, RegistrationConfig, Stage
 from .result import Confidence, ImageStageResult, Twins
 from .search_config import SearchConfig
 
@@ -122,7 +122,9 @@ class Run:
         return results
 
     def fine(self, points: Tensor) -> list[ImageStageResult]:
-        """The last stage, from poses [B, 4, 4], and what may follow it."""
+        """The last stage, from poses [B, 4, 4], and what may follow it; without one the poses as they are."""
+        if not self.config.stages:
+            return [self._judged(points)]
         regions = self.regions(points[:, :4], _STAGE_MARGIN)
         results = [self._run_stage(self.config.stages[-1], points, regions, last=True)]
         again = self._run_masked(results[-1])
@@ -131,6 +133,11 @@ class Run:
         results += [] if twin is None else [twin]
         toned = self._run_toned(results[-1])
         return results if toned is None else [*results, toned]
+
+    def _judged(self, points: Tensor) -> ImageStageResult:
+        """Poses [B, 4, 4] as the last of the usual stages sees them, which takes no step."""
+        regions = self.regions(points[:, :4], _STAGE_MARGIN)
+        return self._run_stage(JUDGED_BY, points, regions, last=False, steps=0)
 
     def register(self, points: Tensor) -> list[ImageStageResult]:
         """All stages, from poses [B, 4, 4]."""
@@ -233,12 +240,18 @@ class Run:
         ]
 
     def _run_stage(
-        self, stage: Stage, points: Tensor, regions: tuple[Region, ...], *, last: bool
+        self,
+        stage: Stage,
+        points: Tensor,
+        regions: tuple[Region, ...],
+        *,
+        last: bool,
+        steps: int | None = None,
     ) -> ImageStageResult:
         problem = self._problem(stage, regions, last=last)
         cameras = [view.projector.camera for view in problem.views]
         name = " + ".join(f"{camera.width} x {camera.height} px" for camera in cameras)
-        return self._solved(problem, problem.start(points), stage, name)
+        return self._solved(problem, problem.start(points), stage, name, steps)
 
     def _run_masked(self, result: ImageStageResult) -> ImageStageResult | None:
         """The last stage again, with what the CT can speak of at its result; None where it is everything."""
@@ -256,7 +269,7 @@ class Run:
         if plane is None:
             return None
         point = result.solution.x[result.best]
-        other = torch.cat([twin_pose(point[:4], plane), point[4:]])
+        other = self._approached(torch.cat([twin_pose(point[:4], plane), point[4:]]))
         points = torch.stack([point, other])
         stage, regions = self.config.stages[-1], self.regions(points[:, :4], _STAGE_MARGIN)
         found = self._run_stage(stage, points, regions, last=True)
@@ -265,6 +278,20 @@ class Run:
         problem = self._problem(stage, regions, last=True).seen_from(found.solution.x[best : best + 1])
         name = f"{found.name}, and its mirror image"
         return replace(found, name=name, best=best, problem=problem, twins=twins)
+
+    def _approached(self, twin: Tensor) -> Tensor:
+        """Where the last stages lead to from a twin [4 + R, 4], which perspective has moved by some degrees.
+
+        The last stage alone may be too short-sighted, and the one before it may go astray.
+        """
+        starts = twin[None]
+        for stage in self.config.stages[-2:-1]:
+            regions = self.regions(starts[:, :4], _STAGE_MARGIN)
+            nearer = self._run_stage(stage, starts[:, :4], regions, last=False).solution.x
+            starts = torch.cat([starts, torch.cat([nearer[:, :4], starts[:, 4:]], dim=1)])
+        regions = self.regions(starts[:, :4], _STAGE_MARGIN)
+        found = self._run_stage(self.config.stages[-1], starts, regions, last=True)
+        return found.solution.x[found.best]
 
     def _twins(self, found: ImageStageResult) -> Twins:
         x = found.solution.x
@@ -283,13 +310,17 @@ class Run:
             return None
         return self._solved(problem, point, self.config.stages[-1], f"{result.name}, tone curve")
 
-    def _solved(self, problem: JointSimilarity, points: Tensor, stage: Stage, name: str) -> ImageStageResult:
+    def _solved(
+        self, problem: JointSimilarity, points: Tensor, stage: Stage, name: str, steps: int | None = None
+    ) -> ImageStageResult:
         began = time.perf_counter()
         problem = problem.seen_from(points)
         settings = replace(
             stage.solver(self.config.length_mm, self.config.max_step_mm),
             step_scale=problem.step_scale(self.config.length_mm),
         )
+        if steps is not None:
+            settings = replace(settings, max_steps=steps)
         solution = levenberg_marquardt(problem, points, settings)
         ended = problem.seen_from(solution.x)
         correlation = rank = self._weighed(ended, solution.x)

@@ -78,6 +78,9 @@ class LearnedConfig:
         max_steps: Levenberg-Marquardt steps of each refinement.
         step_tolerance_mm: step so short that it ends a refinement, in millimetres and rotations scaled
             by the length; the stages that follow are finer.
+        step_deviation_mm: where positive, a refinement ends by one rule alone: the standard deviation of the
+            steps of the last ten iterations is below it, in the same unit. That is the rule of Chen & Kong
+            (WACV 2026, supplement), who chose 1e-2.
         robust_scale: difference from the canonical image, whose variance is one, from which a pixel pulls
             less (Huber): tools, and what the network got wrong.
         fall_back: search, as without a model, where what the model leads to does not match the X-ray.
@@ -92,6 +95,7 @@ class LearnedConfig:
     least_precision: float = 0.7
     max_steps: int = 15
     step_tolerance_mm: float = 0.3
+    step_deviation_mm: float = 0.0
     robust_scale: float = 0.5
     fall_back: bool = True
 
@@ -101,15 +105,25 @@ class LearnedConfig:
                 "learned stages need max_steps >= 1, step_tolerance_mm > 0 and robust_scale > 0",
                 code="registration.invalid-value",
             )
-        if not (self.least_precision >= 0 and self.rescue_margin >= 0):
+        if not (self.least_precision >= 0 and self.rescue_margin >= 0 and self.step_deviation_mm >= 0):
             raise UsageError(
-                "least_precision and rescue_margin must not be negative", code="registration.invalid-value"
+                "least_precision, rescue_margin and step_deviation_mm must not be negative",
+                code="registration.invalid-value",
             )
 
     def solver(self, length_mm: float, max_step_mm: float) -> LMConfig:
         """Settings of the solver; see `Stage.solver`."""
         settings = _solver(self.max_steps, length_mm, max_step_mm)
-        return replace(settings, step_tolerance=self.step_tolerance_mm)
+        if not self.step_deviation_mm:
+            return replace(settings, step_tolerance=self.step_tolerance_mm)
+        return replace(
+            settings,
+            step_deviation_tolerance=self.step_deviation_mm,
+            step_deviation_window=10,
+            step_tolerance=0.0,
+            decrease_tolerance=0.0,
+            gradient_tolerance=0.0,
+        )
 
 
 def _solver(max_steps: int, length_mm: float, max_step_mm: float) -> LMConfig:
@@ -152,6 +166,9 @@ _SEARCHES = (
     SearchConfig(candidates=512, rotation_deg=(35.0, 55.0, 25.0), depth_mm=60.0, keep=48),
 )
 
+# What a pose is judged by where no stage of image comparison refined it.
+JUDGED_BY = _STAGES[-1]
+
 _PART_SEARCHES = (
     SearchConfig(
         candidates=256,
@@ -184,7 +201,7 @@ _PART_STAGES = (
 def _part_confidence() -> ConfidenceConfig:
     return ConfidenceConfig(
         edges_below=0.25,
-        similarity_below=0.22,
+        similarity_below=0.29,
         overlap_below=0.0,
         expected_error_above_mm=30.0,
         expected_across_above_mm=1.0,
@@ -232,7 +249,8 @@ class RegistrationConfig:
             of the X-ray.
         depth_slack_mm: how much farther in depth than a search reaches its result may lie [mm].
         learned: what is used of a model, if there is one.
-        stages: resolutions, coarse to fine.
+        stages: resolutions, coarse to fine. None leaves the pose where a model's networks end: nothing is
+            searched or refined after them, and the result is judged there.
         least_tone_gain: fit a tone curve, for scatter and beam hardening, where the last stage ends, and
             repeat that stage with it if it raises the correlation by so much; no curve when None.
         length_mm: size at which a rotation and a translation count alike: rotations are scaled by it [mm].
@@ -276,9 +294,20 @@ class RegistrationConfig:
                 "`structures` needs at least one label or name; leave it out for all tissue",
                 code="registration.invalid-value",
             )
-        if not (self.stages and self.searches):
+        if not self.searches:
+            raise UsageError("a registration needs at least one search", code="registration.invalid-value")
+        if not self.stages and self.learned.fall_back:
             raise UsageError(
-                "a registration needs at least one search and one stage", code="registration.invalid-value"
+                "stages = [] leaves the pose where a model's networks end, and no search can follow: "
+                "switch `learned.fall_back` off, too",
+                code="registration.invalid-value",
+            )
+        refines = self.refine_intrinsics.on or self.refine_distortion
+        if not self.stages and refines:
+            raise UsageError(
+                "stages = [] leaves nothing that could refine intrinsics or distortion: switch "
+                "`refine_intrinsics` and `refine_distortion` off, too",
+                code="registration.invalid-value",
             )
         if not (self.length_mm > 0 and self.max_step_mm > 0 and self.depth_slack_mm > 0):
             raise UsageError(
@@ -286,7 +315,28 @@ class RegistrationConfig:
                 code="registration.invalid-value",
             )
 
+    @classmethod
+    def paper(cls) -> RegistrationConfig:
+        """The published registration (Chen & Kong, WACV 2026), with a model that was trained for it.
+
+        The regressor's pose, then Levenberg-Marquardt on the one similarity network until the standard
+        deviation of the last ten steps is below 1e-2, in millimetres and rotations scaled by `length_mm`; no
+        search, no stages that compare images, no second attempt. The number of steps at most is ours.
+        """
+        return cls(
+            searches=(SearchConfig(candidates=0),),
+            any_view=AnyViewConfig(enabled=False),
+            partial=PartialConfig(covered_below=0.0),
+            learned=LearnedConfig(
+                coarse=True, rescue=False, fall_back=False, max_steps=50, step_deviation_mm=1e-2
+            ),
+            stages=(),
+            least_tone_gain=None,
+        )
+
     def for_part(self) -> RegistrationConfig:
         """The configuration with the schedule of a CT that explains only part of an X-ray."""
         part = self.partial
+        if not self.stages:
+            return replace(self, confidence=part.confidence)
         return replace(self, searches=part.searches, stages=part.stages, confidence=part.confidence)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..geometry import se3
-from ..networks import Embedding, masked
+from ..networks import Embedding, ImageDomain, in_domain, jacobian_in_domain, masked
 from ..rendering import Projector
 from ..solver import L2, Linearization, RobustLoss, normal_equations
 
@@ -79,6 +79,7 @@ class SphericalSimilarity:
         encoder: embeds both.
         fixed: embedding of the masked X-rays: one for each item, or one for all.
         weight: [b, H, W], where the X-rays show the patient; of each item, or [1, H, W] for all.
+        domain: in which the encoder sees line integrals.
         robust: loss applied to every residual.
     """
 
@@ -86,19 +87,35 @@ class SphericalSimilarity:
     encoder: Encoder
     fixed: Embedding
     weight: Tensor
+    domain: ImageDomain = "line_integrals"
     robust: RobustLoss = field(default_factory=L2)
 
     @classmethod
-    def of(cls, projector: Projector, encoder: Encoder, image: Tensor, weight: Tensor) -> SphericalSimilarity:
-        """Similarity to X-rays [b, H, W] like line integrals, with weights [b, H, W]; see `masked`."""
-        with torch.no_grad():
-            fixed = encoder(masked(image, weight))
-        return cls(projector=projector, encoder=encoder, fixed=fixed, weight=weight)
+    def of(
+        cls,
+        projector: Projector,
+        encoder: Encoder,
+        image: Tensor,
+        weight: Tensor,
+        domain: ImageDomain = "line_integrals",
+    ) -> SphericalSimilarity:
+        """Similarity to X-rays [b, H, W] in the encoder's domain, with weights [b, H, W]; see `masked`.
+
+        The embedding of the X-rays keeps its graph, as all else does: a solution is differentiable in the
+        X-rays, the encoder's weights and the start. To register with nothing to be learned from it, work
+        under `torch.no_grad`.
+        """
+        fixed = encoder(masked(image, weight))
+        return cls(projector=projector, encoder=encoder, fixed=fixed, weight=weight, domain=domain)
 
     def linearize(self, x: Tensor, items: Tensor) -> Linearization:
-        """Cost, gradient and Gauss-Newton Hessian at poses [b, 4, 4]; see `Problem.linearize`."""
+        """Cost, gradient and Gauss-Newton Hessian at poses [b, 4, 4]; see `Problem.linearize`.
+
+        All three are differentiable in the poses, through the image and through its Jacobian (`Projector`).
+        """
         fixed, weight = self._fixed(items)
         image, jacobian = (part.to(weight) for part in self.projector.image_and_jacobian(x))
+        image, jacobian = jacobian_in_domain(image, jacobian, weight, self.domain)
         image, jacobian = masked(image, weight), masked(jacobian, weight[:, None])
         at = linearize_embedding(self.encoder, fixed, image, jacobian, self.robust)
         return Linearization(at.cost.to(x.device), at.gradient.to(x.device), at.hessian.to(x.device))
@@ -110,7 +127,8 @@ class SphericalSimilarity:
     def squared_distance(self, x: Tensor) -> Tensor:
         """Squared distance [b] [rad^2] of the DRRs at poses [b, 4, 4]: ranks starts without derivatives."""
         fixed, weight = self._fixed(torch.arange(len(x)))
-        moving = self.encoder(masked(self.projector.image(x).to(weight), weight))
+        image = in_domain(self.projector.image(x).to(weight), weight, self.domain)
+        moving = self.encoder(masked(image, weight))
         return self.encoder.residual(moving, fixed).square().sum(-1) / 2
 
     def _fixed(self, items: Tensor) -> tuple[Embedding, Tensor]:

@@ -38,13 +38,15 @@ def adaptation(model: Checkpoint, minutes: float = 3.0, learning_rate: float = 5
         networks=cast(tuple[NetworkKind, ...], tuple(model.networks)),
         pixels=max(record.camera.width, record.camera.height),
         length_mm=record.space.length_mm,
-        poses=_poses(record),
+        domain=record.domain,
+        renderer=record.renderer,
+        poses=poses_of(record),
         **phases,
     )
 
 
-def _poses(record: TrainingRecord) -> PoseConfig:
-    """The views of a training."""
+def poses_of(record: TrainingRecord) -> PoseConfig:
+    """The views of a training, as far as its record tells: perturbations are the usual ones."""
     nominal = torch.tensor(record.space.nominal_camera_from_world, dtype=torch.float64)
     primary_deg, secondary_deg = gantry_angles(nominal)
     depth_mm = float(nominal[2, :3] @ record.space.isocentre + nominal[2, 3])

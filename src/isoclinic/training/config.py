@@ -10,9 +10,11 @@ from ..errors import UsageError
 from ..networks import (
     CanonicalConfig,
     CTConditionedRegressorConfig,
+    ImageDomain,
     PoseRegressorConfig,
     SphericalEncoderConfig,
 )
+from ..rendering.config import Method
 from ._ranges import Range, check_range
 from .pose_config import PoseConfig
 from .randomization_config import RandomizationConfig
@@ -20,6 +22,10 @@ from .schedule import OptimizerConfig
 
 NetworkKind = Literal["pose_regressor", "ct_regressor", "coarse_encoder", "fine_encoder", "canonical"]
 Precision = Literal["auto", "float32", "bfloat16"]
+# Numbers of X-rays of the paper's supplement: pose regressor and similarity network, of one patient and of
+# any.
+_PAPER_IMAGES = (500_000, 200_000)
+_PAPER_IMAGES_ANY = (750_000, 300_000)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +90,9 @@ class EncoderPhase(PhaseConfig):
         pairs: weight of `ValueLoss` between all images of a batch.
         direction: weight of `DirectionLoss`.
         step: weight of `StepLoss`; it makes a batch about five times as slow.
+        unrolled: weight of `UnrolledLoss`, the only one that differentiates the whole solver; each of its
+            steps costs about as much as `StepLoss`, and 12 renderings besides.
+        unrolled_steps: of Levenberg-Marquardt that it differentiates.
         network: architecture.
     """
 
@@ -93,16 +102,22 @@ class EncoderPhase(PhaseConfig):
     pairs: float = 0.0
     direction: float = 1.0
     step: float = 0.0
+    unrolled: float = 0.0
+    unrolled_steps: int = 3
     network: SphericalEncoderConfig = field(default_factory=SphericalEncoderConfig)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_range(self, "perturbation_mm", low=1e-6)
-        weights = (self.value, self.pairs, self.direction, self.step)
+        weights = (self.value, self.pairs, self.direction, self.step, self.unrolled)
         if min(weights) < 0 or not any(weights):
             raise UsageError(
-                "value, pairs, direction and step must not be negative, and one be positive",
+                "value, pairs, direction, step and unrolled must not be negative, and one be positive",
                 code="training.invalid-value",
+            )
+        if self.unrolled_steps < 1:
+            raise UsageError(
+                f"unrolled_steps must be at least 1, not {self.unrolled_steps}", code="training.invalid-value"
             )
 
 
@@ -133,15 +148,32 @@ def _fine_phase() -> EncoderPhase:
     return EncoderPhase(network=SphericalEncoderConfig(head="dense", dense_level=2))
 
 
+def _paper_similarity(images: int) -> EncoderPhase:
+    return EncoderPhase(
+        share=float(images),
+        batch=1,
+        copies=1,
+        optimizer=OptimizerConfig(method="adamw", schedule="cyclic"),
+        perturbation_mm=(3.0, 120.0),
+        network=SphericalEncoderConfig.paper(head="dense", dense_level=3),
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """What is trained, on what, and for how long; see the presets `fast` and `paper`.
+    """What is trained, on what, and for how long; see the presets.
+
+    They are `fast`, `paper`, `paper_batched`, and of any patient `any_patient` and `paper_any_patient`.
 
     Attributes:
         minutes: of training, divided among the networks.
         images: X-rays to train on, divided among the networks, instead of minutes.
         networks: to train, in this order.
         pixels: longer side of the images that networks see [px].
+        domain: in which networks see line integrals: as they are, or by the equation (17) of the paper; see
+            `in_domain`.
+        renderer: of X-rays and moving images. Siddon's is exact for voxels that are boxes, but its
+            derivative by the pose is rough (`benchmarks/gradients.py`).
         length_mm: characteristic length of the poses' distance in SO(4): twice as many millimetres count
             about like one radian.
         seed: of everything drawn.
@@ -168,6 +200,8 @@ class TrainConfig:
     images: int | None = None
     networks: tuple[NetworkKind, ...] = ("pose_regressor", "coarse_encoder", "fine_encoder")
     pixels: int = 64
+    domain: ImageDomain = "line_integrals"
+    renderer: Method = "trilinear"
     length_mm: float = 100.0
     seed: int = 0
     precision: Precision = "auto"
@@ -207,6 +241,17 @@ class TrainConfig:
             raise UsageError(
                 "length_mm and checkpoint_minutes must be positive", code="training.invalid-value"
             )
+        if self.domain not in get_args(ImageDomain) or self.renderer not in get_args(Method):
+            raise UsageError(
+                f"domain must be one of {', '.join(get_args(ImageDomain))} and renderer one of "
+                f"{', '.join(get_args(Method))}, not {self.domain!r} and {self.renderer!r}",
+                code="training.invalid-value",
+            )
+        if "canonical" in self.networks and self.domain != "line_integrals":
+            raise UsageError(
+                "the canonical network is trained on line integrals: leave domain at that",
+                code="training.invalid-value",
+            )
         if self.precision not in get_args(Precision):
             raise UsageError(
                 f"precision must be one of {', '.join(get_args(Precision))}", code="training.invalid-value"
@@ -219,11 +264,54 @@ class TrainConfig:
 
     @classmethod
     def paper(cls) -> TrainConfig:
-        """For a GPU: batch sizes aside the published numbers of X-rays, optimisers, schedules and transforms.
+        """The published training of one patient's networks, for a GPU (Chen & Kong, WACV 2026, supplement).
 
-        500 000 X-rays for the regressor, Adam and a cosine; 200 000 for the similarity network, AdamW and
-        cycles; learning rate 1e-3 (Chen & Kong, WACV 2026, supplement). Architectures, resolution and losses
-        are ours, as is a second similarity network with as many X-rays.
+        A ResNet-18 by Adam with a cosine on 500 000 X-rays, 4 in a batch; one similarity network by AdamW
+        with cycles on 200 000, one by one; learning rates 1e-3. Every X-ray is rendered anew, by Siddon's
+        method, both sides in the domain of equation (17); the transforms are those of
+        `RandomizationConfig.paper`.
+
+        Where the supplement is silent, it is ours: 128 pixels, the heads, the architecture of the encoder,
+        value and direction loss, four cycles down to a tenth, weight decay, clipping, poses and
+        perturbations.
+        """
+        regressor, similarity = _PAPER_IMAGES
+        return cls(
+            images=regressor + similarity,
+            networks=("pose_regressor", "coarse_encoder"),
+            pixels=128,
+            domain="log_ratio",
+            renderer="siddon",
+            precision="float32",
+            randomization=RandomizationConfig.paper(),
+            pose_regressor=RegressorPhase(share=float(regressor), batch=4, copies=1),
+            coarse_encoder=_paper_similarity(similarity),
+        )
+
+    @classmethod
+    def paper_any_patient(cls) -> TrainConfig:
+        """The published training of networks of any patient: as `paper`, with RTPIv3 as the regressor.
+
+        750 000 and 300 000 X-rays; RTPIv3 has its published widths and images of 256 pixels. The CTs are
+        trained on as they are, none made up.
+        """
+        regressor, similarity = _PAPER_IMAGES_ANY
+        network = CTConditionedRegressorConfig.paper()
+        return replace(
+            cls.paper(),
+            images=regressor + similarity,
+            networks=("ct_regressor", "coarse_encoder"),
+            pixels=network.image_px,
+            ct_regressor=CTRegressorPhase(share=float(regressor), batch=4, copies=1, network=network),
+            coarse_encoder=_paper_similarity(similarity),
+        )
+
+    @classmethod
+    def paper_batched(cls) -> TrainConfig:
+        """The numbers of X-rays of `paper` in fewer, larger batches that share renderings: faster, not it.
+
+        Line integrals, rendered by the trilinear method, noise of mean zero, and two similarity networks
+        with as many X-rays each.
         """
         cyclic = OptimizerConfig(method="adamw", schedule="cyclic")
         coarse, fine = (SphericalEncoderConfig.paper(head="dense", dense_level=level) for level in (3, 2))
@@ -231,7 +319,7 @@ class TrainConfig:
         return cls(
             images=900_000,
             pixels=128,
-            randomization=RandomizationConfig.paper(),
+            randomization=RandomizationConfig.paper_batched(),
             pose_regressor=replace(fast.pose_regressor, share=5.0, network=PoseRegressorConfig()),
             coarse_encoder=replace(fast.coarse_encoder, share=2.0, optimizer=cyclic, network=coarse),
             fine_encoder=replace(fast.fine_encoder, share=2.0, optimizer=cyclic, network=fine),
@@ -256,6 +344,10 @@ class TrainConfig:
             "canonical": self.canonical,
         }
         return phases[kind]
+
+    def images_of(self, kind: NetworkKind) -> int | None:
+        """X-rays to train one of `networks` on; None where minutes set the length."""
+        return None if self.images is None else max(1, round(self.share(kind) * self.images))
 
     def share(self, kind: NetworkKind) -> float:
         """Of the whole training, that of one of `networks`."""

@@ -14,9 +14,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..networks import CanonicalImage, PoseSpace, SphericalEncoder
-from ..similarity import linearize_embedding
-from ..solver import L2, DampedStep
+from ..geometry import se3
+from ..networks import CanonicalImage, ImageDomain, PoseSpace, SphericalEncoder
+from ..rendering import Projector
+from ..similarity import SphericalSimilarity, linearize_embedding
+from ..solver import L2, DampedStep, LMConfig, levenberg_marquardt
 
 # Gradients below this count as none, for want of a direction.
 _NO_GRADIENT = 1e-12
@@ -123,6 +125,69 @@ class StepLoss:
         expected = tangent.to(step) / scale
         error = (step - expected).square().sum(-1) / (expected.square().sum(-1) + self.floor_mm**2)
         return ((1 + error).sqrt() - 1).mean()
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnrolledLoss:
+    """Levenberg-Marquardt itself, so many steps of it, should end at the fixed pose.
+
+    mean of sqrt(1 + e^2) - 1 with e = |z| / sqrt(|z0|^2 + floor^2), where z and z0 are what is left of the
+    way to the
+    fixed pose at the end and at the beginning, (length omega, v) in millimetres. The derivative goes through
+    every
+    step: the encoder, the X-ray's embedding, the renderer with its Jacobian, damping and acceptance. A step
+    that the solver rejects moves nothing and teaches nothing.
+
+    Attributes:
+        steps: K.
+        length_mm: millimetres that count as one radian.
+        max_step_mm: longer steps are shortened.
+        floor_mm: way from which errors count absolutely.
+    """
+
+    steps: int = 3
+    length_mm: float = 100.0
+    max_step_mm: float = 40.0
+    floor_mm: float = 1.0
+
+    def __call__(
+        self,
+        encoder: SphericalEncoder,
+        projector: Projector,
+        images: tuple[Tensor, Tensor],
+        starts: Tensor,
+        truth: Tensor,
+        domain: ImageDomain = "line_integrals",
+    ) -> Tensor:
+        """Loss [] of a batch.
+
+        Args:
+            encoder: of both images.
+            projector: of the moving ones.
+            images: simulated X-rays [B, H, W] and where they show the patient [B, H, W].
+            starts: poses [B, 4, 4] to start from.
+            truth: poses [B, 4, 4] of the X-rays.
+            domain: of the X-rays.
+        """
+        problem = SphericalSimilarity.of(projector, encoder, *images, domain)
+        scale = (1 / self.length_mm,) * 3 + (1.0,) * 3
+        found = levenberg_marquardt(problem, starts, self._solver(scale)).x
+        unit = starts.new_tensor(scale)
+        centre = projector.isocentre_world
+        left, way = (se3.perturbation(pose, truth, centre) / unit for pose in (found, starts))
+        error = left.square().sum(-1) / (way.square().sum(-1) + self.floor_mm**2)
+        return ((1 + error).sqrt() - 1).mean()
+
+    def _solver(self, scale: tuple[float, ...]) -> LMConfig:
+        return LMConfig(
+            max_steps=self.steps,
+            step_scale=scale,
+            max_step=self.max_step_mm,
+            step_tolerance=0.0,
+            decrease_tolerance=0.0,
+            gradient_tolerance=0.0,
+            step_deviation_tolerance=0.0,
+        )
 
 
 def pose_loss(predicted: Tensor, truth: Tensor, space: PoseSpace) -> Tensor:

@@ -23,7 +23,15 @@ from ..networks import (
 )
 from ..similarity import canonical_target
 from .config import CanonicalPhase, CTRegressorPhase, EncoderPhase, PhaseConfig, RegressorPhase
-from .losses import CanonicalLoss, DirectionLoss, StepLoss, ValueLoss, network_gradient, pose_loss
+from .losses import (
+    CanonicalLoss,
+    DirectionLoss,
+    StepLoss,
+    UnrolledLoss,
+    ValueLoss,
+    network_gradient,
+    pose_loss,
+)
 from .stream import Batch, Moving
 
 
@@ -99,6 +107,10 @@ class SphericalObjective(Objective):
             # Not the perturbation backwards: that one turned about where the isocentre was before it.
             way = se3.perturbation(*poses, space.isocentre)
             losses["step"] = phase.step * StepLoss()(encoder, fixed, moving.detach(), jacobian, way)
+        if phase.unrolled:
+            images = batch.fixed, batch.weight
+            loss = UnrolledLoss(steps=phase.unrolled_steps)
+            losses["unrolled"] = phase.unrolled * loss(encoder, batch.projector, images, *poses, batch.domain)
         return losses
 
     def _pairs(

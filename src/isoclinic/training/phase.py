@@ -106,6 +106,9 @@ class Phase:
             unused = not isinstance(network, Regressor)
             self._objective = DistributedDataParallel(self._objective, find_unused_parameters=unused)
         self._batches: Iterator[Batch] | None = None
+        self._timed = 0
+        self._batch_s = 0.0
+        self.validation_s = 0.0
 
     @property
     def images(self) -> int:
@@ -143,14 +146,35 @@ class Phase:
         for name, loss in losses.items():
             value, count = float(loss.detach()), min(course.batches, _SMOOTHING)
             course.losses[name] = course.losses.get(name, value) * (1 - 1 / count) + value / count
-        course.seconds += time.perf_counter() - began
+        seconds = time.perf_counter() - began
+        course.seconds += seconds
+        # The first batch of all compiles, and says nothing of the others.
+        self._timed += 1
+        self._batch_s += (seconds - self._batch_s) / max(1, min(self._timed - 1, _SMOOTHING))
         self.measure(length)
+
+    def seconds_a_batch(self) -> float:
+        """How long a batch takes without validations; nothing of what is trained changes by finding out."""
+        if self._timed:
+            return self._batch_s
+        before = {name: value.clone() for name, value in self.network.state_dict().items()}
+        self.network.train()
+        # The first time compiles, and says nothing.
+        for _ in range(2):
+            began = time.perf_counter()
+            losses = self._objective(self._stream.batch(0).to(self._device))
+            torch.stack(list(losses.values())).sum().backward()
+            seconds = time.perf_counter() - began
+        self.optimizer.zero_grad()
+        self.network.load_state_dict(before)
+        return seconds
 
     def validate(self, validations: Sequence[Validation]) -> None:
         """Extend the curve by the errors on all of them; its time is a part of the training's."""
         course, began = self.course, time.perf_counter()
         errors_mm = quartiles(torch.cat([each.mtre_mm(self.network) for each in validations]))
-        course.seconds += time.perf_counter() - began
+        self.validation_s = time.perf_counter() - began
+        course.seconds += self.validation_s
         values = float(self.images), course.seconds / 60, sum(course.losses.values()), *errors_mm
         for name, value in zip(COLUMNS, values, strict=True):
             course.curve[name].append(value)

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..networks import ImageDomain
+from ..networks.image_domain import in_domain
 from .acquisition import AcquisitionParameters, apply_acquisition, draw_acquisition
 from .randomization_config import RandomizationConfig
 from .tone import ToneParameters, apply_tone, draw_tone
@@ -45,15 +47,18 @@ def draw(config: RandomizationConfig, generator: torch.Generator, batch: int) ->
     )
 
 
-def apply(materials: Tensor, parameters: Parameters) -> tuple[Tensor, Tensor]:
+def apply(
+    materials: Tensor, parameters: Parameters, domain: ImageDomain = "line_integrals"
+) -> tuple[Tensor, Tensor]:
     """Randomised images of line integrals; the same parameters give the same images on the same device.
 
     Args:
         materials: [B, 2, H, W], line integrals of soft tissue and bone.
         parameters: of B images.
+        domain: that images are brought into before anything is done to their tone.
 
     Returns:
-        (image [B, H, W], weight [B, H, W]): like line integrals, bright where dense; 0 where a collimator or
+        (image [B, H, W], weight [B, H, W]): in that domain, bright where dense; 0 where a collimator or
         the detector's end hides the patient, else 1.
     """
     parameters = parameters.to(materials.device)
@@ -62,7 +67,7 @@ def apply(materials: Tensor, parameters: Parameters) -> tuple[Tensor, Tensor]:
         weight = torch.ones_like(image)
     else:
         image, weight = apply_acquisition(materials, parameters.acquisition)
-    return apply_tone(image, parameters.tone), weight
+    return apply_tone(in_domain(image, weight, domain), parameters.tone), weight
 
 
 def _moved(parameters: Any, device: torch.device) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from ..errors import UsageError
 from ._ranges import Range, check_probabilities, check_range
@@ -100,7 +101,10 @@ class ToneConfig:
         smoothing_probability: of averaging over a square window.
         smoothing_px: sides of the windows to choose from [px], odd.
         noise_probability: of Gaussian noise.
-        noise: magnitude parameter; its absolute value is the standard deviation.
+        noise: magnitude parameter.
+        noise_reading: what that is. "deviation": its absolute value is the standard deviation of noise of
+            mean zero. "mean": it is the mean, as the paper's sentence says word by word.
+        noise_deviation: standard deviation where the parameter is the mean; ours, the paper gives none.
         normalization_probability: of stretching [lower, upper] to [0, 1].
         normalization_lower: value that becomes 0.
         normalization_upper: value that becomes 1.
@@ -125,6 +129,8 @@ class ToneConfig:
     smoothing_px: tuple[int, ...] = (3, 5)
     noise_probability: float = 0.5
     noise: Range = (-0.15, 0.1)
+    noise_reading: Literal["deviation", "mean"] = "deviation"
+    noise_deviation: float = 0.05
     normalization_probability: float = 0.5
     normalization_lower: Range = (-0.04, 0.02)
     normalization_upper: Range = (0.9, 1.05)
@@ -145,6 +151,12 @@ class ToneConfig:
         check_range(self, "noise", "normalization_lower", "normalization_upper", "sine_phase")
         check_range(self, "scaling", "gamma", "sine_amplitude", "sine_frequency", low=1e-6)
         check_range(self, "erasing_area", "erasing_aspect", low=1e-6, high=1.0)
+        if self.noise_reading not in ("deviation", "mean") or not self.noise_deviation >= 0:
+            raise UsageError(
+                "noise_reading must be deviation or mean, and noise_deviation must not be negative, not "
+                f"{self.noise_reading!r} and {self.noise_deviation}",
+                code="training.invalid-value",
+            )
         if self.normalization_lower[1] >= self.normalization_upper[0]:
             raise UsageError(
                 "normalization_lower must lie below normalization_upper", code="training.invalid-value"
@@ -170,7 +182,12 @@ class RandomizationConfig:
 
     @classmethod
     def paper(cls) -> RandomizationConfig:
-        """The published transforms and ranges, on plain line integrals."""
+        """The published transforms and ranges, word by word, on images of all tissue."""
+        return cls(acquisition=None, tone=ToneConfig(noise_reading="mean"))
+
+    @classmethod
+    def paper_batched(cls) -> RandomizationConfig:
+        """The same with noise of mean zero, which its parameter gives the deviation of."""
         return cls(acquisition=None)
 
     @classmethod

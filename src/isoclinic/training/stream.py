@@ -15,8 +15,9 @@ from torch import Tensor
 from ..anatomy import Cohort
 from ..errors import UsageError
 from ..geometry import Camera, se3
+from ..networks import ImageDomain, in_domain, jacobian_in_domain
 from ..rendering import Projector, RenderConfig
-from ..rendering.config import Backend
+from ..rendering.config import Backend, Method
 from ..volumes import Material, Volume
 from .pose_config import PoseConfig
 from .poses import draw_perturbations, draw_poses
@@ -35,6 +36,8 @@ class StreamConfig:
         copies: pairs that share their renderings and differ in the randomisation only; divides the batch.
         moving: "none" for X-rays alone, "same" for a clean rendering of each, "image" for one of the
             perturbed pose, "jacobian" for its derivative by the pose, too.
+        domain: of all images; see `in_domain`.
+        method: of rendering.
         voxel_mm: voxel size to render at, as in `RenderConfig`; "auto" is chosen for the middle of the poses.
         backend: of the renderer.
         poses: views and perturbations.
@@ -47,6 +50,8 @@ class StreamConfig:
     batch: int = 8
     copies: int = 1
     moving: Moving = "image"
+    domain: ImageDomain = "line_integrals"
+    method: Method = "trilinear"
     voxel_mm: Literal["auto", "full"] | float = "auto"
     backend: Backend = "auto"
     poses: PoseConfig = field(default_factory=PoseConfig)
@@ -73,20 +78,23 @@ class Batch:
         index: of the batch in its stream.
         volume: the anatomy.
         camera: of the images.
-        fixed: randomised X-ray [B, H, W], like line integrals, bright where dense.
+        domain: of all images.
+        fixed: randomised X-ray [B, H, W], bright where dense.
         weight: [B, H, W], 0 where a collimator or the detector's end hides the patient, else 1.
         fixed_camera_from_world: [B, 4, 4], float64.
-        moving: clean line integrals [B, H, W]; None where the stream makes none.
+        moving: clean rendering [B, H, W]; None where the stream makes none.
         jacobian: [B, H, W, 6], derivative of `moving` by the tangent of `se3.perturb`; None where the stream
             makes none.
         moving_camera_from_world: [B, 4, 4], float64; the fixed pose perturbed.
         perturbation: [B, 6], float64, the tangent that took the fixed pose to the moving one.
         parameters: of the randomisation.
+        projector: of the moving images.
     """
 
     index: int
     volume: Volume
     camera: Camera
+    domain: ImageDomain
     fixed: Tensor
     weight: Tensor
     fixed_camera_from_world: Tensor
@@ -95,6 +103,7 @@ class Batch:
     moving_camera_from_world: Tensor
     perturbation: Tensor
     parameters: Parameters
+    projector: Projector
 
     @property
     def isocentre_world(self) -> Tensor:
@@ -166,20 +175,22 @@ class SimulationStream:
         materials = torch.stack(
             [projectors[material].image(fixed_pose) for material in ("soft_tissue", "bone")], dim=1
         )
-        fixed, weight = apply(self._copies(materials), parameters)
-        moving, jacobian = self._moving(projectors["all"], moving_pose)
+        fixed, weight = apply(self._copies(materials), parameters, config.domain)
+        moving, jacobian = self._moving(projectors["all"], moving_pose, weight)
         return Batch(
             index=index,
             volume=volume,
             camera=self.camera,
+            domain=config.domain,
             fixed=fixed,
             weight=weight,
             fixed_camera_from_world=self._copies(fixed_pose),
-            moving=None if moving is None else self._copies(moving),
-            jacobian=None if jacobian is None else self._copies(jacobian).movedim(1, -1),
+            moving=moving,
+            jacobian=None if jacobian is None else jacobian.movedim(1, -1),
             moving_camera_from_world=self._copies(moving_pose),
             perturbation=self._copies(perturbation),
             parameters=parameters,
+            projector=projectors["all"],
         )
 
     def projector(self, volume: Volume) -> Projector:
@@ -197,10 +208,16 @@ class SimulationStream:
             self._projectors[volume] = {each: self._projector(volume, each) for each in materials}
         return self._projectors[volume]
 
-    def _moving(self, projector: Projector, pose: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    def _moving(
+        self, projector: Projector, pose: Tensor, weight: Tensor
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """Moving images and Jacobians of all copies of poses, of the weights [B, H, W] of the X-rays."""
+        if self.config.moving == "none":
+            return None, None
         if self.config.moving == "jacobian":
-            return projector.image_and_jacobian(pose)
-        return (None if self.config.moving == "none" else projector.image(pose)), None
+            image, jacobian = map(self._copies, projector.image_and_jacobian(pose))
+            return jacobian_in_domain(image, jacobian, weight, self.config.domain)
+        return in_domain(self._copies(projector.image(pose)), weight, self.config.domain), None
 
     def _copies(self, of_pairs: Tensor) -> Tensor:
         return of_pairs.repeat_interleave(self.config.copies, dim=0) if self.config.copies > 1 else of_pairs
@@ -214,6 +231,6 @@ class SimulationStream:
         config = self.config
         middle = config.poses.middle(torch.as_tensor(volume.isocentre_world, dtype=torch.float64))
         rendering = RenderConfig(
-            method="trilinear", voxel_mm=config.voxel_mm, material=material, backend=config.backend
+            method=config.method, voxel_mm=config.voxel_mm, material=material, backend=config.backend
         )
         return Projector.of(volume, self.camera, middle[None], rendering)

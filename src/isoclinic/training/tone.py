@@ -19,6 +19,7 @@ class ToneParameters:
     Attributes:
         smoothing_px: [B], side of the window [px] (1).
         noise: [B], standard deviation (0).
+        noise_mean: [B] (0).
         lower: [B], becomes 0 (0).
         upper: [B], becomes 1 (1).
         scaling: [B], factor (1).
@@ -30,6 +31,7 @@ class ToneParameters:
 
     smoothing_px: Tensor
     noise: Tensor
+    noise_mean: Tensor
     lower: Tensor
     upper: Tensor
     scaling: Tensor
@@ -43,7 +45,7 @@ class ToneParameters:
         top, left, bottom, right = self.erased[index].tolist()
         said = {
             f"smoothed {int(self.smoothing_px[index])} px": self.smoothing_px[index] > 1,
-            f"noise {self.noise[index]:.2f}": self.noise[index] > 0,
+            f"noise {self.noise[index]:.2f}{_of_mean(self.noise_mean[index])}": self.noise[index] > 0,
             f"stretched {self.lower[index]:.2f}..{self.upper[index]:.2f}": self.lower[index] != 0,
             f"x {self.scaling[index]:.2f}": self.scaling[index] != 1,
             f"gamma {self.gamma[index]:.2f}": self.gamma[index] != 1,
@@ -51,6 +53,10 @@ class ToneParameters:
             f"erased {(bottom - top) * (right - left):.0%}": bottom > top,
         }
         return [name for name, applied in said.items() if applied]
+
+
+def _of_mean(mean: Tensor) -> str:
+    return f" about {float(mean):.2f}" if mean != 0 else ""
 
 
 def draw_tone(config: ToneConfig, generator: torch.Generator, batch: int) -> ToneParameters:
@@ -67,9 +73,17 @@ def draw_tone(config: ToneConfig, generator: torch.Generator, batch: int) -> Ton
     lower, above_one = often(config.normalization_probability, limits, 0.0).T
     waves = (config.sine_amplitude, config.sine_frequency, config.sine_phase)
     boxes = random_boxes(between(config.erasing_area), between(config.erasing_aspect), generator=generator)
+    smoothing_px = often(config.smoothing_probability, torch.tensor(config.smoothing_px)[window], 1)
+    magnitude = between(config.noise)
+    if config.noise_reading == "mean":
+        parts = torch.stack([torch.full_like(magnitude, config.noise_deviation), magnitude], 1)
+    else:
+        parts = torch.stack([magnitude.abs(), torch.zeros_like(magnitude)], 1)
+    noise, noise_mean = often(config.noise_probability, parts, 0.0).T
     return ToneParameters(
-        smoothing_px=often(config.smoothing_probability, torch.tensor(config.smoothing_px)[window], 1),
-        noise=often(config.noise_probability, between(config.noise).abs(), 0.0),
+        smoothing_px=smoothing_px,
+        noise=noise,
+        noise_mean=noise_mean,
         lower=lower,
         upper=1 + above_one,
         scaling=often(config.scaling_probability, between(config.scaling), 1.0),
@@ -87,6 +101,7 @@ def apply_tone(images: Tensor, parameters: ToneParameters) -> Tensor:
     x = images / peak
     if (p.smoothing_px > 1).any():
         x = separable_filter(x, (p.smoothing_px - 1) / 2, box=True)
+    x = x + per_image(p.noise_mean)
     if (p.noise > 0).any():
         generator = torch.Generator(x.device).manual_seed(p.noise_seed)
         x = x + per_image(p.noise) * torch.randn(x.shape, generator=generator, device=x.device)

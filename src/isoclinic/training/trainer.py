@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -17,7 +18,7 @@ from ..errors import InputError, UsageError
 from ..geometry import Camera
 from ..networks import BoundedPoseConfig, Checkpoint, PoseSpace, TrainingRecord
 from ..rendering.config import Backend
-from ..volumes import Volume
+from ..volumes import Volume, VoxelIdentity
 from . import distributed
 from .config import (
     CanonicalPhase,
@@ -45,12 +46,19 @@ class Subject:
     """A CT.
 
     Attributes:
-        volume: the CT.
+        volume: the CT, or a coarser one that a cohort is made from.
         sha256: digest of its file.
+        voxels: of the CT at full resolution; None where `volume` is that.
     """
 
     volume: Volume
     sha256: str
+    voxels: VoxelIdentity | None = None
+
+    @property
+    def identity(self) -> VoxelIdentity:
+        """Which CT it is, whatever its file."""
+        return self.voxels or VoxelIdentity.of(self.volume)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -216,10 +224,16 @@ class Trainer:
                 phase.kind: {name: tuple(values) for name, values in phase.course.curve.items()}
                 for phase in begun
             },
+            domain=self.config.domain,
+            renderer=self.config.renderer,
+            ct_voxels=self._data.subjects[0].identity if self._data.one_patient else None,
+            trained_on=() if self._data.one_patient else self._trained_on,
         )
         return Checkpoint(networks={phase.kind: phase.network for phase in begun}, record=record)
 
     def _progress(self) -> Iterator[TrainingProgress]:
+        if self.config.images is not None and len(self.phases) > 1:
+            _ = self._paces  # found out before any of them begins
         for index, phase in enumerate(self.phases):
             course, length = phase.course, self._length(phase.kind)
             while course.progress < 1:
@@ -238,23 +252,32 @@ class Trainer:
                 )
 
     def _length(self, kind: NetworkKind) -> Length:
-        share, images = self.config.share(kind), self.config.images
         return Length(
-            images=None if images is None else max(1, round(share * images)),
-            seconds=60 * self.config.minutes * share,
+            images=self.config.images_of(kind), seconds=60 * self.config.minutes * self.config.share(kind)
         )
 
     def _seconds_left(self) -> float:
-        """Minutes are kept to; where X-rays are counted, networks not begun yet take as long as the last."""
-        total, pace = 0.0, 0.0
+        """Minutes are kept to; where X-rays are counted, every network has a pace of its own.
+
+        Networks that have not been validated are taken to be validated as fast as the others.
+        """
+        known = [phase.validation_s for phase in self.phases if phase.validation_s]
+        usual_s = sum(known) / len(known) if known else 0.0
+        total = 0.0
         for phase in self.phases:
-            share, course = self.config.share(phase.kind), phase.course
-            if course.progress > 0:
-                pace = course.seconds / (course.progress * share)
-            if self.config.images is None:
-                pace = 60 * self.config.minutes
-            total += pace * share * (1 - course.progress)
+            length, left = self._length(phase.kind), 1 - phase.course.progress
+            if length.images is None or not left:
+                total += length.seconds * left
+                continue
+            batches = left * length.images / (phase.config.batch * distributed.processes())
+            pace = phase.seconds_a_batch() if phase.course.batches else self._paces[phase.kind]
+            total += batches * pace + left * self.config.validations * (phase.validation_s or usual_s)
         return total
+
+    @cached_property
+    def _paces(self) -> dict[NetworkKind, float]:
+        """Seconds that a batch takes of networks whose training had not begun with this program."""
+        return {phase.kind: phase.seconds_a_batch() for phase in self.phases if not phase.course.batches}
 
     def _phase(self, kind: NetworkKind) -> Phase:
         config = self._fitted(self.config.phase(kind))
@@ -299,6 +322,8 @@ class Trainer:
             batch=phase.batch,
             copies=phase.copies,
             moving=moving_for(phase),
+            domain=self.config.domain,
+            method=self.config.renderer,
             poses=poses,
             randomization=self.config.randomization,
         )
@@ -320,6 +345,8 @@ class Trainer:
         config = StreamConfig(
             batch=-(-self.config.validation_images // len(subjects)),
             moving="none",
+            domain=self.config.domain,
+            method=self.config.renderer,
             poses=self.config.poses,
             randomization=RandomizationConfig.isoclinic(),
         )
@@ -331,6 +358,10 @@ class Trainer:
             space = self._space.about_isocentre(batch.isocentre_world)
             validations.append(Validation.of(stream.projector(subject.volume), batch, space, seed=seed))
         return validations
+
+    @cached_property
+    def _trained_on(self) -> tuple[str, ...]:
+        return tuple(subject.identity.sha256 for subject in self._data.subjects)
 
     @property
     def _settings(self) -> dict[str, object]:
@@ -346,6 +377,12 @@ class Trainer:
             "camera": asdict(self._camera),
             "processes": processes,
         }
+
+
+def steps_of(config: TrainConfig, kind: NetworkKind) -> int | None:
+    """Batches of a network's training, of one process; None where minutes set the length."""
+    images = config.images_of(kind)
+    return None if images is None else math.ceil(images / config.phase(kind).batch)
 
 
 # Of smaller images the last stage of a ResNet-18 sees a single pixel, and oneDNN's bfloat16 gradient of a
@@ -388,7 +425,14 @@ def _bfloat16_processor() -> bool:
 
 
 def _resized(camera: Camera, config: TrainConfig) -> Camera:
-    """The camera with its longer side of so many pixels, both sides multiples of the networks' strides."""
+    """The camera with its longer side of so many pixels, both sides multiples of the networks' strides.
+
+    Networks that see the CT, too, take squares: they get the middle of a longer field.
+    """
+    if "ct_regressor" in config.networks:
+        side = min(camera.height, camera.width)
+        top, left = (camera.height - side) // 2, (camera.width - side) // 2
+        camera = camera.crop(top=top, left=left, height=side, width=side)
     strides = [
         phase.network.backbone.stride
         for phase in map(config.phase, config.networks)

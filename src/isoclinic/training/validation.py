@@ -88,7 +88,7 @@ class Validation:
     def _problem(self, network: nn.Module) -> Problem:
         fixed, weight = self.batch.fixed, self.batch.weight
         if isinstance(network, SphericalEncoder):
-            return SphericalSimilarity.of(self.projector, network, fixed, weight)
+            return SphericalSimilarity.of(self.projector, network, fixed, weight, self.batch.domain)
         assert isinstance(network, CanonicalNetwork)
         return CanonicalSimilarity.of(self.projector, network, fixed, weight, Huber(scale=_HUBER))
 

@@ -12,6 +12,7 @@ from .preprocess import line_integrals
 from .readers import find_volumes
 from .symmetry import MirrorPlane, mirror_plane
 from .volume import Structures, Volume
+from .voxel_identity import VoxelIdentity, looks_like_labels
 from .xray import POLARITY_BY_MATCH, POLARITY_GUESSED, XRay
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "PreprocessConfig",
     "Structures",
     "Volume",
+    "VoxelIdentity",
     "XRay",
     "XRayOptions",
     "bone_points",
@@ -38,6 +40,7 @@ __all__ = [
     "find_volumes",
     "gathered",
     "line_integrals",
+    "looks_like_labels",
     "mirror_plane",
     "mu_from_hu",
     "open_faces",

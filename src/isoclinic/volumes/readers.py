@@ -34,9 +34,8 @@ __all__ = [
 _NIFTI = (".nii", ".nii.gz")
 _ITK = (".nrrd", ".nhdr", ".mha", ".mhd")
 # How label maps are told from the CTs beside them.
-_LABELS = tuple(
-    f"{mark}{word}" for mark in "_-." for word in ("label", "labels", "labelmap", "mask", "seg", "dseg")
-)
+_LABEL_WORDS = ("label", "labels", "labelmap", "mask", "seg", "dseg", "segmentation")
+_LABELS = tuple(f"{mark}{word}" for mark in "_-." for word in _LABEL_WORDS)
 _DICOM = (".dcm", ".ima", ".dicom")
 _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar")
 _IMAGES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
@@ -45,7 +44,7 @@ _IMAGES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
 def find_volumes(folder: Path) -> list[Path]:
     """Paths of all CTs below a folder, sorted: image files that can hold one, and folders of DICOM files.
 
-    Files whose name ends in _label, _labels, _mask or _seg, before the suffix, are label maps and left out.
+    Files whose name is or ends in label, labels, mask or seg, before the suffix, are label maps and left out.
 
     Raises:
         InputError: it is no folder, or there is no CT in it.
@@ -70,7 +69,10 @@ def _image_files(folder: Path) -> list[Path]:
         name = path.name.lower()
         suffix = next((each for each in (*_NIFTI[::-1], *_ITK) if name.endswith(each)), None)
         hidden = name.startswith(".")  # such as what macOS leaves beside a file
-        if suffix is not None and not hidden and not name.removesuffix(suffix).endswith(_LABELS):
+        if suffix is None or hidden:
+            continue
+        stem = name.removesuffix(suffix)
+        if stem not in _LABEL_WORDS and not stem.endswith(_LABELS):
             found.append(path)
     return found
 

@@ -1,5 +1,5 @@
 from .method import Method, MethodResult
-from .pipeline import Pipeline, single_start, volume_digest
+from .pipeline import Pipeline, single_start
 from .registry import METHODS, method_named
 
 __all__ = [
@@ -9,5 +9,4 @@ __all__ = [
     "Pipeline",
     "method_named",
     "single_start",
-    "volume_digest",
 ]

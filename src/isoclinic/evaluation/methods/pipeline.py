@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache, partial
@@ -17,7 +16,6 @@ from ...networks import Checkpoint
 from ...provenance import InputFile
 from ...registration import RegistrationConfig, SearchConfig, register
 from ...registration._register import Model
-from ...volumes import Volume
 from .method import MethodResult
 
 
@@ -77,14 +75,14 @@ class Pipeline:
         return model
 
     def _check_fit(self, model: Checkpoint, sample: Sample) -> None:
-        """Refuse a model for another CT, known by its file or, within a larger file, by its voxels."""
+        """Refuse a model for another CT, known by its voxels, or by its file."""
         path = sample.volume.path
-        digests = [volume_digest(sample.volume)]
-        if path is not None and model.record.volume_sha256 not in (None, *digests):
-            digests.insert(0, InputFile.of(path).sha256)
-        known = model.record.volume_sha256
+        digest = None
+        # Models of older versions know nothing but the file.
+        if path is not None and model.record.volume_sha256 is not None and model.record.ct_voxels is None:
+            digest = InputFile.of(path).sha256
         try:
-            model.check_fit(sample.xray.camera, known if known in digests else digests[0])
+            model.check_fit(sample.xray.camera, digest, sample.volume)
         except InputError as error:
             name = "" if self.model is None else self.model.path
             raise InputError(
@@ -95,15 +93,6 @@ class Pipeline:
 def single_start(config: RegistrationConfig) -> RegistrationConfig:
     """The same without any search."""
     return replace(config, searches=(SearchConfig(candidates=0),))
-
-
-@lru_cache(maxsize=2)
-def volume_digest(volume: Volume) -> str:
-    """SHA-256 of a CT as it is in memory: voxels and affine."""
-    digest = hashlib.sha256(str((volume.hu.dtype, volume.shape)).encode())
-    digest.update(volume.hu.tobytes())
-    digest.update(volume.world_from_voxel.tobytes())
-    return digest.hexdigest()
 
 
 @lru_cache(maxsize=2)

@@ -1,0 +1,249 @@
+r"""Does the distance of embeddings measure the distance of poses?
+
+    python benchmarks/distance.py --volume chest.nii.gz --model models/chest --output distance
+    python benchmarks/distance.py --volume pelvis.nii.gz --output distance        # the networks that come
+    along
+
+The claim of spherical similarity: what two images are apart on the sphere is what their poses are apart.
+Pairs of a randomised X-ray of the CT and a clean rendering of a moved pose, which no training has seen, are
+embedded; how far poses are moved is drawn from two ranges. The table gives for each encoder and range
+Pearson's correlation between distance of embeddings and geodesic distance in SO(4), and the median relative
+error, as they are and after the one factor that fits best. The program exits with 1 where an encoder falls
+short of what is demanded, which is less of a CT that the model was not trained on.
+"""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+import tyro
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from isoclinic import Volume
+from isoclinic.errors import InputError, UsageError
+from isoclinic.models import DEFAULT_MODEL
+from isoclinic.networks import Checkpoint, SphericalEncoder, masked
+from isoclinic.provenance import InputFile
+from isoclinic.training import RandomizationConfig, SimulationStream, StreamConfig
+from isoclinic.training._adaptation import poses_of
+from isoclinic.training.file_names import MODEL_FILE
+from isoclinic.volumes import VoxelIdentity
+
+# Smallest and largest shift of a pair [mm]; it also turns by a third as many degrees.
+_FAR_MM, _NEAR_MM = (3.0, 120.0), (1.0, 20.0)
+_BATCH = 16
+# Distances [N, 2] of embeddings and poses, by encoder and range.
+Pairs = dict[tuple[str, tuple[float, float]], NDArray[np.float64]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demand:
+    """What an encoder must reach.
+
+    Attributes:
+        far: Pearson's correlation over 3 to 120 mm.
+        near: over 1 to 20 mm.
+        error: median relative error, of both.
+    """
+
+    far: float
+    near: float
+    error: float
+
+
+_OWN, _UNSEEN = Demand(far=0.95, near=0.9, error=0.15), Demand(far=0.9, near=0.8, error=0.25)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """What to run.
+
+    Attributes:
+        volume: the CT.
+        model: networks to measure: a file, or the folder that isoclinic train made; those that come with
+            isoclinic when None.
+        pairs: of each range.
+        seed: of poses and X-rays; trainings use seeds of their own.
+        output: folder for distance.csv and distance.png.
+        threads: of torch; numba takes NUMBA_NUM_THREADS.
+    """
+
+    volume: Path
+    model: Path | None = None
+    pairs: int = 256
+    seed: int = 20_000
+    output: Path | None = None
+    threads: int = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """An encoder over one range.
+
+    Attributes:
+        encoder: its kind.
+        least_mm: smallest shift [mm].
+        largest_mm: largest shift [mm].
+        pearson: correlation of the distances.
+        error: median of |D - d| / d.
+        fitted_error: the same of D times the one factor that makes it least.
+    """
+
+    encoder: str
+    least_mm: float
+    largest_mm: float
+    pearson: float
+    error: float
+    fitted_error: float
+
+
+def distances(
+    encoder: SphericalEncoder,
+    model: Checkpoint,
+    volume: Volume,
+    range_mm: tuple[float, float],
+    config: Config,
+) -> NDArray[np.float64]:
+    """[N, 2]: distance of embeddings and of poses [rad]."""
+    record = model.record
+    poses = replace(poses_of(record), perturbation_mm=range_mm)
+    stream = SimulationStream(
+        [volume],
+        record.camera,
+        StreamConfig(
+            batch=_BATCH,
+            moving="image",
+            domain=record.domain,
+            method=record.renderer,
+            poses=poses,
+            randomization=RandomizationConfig.isoclinic(),
+        ),
+        seed=config.seed,
+    )
+    rows = []
+    with torch.no_grad():
+        for index in range(-(-config.pairs // _BATCH)):
+            batch = stream.batch(index)
+            assert batch.moving is not None
+            space = record.space.about_isocentre(batch.isocentre_world)
+            both = (encoder(masked(image, batch.weight)) for image in (batch.moving, batch.fixed))
+            found = encoder.squared_distance(*both).double().sqrt()
+            expected = space.squared_distance(batch.moving_camera_from_world, batch.fixed_camera_from_world)
+            rows.append(torch.stack([found, expected.sqrt()], 1))
+    return torch.cat(rows)[: config.pairs].numpy()
+
+
+def measured(name: str, range_mm: tuple[float, float], pairs: NDArray[np.float64]) -> Measured:
+    """Correlation and errors of pairs [N, 2]."""
+    found, expected = pairs.T
+    # The median of |k D - d| / d over k: candidates are where single pairs become exact.
+    factors = expected / np.maximum(found, 1e-12)
+    errors = [float(np.median(np.abs(factor * found - expected) / expected)) for factor in factors]
+    return Measured(
+        encoder=name,
+        least_mm=range_mm[0],
+        largest_mm=range_mm[1],
+        pearson=float(np.corrcoef(found, expected)[0, 1]),
+        error=float(np.median(np.abs(found - expected) / expected)),
+        fitted_error=min(errors),
+    )
+
+
+def short(rows: Sequence[Measured], demand: Demand) -> list[str]:
+    """Where encoders fall short."""
+    said = []
+    for row in rows:
+        least = demand.far if row.largest_mm == _FAR_MM[1] else demand.near
+        where = f"{row.encoder}, {row.least_mm:g} to {row.largest_mm:g} mm"
+        if not row.pearson >= least:
+            said.append(f"{where}: Pearson {row.pearson:.2f} < {least}")
+        if not row.error <= demand.error:
+            said.append(f"{where}: error {row.error:.0%} > {demand.error:.0%}")
+    return said
+
+
+def figure(pairs: Pairs, rows: Sequence[Measured]) -> Figure:
+    """A column for every encoder, a row for every range."""
+    names = list(dict.fromkeys(name for name, _ in pairs))
+    ranges = (_FAR_MM, _NEAR_MM)
+    result = Figure(figsize=(4.2 * len(names), 8.0), layout="constrained")
+    panels = result.subplots(len(ranges), len(names), squeeze=False)
+    by_key = {(row.encoder, (row.least_mm, row.largest_mm)): row for row in rows}
+    for (name, range_mm), points in pairs.items():
+        axes = panels[ranges.index(range_mm), names.index(name)]
+        row = by_key[name, range_mm]
+        axes.plot(points[:, 1], points[:, 0], ".", markersize=3)
+        end = float(points[:, 1].max())
+        axes.plot([0, end], [0, end], color="0.5", linewidth=0.8)
+        axes.set_title(
+            f"{name.replace('_', ' ')}, {range_mm[0]:g} to {range_mm[1]:g} mm\n"
+            f"Pearson {row.pearson:.2f}, median error {row.error:.0%}",
+            fontsize=9,
+        )
+        axes.set_xlabel("geodesic distance of poses [rad]")
+        axes.set_ylabel("distance of embeddings [rad]")
+        axes.grid(alpha=0.3)
+    return result
+
+
+def _acquaintance(model: Checkpoint, volume: Volume, config: Config) -> tuple[bool, str]:
+    """Whether a model was trained on this CT alone, and for people what it has to do with it."""
+    record = model.record
+    if record.volume_sha256 is not None:
+        own = record.is_of(InputFile.of(config.volume).sha256, volume)
+        return own, "the CT in training" if own else "a CT that was not trained on"
+    if not record.trained_on:
+        return False, "a CT that may have been trained on: the model does not say"
+    seen = VoxelIdentity.of(volume).sha256 in record.trained_on
+    return False, "one of the CTs in training" if seen else "a CT that was not trained on"
+
+
+def main() -> None:
+    """Run it all, print it and draw it, and say by the exit code whether it suffices."""
+    config = tyro.cli(Config, description=__doc__)
+    torch.set_num_threads(config.threads)
+    try:
+        volume = Volume.read(config.volume)
+        file = DEFAULT_MODEL if config.model is None else config.model
+        model = Checkpoint.load(Path(file) / MODEL_FILE if Path(file).is_dir() else Path(file))
+    except (InputError, UsageError, OSError) as error:
+        sys.exit(str(error))
+    encoders = {kind: each for kind, each in model.networks.items() if isinstance(each, SphericalEncoder)}
+    if not encoders:
+        sys.exit(f"{file} holds no encoder, but {', '.join(model.networks)}: there is no distance to measure")
+    pairs = {
+        (kind, range_mm): distances(encoder, model, volume, range_mm, config)
+        for kind, encoder in encoders.items()
+        for range_mm in (_FAR_MM, _NEAR_MM)
+    }
+    rows = [measured(kind, range_mm, each) for (kind, range_mm), each in pairs.items()]
+    own, what = _acquaintance(model, volume, config)
+    headings = "encoder", "shift [mm]", "Pearson", "median error", "after one factor"
+    table = Table(*headings, title=f"{config.pairs} pairs each, of {what}")
+    for row in rows:
+        span = f"{row.least_mm:g} to {row.largest_mm:g}"
+        table.add_row(row.encoder, span, f"{row.pearson:.2f}", f"{row.error:.0%}", f"{row.fitted_error:.0%}")
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
+    if config.output is not None:
+        config.output.mkdir(parents=True, exist_ok=True)
+        with (config.output / "distance.csv").open("w", newline="", encoding="utf-8") as stream:
+            writer = csv.DictWriter(stream, list(asdict(rows[0])))
+            writer.writeheader()
+            writer.writerows(asdict(row) for row in rows)
+        figure(pairs, rows).savefig(config.output / "distance.png", dpi=120)
+    said = short(rows, _OWN if own else _UNSEEN)
+    if said:
+        sys.exit("; ".join(said))
+
+
+if __name__ == "__main__":
+    main()
