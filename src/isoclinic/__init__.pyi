@@ -20,7 +20,7 @@ from . import (
 from .errors import InputError, IsoclinicError, UsageError
 from .geometry import Camera
 from .models import default_model
-from .registration import RegistrationConfig, RegistrationResult, register
+from .registration import RegistrationConfig, RegistrationResult, Session, register
 from .rendering import RenderConfig, render, render_structures, render_with_jacobian
 from .results import Registered, write_pose, write_result
 from .volumes import Volume, XRay, XRayOptions, line_integrals
@@ -35,6 +35,7 @@ __all__ = [
     "RegistrationConfig",
     "RegistrationResult",
     "RenderConfig",
+    "Session",
     "UsageError",
     "Volume",
     "XRay",

@@ -139,6 +139,7 @@ CODES: Mapping[str, str] = {
     "registration.invalid-value": "A setting of a registration is outside its range.",
     "rendering.invalid-value": "A setting of a rendering is outside its range.",
     "rendering.not-supported": "The renderer does not support an operation of torch.",
+    "session.nothing-to-follow": "An X-ray is to be followed before any was registered.",
     "sidecar.conflict": "Entries of an X-ray's JSON file contradict each other, the image, or another file.",
     "sidecar.incomplete": "An X-ray's JSON file gives one value of a pair only.",
     "sidecar.invalid-value": "An entry of an X-ray's JSON file has an impossible value.",

@@ -32,6 +32,14 @@ def test_holds_the_model_and_the_margin():
     assert np.isclose(region.span_px, 2 * half_width)
 
 
+@pytest.mark.parametrize("share", [0.0, 0.2, 0.5, 30.0])
+def test_a_margin_as_a_share_is_that_of_what_the_model_fills(share):
+    span = region_of(CAMERA, _pose(), CORNERS, 0.0).span_px
+    assert region_of(CAMERA, _pose(), CORNERS, 0.0, margin_share=share) == (
+        region_of(CAMERA, _pose(), CORNERS, share * span)
+    )
+
+
 def test_holds_the_model_at_all_poses():
     poses = torch.cat([_pose(-20), _pose(20)])
     region = region_of(CAMERA, poses, CORNERS, 0.0)

@@ -51,6 +51,20 @@ def test_each_word_holds_its_voxel_and_the_next(factors):
     assert packed.words.dtype == np.uint32
 
 
+@pytest.mark.parametrize("factors", FACTORS)
+def test_the_border_is_the_outermost_layers_and_is_kept(factors):
+    packed = pack(noise_volume(), factors)
+    inner = np.zeros(packed.size, bool)
+    inner[2:-2, 2:-2, 2:-2] = True
+    expected = np.where(inner, 0.0, packed.dense(torch.float64).numpy())
+    border = packed.border()
+    assert np.array_equal(border.dense(torch.float64).numpy(), expected)
+    low, high = border.words & np.uint32(0xFFFF), border.words >> np.uint32(16)
+    low, high = low.reshape(packed.size), high.reshape(packed.size)
+    assert np.array_equal(high[:, :, :-1], low[:, :, 1:]) and not high[:, :, -1].any()
+    assert packed.border() is border
+
+
 def test_the_range_of_16_bits_is_used():
     volume = noise_volume()
     packed = pack(volume)

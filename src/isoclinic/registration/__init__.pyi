@@ -14,8 +14,12 @@ from .landmarks import LandmarkPairs, LandmarkPose, pose_from_landmark_files, po
 from .pose_file import PoseFile, read_initial_pose
 from .result import Confidence, RegistrationResult
 from .search_config import AnyViewConfig, SearchConfig
+from .session import Session
+from .session_config import FollowConfig
 from .structures import StructureResult, register_structures
 from .structures_config import StructuresConfig
+from .track import TrackedFrame, Tracker
+from .track_config import TrackConfig
 from .views import View, views_from_angles, views_from_file, views_from_poses
 
 __all__ = [
@@ -23,6 +27,7 @@ __all__ = [
     "AnyViewConfig",
     "Confidence",
     "ConfidenceConfig",
+    "FollowConfig",
     "InitialPose",
     "IntrinsicsConfig",
     "IntrinsicsRefinement",
@@ -34,9 +39,13 @@ __all__ = [
     "RegistrationConfig",
     "RegistrationResult",
     "SearchConfig",
+    "Session",
     "Stage",
     "StructureResult",
     "StructuresConfig",
+    "TrackConfig",
+    "TrackedFrame",
+    "Tracker",
     "View",
     "ViewRefinement",
     "pose_from_landmark_files",

@@ -15,6 +15,7 @@ from ..rendering import RenderConfig
 from ..similarity import FreedGeometry, Freedom, JointSimilarity, without_intrinsics
 from ..solver import Linearization
 from ..volumes import Volume, XRay
+from ._run import Run
 from .confidence import errors_by_axis_mm, points_in_view, rotation_deg
 from .config import RegistrationConfig
 from .intrinsics import IntrinsicsConfig
@@ -87,8 +88,34 @@ def with_geometry(
             centre = settings.centre_mm(xray) * effects.of_centre[:, 2 * index : 2 * index + 2]
             covariance = covariance + centre @ centre.mT
         check = _check(said, effects, given, xrays, settings)
+    return _with(confidence, covariance, check, last, volume, config)
+
+
+def carried_geometry(
+    confidence: Confidence, last: ImageStageResult, covariance: Tensor, check: GeometryCheck, run: Run
+) -> Confidence:
+    """The same without looking: by what was found at a pose near by, with the same camera.
+
+    Args:
+        confidence: that takes intrinsics, borders and scatter for exact.
+        last: the stage that led to the result.
+        covariance: what these added there [6, 6], in the first camera's axes.
+        check: what was found there.
+        run: that led to the result.
+    """
+    return _with(confidence, confidence.covariance + covariance, check, last, run.volume, run.config)
+
+
+def _with(
+    confidence: Confidence,
+    covariance: Tensor,
+    check: GeometryCheck | None,
+    last: ImageStageResult,
+    volume: Volume,
+    config: RegistrationConfig,
+) -> Confidence:
     points = points_in_view(last, volume, config.structures, config.confidence)
-    by_axis_mm = errors_by_axis_mm(covariance, points, point[0, :4], volume)
+    by_axis_mm = errors_by_axis_mm(covariance, points, last.camera_from_world[last.best], volume)
     return replace(
         confidence,
         covariance=covariance,

@@ -129,6 +129,13 @@ def outcomes(
         yield from _any_view(run, ways, usual.source)
 
 
+def from_pose(run: Run, way: Reading, start: str) -> Outcome:
+    """Where all stages of a run lead to from its start alone, without a search."""
+    points = run.start[None]
+    attempt = Attempt(start=start, learned=(), candidates=0, edges=0.0, reading=way.name)
+    return _assessed(run, way, attempt, (), run.continued(run.coarse(points), points))
+
+
 def rescue(run: Run, way: Reading, usual: InitialPose, learned: Learned) -> Iterator[Outcome]:
     """Searches of what a model's canonical network makes of the first X-ray, around `usual`.
 

@@ -71,7 +71,9 @@ def model_box(camera: Camera, poses: Tensor, points_world: Tensor) -> tuple[floa
     return top, left, bottom, right
 
 
-def region_of(camera: Camera, poses: Tensor, points_world: Tensor, margin_px: float) -> Region:
+def region_of(
+    camera: Camera, poses: Tensor, points_world: Tensor, margin_px: float, *, margin_share: float = 0.0
+) -> Region:
     """The window of an image that holds the model at all these poses, and a margin around it.
 
     Args:
@@ -79,17 +81,20 @@ def region_of(camera: Camera, poses: Tensor, points_world: Tensor, margin_px: fl
         poses: [B, 4, 4] float64.
         points_world: [N, 3] of the model [mm].
         margin_px: added on all sides.
+        margin_share: added, too, as a share of the longer side of what the model fills of the image.
     """
     top, left, bottom, right = model_box(camera, poses, points_world)
+    shown = min(bottom, camera.height) - max(top, 0), min(right, camera.width) - max(left, 0)
+    span_px = max(*shown, _LEAST_PX)
+    margin_px += margin_share * span_px
     rows = _interval(top - margin_px, bottom + margin_px, camera.height)
     columns = _interval(left - margin_px, right + margin_px, camera.width)
-    shown = min(bottom, camera.height) - max(top, 0), min(right, camera.width) - max(left, 0)
     region = Region(
         top=rows[0],
         left=columns[0],
         height=rows[1] - rows[0],
         width=columns[1] - columns[0],
-        span_px=max(*shown, _LEAST_PX),
+        span_px=span_px,
     )
     share = region.height * region.width / (camera.height * camera.width)
     return region if share < 1 - _LEAST_GAIN else Region.whole(camera)

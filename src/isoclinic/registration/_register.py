@@ -24,9 +24,10 @@ from ._learned import Learned
 from ._readings import MIRRORED_DOUBT, SIDES_DOUBT, reading_text, readings
 from ._refined import straight_xrays, straightened
 from ._run import Run
+from ._search_bank import SearchBank
 from .config import RegistrationConfig
-from .initialize import MODEL, check_sees, initial_pose
-from .result import ImageStageResult, RegistrationResult
+from .initialize import MODEL, InitialPose, check_sees, initial_pose
+from .result import Attempt, ImageStageResult, RegistrationResult
 from .views import View, stacked_views
 
 # Networks, or what loads them in case of need.
@@ -102,6 +103,29 @@ def register_views(
     Warns:
         GeometryWarning: as for `register`.
     """
+    result, _ = registered(volume, views, init, config, model=model)
+    return result
+
+
+def registered(
+    volume: Volume,
+    views: Sequence[View],
+    init: Any = None,
+    config: RegistrationConfig = _DEFAULT,
+    *,
+    model: Model | None = None,
+    bank: SearchBank | None = None,
+) -> tuple[RegistrationResult, Outcome]:
+    """What `register_views` returns, and the attempt that it is from, its geometry looked at.
+
+    Args:
+        volume: see `register_views`.
+        views: see `register_views`.
+        init: see `register_views`.
+        config: see `register_views`.
+        model: see `register_views`.
+        bank: what searches rendered before; it changes nothing but the time that they take.
+    """
     began = time.perf_counter()
     view_from_first = stacked_views(views)
     xrays = [view.xray for view in views]
@@ -135,6 +159,7 @@ def register_views(
         view_from_first=view_from_first,
         start=start.camera_from_world,
         config=config,
+        bank=bank,
     )
     part = all(own.is_part() for way in ways if (own := read_as(run, way)) is not None)
     if part:
@@ -163,39 +188,61 @@ def register_views(
             break
     chosen = max(range(len(tried)), key=lambda index: merit(tried[index], config))
     tried[chosen] = tried[chosen].completed()
-    best, distortions = _with_geometry(tried[chosen])
-    last = best.last
-    problem, point = last.problem, last.solution.x[last.best]
-    ended = last if config.stages or not best.refined else best.refined[-1]
-    status = ended.solution.status[ended.best]
-    if problem.refine_intrinsics.on:
-        _warn_of_intrinsics(last)
+    best, distortions = looked_at(tried[chosen])
+    if best.last.problem.refine_intrinsics.on:
+        _warn_of_intrinsics(best.last)
     if best.confidence.geometry is not None:
         for text in best.confidence.geometry.findings:
             if text not in best.confidence.doubts:
                 warn_geometry(text)
-    result = RegistrationResult(
+    attempts = tuple(outcome.attempt for outcome in tried)
+    result = result_of(best, start, attempts, distortions, began)
+    if best.matched and best.reading is not ways[0]:
+        warn_geometry(reading_text(result.attempt, result.attempts))
+    result = result.doubted(
+        *input_doubts(volume, xrays, same_patient=config.same_patient),
+        *_mirrored_doubts(best, tried, config),
+        *unavailable,
+    )
+    return result, best
+
+
+def result_of(
+    best: Outcome,
+    start: InitialPose,
+    attempts: Sequence[Attempt],
+    distortions: Sequence[Distortion | None],
+    began: float,
+) -> RegistrationResult:
+    """The result that an outcome is.
+
+    Args:
+        best: the outcome.
+        start: where it all started.
+        attempts: all that were made.
+        distortions: of the X-rays, as found and taken out.
+        began: `time.perf_counter()` when it started.
+    """
+    for stage in best.stages:
+        stage.problem.forget()
+    last, xrays = best.last, best.reading.xrays
+    problem, point = last.problem, last.solution.x[last.best]
+    ended = last if best.run.config.stages or not best.refined else best.refined[-1]
+    return RegistrationResult(
         camera_from_world=point[:4],
         cameras_from_world=problem.cameras_from_world(point[None])[0],
-        cameras=problem.cameras(point, tuple(xray.camera for xray in best.reading.xrays)),
-        status=status,
+        cameras=problem.cameras(point, tuple(xray.camera for xray in xrays)),
+        status=ended.solution.status[ended.best],
         reason=ended.solution.reason[ended.best],
         similarity=last.similarity,
         confidence=best.confidence,
         initial=start,
         attempt=best.attempt,
-        attempts=tuple(outcome.attempt for outcome in tried),
+        attempts=tuple(attempts),
         trace=(*best.refined, *best.stages),
         seconds=time.perf_counter() - began,
-        distortions=distortions,
-        xrays=tuple(straight_xrays(best.reading.xrays, distortions)),
-    )
-    if best.matched and best.reading is not ways[0]:
-        warn_geometry(reading_text(result.attempt, result.attempts))
-    return result.doubted(
-        *input_doubts(volume, xrays, same_patient=config.same_patient),
-        *_mirrored_doubts(best, tried, config),
-        *unavailable,
+        distortions=tuple(distortions),
+        xrays=tuple(straight_xrays(xrays, distortions)),
     )
 
 
@@ -212,7 +259,7 @@ def _mirrored_doubts(best: Outcome, tried: Sequence[Outcome], config: Registrati
             yield f"{SIDES_DOUBT}: edges correlate by {theirs:.2f} there, {own:.2f} here"
 
 
-def _with_geometry(outcome: Outcome) -> tuple[Outcome, tuple[Distortion | None, ...]]:
+def looked_at(outcome: Outcome) -> tuple[Outcome, tuple[Distortion | None, ...]]:
     """The outcome after a look at its geometry, and the distortions that were taken out of the X-rays."""
     run, xrays = outcome.run, outcome.reading.xrays
     nothing = (None,) * len(xrays)

@@ -21,6 +21,7 @@ from ._explained import coverable_tissue
 from ._fixed import FixedImage, pixel_at_mm
 from ._region import Region, extremes, region_of
 from ._search import SearchView, search
+from ._search_bank import SearchBank
 from ._twin import WIDE, twin_pose
 from .confidence import Check, assess, ceiling
 from .confidence_config import ConfidenceConfig
@@ -53,6 +54,7 @@ class Run:
         depth_reach_mm: how far from the start's a search looks for the depth [mm].
         whole: thresholds for CTs that explain all of the X-rays, where this one seems to explain only part of
             them and `config` is the schedule for that; else None.
+        bank: what searches rendered before, for further X-rays; None where there are none to come.
     """
 
     volume: Volume
@@ -62,14 +64,15 @@ class Run:
     config: RegistrationConfig
     depth_reach_mm: float = 0.0
     whole: ConfidenceConfig | None = None
+    bank: SearchBank | None = None
 
     def regions(self, poses: Tensor, margin: float) -> tuple[Region, ...]:
         """Where the X-rays may show the model at poses [B, 4, 4], with a margin, as a share of its size."""
         points = tissue_points(self.volume, self.config.structures)
         found = []
         for fixed, view_from_first in zip(self.fixed, self.view_from_first, strict=True):
-            span = region_of(fixed.camera, view_from_first @ poses, points, 0.0).span_px
-            found.append(region_of(fixed.camera, view_from_first @ poses, points, margin * span))
+            poses_there = view_from_first @ poses
+            found.append(region_of(fixed.camera, poses_there, points, 0.0, margin_share=margin))
         return tuple(found)
 
     def explained_share(self) -> float:
@@ -195,6 +198,7 @@ class Run:
                 weight=image.weight,
                 view_from_first=view_from_first,
                 coverage=self._coverage,
+                bank=self.bank,
             )
             for image, view_from_first in zip(
                 self._images(pixels, regions), self.view_from_first, strict=True
@@ -372,7 +376,7 @@ class Run:
             structures=self.config.structures,
             backend=self.config.backend,
         )
-        return Projector.of(self.volume, camera, camera_from_world[None], render)
+        return Projector.of(self.volume, camera, camera_from_world[None], render).remembering()
 
     @property
     def _depth_limits_mm(self) -> tuple[float, float]:

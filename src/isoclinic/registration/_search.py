@@ -16,6 +16,7 @@ from ..geometry import Camera, se3
 from ..rendering import Coverage, Projector
 from ..similarity import COVERAGE_MARGIN_PX, central_differences, gradient_weight, standardize
 from ._halton import halton
+from ._search_bank import SearchBank
 from .search_config import SearchConfig
 
 # Candidates rendered at once: bounds memory.
@@ -44,6 +45,7 @@ class SearchView:
         weight: confidence of its pixels [H, W].
         view_from_first: [4, 4] float64, from the first X-ray's camera frame to this one's.
         coverage: which rays the CT can speak of; None where it can speak of all.
+        bank: what was rendered before; None where nothing is kept.
     """
 
     projector: Projector
@@ -51,6 +53,7 @@ class SearchView:
     weight: Tensor
     view_from_first: Tensor
     coverage: Coverage | None = None
+    bank: SearchBank | None = None
 
 
 def search(views: Sequence[SearchView], start: Tensor, config: SearchConfig) -> tuple[Tensor, Tensor]:
@@ -178,6 +181,14 @@ def _sliding_correlation(moving: Tensor, target: Tensor, weight: Tensor) -> Tens
 
 def rendered_features(view: SearchView, camera: Camera, poses: Tensor, config: _Compared) -> Tensor:
     """What is compared [B, C, H, W] of the CT at poses [B, 4, 4], in another camera than the view's."""
+    if view.bank is None:
+        return _rendered_features(view, camera, poses, config)
+    # The CT's resolution stands for the CT and its structures, and with them for what it can speak of.
+    key = (camera, poses.numpy().tobytes(), config.image, config.window_px)
+    return view.bank.get(view.projector.packed, key, lambda: _rendered_features(view, camera, poses, config))
+
+
+def _rendered_features(view: SearchView, camera: Camera, poses: Tensor, config: _Compared) -> Tensor:
     images = view.projector.image(poses, camera).cpu()
     if view.coverage is None:
         known = torch.ones(camera.height, camera.width)

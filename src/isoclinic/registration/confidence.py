@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -21,6 +22,10 @@ from .result import Confidence, ImageStageResult
 _FEW_POINTS = 10
 # An X-ray noisier than this is no longer given the benefit of the doubt.
 _LEAST_CEILING = 0.3
+
+_points: WeakKeyDictionary[Volume, dict[tuple[int, tuple[int | str, ...] | None], Tensor]] = (
+    WeakKeyDictionary()
+)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -105,6 +110,7 @@ def assess(
         edges=edges,
         rival=rival,
         overlap=overlap,
+        image_covariance=covariance,
         image_error_mm=error_mm,
         doubts=(
             *reasons_to_doubt(edges, rival, overlap, error_mm, config),
@@ -138,8 +144,17 @@ def points_in_view(
 ) -> Tensor:
     """Points [N, 3] of the CT [mm] where errors are expected: those of bone that some X-ray shows."""
     poses = last.problem.cameras_from_world(last.solution.x[last.best : last.best + 1])[0]
-    points = target_points(volume, config.points, structures, generator=np.random.default_rng(0))
+    points = _targets(volume, config.points, None if structures is None else tuple(structures))
     return _in_view(points, last.problem, poses)
+
+
+def _targets(volume: Volume, count: int, structures: tuple[int | str, ...] | None) -> Tensor:
+    """Points [count, 3] where errors matter [mm], always the same; kept while the CT lives."""
+    kept = _points.setdefault(volume, {})
+    if (count, structures) not in kept:
+        generator = np.random.default_rng(0)
+        kept[count, structures] = target_points(volume, count, structures, generator=generator)
+    return kept[count, structures]
 
 
 def errors_by_axis_mm(

@@ -119,14 +119,17 @@ def check_sees(volume: Volume, xray: XRay, camera_from_world: Tensor, source: st
     Depth times pixel coordinates is affine in the point, so those points are the solutions of linear
     inequalities within the box of the CT.
     """
-    from scipy.optimize import linprog  # it takes long to import
-
     camera = xray.camera
     pixel_from_voxel = camera.matrix.numpy() @ (camera_from_world.numpy() @ volume.world_from_voxel)[:3]
     right, bottom = camera.width - 0.5, camera.height - 0.5
     sides = np.array([[1, 0, 0.5], [-1, 0, right], [0, 1, 0.5], [0, -1, bottom], [0, 0, 1], [0, 0, -1]])
     inside = sides @ pixel_from_voxel
     inside[-1, 3] += camera.sdd_mm
+    middle = (np.array(volume.shape) - 1) / 2
+    if (inside @ [*middle, 1.0] >= 0).all():
+        return
+    from scipy.optimize import linprog  # it takes long to import
+
     point = linprog(
         np.zeros(3),
         A_ub=-inside[:, :3],

@@ -151,6 +151,7 @@ class Confidence:
         rival: the same of the best other pose that was found, None if there was none.
         overlap: share of the tissue in the X-ray that the CT covers.
         doubts: reasons why the result is doubtful, for people to read.
+        image_covariance: the covariance that the image alone leaves, were the geometry exact [6, 6].
         image_error_mm: the expected error that the image alone leaves, were the geometry exact [mm]; it is
             what makes a result doubtful.
         geometry: what intrinsics that are off would do, which the covariance and expected errors include;
@@ -165,6 +166,7 @@ class Confidence:
     rival: float | None
     overlap: float
     doubts: tuple[str, ...]
+    image_covariance: Tensor
     image_error_mm: float
     geometry: GeometryCheck | None = None
 

@@ -20,6 +20,9 @@ _STORED_MAX = 65535
 _cache: WeakKeyDictionary[Volume, dict[tuple[Any, ...], PackedVolume]] = WeakKeyDictionary()
 
 
+_borders: WeakKeyDictionary[PackedVolume, PackedVolume] = WeakKeyDictionary()
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PackedVolume:
     """Linear attenuation of a volume, quantised and packed.
@@ -46,13 +49,21 @@ class PackedVolume:
 
     def border(self) -> PackedVolume:
         """Nothing but the outermost layer of voxels on each of the six sides."""
-        words = np.zeros(self.size, dtype=np.uint32)
-        voxels = (self.words & np.uint32(0xFFFF)).reshape(self.size)
-        for axis in range(3):
-            for layer in (1, self.size[axis] - 2):
-                # A view with this axis first.
-                np.moveaxis(words, axis, 0)[layer] = np.moveaxis(voxels, axis, 0)[layer]
-        words[:, :, :-1] |= words[:, :, 1:] << np.uint32(16)
+        if self not in _borders:
+            _borders[self] = self._border()
+        return _borders[self]
+
+    def _border(self) -> PackedVolume:
+        whole, words = self.words.reshape(self.size), np.zeros(self.size, dtype=np.uint32)
+        # Along these two, a voxel and its neighbour in the same word lie in the same layer.
+        for layer in (1, self.size[0] - 2):
+            words[layer] = whole[layer]
+        for layer in (1, self.size[1] - 2):
+            words[:, layer] = whole[:, layer]
+        for layer in (1, self.size[2] - 2):
+            voxels = whole[:, :, layer] & np.uint32(0xFFFF)
+            words[:, :, layer] |= voxels
+            words[:, :, layer - 1] |= voxels << np.uint32(16)
         return replace(self, words=words.ravel())
 
 

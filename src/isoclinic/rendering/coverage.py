@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -15,6 +15,8 @@ from ..volumes import OpenFace, Structures, Volume, open_faces
 
 # Images in one go: bounds memory.
 _CHUNK = 128
+# Of so many poses at most, the last few answers are kept.
+_FEW, _REMEMBERED = 4, 8
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -32,6 +34,8 @@ class Coverage:
     size: NDArray[np.int64]
     spacing_mm: NDArray[np.float64]
     open_faces: tuple[OpenFace, ...]
+    # An optimiser's result is looked at in several ways, one after another.
+    _last: dict[tuple[Camera, bytes, int], Tensor] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
     def of(cls, volume: Volume, structures: Structures | None = None) -> Coverage:
@@ -66,6 +70,20 @@ class Coverage:
         """
         if self.closed:
             return torch.ones(len(camera_from_world), camera.height, camera.width)
+        if len(camera_from_world) > _FEW:
+            return self._within(camera, camera_from_world, margin_px)
+        key = camera, camera_from_world.detach().numpy().tobytes(), margin_px
+        if key not in self._last:
+            if len(self._last) >= _REMEMBERED:
+                del self._last[next(iter(self._last))]
+            self._last[key] = self._within(camera, camera_from_world, margin_px)
+        return self._last[key]
+
+    def forget(self) -> None:
+        """Give back the memory of what was asked for last."""
+        self._last.clear()
+
+    def _within(self, camera: Camera, camera_from_world: Tensor, margin_px: int) -> Tensor:
         known = torch.cat([self._known(camera, poses) for poses in camera_from_world.split(_CHUNK)])
         if not margin_px:
             return known

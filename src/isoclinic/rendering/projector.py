@@ -11,12 +11,16 @@ from torch import Tensor
 
 from ..geometry import Camera, se3
 from ..volumes import Volume
+from . import _cpu
 from ._autograd import Kernel, differentiable_render, moved
+from ._memory import Memory
 from ._pack import PackedVolume
 from ._rays import cast_rays, pose_tangents
 from ._render import kernel_for, packed_for
 from .config import RenderConfig
 
+# Parameters of a pose.
+_POSE = 6
 # Step over which Jacobians are compared for their derivative, as a multiple of the voxel: much shorter ones
 # see the voxels' edges, much longer ones smooth the body. On a CT of Gaussian blobs, whose derivatives are
 # known, the error of this one is below a tenth (tests/rendering/test_projector.py).
@@ -40,6 +44,7 @@ class Projector:
         isocentre_world: [3] float64 [mm], the point that perturbations of the pose turn about.
         kernel: the backend's renderer of `packed`.
         smooth_kernel: that of the trilinear method, for the derivative of the Jacobian.
+        memory: of what was rendered last; None where nothing is kept.
     """
 
     packed: PackedVolume
@@ -47,6 +52,7 @@ class Projector:
     isocentre_world: Tensor
     kernel: Kernel
     smooth_kernel: Kernel
+    memory: Memory | None = None
 
     @classmethod
     def of(
@@ -78,22 +84,46 @@ class Projector:
     def of_border(self, config: RenderConfig) -> Projector:
         """Of nothing but the volume's outermost layers of voxels, as `config` says where and how."""
         packed = self.packed.border()
+        memory = None if self.memory is None else Memory()
         smooth = kernel_for(packed, replace(config, method="trilinear"))
-        return replace(self, packed=packed, kernel=kernel_for(packed, config), smooth_kernel=smooth)
+        kernel = kernel_for(packed, config)
+        return replace(self, packed=packed, kernel=kernel, smooth_kernel=smooth, memory=memory)
+
+    def remembering(self) -> Projector:
+        """The same, which keeps what it rendered last and does not render it again.
+
+        Only the processor's kernel gives the same bits with derivatives and without; others keep nothing.
+        """
+        same = getattr(self.kernel, "func", None) is _cpu.render_rays
+        return replace(self, memory=Memory()) if same else self
+
+    def forget(self) -> None:
+        """Give back the memory of what was rendered last."""
+        if self.memory is not None:
+            self.memory.clear()
 
     def image(self, camera_from_world: Tensor, camera: Camera | None = None) -> Tensor:
         """Line integrals [B, H, W] of poses [B, 4, 4] float64, in this camera or another one."""
-        rays = cast_rays(self.packed, camera or self.camera, camera_from_world)
-        return (
-            differentiable_render(rays, self.kernel) if _tracked(camera_from_world) else self.kernel(rays)[0]
-        )
+        camera = camera or self.camera
+        if _tracked(camera_from_world):
+            return differentiable_render(cast_rays(self.packed, camera, camera_from_world), self.kernel)
+        found = None if self.memory is None else self.memory.recall(camera, camera_from_world.detach(), 0)
+        if found is not None:
+            return found[0]
+        made = self.kernel(cast_rays(self.packed, camera, camera_from_world))
+        self._keep(camera, camera_from_world, made)
+        return made[0]
 
     def image_and_jacobian(
         self, camera_from_world: Tensor, camera: Camera | None = None
     ) -> tuple[Tensor, Tensor]:
         """Line integrals [B, H, W] and their derivative [B, 6, H, W] along the tangent of `se3.perturb`."""
         camera, here = camera or self.camera, camera_from_world.detach()
-        image, jacobian = self._linearized(self.kernel, here, camera)
+        found = None if self.memory is None else self.memory.recall(camera, here, _POSE)
+        if found is None:
+            found = self._linearized(self.kernel, here, camera)
+            self._keep(camera, here, found)
+        image, jacobian = found
         if not _tracked(camera_from_world):
             return image, jacobian
 
@@ -102,6 +132,10 @@ class Projector:
 
         tangent = se3.perturbation(here, camera_from_world, self.isocentre_world)
         return moved(tangent, image, jacobian, curvature)
+
+    def _keep(self, camera: Camera, poses: Tensor, made: tuple[Tensor, Tensor]) -> None:
+        if self.memory is not None:
+            self.memory.keep(camera, poses.detach(), *made)
 
     def _linearized(self, kernel: Kernel, poses: Tensor, camera: Camera) -> tuple[Tensor, Tensor]:
         rays = cast_rays(self.packed, camera, poses)

@@ -70,6 +70,13 @@ class JointSimilarity:
         same = all(new is old for new, old in zip(views, self.views, strict=True))
         return self if same else replace(self, views=views)
 
+    def forget(self) -> None:
+        """Give back the memory of what was rendered last: for problems that are kept with results."""
+        for view in self.views:
+            view.projector.forget()
+            if view.coverage is not None:
+                view.coverage.forget()
+
     def compared_by(self, config: SimilarityConfig) -> JointSimilarity:
         """The same X-rays, compared in another way."""
         return replace(self, views=tuple(replace(view, config=config) for view in self.views))

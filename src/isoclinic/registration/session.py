@@ -1,0 +1,162 @@
+"""A CT that is prepared once, and X-rays of the patient that are registered to it one after another."""
+
+from __future__ import annotations
+
+from threading import RLock
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import UsageError
+from ..volumes import Volume, XRay, tell, written_poses
+from ._follow import Trusted, followed
+from ._inputs import identity_findings
+from ._register import Model, registered
+from ._search_bank import SearchBank
+from .config import RegistrationConfig
+from .initialize import check_sees
+from .result import RegistrationResult
+from .session_config import FollowConfig
+from .views import View
+
+_DEFAULT = RegistrationConfig()
+_FOLLOW = FollowConfig()
+
+# One at a time in a process: the kernels use all cores anyway, and numba's plainest threading layer must not
+# be entered by two threads.
+_COMPUTING = RLock()
+
+
+class Session:
+    """A CT with everything derived from it, kept warm for the X-rays of an operation.
+
+    What is kept are the CT's resolutions, its points and borders, what searches rendered, and the last pose
+    that may be relied on. Results are those of `isoclinic.register`; only their time differs.
+
+    Several threads may use one session, and several sessions may be used at once: registrations take turns,
+    and each X-ray is followed from the result that was complete before it began.
+
+    Args:
+        ct: the CT.
+        config: the schedule and all else.
+        model: as for `register`.
+        follow: how X-rays are followed.
+    """
+
+    def __init__(
+        self,
+        ct: Volume,
+        config: RegistrationConfig = _DEFAULT,
+        *,
+        model: Model | None = None,
+        follow: FollowConfig = _FOLLOW,
+    ) -> None:
+        self._ct = ct
+        self._config = config
+        self._model = model
+        self._follow = follow
+        self._bank = SearchBank()
+        self._init: Any = None
+        self._last: RegistrationResult | None = None
+        self._trusted: Trusted | None = None
+
+    @property
+    def ct(self) -> Volume:
+        """The CT."""
+        return self._ct
+
+    @property
+    def config(self) -> RegistrationConfig:
+        """The schedule and all else."""
+        return self._config
+
+    @property
+    def last(self) -> RegistrationResult | None:
+        """The last result, whatever it is worth; None before the first."""
+        return self._last
+
+    @property
+    def last_pose(self) -> Tensor | None:
+        """The last pose that may be relied on [4, 4], from which X-rays are followed; None before any."""
+        with _COMPUTING:
+            return None if self._trusted is None else self._trusted.camera_from_world.clone()
+
+    def forget(self) -> None:
+        """Forget the poses, but not what was prepared: for another position of the patient."""
+        with _COMPUTING:
+            self._init, self._last, self._trusted = None, None, None
+
+    def register(self, xray: XRay, init: Any = None) -> RegistrationResult:
+        """Register an X-ray as `isoclinic.register` does, from `init`, whatever came before.
+
+        Args:
+            xray: the X-ray with its camera.
+            init: where to start; see `isoclinic.register`.
+
+        Raises:
+            InputError: as for `isoclinic.register`. The last pose stays what it was.
+            UsageError: as for `isoclinic.register`.
+
+        Warns:
+            GeometryWarning: as for `isoclinic.register`.
+        """
+        with _COMPUTING:
+            result = self._registered(xray, init)
+            self._init = init
+            return result
+
+    def follow(self, xray: XRay, start: Any = None) -> RegistrationResult:
+        """Register an X-ray from the last pose that may be relied on.
+
+        The last stages of the schedule run from there, without a search. Where they lead to no match, to one
+        that is much worse than the last that was searched for, far away, or in any doubt, the whole ladder of
+        `isoclinic.register` runs from that pose, and its result counts. Where no result so far may be relied
+        on, the ladder runs from the `init` of the last call of `register`.
+
+        `RegistrationResult.attempt.start` is "the last pose" where the X-ray was followed. What intrinsics do
+        to the expected error is taken over from the last time that it was looked at, if the camera is the
+        same and the pose near (`FollowConfig`).
+
+        Args:
+            xray: the X-ray with its camera.
+            start: camera_from_world [4, 4] to begin at instead, such as what the motion so far leads to.
+
+        Raises:
+            InputError: as for `isoclinic.register`. The last pose stays what it was.
+            UsageError: nothing was registered yet.
+
+        Warns:
+            GeometryWarning: as for `isoclinic.register`.
+        """
+        with _COMPUTING:
+            if self._last is None:
+                raise UsageError(
+                    "nothing was registered yet that could be followed: call `register` first",
+                    code="session.nothing-to-follow",
+                )
+            trusted = self._trusted
+            if trusted is None:
+                return self._registered(xray, self._init)
+            pose = trusted.camera_from_world if start is None else _pose(start)
+            check_sees(self._ct, xray, pose, "the start")
+            found = followed(self._ct, xray, pose, trusted, self._config, self._follow)
+            if found is None:
+                return self._registered(xray, pose)
+            if not self._config.same_patient:
+                tell(identity_findings(self._ct, [xray]))
+            self._last, self._trusted = found
+            return self._last
+
+    def _registered(self, xray: XRay, init: Any) -> RegistrationResult:
+        result, best = registered(
+            self._ct, [View(xray=xray)], init, self._config, model=self._model, bank=self._bank
+        )
+        self._last = result
+        self._trusted = Trusted.of(self._ct, result, best) or self._trusted
+        return result
+
+
+def _pose(start: Any) -> Tensor:
+    pose = written_poses(start, "start")
+    return torch.as_tensor(pose, dtype=torch.float64).reshape(4, 4)
