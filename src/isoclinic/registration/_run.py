@@ -263,7 +263,7 @@ class Run:
     def _run_twin(self, result: ImageStageResult) -> ImageStageResult | None:
         """The last stage from its result and from the mirror image of that; None of parts that have none.
 
-        The one that counts is that which the checks of confidence prefer: see `Twins`.
+        The one that counts is that which both measures of `Twins` together prefer.
         """
         plane = mirror_plane(self.volume, self.config.structures) if self.whole is not None else None
         if plane is None:
@@ -274,7 +274,7 @@ class Run:
         stage, regions = self.config.stages[-1], self.regions(points[:, :4], _STAGE_MARGIN)
         found = self._run_stage(stage, points, regions, last=True)
         twins = self._twins(found)
-        best = int(twins.edges.argmax())
+        best = int((twins.edges + twins.wide).argmax())
         problem = self._problem(stage, regions, last=True).seen_from(found.solution.x[best : best + 1])
         name = f"{found.name}, and its mirror image"
         return replace(found, name=name, best=best, problem=problem, twins=twins)

@@ -180,10 +180,10 @@ def _held(last: ImageStageResult) -> Iterator[str]:
 def _undecided(trace: Sequence[ImageStageResult]) -> Iterator[str]:
     for stage in trace:
         if stage.twins is not None and not stage.twins.agree:
-            (best, other) = stage.twins.edges.sort(descending=True).values.tolist()
+            here, there = stage.twins.edges[stage.best], stage.twins.edges[1 - stage.best]
             yield (
                 "there are two answers: the part is its own mirror image, and the mirrored pose matches "
-                f"about as well: edges correlate by {other:.3f} there, {best:.3f} here"
+                f"about as well: edges correlate by {there:.3f} there, {here:.3f} here"
             )
 
 
