@@ -118,7 +118,9 @@ def _runs(config: Config) -> Iterator[Run]:
     for file in sorted(config.folder.glob(f"{config.only}*/*/truth.json")):
         truth, folder = json.loads(file.read_text()), file.parent
         ct = (folder / truth["ct"]).resolve()
-        volume = volumes.setdefault(ct, iso.Volume.read(ct))
+        if ct not in volumes:
+            volumes[ct] = iso.Volume.read(ct)
+        volume = volumes[ct]
         for views in _views(truth, folder):
             for size in config.starts:
                 group = (

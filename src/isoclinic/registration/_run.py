@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -125,14 +125,7 @@ class Run:
         """The last stage, from poses [B, 4, 4], and what may follow it; without one the poses as they are."""
         if not self.config.stages:
             return [self._judged(points)]
-        regions = self.regions(points[:, :4], _STAGE_MARGIN)
-        results = [self._run_stage(self.config.stages[-1], points, regions, last=True)]
-        again = self._run_masked(results[-1])
-        results += [] if again is None else [again]
-        twin = self._run_twin(results[-1])
-        results += [] if twin is None else [twin]
-        toned = self._run_toned(results[-1])
-        return results if toned is None else [*results, toned]
+        return self._last_stage(points, self._run_masked, self._run_twin, self._run_toned)
 
     def _judged(self, points: Tensor) -> ImageStageResult:
         """Poses [B, 4, 4] as the last of the usual stages sees them, which takes no step."""
@@ -160,12 +153,18 @@ class Run:
 
     def polished(self, points: Tensor) -> list[ImageStageResult]:
         """The last stage, with a tone curve where one helps, from points [B, 4 + R, 4] near its optimum."""
+        return self._last_stage(points, self._run_masked, self._run_toned)
+
+    def _last_stage(
+        self, points: Tensor, *further: Callable[[ImageStageResult], ImageStageResult | None]
+    ) -> list[ImageStageResult]:
+        """The last stage, from points [B, 4 + R, 4], then each further step that has something to add."""
         regions = self.regions(points[:, :4], _STAGE_MARGIN)
         results = [self._run_stage(self.config.stages[-1], points, regions, last=True)]
-        again = self._run_masked(results[-1])
-        results += [] if again is None else [again]
-        toned = self._run_toned(results[-1])
-        return results if toned is None else [*results, toned]
+        for step in further:
+            more = step(results[-1])
+            results += [] if more is None else [more]
+        return results
 
     def distinct(self, result: ImageStageResult, keep: int) -> Tensor:
         """Points that a stage hands on [<= keep, ...], best first, no two nearer than half a pixel."""
