@@ -31,6 +31,7 @@ from _models import DATA
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
+from torch.nn.functional import normalize
 
 import isoclinic as iso
 from isoclinic.geometry import se3
@@ -44,7 +45,8 @@ class Config:
 
     Attributes:
         folder: of the cases.
-        starts: sizes of the starts, in millimetres and degrees.
+        starts: sizes of the starts, in millimetres and degrees; those that `inits` does not have are drawn.
+        seed: of these.
         in_plane_mm: a result counts as right if its landmarks project this near to where they should,
             in millimetres at their depth.
         rotation_deg: and if it is turned by no more than this.
@@ -54,6 +56,7 @@ class Config:
 
     folder: Path = DATA / "real"
     starts: tuple[int, ...] = (3, 10)
+    seed: int = 0
     in_plane_mm: float = 1.0
     rotation_deg: float = 2.0
     depth_mm: float = 1.0
@@ -177,6 +180,7 @@ def _sorted(runs: Sequence[Run], config: Config) -> tuple[list[Run], list[Run]]:
 
 def _runs(config: Config) -> Iterator[Run]:
     volumes: dict[Path, iso.Volume] = {}
+    generator = torch.Generator().manual_seed(config.seed)
     threshold = iso.RegistrationConfig().partial.confidence.similarity_below
     for file in sorted(config.folder.glob(f"{config.only}*/*/truth.json")):
         truth, folder = json.loads(file.read_text()), file.parent
@@ -189,7 +193,7 @@ def _runs(config: Config) -> Iterator[Run]:
                 group = (
                     f"{folder.parent.name} {ct.name.partition('.')[0]}, {len(views)} view(s), {size} mm, deg"
                 )
-                start = torch.tensor(truth["inits"][str(size)], dtype=torch.float64)
+                start = _start(truth, size, generator)
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore", GeometryWarning)
                     settings = _settings(implant=folder.parent.name.startswith("knee"))
@@ -202,6 +206,18 @@ def _runs(config: Config) -> Iterator[Run]:
                     similarity=result.similarity,
                     otherwise=len(result.confidence.doubts) > int(not result.similarity >= threshold),
                 )
+
+
+def _start(truth: Mapping[str, Any], size: int, generator: torch.Generator) -> Tensor:
+    """A start [4, 4] of a size: turned about a random axis through the landmarks' centre, and moved."""
+    if str(size) in truth["inits"]:
+        return torch.tensor(truth["inits"][str(size)], dtype=torch.float64)
+    axis, along = (
+        normalize(torch.randn(2, 3, generator=generator, dtype=torch.float64), dim=1) * size
+    ).unbind()
+    centre = torch.tensor(truth["landmarks"], dtype=torch.float64).mean(dim=0)
+    change = torch.cat([torch.deg2rad(axis), along])
+    return se3.perturb(torch.tensor(truth["extrinsic"], dtype=torch.float64), change, centre)
 
 
 def _views(truth: Mapping[str, Any], folder: Path) -> Iterator[tuple[View, ...]]:
