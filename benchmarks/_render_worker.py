@@ -87,16 +87,17 @@ class Isoclinic:
 
 
 class Nanodrr:
-    """nanodrr's torch path."""
+    """nanodrr's torch path, as it is or compiled by torch."""
 
     package = "nanodrr"
     wants = "mu"
 
-    def __init__(self) -> None:
+    def __init__(self, how: str = "eager") -> None:
         import nanodrr.drr  # noqa: F401
         import torch
 
         torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+        self._compiled = how == "compiled"
 
     def load(self, voxels: NDArray[Any], world_from_voxel: NDArray[np.float64]) -> None:
         import torch
@@ -115,6 +116,8 @@ class Nanodrr:
         self._drr = DRR.from_carm_intrinsics(
             SDD_MM, view.pixel_mm, view.pixel_mm, 0.0, 0.0, view.size, view.size, dtype=torch.float32
         )
+        if self._compiled:
+            self._drr = torch.compile(self._drr)
         self._view = view
         self._world_from_camera = torch.from_numpy(view.world_from_camera).float()[None].requires_grad_()
         self._weights = torch.from_numpy(weights)
