@@ -336,8 +336,10 @@ def test_what_counts_as_a_match(edges, significance, similarity, matched):
         )
 
 
-def test_a_lower_threshold_than_that_of_significant_edges_holds():
-    assert ConfidenceConfig(edges_below=0.25).least_edges(99.0) == 0.25
+def test_the_margin_is_below_whatever_the_limit_is():
+    config = ConfidenceConfig(edges_below=2.0)
+    assert config.least_edges(14.9) == 2.0
+    assert config.least_edges(15.0) == pytest.approx(1.88)
 
 
 def test_one_smooth_outline_is_no_evidence_of_a_pose():

@@ -22,7 +22,7 @@ class ConfidenceConfig:
         window_px: side of the window for local standardisation in that check [px], odd.
         edges_below: local correlation of the two images' gradients, in that check and as a share of what the
             X-ray's noise allows, below which a result is doubtful.
-        significant_edges_below: the same where they correlate far beyond chance.
+        significant_margin: how much lower that limit is where edges correlate far beyond chance.
         significant_above: how far that is, in standard deviations of chance.
         similarity_below: local correlation in the last stage below which a result is doubtful.
         rival_above: share of that correlation which another pose, one that the search found too, may reach.
@@ -41,7 +41,7 @@ class ConfidenceConfig:
     pixels: int = 64
     window_px: int = 9
     edges_below: float = 0.62
-    significant_edges_below: float = 0.5
+    significant_margin: float = 0.12
     significant_above: float = 15.0
     similarity_below: float = 0.0
     rival_above: float = 0.9
@@ -87,9 +87,7 @@ class ConfidenceConfig:
 
     def least_edges(self, significance: float) -> float:
         """The correlation of edges that a match needs which is so many standard deviations beyond chance."""
-        if significance >= self.significant_above:
-            return min(self.edges_below, self.significant_edges_below)
-        return self.edges_below
+        return self.edges_below - self.significant_margin * (significance >= self.significant_above)
 
     def matched(self, edges: float, significance: float, similarity: float) -> bool:
         """Whether X-ray and CT match, by these values of `Confidence` and of the last stage."""
