@@ -18,6 +18,7 @@ from isoclinic.exchange import read_pose
 from isoclinic.networks.tensor_file import read_tensors
 from isoclinic.registration import PoseFile, views_from_file
 from isoclinic.registration.landmarks import read_pixel_points, read_world_points
+from raising import raises
 
 DAMAGED = {
     "nested": b"[" * 100_000,
@@ -72,7 +73,7 @@ def test_damaged_headers_of_tensors_too(damage, tmp_path):
     path = tmp_path / "model.safetensors"
     header = {"isoclinic.model": DAMAGED[damage].decode()}
     safetensors.torch.save_file({"a": torch.zeros(1)}, path, metadata=header)
-    with pytest.raises(InputError, match=r"model\.safetensors"):
+    with raises(InputError, "model.wrong-kind", "model.safetensors"):
         read_tensors(path, "isoclinic.model", "a model")
 
 
@@ -80,8 +81,8 @@ def test_a_prepared_data_set_that_lacks_something_says_what(tmp_path):
     path = tmp_path / "quality.json"
     path.write_text('{"cases": {}}')
     assert read_document(path, "cases") == {"cases": {}}
-    with pytest.raises(InputError, match=r"quality\.json is damaged: it lacks key, settings"):
+    with raises(InputError, "dataset.unreadable", "quality.json", "key", "settings"):
         read_document(path, "cases", "key", "settings")
     path.write_text("[]")
-    with pytest.raises(InputError, match="must hold a JSON object"):
+    with raises(InputError, "dataset.unreadable", "quality.json", "object"):
         read_document(path)

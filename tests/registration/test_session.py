@@ -24,6 +24,7 @@ from isoclinic.registration._follow import FOLLOWED
 from isoclinic.solver import Status
 from isoclinic.volumes import POLARITY_GUESSED, Finding
 from phantoms import CAMERA, displaced, error_mm, phantom, true_pose, xray_of
+from raising import raises
 
 VOLUME, OTHER = phantom(0), phantom(1)
 TRUTH = true_pose(VOLUME)
@@ -262,7 +263,7 @@ def test_results_keep_no_renderings():
 
 def test_nothing_to_follow():
     session = Session(VOLUME, SMALL)
-    with pytest.raises(UsageError, match="`register` first") as raised:
+    with raises(UsageError, "session.nothing-to-follow", "`register`") as raised:
         session.follow(XRAY)
     assert raised.value.code == "session.nothing-to-follow"
     session.register(XRAY)

@@ -18,6 +18,7 @@ from isoclinic.registration import PoseFile, RegistrationResult, register
 from isoclinic.results import document_of, write_document, write_result_files
 from isoclinic.results.report import names_apart
 from isoclinic.solver import Status
+from raising import raises
 
 from ..registration.test_learned import FAST, NEAR, VOLUME, XRAY
 
@@ -90,7 +91,7 @@ def test_inputs_are_described_by_their_digests(result, tmp_path: Path):
     other = PoseFile.read(tmp_path / "other.json")
     assert other.xray is None and other.command == "mine"
     xray.unlink()
-    with pytest.raises(iso.InputError, match=r"xray\.png"):
+    with raises(iso.InputError, "input.unreadable", "xray.png"):
         iso.write_pose(tmp_path / "late.json", replace(registered))
 
 

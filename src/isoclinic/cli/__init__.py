@@ -52,7 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _check_text(chosen.options)
         return run_tidily(partial(_run, chosen.command, chosen.options))
     except IsoclinicError as error:
-        error_line(str(error))
+        # The code is what people can look up, and programs can rely on.
+        error_line(f"{error} [{error.code}]")
         return error.exit_code
     except OSError as error:
         error_line(f"{error.filename}: {error.strerror}" if error.filename else str(error))
