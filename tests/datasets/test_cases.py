@@ -93,24 +93,24 @@ def test_starts_may_be_missing(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    ("changes", "fault"),
     [
-        ({"extrinsic": None}, "lacks 'extrinsic'"),
-        ({"landmarks": None}, "lacks 'landmarks'"),
-        ({"extrinsic": [[1, 0], [0, 1]]}, r"truth\.json: extrinsic must have shape"),
-        ({"extrinsic": [POSE.tolist(), POSE.tolist()]}, "extrinsic must be one 4x4 matrix"),
-        ({"landmarks": [[1, 2]]}, r"landmarks must be a list of points \[x, y, z\], not of shape \[1, 2\]"),
-        ({"landmarks": []}, "landmarks must be a list of points"),
-        ({"landmarks": [["a", 0, 0]]}, "landmarks must be a list of points"),
-        ({"landmarks": [[float("nan"), 0, 0]]}, "landmarks must be a list of points"),
-        ({"inits": {"5": [[0] * 4] * 4}}, r"inits\['5'\] is not a rigid transform"),
-        ({"inits": [1]}, "inits must be an object"),
-        ({"inits": {"../5": POSE.tolist()}}, "inits must be an object of 4x4 matrices by plain names"),
+        ({"extrinsic": None}, ("dataset.incomplete", "'extrinsic'")),
+        ({"landmarks": None}, ("dataset.incomplete", "'landmarks'")),
+        ({"extrinsic": [[1, 0], [0, 1]]}, ("geometry.wrong-shape", "truth.json", "extrinsic", "[2, 2]")),
+        ({"extrinsic": [POSE.tolist(), POSE.tolist()]}, ("dataset.wrong-shape", "extrinsic", "4x4")),
+        ({"landmarks": [[1, 2]]}, ("dataset.wrong-shape", "landmarks", "[1, 2]")),
+        ({"landmarks": []}, ("dataset.wrong-shape", "landmarks", "[0]")),
+        ({"landmarks": [["a", 0, 0]]}, ("dataset.invalid-value", "landmarks", "'a'")),
+        ({"landmarks": [[float("nan"), 0, 0]]}, ("dataset.wrong-shape", "landmarks")),
+        ({"inits": {"5": [[0] * 4] * 4}}, ("pose.not-rigid", "inits['5']")),
+        ({"inits": [1]}, ("dataset.invalid-value", "inits")),
+        ({"inits": {"../5": POSE.tolist()}}, ("dataset.invalid-value", "inits", "names")),
     ],
 )
-def test_a_truth_that_says_something_else(tmp_path: Path, changes, message):
+def test_a_truth_that_says_something_else(tmp_path: Path, changes, fault):
     write_case(tmp_path / "a", **changes)
-    with pytest.raises(InputError, match=message):
+    with raises(InputError, *fault):
         CaseFolder(tmp_path, {})
 
 

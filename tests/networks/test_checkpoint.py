@@ -112,10 +112,8 @@ def test_networks_of_any_ct_fit_every_ct():
     ],
 )
 def test_what_does_not_fit_is_said(path, camera, ct, words):
-    with pytest.raises(InputError) as caught:
+    with raises(InputError, "model.unsuitable", *words):
         Checkpoint.load(path).check_fit(camera, ct)
-    for word in ["does not fit", *words]:
-        assert word in str(caught.value)
 
 
 def test_foreign_files_are_refused(tmp_path):

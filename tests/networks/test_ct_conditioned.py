@@ -328,7 +328,7 @@ def test_inputs_of_another_size_are_refused(image, ct, fault):
         ({"image_px": 256}, ("model.invalid-value", "image_px", "256")),
         ({"cube_voxels": 33}, ("model.invalid-value", "cube_voxels")),
         ({"cube_voxels": 48}, ("model.invalid-value", "cube_voxels", "feature_px", "48")),
-        ({"cube_voxels": 128}, ("model.invalid-value", "cube_voxels", "feature_px", "48")),
+        ({"cube_voxels": 128}, ("model.invalid-value", "cube_voxels", "feature_px", "128")),
         ({"cube_voxels": 32, "depth_features": 6}, ("model.invalid-value", "depth_features", "4", "6")),
     ],
 )

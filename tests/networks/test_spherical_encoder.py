@@ -116,7 +116,7 @@ def test_first_and_second_derivatives_are_those_of_finite_differences(metric):
 
 def test_settings_that_cannot_work_are_refused():
     for settings in [{"channels": (16,)}, {"channels": (16, 30)}, {"heads": 5}]:
-        with pytest.raises(UsageError):
+        with raises(UsageError, "model.invalid-value", *settings):
             BackboneConfig(**settings)
     with raises(UsageError, "model.invalid-value", "dense_level"):
         SphericalEncoderConfig(dense_level=4)

@@ -56,5 +56,5 @@ def test_stage_without_meaning(settings):
     [{"stages": ()}, {"searches": ()}, {"length_mm": 0.0}, {"max_step_mm": -1.0}, {"length_mm": math.nan}],
 )
 def test_registration_without_meaning(settings):
-    with pytest.raises(UsageError):
+    with raises(UsageError, "registration.invalid-value"):
         RegistrationConfig(**settings)

@@ -134,5 +134,5 @@ def test_a_first_frame_that_cannot_be_used_leaves_the_start_to_the_next():
 
 @pytest.mark.parametrize("settings", [{"jump_mm": 0}, {"jump_deg": float("nan")}, {"gap": -1}])
 def test_settings_that_cannot_be(settings):
-    with pytest.raises(UsageError):
+    with raises(UsageError, "registration.invalid-value", *settings):
         TrackConfig(**settings)

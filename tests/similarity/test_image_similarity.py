@@ -332,7 +332,7 @@ def test_share_must_be_positive(share):
 
 @pytest.mark.parametrize("settings", [{"terms": ()}, {"floor": 0.0}, {"robust_scale": -1.0}])
 def test_settings_without_meaning_are_refused(settings):
-    with pytest.raises(UsageError):
+    with raises(UsageError, "similarity.invalid-value"):
         SimilarityConfig(**settings)
 
 

@@ -204,7 +204,7 @@ class TestDownsample:
 
     @pytest.mark.parametrize("factors", [(0, 1, 1), (1, -2, 1), (2, 2)])
     def test_impossible_factors_are_refused(self, factors) -> None:
-        with raises(UsageError, "ct.invalid-value", "(0, 1, 1)"):
+        with raises(UsageError, "ct.invalid-value", factors):
             make_volume().downsample(factors)
 
 

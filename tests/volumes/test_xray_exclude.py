@@ -136,8 +136,8 @@ class TestExclude:
 
     def test_unreadable_mask(self, tmp_path: Path) -> None:
         (tmp_path / "broken.png").write_text("not an image")
-        for name, message in (("nowhere.png", "does not exist"), ("broken.png", "cannot be read")):
-            with pytest.raises(InputError, match=f"`exclude`: .*{name} {message}"):
+        for name in ("nowhere.png", "broken.png"):
+            with raises(InputError, "xray.unusable-mask", "`exclude`", name):
                 read(tmp_path, XRayOptions(exclude=tmp_path / name))
 
     def test_nothing_left_in_the_window(self, tmp_path: Path) -> None:

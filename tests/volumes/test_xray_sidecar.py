@@ -89,8 +89,8 @@ def test_polarity_is_guessed_with_a_warning(tmp_path: Path) -> None:
         ),
         ({**GEOMETRY, "sdd": 1000}, ("sidecar.unknown-name", "'sdd'", "'sdd_mm'")),
         ({**GEOMETRY, "sdd_mm": "1000"}, ("sidecar.invalid-value", "sdd_mm", "1000")),
-        ({**GEOMETRY, "sdd_mm": True}, ("sidecar.invalid-value", "sdd_mm", "1000")),
-        ('{"sdd_mm": NaN}', ("sidecar.invalid-value", "sdd_mm", "1000")),
+        ({**GEOMETRY, "sdd_mm": True}, ("sidecar.invalid-value", "sdd_mm")),
+        ('{"sdd_mm": NaN}', ("sidecar.invalid-value", "sdd_mm")),
         ({**GEOMETRY, "pixel_spacing_mm": 0.4}, ("sidecar.invalid-value", "pixel_spacing_mm")),
         ({**GEOMETRY, "pixel_spacing_mm": [0.4]}, ("sidecar.invalid-value", "pixel_spacing_mm")),
         ({**GEOMETRY, "polarity": "white"}, ("sidecar.invalid-value", "polarity")),
@@ -153,7 +153,7 @@ class TestImages:
     def test_damaged(self, tmp_path: Path, name: str) -> None:
         path = tmp_path / name
         path.write_bytes(b"not an image at all")
-        with raises(InputError, "ct.unreadable", "knee.png"):
+        with raises(InputError, "ct.unreadable", name):
             XRay.read(path)
 
 
