@@ -16,10 +16,9 @@ from pydicom.uid import ExplicitVRLittleEndian, XRayAngiographicImageStorage, ge
 
 from isoclinic import Camera, Volume
 from isoclinic.cli import main
-from isoclinic.error_codes import CODES
 from isoclinic.geometry import se3
 from isoclinic.simulation import SimulationConfig, simulate_xray
-from raising import named
+from raising import Ran
 
 CAMERA = Camera.from_pixel_spacing(width=64, height=64, pixel_spacing_mm=(3.0, 3.0), sdd_mm=1000.0)
 # One small stage after another, without a search: the starts below are near.
@@ -31,29 +30,6 @@ pixels = 32
 [[stages]]
 pixels = 64
 """
-
-
-class Ran(NamedTuple):
-    """What a command left."""
-
-    code: int
-    out: str
-    err: str
-
-    def refused(self, status: int, code: str, *names: object) -> None:
-        """Check that it ended with this exit status, and with one error line of this code that names these.
-
-        Args:
-            status: the exit status.
-            code: one of `isoclinic.error_codes.CODES`, with which the line ends in brackets.
-            names: files, DICOM tags, options and values, as the line must write them.
-        """
-        assert code in CODES, f"there is no code {code!r}"
-        errors = [line for line in self.err.splitlines() if line.startswith("isoclinic: error: ")]
-        assert (self.code, len(errors)) == (status, 1), self
-        assert errors[0].endswith(f" [{code}]"), errors[0]
-        missing = [str(name) for name in names if not named(str(name), errors[0])]
-        assert not missing, f"the error does not name {missing}: {errors[0]}"
 
 
 class Files(NamedTuple):

@@ -1,4 +1,4 @@
-"""A CT's geometry and Hounsfield units: what they are, and what about them is odd."""
+"""A CT's geometry and Hounsfield units, and oddities of them."""
 
 from __future__ import annotations
 

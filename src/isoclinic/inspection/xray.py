@@ -1,4 +1,4 @@
-"""An X-ray's geometry and pixels: what they are, and what about them is odd."""
+"""An X-ray's geometry and pixels, and oddities of them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def inspect_xray(xray: XRay, config: PreprocessConfig | None = None) -> Inspecti
 
     Args:
         xray: the X-ray as it will be registered.
-        config: how it will be preprocessed.
+        config: settings of its preprocessing.
     """
     config = config or PreprocessConfig()
     image, weight = line_integrals(xray, config)

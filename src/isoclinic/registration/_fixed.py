@@ -100,7 +100,7 @@ def _whole(weight: Tensor) -> Tensor:
 def _averaging(
     size: int, focal: float, centre: float, own_size: int, own_focal: float, own_centre: float
 ) -> Tensor:
-    """[size, own_size], float32: makes a camera's pixels along one axis out of another camera's.
+    """Matrix [size, own_size], float32, that makes a camera's pixels along one axis out of another camera's.
 
     The other camera's pixels are interpolated linearly, at least once each, and averaged.
     """

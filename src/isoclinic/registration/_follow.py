@@ -32,9 +32,9 @@ class Trusted:
     Attributes:
         camera_from_world: its pose [4, 4].
         edges: see `Confidence`.
-        reading: how the X-ray was read, by the name of its `Reading`.
-        run: what was registered, and how.
-        geometry: what is known about the intrinsics; None where it has to be looked at anew.
+        reading: name of the `Reading` by which the X-ray was read.
+        run: the run that registered it.
+        geometry: the check of the intrinsics; None where they have to be checked anew.
     """
 
     camera_from_world: Tensor
@@ -66,10 +66,10 @@ class KnownGeometry:
     """What intrinsics that are off do to poses near one where that was looked at.
 
     Attributes:
-        camera: of the X-ray.
+        camera: the camera of the X-ray.
         camera_from_world: pose [4, 4] at which it was looked at.
-        covariance: what it adds to the covariance of the image alone [6, 6].
-        check: what the image says about its geometry.
+        covariance: the part of the covariance that is due to the intrinsics [6, 6].
+        check: the check of the X-ray's geometry by its image.
     """
 
     camera: Camera
@@ -114,9 +114,9 @@ def followed(
     Args:
         volume: the CT.
         xray: the X-ray.
-        start: where to begin [4, 4]; the last pose, or what the motion so far makes of it.
+        start: the pose [4, 4] to begin at: the last one, or the one that the motion so far predicts.
         trusted: the last pose, and how it was found.
-        config: of the registration.
+        config: settings of the registration.
         follow: the schedule, and what counts as lost.
 
     Raises:

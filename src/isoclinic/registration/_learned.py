@@ -1,4 +1,4 @@
-"""What a model's networks make of an X-ray: a start, and refinements of starts."""
+"""Predictions of a model's networks for an X-ray: a start, and refinements of starts."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Learned:
         model: the networks, in evaluation mode, and the record of their training.
         volume: the CT.
         fixed: the X-ray in the camera and the domain of the training.
-        config: of the registration.
+        config: settings of the registration.
     """
 
     model: Checkpoint
@@ -79,7 +79,7 @@ class Learned:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of the networks that refine a start, in their order, for people to read."""
+        """Names of the networks that refine a start, in their order, for people to read."""
         return tuple(kind.replace("_", " ") for kind in self._refining)
 
     @torch.no_grad()
@@ -144,7 +144,7 @@ class Learned:
 
     @property
     def _regressor(self) -> Regressor | None:
-        """That of this patient, or else that of any."""
+        """The network of this patient, or else the general one."""
         networks = self.model.networks if self.config.learned.initialize else {}
         return cast(Regressor | None, networks.get("pose_regressor", networks.get("ct_regressor")))
 

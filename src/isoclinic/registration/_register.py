@@ -92,7 +92,7 @@ def register_views(
         volume: the CT.
         views: X-rays of the patient, at rest between them, and how their cameras lie relative to the first
             one's; see `views_from_angles`, `views_from_file` and `views_from_poses`.
-        init: where to start the first one; see `register`.
+        init: the start of the first X-ray; see `register`.
         config: the schedule and all else.
         model: as for `register`; its networks see the first X-ray only.
 
@@ -124,7 +124,7 @@ def registered(
         init: see `register_views`.
         config: see `register_views`.
         model: see `register_views`.
-        bank: what searches rendered before; it changes nothing but the time that they take.
+        bank: renderings of earlier searches; they change nothing but the time that searches take.
     """
     began = time.perf_counter()
     view_from_first = stacked_views(views)
@@ -218,9 +218,9 @@ def result_of(
 
     Args:
         best: the outcome.
-        start: where it all started.
+        start: the pose at which the registration started.
         attempts: all that were made.
-        distortions: of the X-rays, as found and taken out.
+        distortions: distortions of the X-rays, as they were found and removed.
         began: `time.perf_counter()` when it started.
     """
     for stage in best.stages:

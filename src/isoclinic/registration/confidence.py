@@ -30,7 +30,7 @@ _points: WeakKeyDictionary[Volume, dict[tuple[int, tuple[int | str, ...] | None]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Check:
-    """What results are checked with.
+    """The problem and the masks with which results are checked.
 
     Attributes:
         problem: the X-rays as `ConfidenceConfig` says, refining what the last stage refined.
@@ -85,7 +85,7 @@ def assess(
 
     Args:
         trace: the stages that led to the result, those of networks aside.
-        check: of the same X-rays.
+        check: the check of the same X-rays.
         volume: the CT.
         structures: labels or names of those that were registered, None for all tissue.
         config: thresholds.
@@ -168,7 +168,7 @@ def errors_by_axis_mm(
 
 
 def _held(last: ImageStageResult) -> Iterator[str]:
-    """What was refined as far as it may be, so that its value is that of the bound."""
+    """Name the refined values that lie at their bounds, so that the true ones may lie beyond."""
     reached = last.problem.at_bounds(last.solution.x[last.best])
     if reached:
         yield (
@@ -217,7 +217,7 @@ def expected_errors_mm(
         covariance: [6, 6] of the tangent of `se3.perturb`.
         points_world: [mm].
         camera_from_world: the pose [4, 4] that is uncertain.
-        isocentre_world: that the tangent turns about [3] [mm].
+        isocentre_world: the point that the tangent turns about [3] [mm].
     """
     motion = se3.point_jacobian(camera_from_world, points_world, isocentre_world)
     return (motion @ covariance @ motion.mT).diagonal(dim1=-2, dim2=-1).clamp(min=0).sqrt()

@@ -41,7 +41,7 @@ class InitialPose:
 
     Attributes:
         camera_from_world: [4, 4], float64.
-        source: what it came from, for people to read.
+        source: description of where it came from.
         rough: whether it is only a standard view, so that the search must reach far.
         unknown: whether nothing is known, so that the search must look from everywhere.
     """

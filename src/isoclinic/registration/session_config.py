@@ -1,4 +1,4 @@
-"""How an X-ray is followed from the last pose: options only, importable without torch."""
+"""Options of how an X-ray is followed from the last pose, importable without torch."""
 
 from __future__ import annotations
 

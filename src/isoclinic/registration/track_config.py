@@ -1,4 +1,4 @@
-"""How a run of X-rays is tracked: options only, importable without torch."""
+"""Options of how a run of X-rays is tracked, importable without torch."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ class ViewPictures:
 
     @property
     def camera(self) -> Camera:
-        """Of all images."""
+        """The camera of all images."""
         return self.xray.camera
 
     @property
@@ -83,9 +83,9 @@ def drr(
 
     Args:
         volume: the CT.
-        camera: of the picture.
+        camera: the camera of the picture.
         camera_from_world: [4, 4] pose, world RAS in mm.
-        config: of the registration: its structures and its backend.
+        config: settings of the registration: its structures and its backend.
         material: all of the attenuation, or bone alone.
 
     Returns:
@@ -103,9 +103,9 @@ def view_pictures(
 
     Args:
         volume: the CT.
-        result: of the registration.
+        result: result of the registration.
         xrays: its V X-rays.
-        config: of the registration.
+        config: settings of the registration.
     """
     for index, xray in enumerate(xrays):
         picture = picture_of(xray.recalibrated(result.cameras[index]))
@@ -157,8 +157,8 @@ def write_course(
     """Write `convergence.png`: the cost and, where the truth is known, the error at every iteration.
 
     Args:
-        folder: where to.
-        result: of the registration.
+        folder: the folder to write to.
+        result: result of the registration.
         errors_mm: mTRE of the poses of every stage's `course` [mm].
 
     Raises:

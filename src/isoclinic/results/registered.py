@@ -32,16 +32,16 @@ class Registered:
 
     Attributes:
         volume: the CT.
-        result: of the registration.
+        result: result of the registration.
         xrays: the V X-rays as they were given, the first one's camera being the reference; those of the
             result, if none are given.
-        config: of the registration.
+        config: settings of the registration.
         provenance: the files it was made from; by default the digests of the files that CT and X-rays were
             read from are taken when they are first needed.
         structures: registered one by one in the first X-ray.
-        views_source: how it is known how several X-rays are positioned relative to each other.
+        views_source: the source of the relative positions of several X-rays.
         landmarks: marked in the first X-ray.
-        landmark_pose: that the registration started from, fitted to them.
+        landmark_pose: the pose that the registration started from, fitted to them.
         targets: points of the CT where the error counts.
     """
 

@@ -38,7 +38,7 @@ def training_figure(curves: Curves) -> Figure:
     line is the median.
 
     Args:
-        curves: by network, as `TrainingRecord.curves` has them, none empty.
+        curves: curves by network, as in `TrainingRecord.curves`; no curve is empty.
 
     Raises:
         InputError: there is no network.
