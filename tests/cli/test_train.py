@@ -342,9 +342,7 @@ def test_a_batch_that_copies_do_not_divide(run, desk):
     assert tree(desk.folder) == before
 
 
-@pytest.mark.parametrize(
-    ("ct", "code"), [("no.nii.gz", "input.unreadable"), ("pose.json", "ct.unknown-format")]
-)
+@pytest.mark.parametrize(("ct", "code"), [("no.nii.gz", "ct.missing"), ("pose.json", "ct.unknown-format")])
 def test_what_is_no_ct(desk, ct, code):
     desk.refuses(f"train {ct} OUT --config tiny.toml", 1, code, ct)
 

@@ -12,7 +12,7 @@ import torch
 
 from isoclinic._spread_config import SpreadConfig
 from isoclinic.errors import InputError, UsageError
-from isoclinic.evaluation import EvaluationConfig, Plan, chosen_samples, evaluate, runner
+from isoclinic.evaluation import EvaluationConfig, Plan, _ledger, chosen_samples, evaluate
 from isoclinic.evaluation.runner import failures_text
 from isoclinic.evaluation.starts import start_of
 from isoclinic.provenance import InputFile
@@ -161,7 +161,7 @@ def test_another_data_set_or_other_metrics_are_refused(plan, monkeypatch):
     evaluate(plan)
     with raises(UsageError, "output.of-other-settings", "dataset", "phantoms", "people"):
         evaluate(configured(replace(plan, name="people"), overwrite=True))
-    monkeypatch.setattr(runner, "METRICS", "mTRE on the detector")
+    monkeypatch.setattr(_ledger, "METRICS", "mTRE on the detector")
     with raises(UsageError, "output.of-other-settings", "metrics", "mTRE on the detector"):
         evaluate(configured(plan, overwrite=True))
 

@@ -206,7 +206,7 @@ def _image_and_jacobian(
 
 
 def _scattered(image: Tensor) -> Tensor:
-    """Return by how much the usual scatter, smooth light added to the beam's, lowers line integrals [1, H, W]."""
+    """Return how far the usual scatter, smooth light added to the beam's, lowers line integrals [1, H, W]."""
     primary = torch.exp(-image.double())
     width = _SCATTER_WIDTH * max(image.shape[-2:])
     scatter = torch.from_numpy(gaussian_filter(primary[0].numpy(), width, mode="nearest"))

@@ -174,7 +174,7 @@ class ImageSimilarity:
         return Scatter(tiles.flatten(2).mT, curvature)
 
     def toned(self, image: Tensor, least_gain: float) -> ImageSimilarity:
-        """The problem with the tone curve that fits a DRR [H, W] at about the right pose, if that gains enough.
+        """The problem with the tone curve that fits a DRR [H, W] at about the right pose, if it gains enough.
 
         Args:
             image: the DRR.
