@@ -62,6 +62,6 @@ class Ran(NamedTuple):
         errors = [line for line in self.err.splitlines() if line.startswith("isoclinic: error: ")]
         assert (self.code, len(errors)) == (status, 1), self
         found = re.search(r" \[([a-z0-9.-]+)\]$", errors[0])
-        assert (found and found[1]) == code, errors[0]
+        assert (found and found[1]) == code, f"not {code}: {errors[0]}"
         missing = [str(name) for name in names if not named(str(name), errors[0])]
         assert not missing, f"the error does not name {missing}: {errors[0]}"

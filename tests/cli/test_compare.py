@@ -75,7 +75,7 @@ def test_another_metric_and_columns(run, folders):
     [
         ({}, ["x", "nowhere"], 1, ("evaluation.unreadable", "nowhere", "summary.json")),
         ({}, ["x", "x"], 1, ("evaluation.ambiguous", "x")),
-        ({}, ["x", "y", "--columns", "mtre"], 2, ("evaluation.unknown-name", "'mtre'")),
+        ({}, ["x", "y", "--columns", "mtre"], 2, ("options.unknown-name", "'mtre'")),
         ({}, ["x", "y", "--level", "2"], 2, ("evaluation.invalid-value", "level")),
         (
             {"metrics": "mTRE on the detector"},

@@ -15,7 +15,7 @@ from ._run_options import Device
 
 @dataclass(frozen=True, kw_only=True)
 class AdaptOptions:
-    """Train networks of any patient on for one, in minutes.
+    """Fine-tune general networks for one CT, in minutes.
 
     Networks, views and detector are those of the model. Ctrl-C stops after the batch at hand and keeps what
     has been learned; --resume goes on from there exactly.

@@ -38,8 +38,8 @@ class RegisterOptions:
             files, CT first (isoclinic JSON, or .mrk.json and .fcsv of 3D Slicer). They are matched by name.
         targets: points of the CT where the error counts, such as the entries of screws (isoclinic JSON,
             .mrk.json or .fcsv): for each the result says where the X-ray shows it and what error to expect.
-        views: how several X-rays lie relative to each other: a JSON file of "view_from_first" matrices, or a
-            pose file for each. By default it follows from the C-arm angles in their headers.
+        views: how several X-rays are positioned relative to each other: a JSON file of "view_from_first"
+            matrices, or a pose file for each. By default it follows from the C-arm angles in their headers.
         labels: label map of the CT, which --structures and --each-structure choose from: an image of labels,
             .seg.nrrd, DICOM SEG, or a folder with a mask for each structure.
         each_structure: find where each of these structures of --labels is, after the CT as a whole: names,

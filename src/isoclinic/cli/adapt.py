@@ -1,4 +1,4 @@
-"""`isoclinic adapt`: networks of any patient trained on for one."""
+"""`isoclinic adapt`: fine-tune general networks for one CT."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ def _subject(path: Path, config: TrainConfig) -> Subject:
     if looks_like_labels(subject.volume):
         raise InputError(
             f"{path} looks like a label map, not like a CT: it has few values, all of them whole and none "
-            "negative. Move it elsewhere, or call it ..._labels, so that it is left out",
+            "negative. Move it elsewhere, or rename it to ..._labels, so that it is left out",
             code="options.conflict",
         )
     return subject if config.cohort is None else subject.coarsened(config.cohort.voxel_mm)
@@ -56,7 +56,7 @@ def main(options: PretrainOptions, arguments: Sequence[str]) -> None:
     _training.run(
         options,
         prepare,
-        f"Register X-rays of any patient with it, or train it on for one:\n"
+        f"Register X-rays of any patient with it, or fine-tune it for one:\n"
         f"isoclinic register XRAY --volume CT --model {output} --output RESULT\n"
         f"isoclinic adapt {output} CT --output MODEL",
     )

@@ -43,7 +43,7 @@ class FixedImage:
         image, weight = line_integrals(xray, config)
         if not weight.any():
             raise InputError(
-                f"{xray.path or 'the X-ray'}: nothing is left of it after masking collimation and metal",
+                f"{xray.path or 'the X-ray'}: no pixel is left after masking collimation and metal",
                 code="xray.all-masked",
             )
         return cls(image=torch.from_numpy(image), weight=torch.from_numpy(weight), camera=xray.camera)

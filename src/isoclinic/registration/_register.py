@@ -134,7 +134,8 @@ def registered(
     from_model = isinstance(init, str) and init == MODEL
     start = usual = initial_pose(volume, views[0].xray, None if from_model else init)
     for view, pose in zip(views[1:], view_from_first[1:] @ usual.camera_from_world, strict=True):
-        check_sees(volume, view.xray, pose, f"{usual.source}, and how {view.xray.path} lies relative to it")
+        seen_by = view.xray.path or "an X-ray"
+        check_sees(volume, view.xray, pose, f"{usual.source}, and how {seen_by} lies relative to it")
     ways = readings(xrays, config.preprocess)
     fixed = ways[0].fixed
     of_model = partial(Learned.of, volume=volume, fixed=fixed[0], config=config)

@@ -63,7 +63,7 @@ def initial_pose(volume: Volume, xray: XRay, init: Any = None) -> InitialPose:
             "any" where nothing is known; None for "dicom" where the file has angles, else "ap".
 
     Raises:
-        UsageError: a name that is none of these, or "dicom" without angles.
+        UsageError: the name is not one of these, or it is "dicom" and the X-ray has no angles.
         InputError: a pose or pose file that cannot be used, or one that does not see the CT.
     """
     if init is None:

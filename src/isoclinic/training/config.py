@@ -193,7 +193,7 @@ class TrainConfig:
             None for the CTs themselves.
 
     Raises:
-        UsageError: no network, one twice or one that is none, or numbers that are too small.
+        UsageError: no network is named, one is named twice or does not exist, or numbers are too small.
     """
 
     minutes: float = 30.0
