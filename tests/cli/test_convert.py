@@ -118,7 +118,7 @@ def test_programs_that_there_are_not(run, pose_path):
         (["pose.json", "--output", "x.tfm", "--to", "rtk"], 2, ("exchange.invalid-value", "x.tfm", ".xml")),
         (["pose.json", "--output", "old.tfm", "--to", "itk"], 2, ("output.exists", "old.tfm")),
         (["pose.json", "--output", "no/x.tfm", "--to", "itk"], 1, ("output.unwritable", "no/x.tfm")),
-        (["missing.json", "--output", "x.tfm", "--to", "itk"], 1, ("options.incomplete", "missing.json")),
+        (["missing.json", "--output", "x.tfm", "--to", "itk"], 1, ("pose-file.unreadable", "missing.json")),
         (
             ["good.tfm", "--output", "x.tfm", "--to", "itk"],
             1,
@@ -143,7 +143,7 @@ def test_programs_that_there_are_not(run, pose_path):
         (
             ["sheared.tfm", "--output", "x.json", "--from", "itk", "--camera", "pose.json"],
             1,
-            ("exchange.not-rigid", "sheared.tfm"),
+            ("pose.not-rigid", "sheared.tfm"),
         ),
         (
             ["pose.json", "--output", "x.tfm", "--to", "itk", "--camera", "pose.json"],

@@ -93,7 +93,11 @@ def test_source_isocentre_sets_the_magnification(run, files, tmp_path):
             2,
             ("options.incomplete", "--height", "--sdd-mm"),
         ),
-        (["--output", "drr.png", "--pose", "front", *DETECTOR], 2, ("start.unknown-name", "'front'")),
+        (
+            ["--output", "drr.png", "--pose", "front", *DETECTOR],
+            2,
+            ("options.unknown-name", "--pose", "'front'"),
+        ),
         (["--output", "drr.png", "--pose", "bare.json"], 1, ("pose-file.wrong-kind", "bare.json", "list")),
         (["--output", "no/drr.png", "--pose", "ap", *DETECTOR], 1, ("output.unwritable", "drr.png")),
         (["--output", "old.png", "--pose", "ap", *DETECTOR], 2, ("output.exists", "old.png")),

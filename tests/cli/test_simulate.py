@@ -60,7 +60,7 @@ def test_variations_differ_from_pair_to_pair(run, files, tmp_path, monkeypatch):
         (["--grid", "old.png"], 2, ("output.exists", "old.png")),
         (["--grid", "sheet.png", "--pairs", "0"], 2, ("options.invalid-value", "--pairs", "200")),
         (["--grid", "sheet.png", "--pairs", "1000000000000"], 2, ("options.invalid-value", "--pairs", "200")),
-        (["--grid", "sheet.png", "--seed", "-1"], 2, ("options.invalid-value", "seed")),
+        (["--grid", "sheet.png", "--seed", "-1"], 2, ("training.invalid-value", "seed")),
         (["--grid", "sheet.png", "--sdd-mm", "-5"], 2, ("xray.invalid-value", "--sdd-mm")),
         (["--grid", "sheet.png", "--depth-reach-mm", "-5"], 2, ("training.invalid-value", "depth_reach_mm")),
         (["--grid", "no/sheet.png"], 1, ("output.unwritable", "sheet.png")),

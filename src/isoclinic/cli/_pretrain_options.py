@@ -28,7 +28,7 @@ class PretrainOptions(RunOptions):
         folder: CTs at any depth: NIfTI, NRRD, MetaImage or folders of DICOM files; files whose name ends in
             _label, _labels, _mask, _seg and the like are left out.
         held_out: CTs to validate on, which are not trained on even where they lie in the folder.
-        preset: where all further options start from: "any-patient" suits an hour on a processor; "paper" is
+        preset: defaults of all further options: "any-patient" suits an hour on a processor; "paper" is
             the published training, number by number, of the CTs as they are, and takes days on a GPU.
         config: TOML file with any of these options, and with those of the cohort; the command line wins.
         detector: the detector of the X-rays.

@@ -178,13 +178,13 @@ class TrainOptions(RunOptions):
 
     Attributes:
         volume: the CT: NIfTI, NRRD, MetaImage or a DICOM folder.
-        preset: where all further options start from: "fast" suits half an hour on a processor; "paper" is the
+        preset: defaults of all further options: "fast" suits half an hour on a processor; "paper" is the
             published training, number by number, and takes days on a GPU; "paper-batched" has its numbers of
             X-rays in fewer, larger batches that share renderings.
         xray: an X-ray like those to be registered, for the geometry of the detector.
         width: columns of the detector, without an X-ray [px].
         height: rows of the detector, without an X-ray [px].
-        xray_options: how to read the X-ray; without one, its geometry.
+        xray_options: settings of how to read the X-ray; without one, its geometry.
         training: settings of the training.
     """
 
