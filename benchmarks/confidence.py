@@ -96,6 +96,7 @@ class Row:
         edges: correlation.
         rival: correlation; NaN where there is none.
         overlap: share.
+        significance: in standard deviations.
         status: of the result.
     """
 
@@ -108,13 +109,16 @@ class Row:
     edges: float
     rival: float
     overlap: float
+    significance: float
     status: str
 
     def judged(self, config: ConfidenceConfig) -> Row:
         """The row under other thresholds and another factor."""
         expected_mm = self.expected_error_mm * config.error_factor / ConfidenceConfig().error_factor
         rival = None if math.isnan(self.rival) else self.rival
-        doubts = list(reasons_to_doubt(self.edges, rival, self.overlap, expected_mm, config))
+        doubts = list(
+            reasons_to_doubt(self.edges, self.significance, rival, self.overlap, expected_mm, config)
+        )
         status = "doubtful" if doubts else "converged" if self.status == "doubtful" else self.status
         return replace(self, expected_error_mm=expected_mm, status=status)
 
@@ -173,6 +177,7 @@ def _row(
         edges=confidence.edges,
         rival=math.nan if confidence.rival is None else confidence.rival,
         overlap=confidence.overlap,
+        significance=confidence.significance,
         status=str(result.status),
     )
 

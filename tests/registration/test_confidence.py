@@ -261,7 +261,7 @@ def test_a_ct_that_covers_little_of_the_xray():
     )
 
 
-GOOD = {"edges": 0.9, "rival": 0.3, "overlap": 0.9, "error_mm": 0.3}
+GOOD = {"edges": 0.9, "significance": 14.0, "rival": 0.3, "overlap": 0.9, "error_mm": 0.3}
 
 
 @pytest.mark.parametrize(
@@ -274,6 +274,11 @@ GOOD = {"edges": 0.9, "rival": 0.3, "overlap": 0.9, "error_mm": 0.3}
         ({"edges": math.nan}, ["hardly match"]),
         ({"rival": 0.82}, ["another pose"]),
         ({"rival": 0.80}, []),
+        ({"significance": 10.9}, ["by chance"]),
+        ({"significance": 11.0}, []),
+        ({"significance": math.nan}, ["by chance"]),
+        ({"edges": 0.49, "significance": 15.0}, ["0.49, below 0.5"]),
+        ({"edges": 0.50, "significance": 15.0}, []),
         ({"overlap": 0.24}, ["covers only 24%"]),
         ({"overlap": 0.25}, []),
         ({"overlap": math.nan}, ["covers only"]),
@@ -303,6 +308,48 @@ def test_further_reasons(similarity, across_mm, said):
     doubts = list(_further_reasons(similarity, across_mm, ConfidenceConfig(similarity_below=0.3)))
     assert len(doubts) == len(said)
     assert all(part in doubt for part, doubt in zip(said, doubts, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("edges", "significance", "similarity", "matched"),
+    [
+        (0.62, 11.0, 0.0, True),
+        (0.61, 14.9, 0.0, False),
+        (0.50, 15.0, 0.0, True),
+        (0.49, 99.0, 0.0, False),
+        (0.90, 10.9, 0.0, False),
+        (0.90, 99.0, -0.1, False),
+        (math.nan, 99.0, 0.0, False),
+        (0.90, math.nan, 0.0, False),
+    ],
+)
+def test_what_counts_as_a_match(edges, significance, similarity, matched):
+    config = ConfidenceConfig()
+    assert config.matched(edges, significance, similarity) is matched
+    if similarity >= 0:
+        assert (
+            bool(
+                list(
+                    reasons_to_doubt(**(GOOD | {"edges": edges, "significance": significance}), config=config)
+                )
+            )
+            is not matched
+        )
+
+
+def test_a_lower_threshold_than_that_of_significant_edges_holds():
+    assert ConfidenceConfig(edges_below=0.25).least_edges(99.0) == 0.25
+
+
+def test_one_smooth_outline_is_no_evidence_of_a_pose():
+    """Edges that are as smooth as can be correlate well with whatever is put there."""
+    row, column = np.mgrid[: CAMERA.height, : CAMERA.width] / CAMERA.height
+    outline = 1 / (1 + np.exp(-(0.3 * column + row - 0.8) / 0.06))
+    xray = XRay(pixels=outline.astype(np.float32), camera=CAMERA, polarity="dark_air", pixel_scale="log")
+    result = register(VOLUME, xray, TRUTH, SMALL)
+    own = register(VOLUME, XRAY, TRUTH, SMALL).confidence
+    assert result.confidence.significance < ConfidenceConfig().significance_below < own.significance
+    assert any("by chance" in doubt for doubt in result.confidence.doubts)
 
 
 @pytest.mark.parametrize(

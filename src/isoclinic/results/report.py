@@ -177,12 +177,17 @@ def _checks(result: RegistrationResult, config: ConfidenceConfig) -> Iterator[Ch
     yield CheckRow(
         name="edges of X-ray and CT correlate",
         value=f"{confidence.edges:.2f}",
-        limit=f"below {config.edges_below:g}",
+        limit=f"below {config.least_edges(confidence.significance):g}",
     )
     yield CheckRow(
         name="the same at the best other pose",
         value="none found" if confidence.rival is None else f"{confidence.rival:.2f}",
         limit=f"above {config.rival_above:.0%} of that",
+    )
+    yield CheckRow(
+        name="standard deviations by which these edges correlate beyond chance",
+        value=f"{confidence.significance:.0f}",
+        limit=f"below {config.significance_below:g}",
     )
     yield CheckRow(
         name="tissue in the X-ray that the CT covers",
