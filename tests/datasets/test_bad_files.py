@@ -70,7 +70,7 @@ def test_no_projections(specimens, tmp_path):
 
 def test_specimen_that_is_no_group(tmp_path):
     path = write(tmp_path / "file.h5", **{"proj-params/num-rows": 1536, "17-1882": np.zeros(3)})
-    with raises(InputError, "dataset.invalid-value", "17-1882"):
+    with raises(InputError, "dataset.invalid-value", "/17-1882", "group"):
         DeepFluoro(path)
 
 

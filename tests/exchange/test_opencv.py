@@ -94,7 +94,7 @@ def test_no_distortion_is_what_a_file_may_say_in_several_ways(coefficients, tmp_
         ({"rvec": [1, 2]}, ("exchange.invalid-value", "rvec", "data", "3")),
         ({"rvec": [1, 2, "3"]}, ("exchange.invalid-value", "rvec", "data", "3")),
         ({"rvec": [1, 2, [3]]}, ("exchange.invalid-value", "rvec", "data", "3")),
-        ({"tvec": 3}, ("exchange.invalid-value", "tvec", "3")),
+        ({"tvec": 3}, ("exchange.invalid-value", "tvec", "object", "3")),
         ({"tvec": [1, 2, float("nan")]}, ("exchange.invalid-value", "tvec", "data", "3")),
         ({"image_width": 7.5}, ("exchange.invalid-value", "image_width")),
         ({"sdd_mm": "1000"}, ("exchange.invalid-value", "sdd_mm")),

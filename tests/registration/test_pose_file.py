@@ -240,7 +240,7 @@ SCALED = (2 * torch.eye(4, dtype=torch.float64)).tolist()
         ),
         ({"camera_from_world": pose_matrix().T.tolist()}, ("pose.not-rigid", "camera_from_world")),
         ({"camera_from_world": (float("nan") * np.eye(4)).tolist()}, ("pose.not-rigid", "camera_from_world")),
-        ({"intrinsics": [850, 850]}, ("pose-file.invalid-value", "intrinsics")),
+        ({"intrinsics": [850, 850]}, ("pose-file.invalid-value", "intrinsics", "list")),
         ({"intrinsics.fx": "850"}, ("pose-file.invalid-value", "intrinsics", "fx", "850")),
         ({"intrinsics.fx": float("inf")}, ("pose-file.invalid-value", "intrinsics", "fx")),
         ({"intrinsics.fx": 10**400}, ("pose-file.invalid-value", "intrinsics", "fx")),
@@ -258,7 +258,7 @@ SCALED = (2 * torch.eye(4, dtype=torch.float64)).tolist()
             {"intrinsics.pixel_spacing_mm": 1.2},
             ("pose-file.inconsistent", "intrinsics", "pixel_spacing_mm", "1.2"),
         ),
-        ({"inputs": "ct.nii.gz"}, ("pose-file.invalid-value", "inputs")),
+        ({"inputs": "ct.nii.gz"}, ("pose-file.invalid-value", "inputs", "text")),
         ({"inputs.volume": {"path": "ct.nii.gz"}}, ("pose-file.incomplete", "inputs", "volume", "sha256")),
         (
             {"inputs.labels": {"path": "labels.nii.gz"}},

@@ -105,8 +105,8 @@ def test_a_file_with_few_decimals(tmp_path):
 BAD_FILES = {
     "not JSON": ("{", InputError, ("views.wrong-kind", "JSON")),
     "another object": ('{"camera_from_world": 1}', InputError, ("views.wrong-kind", "view_from_first")),
-    "a number": ("3", InputError, ("views.invalid-value", "view_from_first", "0")),
-    "none": ("[]", InputError, ("views.invalid-value", "view_from_first", "0")),
+    "a number": ("3", InputError, ("views.invalid-value", "view_from_first", "4x4", "0")),
+    "none": ("[]", InputError, ("views.invalid-value", "view_from_first", "4x4", "0")),
     "too many": (
         json.dumps([IDENTITY.tolist()] * 3),
         InputError,

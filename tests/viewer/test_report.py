@@ -337,7 +337,7 @@ def test_outlines_are_closed_at_the_border():
 
 
 def test_what_does_not_fit_is_refused(tmp_path: Path):
-    with raises(InputError, "picture.incomplete"):
+    with raises(InputError, "picture.incomplete", "view"):
         report(views=[])
     view = lateral_view()
     for name, said in (("xray", "X-ray"), ("start", "DRR at the start"), ("result", "DRR")):

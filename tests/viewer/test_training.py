@@ -76,6 +76,6 @@ def test_the_file_is_a_picture_of_both_curves(tmp_path: Path):
 
 
 def test_no_network_is_an_error(tmp_path: Path):
-    with raises(InputError, "picture.incomplete"):
+    with raises(InputError, "picture.incomplete", "network"):
         write_training_curves(tmp_path / "training.png", {})
     assert list(tmp_path.iterdir()) == []

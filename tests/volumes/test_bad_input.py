@@ -152,7 +152,7 @@ VOLUMES: dict[str, tuple[Case, tuple[str, ...]]] = {
     ),
     "spacing that is no number": (
         lambda f: Volume.read(with_pixdim(f / "nan.nii", [np.nan, 0.9, 2.5], 1)),
-        ("ct.malformed-header", "nan.nii"),
+        ("ct.malformed-header", "affine", "nan.nii"),
     ),
     "zero spacing, MetaImage": (
         lambda f: Volume.read(
@@ -197,7 +197,7 @@ VOLUMES: dict[str, tuple[Case, tuple[str, ...]]] = {
     ),
     "one number instead of two": (
         lambda f: Volume.read(series(f / "ct", PixelSpacing="0.7")),
-        ("ct.malformed-header", "PixelSpacing", "0.7"),
+        ("ct.malformed-header", "PixelSpacing", "0.7", "2"),
     ),
     "DICOM without rows": (
         lambda f: Volume.read(series(f / "ct", Rows=None)),

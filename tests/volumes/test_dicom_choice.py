@@ -167,7 +167,7 @@ class TestSeriesOfEachSlice:
     def test_not_said_to_be_one(self, tmp_path: Path, keyword: str) -> None:
         for path in write_series(tmp_path / "ct", hounsfield()):
             edit(path, **{"SeriesInstanceUID": generate_uid(), keyword: generate_uid()})
-        with raises(InputError, "ct.not-a-series", "`slices_where`", "Modality=CT") as caught:
+        with raises(InputError, "ct.not-a-series", "5 images", "`slices_where`", "Modality=CT") as caught:
             Volume.read(tmp_path / "ct")
         assert str(caught.value).count("\n") < 3
         with warnings.catch_warnings():

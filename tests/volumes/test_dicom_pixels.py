@@ -156,7 +156,7 @@ class TestWords:
             ({"HighBit": 16}, ("dicom.malformed-header", "HighBit", "0028,0102", "16")),
             (
                 {"HighBit": 15},
-                ("dicom.malformed-pixels", "HighBit", "0028,0102", "15", "11"),
+                ("dicom.malformed-pixels", "HighBit", "0028,0102", "15", "12 bits", "11"),
             ),
         ],
     )
@@ -172,7 +172,7 @@ class TestWords:
         dataset = pydicom.dcmread(path)
         np.testing.assert_array_equal(hu(dataset), SAMPLES.astype(float) - 1024)
         dataset.HighBit = 15
-        with raises(InputError, "dicom.malformed-pixels", "HighBit", "0028,0102", "15", "11"):
+        with raises(InputError, "dicom.malformed-pixels", "compressed", "HighBit", "0028,0102", "15", "11"):
             hounsfield_units(dataset, "image.dcm")
 
     def test_jpeg_of_12_bits(self, tmp_path: Path) -> None:

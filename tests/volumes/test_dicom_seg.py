@@ -203,7 +203,7 @@ def test_contours_are_refused_with_a_way_forward(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "fault"),
     [
-        ({"SegmentSequence": None}, ("labels.malformed-header", "segment", "SegmentSequence")),
+        ({"SegmentSequence": None}, ("labels.malformed-header", "no segment", "SegmentSequence")),
         (
             {"PerFrameFunctionalGroupsSequence": None},
             ("labels.malformed-header", "0", "PerFrameFunctionalGroupsSequence"),

@@ -230,7 +230,7 @@ class TestNifti:
     @pytest.mark.parametrize("dtype", [np.complex64, [("R", "u1"), ("G", "u1"), ("B", "u1")]])
     def test_colour_and_complex(self, tmp_path: Path, dtype) -> None:
         path = save_nifti(tmp_path / "ct.nii", np.zeros((7, 6, 5), dtype), affine_of())
-        with raises(InputError, "ct.not-hounsfield"):
+        with raises(InputError, "ct.not-hounsfield", "ct.nii", "colour"):
             Volume.read(path)
 
     @pytest.mark.parametrize("name", ["Ct.Nii.Gz", "CT.NII.GZ", "CT.NII", "ct.Nii"])

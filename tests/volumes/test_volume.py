@@ -160,7 +160,7 @@ class TestCrop:
         np.testing.assert_allclose(world(wide, (0, 0, 0)), world(volume, (2, 7, 17)))
 
     def test_to_structures_that_are_not_there(self) -> None:
-        with raises(UsageError, "labels.structure-missing", "sacrum"):
+        with raises(UsageError, "labels.structure-missing", "voxel", "sacrum"):
             make_volume(labels=np.ones((7, 6, 5), np.uint8)).crop_to_structures(["sacrum"], margin_mm=1)
         with raises(UsageError, "ct.invalid-value", "margin_mm"):
             make_volume().crop_to_structures([1], margin_mm=-1)
