@@ -18,7 +18,7 @@ _OPPOSITE = dict(zip("RLAPSI", "LRPAIS", strict=True))
 # Voxels looked at for statistics, evenly spread.
 _SAMPLED = 2_000_000
 _PERCENTILES = (1.0, 50.0, 99.0)
-# Between lung and fat: what is above belongs to the body (or to the table).
+# Between lung and fat: voxels above it belong to the body (or to the table).
 _BODY_FROM_HU = -300.0
 _AIR_TO_HU = -200.0
 # Air with the noise of thin slices; fat is above the other.

@@ -45,7 +45,7 @@ class Trusted:
 
     @classmethod
     def of(cls, volume: Volume, result: RegistrationResult, best: Outcome) -> Trusted | None:
-        """What a result of the whole ladder leaves to follow; None where there is a doubt of its pose.
+        """The state that a result of the whole ladder leaves for following; None where its pose is doubtful.
 
         Doubts that the next X-ray is asked about in any case do not count: those of headers.
         """
@@ -63,7 +63,7 @@ class Trusted:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class KnownGeometry:
-    """What intrinsics that are off do to poses near one where that was looked at.
+    """The effect of wrong intrinsics on poses near one at which it was computed.
 
     Attributes:
         camera: the camera of the X-ray.
@@ -79,7 +79,7 @@ class KnownGeometry:
 
     @classmethod
     def of(cls, best: Outcome) -> KnownGeometry | None:
-        """Of an outcome whose geometry was looked at; None where it cannot be taken over."""
+        """The effect known from an outcome whose geometry was checked; None where it cannot be taken over."""
         confidence = best.confidence
         config = best.run.config
         if confidence.geometry is None or config.refine_distortion or config.refine_intrinsics.on:
@@ -174,7 +174,7 @@ def _lost(outcome: Outcome, pose: Tensor, trusted: Trusted, isocentre: Tensor, f
 
 
 def _moved(before: Tensor, after: Tensor, isocentre: Tensor) -> tuple[Tensor, float]:
-    """How far the CT's centre moved in the camera's axes [3] [mm], and by what angle the CT turned [deg]."""
+    """The motion of the CT's centre in the camera's axes [3] [mm], and the angle of its turn [deg]."""
     tangent = se3.perturbation(before, after, isocentre)
     centres = [pose[:3, :3] @ isocentre + pose[:3, 3] for pose in (before, after)]
     return centres[1] - centres[0], math.degrees(float(tangent[:3].norm()))

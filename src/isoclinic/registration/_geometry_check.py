@@ -1,4 +1,4 @@
-"""What intrinsics that are off do to a result, and what the X-ray itself says about its geometry."""
+"""The effect of wrong intrinsics on a result, and the geometry that the X-ray itself indicates."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from .config import RegistrationConfig
 from .intrinsics import IntrinsicsConfig
 from .result import Confidence, GeometryCheck, ImageStageResult, ViewGeometry
 
-# Priors wide enough to leave what the image says about focal length and distortion to the image. Five
+# Priors wide enough that the image alone determines focal length and distortion. Five
 # deviations of the latter are the largest distortion that does not fold an image.
 _WIDE_LOG_FOCAL, _WIDE_DISTORTION = 0.1, 0.04
 # A layer of voxels more or less, and scatter as strong as usual or twice that.
 _BORDER, _SCATTER = 1.0, 1.0
-# The principal point hardly differs from a turn of the C-arm: what the image says of it is left aside.
+# A shift of the principal point hardly differs from a turn of the C-arm, so the image cannot indicate it.
 _LEAST_CENTRE_MM = 0.5
 # Deviations and moves from which something is said although it does no harm.
 _BEYOND_CHANCE, _LEAST_MOVE_MM = 3.0, 1.0
@@ -180,7 +180,7 @@ class _Said:
     distortion_covariance: Tensor
 
     def of_whole(self, shares: Tensor) -> _Said:
-        """The same with distortions as they are at the edges of whole X-rays; see `_size_shares`."""
+        """The same, with distortions as they are at the edges of whole X-rays; see `_size_shares`."""
         return replace(
             self,
             distortion=self.distortion / shares[:, None],

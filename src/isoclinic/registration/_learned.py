@@ -51,10 +51,10 @@ class Learned:
 
     @classmethod
     def of(cls, model: Checkpoint, volume: Volume, fixed: FixedImage, config: RegistrationConfig) -> Learned:
-        """Of an X-ray in its own camera.
+        """Prepare the networks of a model for an X-ray in its own camera.
 
         Raises:
-            UsageError: a model none of whose networks is to be used.
+            UsageError: the model has no network that is to be used.
         """
         seen = fixed.through(model.record.camera)
         if model.record.domain != "line_integrals":
@@ -118,9 +118,9 @@ class Learned:
 
     @cached_property
     def canonical_image(self) -> FixedImage | None:
-        """What the canonical network makes of the X-ray, to be searched in its place; None where it is off.
+        """The canonical network's image of the X-ray, to be searched in its place; None where it is off.
 
-        Weight 0 has also what it is unsure of.
+        Pixels of which the network is unsure have weight 0, too.
         """
         network = self._rescuing
         if network is None:

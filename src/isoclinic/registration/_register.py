@@ -116,7 +116,7 @@ def registered(
     model: Model | None = None,
     bank: SearchBank | None = None,
 ) -> tuple[RegistrationResult, Outcome]:
-    """What `register_views` returns, and the attempt that it is from, its geometry looked at.
+    """The result of `register_views`, and the attempt that it is from, with its geometry checked.
 
     Args:
         volume: see `register_views`.
@@ -249,7 +249,7 @@ def result_of(
 
 
 def _mirrored_doubts(best: Outcome, tried: Sequence[Outcome], config: RegistrationConfig) -> Iterator[str]:
-    """What speaks for the pictures having been mirrored, if they match."""
+    """The doubt that the pictures were mirrored, if mirrored ones match."""
     if not best.matched:
         return
     if best.reading.mirrored:

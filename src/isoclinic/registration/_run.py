@@ -29,7 +29,7 @@ from .config import JUDGED_BY, RegistrationConfig, Stage
 from .result import Confidence, ImageStageResult, Twins
 from .search_config import SearchConfig
 
-# Margin around what the model fills of an image while its pose is refined, as a share of that.
+# Margin around the model's picture while its pose is refined, as a share of that picture.
 _STAGE_MARGIN = 0.2
 # No patient is nearer to the source than this share of its distance from the detector.
 _NEAREST = 0.2
@@ -211,7 +211,7 @@ class Run:
         return assess(trace, check, self.volume, self.config.structures, self.thresholds(last))
 
     def thresholds(self, last: ImageStageResult) -> ConfidenceConfig:
-        """What a result is judged by: a CT that shows all of the X-rays there is no part, after all."""
+        """Limits of the checks; a CT that shows all of the X-rays there is not judged as a part."""
         if self.whole is None:
             return self.config.confidence
         pose = last.camera_from_world[last.best]

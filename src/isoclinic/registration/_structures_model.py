@@ -131,7 +131,7 @@ class Scene:
 
     @property
     def camera(self) -> Camera:
-        """Of the whole image."""
+        """The camera of the whole image."""
         return self._fixed.camera
 
     def contrast(self, index: int) -> float:

@@ -46,7 +46,7 @@ class Check:
         return replace(self, problem=problem).correlate_images(problem.images(x))
 
     def correlate_images(self, images: Sequence[Tensor]) -> Tensor:
-        """The same of DRRs [b, H, W] in every view, over the pixels that are known to the problem."""
+        """The same for DRRs [b, H, W] of every view, over the pixels that are known to the problem."""
         parts = zip(self.problem.views, images, self.ceilings, strict=True)
         return torch.stack([view.correlate_images(image) / best for view, image, best in parts]).mean(dim=0)
 
@@ -174,8 +174,8 @@ def _held(last: ImageStageResult) -> Iterator[str]:
     reached = last.problem.at_bounds(last.solution.x[last.best])
     if reached:
         yield (
-            f"refined as far as allowed: {', '.join(reached)}; what was given is off by more than the bounds "
-            "(`refine_views`, `refine_intrinsics`), or the X-ray does not fit for another reason"
+            f"refined as far as allowed: {', '.join(reached)}; the given values are off by more than these "
+            "bounds (`refine_views`, `refine_intrinsics`), or the X-ray does not fit for another reason"
         )
 
 
@@ -190,7 +190,7 @@ def _undecided(trace: Sequence[ImageStageResult]) -> Iterator[str]:
 
 
 def _covariance(last: ImageStageResult, tile_px: int) -> Tensor:
-    """[6, 6]; what was refined besides the pose is accounted for, and left out."""
+    """Covariance [6, 6] of the pose; that of other refined values is accounted for, and left out."""
     point = last.solution.x[last.best : last.best + 1]
     gradients, curvature = (part[0] for part in last.problem.scatter(point, tile_px))
     if not curvature.isfinite().all():

@@ -83,7 +83,7 @@ class LearnedConfig:
             steps of the last ten iterations is below it, in the same unit. That is the rule of Chen & Kong
             (WACV 2026, supplement), who chose 1e-2.
         robust_scale: difference from the canonical image, whose variance is one, from which a pixel pulls
-            less (Huber): tools, and what the network got wrong.
+            less (Huber): tools, and errors of the network.
         fall_back: search as without a model where the pose that the model leads to does not match the X-ray.
     """
 

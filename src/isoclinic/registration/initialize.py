@@ -159,7 +159,7 @@ def _check_unit(volume: Volume, xray: XRay, pose: Tensor, source: str) -> None:
 
 
 def _meant(volume: Volume, xray: XRay, pose: Tensor) -> str:
-    """As what else than camera_from_world in RAS and mm a pose would show the CT, for messages; or ""."""
+    """Suggest, for messages, another reading of a pose by which it would show the CT; "" without any."""
 
     def in_unit(millimetres: float) -> Tensor:
         return se3.rigid(pose[:3, :3], millimetres * pose[:3, 3])

@@ -43,7 +43,7 @@ class StageResult:
 
     @property
     def course(self) -> Tensor:
-        """How the first camera's pose moved from the best start: [T, 4, 4], its beginning first."""
+        """The first camera's pose in every iteration from the best start: [T, 4, 4], the start first."""
         return self.solution.trace.x[: int(self.solution.steps[self.best]) + 1, self.best, :4]
 
 
@@ -206,7 +206,7 @@ class Attempt:
     Attributes:
         start: description of its start; "any view" where all directions were searched.
         learned: networks that refined the start, by their names, or "canonical search" where the search was
-            of what the canonical network made of the X-ray.
+            of the canonical network's image of the X-ray.
         candidates: poses around it that a search looked at; 0 without a search.
         edges: match of the edges where it ended, as in `Confidence`.
         reading: description of how it read the X-rays.

@@ -120,7 +120,8 @@ class Session:
 
         Args:
             xray: the X-ray with its camera.
-            start: camera_from_world [4, 4] to begin at instead, such as what the motion so far leads to.
+            start: camera_from_world [4, 4] to begin at instead, such as the one that the motion so far
+                predicts.
 
         Raises:
             InputError: as for `isoclinic.register`. The last pose stays what it was.

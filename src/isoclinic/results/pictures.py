@@ -57,12 +57,12 @@ class ViewPictures:
 
     @property
     def sides(self) -> PatientSides:
-        """Of the patient, at the borders of the picture at the result."""
+        """The patient's sides at the borders of the picture at the result."""
         return PatientSides.of(self.camera, self.camera_from_world)
 
     @property
     def start_sides(self) -> PatientSides:
-        """The same at the start."""
+        """The patient's sides at the borders of the picture at the start."""
         return PatientSides.of(self.camera, self.start_camera_from_world)
 
 

@@ -69,7 +69,7 @@ class ImageSimilarity:
         fixed: X-ray as line integrals up to an unknown tone [H, W], float32.
         weight: confidence of its pixels [H, W] in 0..1, float32.
         config: terms and robustness.
-        background: line integrals of what the projector does not render, the same at every pose [H, W].
+        background: line integrals of all that the projector does not render, the same at every pose [H, W].
         tone: curve that DRRs go through before they are compared; None for none.
         coverage: the rays whose tissue the CT contains entirely; None where these are all.
         known: [K, H, W], 1 on pixels that are compared, for each of K items, or for all where K is 1; None

@@ -145,7 +145,7 @@ class JointSimilarity:
         return self._held(x, at) if len(self.bounds) else at
 
     def linearize_freely(self, x: Tensor, items: Tensor | None = None) -> Linearization:
-        """The same with no value held; `items` None where points and masks come in one order."""
+        """The same, with no value held; `items` is None where points and masks come in one order."""
         parts = [
             _along(view.linearize_images(*rendered, items), chain)
             for view, rendered, chain in zip(self.views, self._rendered(x), self.chains(x), strict=True)
@@ -309,7 +309,7 @@ class JointSimilarity:
 
 
 def _along(at: Linearization, chain: Tensor) -> Linearization:
-    """The same in parameters [Q] of which `chain` [b, P, Q] is the derivative of its own."""
+    """The same in parameters [Q]; `chain` [b, P, Q] is the derivative of its own ones by these."""
     gradient = (chain.mT @ at.gradient[..., None])[..., 0]
     return Linearization(at.cost, gradient, chain.mT @ at.hessian @ chain)
 

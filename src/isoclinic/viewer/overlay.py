@@ -118,7 +118,7 @@ def write_overview(
 
 
 def checkerboard(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.floating]:
-    """[H, W] with tiles alternately from a and b, [H, W] each; eight along the shorter side, a's top left."""
+    """Tiles alternately from a and b [H, W]; eight along the shorter side, a's at the top left."""
     tile = max(1, round(min(a.shape) / TILES))
     rows, columns = np.indices(a.shape) // tile
     return np.where((rows + columns) % 2 == 0, a, b)

@@ -1,4 +1,4 @@
-"""What a report shows, as plain data: whoever registered fills it in."""
+"""The content of a report, as plain data: whoever registered fills it in."""
 
 from __future__ import annotations
 

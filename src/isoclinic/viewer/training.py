@@ -1,4 +1,4 @@
-"""How a training went: loss and validation error of every network."""
+"""The course of a training: loss and validation error of every network."""
 
 from __future__ import annotations
 
