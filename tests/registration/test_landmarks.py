@@ -455,7 +455,7 @@ class TestFiles:
 
     def test_names_without_a_partner_are_left_out_and_told(self, tmp_path: Path) -> None:
         truth, world_file, pixel_file = self.scene(tmp_path, three=None, other=[5, 5])
-        with pytest.warns(GeometryWarning, match="not used, marked only once: other, three"):
+        with pytest.warns(GeometryWarning, match="only once: other, three"):
             fit = pose_from_landmark_files(self.xray(), world_file, pixel_file)
         assert fit.unmatched == ("other", "three") and len(fit.residuals_px) == len(fit.names) == 5
         assert error_mm(fit.camera_from_world, truth) < 1e-4
@@ -490,7 +490,7 @@ class TestFiles:
             "world_points": dict(zip(self.NAMES, flat.tolist(), strict=True)),
             "pixel_points": dict(zip(self.NAMES, project(flat, truth).tolist(), strict=True)),
         }
-        with pytest.warns(GeometryWarning, match=r"another pose, turned by \d+ degrees, fits about as well"):
+        with pytest.warns(GeometryWarning, match=r"another pose, turned by \d+ degrees"):
             pose_from_landmark_files(self.xray(), write(tmp_path, document))
 
     def test_points_on_a_line(self, tmp_path: Path) -> None:

@@ -332,9 +332,7 @@ def test_unusable_files(tmp_path: Path, case: tuple[Case, tuple[str, ...]]) -> N
 )
 def test_spacing_that_is_not_said(tmp_path: Path, name: str, field: bytes) -> None:
     path = changed(itk(tmp_path / name, affine=LPS), field, b"")
-    with pytest.warns(
-        GeometryWarning, match=rf"{name} says nothing about its voxel spacing; 1 mm is assumed"
-    ):
+    with pytest.warns(GeometryWarning, match=rf"{name} .*voxel spacing.* 1 mm"):
         Volume.read(path)
 
 

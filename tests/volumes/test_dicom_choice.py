@@ -159,7 +159,7 @@ class TestSeriesOfEachSlice:
         for path in paths:
             edit(path, SeriesInstanceUID=generate_uid())
         for given in (tmp_path / "ct", paths[2]):
-            with pytest.warns(GeometryWarning, match="each of 5 images has a series of its own"):
+            with pytest.warns(GeometryWarning, match="5 images .*series"):
                 volume = Volume.read(given)
             assert_twin(volume)
 
@@ -304,7 +304,7 @@ class TestWrappings:
     def test_dicom_beside_an_image_file(self, tmp_path: Path) -> None:
         write_series(tmp_path / "ct", hounsfield())
         nib.save(nib.Nifti1Image(hounsfield() // 2, world_from_voxel()), tmp_path / "ct" / "other.nii.gz")
-        with pytest.warns(GeometryWarning, match=r"DICOM files and other\.nii\.gz; only the DICOM"):
+        with pytest.warns(GeometryWarning, match=r"DICOM files and other\.nii\.gz"):
             volume = Volume.read(tmp_path / "ct")
         assert_twin(volume)
 

@@ -139,7 +139,7 @@ def test_fractional_segments_count_from_half_on(tmp_path: Path, largest: int) ->
         for n, k, image in FRAMES
     ]
     path = segmentation(tmp_path / "s.dcm", frames, kind="FRACTIONAL", MaximumFractionalValue=largest)
-    with pytest.warns(GeometryWarning, match=r"s\.dcm holds fractional segments: .* half of their largest"):
+    with pytest.warns(GeometryWarning, match=r"s\.dcm holds fractional segments"):
         volume = Volume.read(ct(tmp_path), labels=path)
     np.testing.assert_array_equal(volume.labels, LABELS)
 

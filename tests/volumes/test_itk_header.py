@@ -73,7 +73,7 @@ class TestUnits:
 
     def test_of_nrrd_axes(self, tmp_path: Path) -> None:
         lines = 'spacings: 0.07 0.09 0.25\nunits: "cm" "cm" "cm"'
-        with pytest.warns(GeometryWarning, match="does not say in which space"):
+        with pytest.warns(GeometryWarning, match="in which space"):
             volume = Volume.read(nrrd(tmp_path / "ct.nrrd", lines))
         np.testing.assert_allclose(volume.spacing_mm, SPACING)
 
@@ -114,9 +114,7 @@ class TestSpaces:
 
     @pytest.mark.parametrize("space", ["scanner-xyz", "3D-right-handed", "3D-left-handed"])
     def test_of_anything(self, tmp_path: Path, space: str) -> None:
-        with pytest.warns(
-            GeometryWarning, match=rf"in the space {space}.*left-posterior-superior is assumed"
-        ):
+        with pytest.warns(GeometryWarning, match=rf"{space}.*left-posterior-superior"):
             volume = Volume.read(nrrd(tmp_path / "ct.nrrd", f"space: {space}\n{directions()}"))
         np.testing.assert_allclose(volume.world_from_voxel, affine())
 
@@ -140,16 +138,14 @@ class TestAnatomicalOrientation:
     def test_alone(self, tmp_path: Path, letters: str, axes: np.ndarray) -> None:
         """Columns of `axes` are where the voxel axes run in RAS."""
         path = mha(tmp_path / "ct.mha", f"AnatomicalOrientation = {letters}\nOffset = 3 4 5")
-        with pytest.warns(
-            GeometryWarning, match="orientation of its axes is taken from AnatomicalOrientation"
-        ):
+        with pytest.warns(GeometryWarning, match="AnatomicalOrientation"):
             volume = Volume.read(path)
         np.testing.assert_allclose(volume.world_from_voxel[:3, :3], axes * np.array(SPACING))
         np.testing.assert_allclose(volume.world_from_voxel[:3, 3], [-3, -4, 5])
 
     @pytest.mark.parametrize("lines", ["Offset = 3 4 5", "AnatomicalOrientation = ???\nOffset = 3 4 5"])
     def test_neither(self, tmp_path: Path, lines: str) -> None:
-        with pytest.warns(GeometryWarning, match="does not say how its axes run"):
+        with pytest.warns(GeometryWarning, match="axes"):
             volume = Volume.read(mha(tmp_path / "ct.mha", lines))
         np.testing.assert_allclose(volume.world_from_voxel, affine())
 

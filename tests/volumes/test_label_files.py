@@ -82,7 +82,7 @@ def test_overlapping_layers_are_said(tmp_path: Path) -> None:
     fields = {"Segment0_Name": "hip", "Segment0_Layer": "0", "Segment0_LabelValue": "1"}
     fields |= {"Segment1_Name": "bones", "Segment1_Layer": "1", "Segment1_LabelValue": "1"}
     path = seg_nrrd(tmp_path / "s.seg.nrrd", layers, **fields)
-    with pytest.warns(GeometryWarning, match=r"s\.seg\.nrrd: structures overlap.* makes smaller bones \(by"):
+    with pytest.warns(GeometryWarning, match=r"s\.seg\.nrrd: structures overlap"):
         volume = read(tmp_path, path)
     np.testing.assert_array_equal(volume.labels, LABELS)
 
@@ -216,5 +216,5 @@ def test_files_beside_that_are_about_something_else(tmp_path: Path) -> None:
     (tmp_path / "labels.tsv").write_bytes(b"\xff\x00\x01")
     assert read(tmp_path, path).label_names == {}
     (tmp_path / "labels.json").write_text('{"Modality": "CT", "SliceThickness": 0.7}')
-    with pytest.warns(GeometryWarning, match=r"labels\.json, beside the label map, names no structures"):
+    with pytest.warns(GeometryWarning, match=r"labels\.json.* names no structures"):
         assert read(tmp_path, path).label_names == {}

@@ -104,7 +104,7 @@ class TestNifti:
         """The image stays as it is stored; the warning names what settles it."""
         for stored, options in ((PIXELS, None), (PIXELS[::-1], XRayOptions(flip_top_bottom=True))):
             path = nifti(tmp_path / "x.nii", stored.T, linear, code=code)
-            with pytest.warns(GeometryWarning, match="rows may run upwards; `flip_top_bottom`"):
+            with pytest.warns(GeometryWarning, match="`flip_top_bottom`"):
                 xray = read(path, options, pixel_spacing_mm=[ROW_MM, COLUMN_MM])
             np.testing.assert_array_equal(xray.pixels, PIXELS)
 
