@@ -13,7 +13,8 @@ _HEAD = """# Error codes
 Every error that isoclinic raises on purpose is an `isoclinic.IsoclinicError`: an `InputError` where a file or
 an array cannot be used (the command line then ends with exit status 1), or a `UsageError` where parameters
 make no sense (exit status 2). Its message says what is wrong and what to do, and may be reworded at any time.
-Its `code` stays the same, and `error.parameters` names the parameters that the message speaks of:
+Its `code` stays the same, and `error.parameters` names the parameters that the message speaks of. The error
+line of a command ends with the code in brackets, as in `X-ray file a.dcm does not exist [xray.missing]`.
 
 ```python
 import isoclinic

@@ -10,6 +10,7 @@ import pytest
 from isoclinic import InputError, UsageError
 from isoclinic._files import atomic
 from isoclinic._folders import check_replaceable, new_folder
+from raising import raises
 
 KNOWN = frozenset({"pose.json"})
 
@@ -44,7 +45,7 @@ def test_a_failure_leaves_everything_as_it_was(tmp_path: Path, error, exists):
 
 def test_an_older_result_is_replaced_only_when_asked(tmp_path: Path):
     make(tmp_path / "b", "old")
-    with pytest.raises(UsageError, match=r"exists already.*`overwrite`"):
+    with raises(UsageError, "output.exists", "`overwrite`"):
         make(tmp_path / "b")
     assert tree(tmp_path) == {"b/pose.json": "old"}
     make(tmp_path / "b", overwrite=True)
@@ -55,21 +56,21 @@ def test_a_folder_with_other_files_is_never_replaced(tmp_path: Path):
     make(tmp_path / "b", "old")
     (tmp_path / "b" / "deep").mkdir()
     (tmp_path / "b" / "deep" / "thesis.tex").write_text("years of work")
-    with pytest.raises(UsageError, match=r"it holds deep/thesis\.tex, which is no result"):
+    with raises(UsageError, "output.foreign-files", "deep/thesis.tex"):
         make(tmp_path / "b", overwrite=True)
     assert tree(tmp_path) == {"b/pose.json": "old", "b/deep/thesis.tex": "years of work"}
 
 
 def test_a_file_in_its_place(tmp_path: Path):
     (tmp_path / "b").write_text("a file")
-    with pytest.raises(UsageError, match="is a file, but the result is a folder"):
+    with raises(UsageError, "output.not-a-folder"):
         make(tmp_path / "b", overwrite=True)
     assert tree(tmp_path) == {"b": "a file"}
 
 
 def test_a_place_that_cannot_be_written_to(tmp_path: Path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match=rf"{tmp_path}/file/b cannot be written"):
+    with raises(InputError, "output.unwritable", f"{tmp_path}/file/b"):
         make(tmp_path / "file" / "b")
 
 
@@ -91,7 +92,7 @@ def test_a_link_stays_and_what_it_points_to_is_replaced(tmp_path: Path):
 def test_a_link_to_nothing_is_refused_before_the_work(tmp_path: Path, overwrite):
     (tmp_path / "link").symlink_to("nowhere")
     place = new_folder(tmp_path / "link", overwrite=overwrite, known=KNOWN)
-    with pytest.raises(UsageError, match="is a link to nowhere, which does not exist"), place:
+    with raises(UsageError, "output.dangling-link", "link", "nowhere"), place:
         pytest.fail("the work was done")
     assert [path.name for path in tmp_path.iterdir()] == ["link"]
 
@@ -107,23 +108,26 @@ def test_pipes_and_links_are_no_results(tmp_path: Path, kind, name):
         os.mkfifo(entry)
     else:
         entry.symlink_to("nowhere" if kind == "link to nothing" else tmp_path / "elsewhere")
-    with pytest.raises(UsageError, match=f"it holds {name}, which is no result"):
+    with raises(UsageError, "output.foreign-files", name):
         check_replaceable(tmp_path / "b", overwrite=True, known=KNOWN)
 
 
 @pytest.mark.parametrize("taken", [(), ("b-new-1",)])
 @pytest.mark.parametrize(
-    ("overwrite", "file", "words"),
-    [(True, "thesis.tex", "it holds thesis.tex, which is no result"), (False, "pose.json", "exists already")],
+    ("overwrite", "file", "fault"),
+    [
+        (True, "thesis.tex", ("output.taken-meanwhile", "thesis.tex")),
+        (False, "pose.json", ("output.taken-meanwhile", "`overwrite`")),
+    ],
 )
-def test_a_place_that_is_taken_meanwhile_loses_nothing(tmp_path: Path, overwrite, file, words, taken):
+def test_a_place_that_is_taken_meanwhile_loses_nothing(tmp_path: Path, overwrite, file, fault, taken):
     if overwrite:
         make(tmp_path / "b", "old")
     for name in taken:
         (tmp_path / name).mkdir()
     kept = f"b-new-{len(taken) + 1}"
     place = new_folder(tmp_path / "b", overwrite=overwrite, known=KNOWN)
-    with pytest.raises(InputError, match=rf"{words}.*is complete: it is in .*/{kept}$"), place as folder:
+    with raises(InputError, *fault, f"/{kept}"), place as folder:
         (folder / "pose.json").write_text("new")
         (tmp_path / "b").mkdir(exist_ok=True)
         (tmp_path / "b" / file).write_text("of others")
@@ -134,7 +138,7 @@ def test_a_place_that_is_taken_meanwhile_loses_nothing(tmp_path: Path, overwrite
 
 def test_a_parent_that_became_a_file_meanwhile(tmp_path: Path):
     place = new_folder(tmp_path / "a" / "b", overwrite=False, known=KNOWN)
-    with pytest.raises(InputError, match=r"cannot be written: .*it is in .*/b-new-1"), place as folder:
+    with raises(InputError, "output.taken-meanwhile", "/b-new-1"), place as folder:
         (folder / "pose.json").write_text("new")
         (tmp_path / "a").write_text("a file")
     assert tree(tmp_path) == {"a": "a file", "b-new-1/pose.json": "new"}

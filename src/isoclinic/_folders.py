@@ -134,8 +134,8 @@ def check_replaceable(
     foreign = next((entry for entry in entries if not _is_known(entry, known)), None)
     if foreign is not None:
         raise UsageError(
-            f"{path} is not replaced: it holds {foreign.relative_to(path)}, which is no result; "
-            "move that away or choose another place",
+            f"{path} is not replaced: it contains {foreign.relative_to(path)}, which isoclinic did not "
+            "create; move that away or choose another place",
             code="output.foreign-files",
         )
 

@@ -11,6 +11,7 @@ import pytest
 import phantoms
 from isoclinic import UsageError
 from isoclinic.anatomy import Cohort, CohortConfig, SkeletonConfig
+from raising import raises
 
 SMALL = SkeletonConfig(voxels=12, voxel_mm=25.0, organs=(1, 2))
 CONFIG = CohortConfig(present=3, batches=5, voxel_mm=8.0, skeleton=SMALL)
@@ -70,10 +71,10 @@ def test_both_kinds_and_all_cts_come(volumes):
 
 @pytest.mark.parametrize("change", [{"present": 0}, {"batches": 0}, {"skeletons": 1.5}, {"voxel_mm": -1.0}])
 def test_cohorts_that_are_none(change):
-    with pytest.raises(UsageError, match=next(iter(change))):
+    with raises(UsageError, "anatomy.invalid-value", next(iter(change))):
         replace(CONFIG, **change)
 
 
 def test_nobody_to_vary():
-    with pytest.raises(UsageError, match="without CTs"):
+    with raises(UsageError, "anatomy.invalid-value", "CTs"):
         Cohort([], CONFIG, seed=0)

@@ -13,6 +13,7 @@ from scipy.spatial.transform import Rotation
 
 from isoclinic import UsageError, Volume
 from isoclinic.anatomy import Variation, VariationConfig, draw_variation, vary
+from raising import raises
 
 SHAPE = (14, 11, 9)
 STILL = VariationConfig(
@@ -170,5 +171,5 @@ def test_draws_stay_in_their_ranges_and_follow_the_generator():
     ],
 )
 def test_variations_that_are_none(change):
-    with pytest.raises(UsageError, match=next(iter(change))):
+    with raises(UsageError, "anatomy.invalid-value", next(iter(change))):
         replace(VariationConfig(), **change)

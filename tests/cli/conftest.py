@@ -18,6 +18,7 @@ from isoclinic import Camera, Volume
 from isoclinic.cli import main
 from isoclinic.geometry import se3
 from isoclinic.simulation import SimulationConfig, simulate_xray
+from raising import Ran
 
 CAMERA = Camera.from_pixel_spacing(width=64, height=64, pixel_spacing_mm=(3.0, 3.0), sdd_mm=1000.0)
 # One small stage after another, without a search: the starts below are near.
@@ -29,14 +30,6 @@ pixels = 32
 [[stages]]
 pixels = 64
 """
-
-
-class Ran(NamedTuple):
-    """What a command left."""
-
-    code: int
-    out: str
-    err: str
 
 
 class Files(NamedTuple):

@@ -70,43 +70,47 @@ def results() -> dict:
 PLACES = {
     "REGISTER INIT --output result": (
         2,
-        "result exists already; choose another place or replace it with --overwrite",
+        ("output.exists", "result", "--overwrite"),
     ),
-    "REGISTER INIT --output file --overwrite": (2, "file is a file, but the result is a folder"),
-    "REGISTER INIT --output mixed --overwrite": (2, "it holds thesis.tex, which is no result"),
-    "REGISTER INIT --output file/new": (1, "file/new cannot be written: Not a directory"),
-    "REGISTER INIT --output /proc/new": (1, "/proc/new cannot be written"),
-    "RENDER --output old.png": (2, "old.png exists already; choose another --output or add --overwrite"),
-    "RENDER --output old.nii": (2, "old.nii exists already"),
-    "RENDER --output landmarks.png": (2, "landmarks.json exists already"),
-    "RENDER --output file/new.png": (1, "file/new.png cannot be written: Not a directory"),
-    "RENDER --output no/new.png": (1, "no/new.png cannot be written: No such file or directory"),
-    "RENDER --output /proc/new.png": (1, "/proc/new.png cannot be written"),
-    "convert pose.json --to itk --output old.tfm": (2, "old.tfm exists already"),
+    "REGISTER INIT --output file --overwrite": (2, ("output.not-a-folder", "file")),
+    "REGISTER INIT --output mixed --overwrite": (2, ("output.foreign-files", "thesis.tex")),
+    "REGISTER INIT --output file/new": (1, ("output.unwritable", "file/new")),
+    "REGISTER INIT --output /proc/new": (1, ("output.unwritable", "/proc/new")),
+    "RENDER --output old.png": (2, ("output.exists", "old.png", "--output", "--overwrite")),
+    "RENDER --output old.nii": (2, ("output.exists", "old.nii")),
+    "RENDER --output landmarks.png": (2, ("output.exists", "landmarks.json")),
+    "RENDER --output file/new.png": (1, ("output.unwritable", "file/new.png")),
+    "RENDER --output no/new.png": (1, ("output.unwritable", "no/new.png")),
+    "RENDER --output /proc/new.png": (1, ("output.unwritable", "/proc/new.png")),
+    "convert pose.json --to itk --output old.tfm": (2, ("output.exists", "old.tfm")),
     "convert pose.json --to itk --output file/new.tfm": (
         1,
-        "file/new.tfm cannot be written: Not a directory",
+        ("output.unwritable", "file/new.tfm"),
     ),
-    "convert pose.json --to opencv --output no/new.json": (1, "no/new.json cannot be written: No such file"),
-    "convert pose.tfm --from itk --camera pose.json --output /proc/new.json": (1, "/proc/new.json cannot be"),
-    "inspect ct.nii.gz xray.dcm --save old.png": (2, "old.png exists already; choose another name or add"),
-    "inspect ct.nii.gz xray.dcm --save no/new.png": (1, "no/new.png cannot be written: No such file"),
-    "EVALUATE --output file": (2, "file is a file, but the result is a folder"),
-    "demo --output result": (2, "result exists already; choose another place or replace it with --overwrite"),
-    "demo --output file/new": (1, "file/new cannot be written: Not a directory"),
+    "convert pose.json --to opencv --output no/new.json": (1, ("output.unwritable", "no/new.json")),
+    "convert pose.tfm --from itk --camera pose.json --output /proc/new.json": (
+        1,
+        ("output.unwritable", "/proc/new.json"),
+    ),
+    "inspect ct.nii.gz xray.dcm --save old.png": (2, ("output.exists", "old.png")),
+    "inspect ct.nii.gz xray.dcm --save no/new.png": (1, ("output.unwritable", "no/new.png")),
+    "EVALUATE --output file": (2, ("output.not-a-folder", "file")),
+    "demo --output result": (2, ("output.exists", "result", "--overwrite")),
+    "demo --output file/new": (1, ("output.unwritable", "file/new")),
 }
 
 
 @pytest.mark.parametrize("line", PLACES)
 def test_places_that_cannot_be_written_to(desk, line):
-    desk.refuses(line, *PLACES[line])
+    status, fault = PLACES[line]
+    desk.refuses(line, status, *fault)
 
 
 def test_a_folder_in_place_of_a_file(desk):
     (desk.folder / "new.json").mkdir()
     line = "convert pose.json --to opencv --output new.json"
-    desk.refuses(line, 2, "new.json exists already")
-    desk.refuses(f"{line} --overwrite", 1, "new.json cannot be written: Is a directory")
+    desk.refuses(line, 2, "output.exists", "new.json", "--overwrite")
+    desk.refuses(f"{line} --overwrite", 1, "output.unwritable", "new.json", "Is a directory")
 
 
 # Full disks ---------------------------------------------------------------------------------------------
@@ -132,7 +136,7 @@ def test_a_disk_that_is_full_while_a_pose_is_converted(desk, format, size):
     (desk.folder / place).write_text("older")
     with room_for(size):
         line = f"convert pose.json --to {program} --output {place} --overwrite"
-        desk.refuses(line, 1, f"{place} cannot be written: File too large")
+        desk.refuses(line, 1, "output.unwritable", place, "File too large")
 
 
 @pytest.mark.parametrize("size", [0, 100, 1000])
@@ -140,14 +144,14 @@ def test_a_disk_that_is_full_while_a_pose_is_converted(desk, format, size):
 def test_a_disk_that_is_full_while_an_image_is_written(desk, place, size):
     """The image and the JSON file beside it belong together: both stay as they were."""
     with room_for(size):
-        desk.refuses(f"RENDER --output {place} --overwrite", 1, f"{place} cannot be written: File too large")
+        desk.refuses(f"RENDER --output {place} --overwrite", 1, "output.unwritable", place, "File too large")
 
 
 @pytest.mark.parametrize("size", [0, 1000, 20_000])
 def test_a_disk_that_is_full_while_a_picture_is_written(desk, size):
     with room_for(size):
         line = "inspect ct.nii.gz xray.dcm --save old.png --overwrite"
-        desk.refuses(line, 1, "old.png cannot be written: File too large")
+        desk.refuses(line, 1, "output.unwritable", "old.png", "File too large")
 
 
 @pytest.mark.parametrize("size", [0, 5000, 20_000])
@@ -155,14 +159,14 @@ def test_a_disk_that_is_full_while_a_result_is_written(desk, registered, size):
     desk.run(*command("REGISTER INIT --output first"))  # compiles, which may write to caches
     name = {0: "pose.json", 5000: "transform.tfm", 20_000: "transform.tfm"}[size]
     with room_for(size):
-        desk.refuses(f"REGISTER INIT {ON_DISK}", 1, f"result/{name} cannot be written: File too large")
+        desk.refuses(f"REGISTER INIT {ON_DISK}", 1, "output.unwritable", f"result/{name}", "File too large")
 
 
 @pytest.mark.parametrize("name", ["pose.json", "transform.tfm", "overlay.png", "report.html"])
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EACCES])
 def test_any_file_of_a_result_that_cannot_be_written(desk, registered, name, code):
-    words = f"result/{name} cannot be written: {os.strerror(code)}"
-    refusing_to_open(desk, f".{name}", code).refuses(f"REGISTER INIT {ON_DISK}", 1, words)
+    fault = "output.unwritable", f"result/{name}", os.strerror(code)
+    refusing_to_open(desk, f".{name}", code).refuses(f"REGISTER INIT {ON_DISK}", 1, *fault)
 
 
 @pytest.mark.parametrize("format", ["opencv.json", "itk.tfm"])
@@ -172,8 +176,8 @@ def test_no_space_left_on_a_device(desk, format):
     before = tree(desk.folder)
     (desk.folder / f".{os.getpid()}.new.{suffix}").symlink_to("/dev/full")
     ran = desk.run("convert", "pose.json", "--to", program, "--output", f"new.{suffix}")
-    message = f"isoclinic: error: new.{suffix} cannot be written: No space left on device\n"
-    assert ran == (1, "", message)
+    ran.refused(1, "output.unwritable", f"new.{suffix}", "No space left on device")
+    assert (ran.out, ran.err.count("\n")) == ("", 1)
     assert tree(desk.folder) == before
 
 
@@ -191,8 +195,8 @@ def interrupted(*_: object, **__: object) -> None:
 )
 def test_ctrl_c_at_any_step(desk, registered, monkeypatch, place):
     monkeypatch.setattr(f"isoclinic.{place}", interrupted)
-    desk.refuses(f"REGISTER INIT {ON_DISK}", 130, "interrupted")
-    desk.refuses("REGISTER INIT OUT", 130, "interrupted")
+    desk.refuses(f"REGISTER INIT {ON_DISK}", 130, None, "interrupted")
+    desk.refuses("REGISTER INIT OUT", 130, None, "interrupted")
 
 
 class Replacing:
@@ -245,7 +249,7 @@ def test_ctrl_c_at_any_moment_of_writing(desk, registered, monkeypatch, after):
 )
 def test_ctrl_c_while_a_file_is_written(desk, monkeypatch, line):
     monkeypatch.setattr(os, "replace", interrupted)
-    desk.refuses(line, 130, "interrupted")
+    desk.refuses(line, 130, None, "interrupted")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -58,7 +58,7 @@ def test_a_report_of_both(run, folders):
 def test_a_report_is_replaced_only_when_asked(run, folders):
     assert run("compare", "x", "y", "--output", "out", *FAST).code == 0
     ran = run("compare", "x", "y", "--output", "out", *FAST)
-    assert ran.code == 2 and "exists already" in ran.err
+    ran.refused(2, "output.exists", "out", "--overwrite")
     assert run("compare", "x", "--output", "out", "--overwrite", *FAST).code == 0
     assert not (folders / "out" / "paired.png").exists()
 
@@ -71,27 +71,31 @@ def test_another_metric_and_columns(run, folders):
 
 
 @pytest.mark.parametrize(
-    ("changes", "arguments", "code", "message"),
+    ("changes", "arguments", "status", "fault"),
     [
-        ({}, ["x", "nowhere"], 1, "nowhere is not a folder of isoclinic evaluate"),
-        ({}, ["x", "x"], 1, "x is given twice"),
-        ({}, ["x", "y", "--columns", "mtre"], 2, "no column 'mtre'"),
-        ({}, ["x", "y", "--level", "2"], 2, "level must lie between 0 and 1"),
+        ({}, ["x", "nowhere"], 1, ("evaluation.unreadable", "nowhere", "summary.json")),
+        ({}, ["x", "x"], 1, ("evaluation.ambiguous", "x")),
+        ({}, ["x", "y", "--columns", "mtre"], 2, ("options.unknown-name", "'mtre'")),
+        ({}, ["x", "y", "--level", "2"], 2, ("evaluation.invalid-value", "level")),
         (
             {"metrics": "mTRE on the detector"},
             ["x", "y"],
             1,
-            "y/summary.json says that its errors are 'mTRE on",
+            ("evaluation.invalid-value", "y/summary.json", "mTRE on the detector"),
         ),
-        ({"landmarks": "fff"}, ["x", "y"], 1, "a/0 has other landmarks in y (fff) than in x (abc)"),
-        ({"dataset": "other"}, ["x", "y"], 1, "y is of the data set 'other' (a/0), but x of 'cases'"),
+        (
+            {"landmarks": "fff"},
+            ["x", "y"],
+            1,
+            ("evaluation.not-comparable", "a/0", "landmarks", "y (fff)", "x (abc)"),
+        ),
+        ({"dataset": "other"}, ["x", "y"], 1, ("evaluation.not-comparable", "y", "'other'", "x", "'cases'")),
     ],
 )
-def test_what_is_wrong_is_said_and_nothing_is_written(run, folders, changes, arguments, code, message):
+def test_what_is_wrong_is_said_and_nothing_is_written(run, folders, changes, arguments, status, fault):
     marker = {key: value for key, value in changes.items() if key == "metrics"}
     write(folders / "y", [measured("a/0", 1.0, **changes if not marker else {})], **marker)
     before = set(folders.rglob("*"))
     ran = run("compare", *arguments, "--output", "out", *FAST)
-    assert ran.code == code
-    assert message in ran.err.replace("\n", " ")
+    ran.refused(status, *fault)
     assert set(folders.rglob("*")) == before

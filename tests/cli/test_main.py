@@ -71,9 +71,13 @@ def pretend(monkeypatch, effect) -> None:
         (
             InputError("the file [a] is broken", code="input.unreadable"),
             1,
-            "isoclinic: error: the file [a] is broken",
+            "isoclinic: error: the file [a] is broken [input.unreadable]",
         ),
-        (UsageError("no such view", code="options.invalid-value"), 2, "isoclinic: error: no such view"),
+        (
+            UsageError("no such view", code="options.invalid-value"),
+            2,
+            "isoclinic: error: no such view [options.invalid-value]",
+        ),
         (PermissionError(13, "Permission denied", "/x/y"), 1, "isoclinic: error: /x/y: Permission denied"),
         (OSError("disk on fire"), 1, "isoclinic: error: disk on fire"),
         (MemoryError("1 TiB"), 1, "isoclinic: error: not enough memory: 1 TiB"),

@@ -141,7 +141,7 @@ def test_the_published_registration(run, files, models, tmp_path):
     off_mm = (pose.camera_from_world - files.camera_from_world)[:3, 3].norm()
     assert off_mm < 5
     ran = run("register", files.xray, *options, "--model", "none", "--overwrite")
-    assert ran.code == 2 and "give a --model" in ran.err
+    ran.refused(2, "registration.invalid-value", "--model")
 
 
 # The networks that come along -----------------------------------------------------------------------------
@@ -266,7 +266,7 @@ def test_evaluation_with_a_model(evaluate, models, tmp_path):
     assert document["measurement"]["initial_mtre_mm"] < 6
     assert document["measurement"]["mtre_mm"] < 1
     ran = evaluate("--model", models / "wrong.safetensors")
-    assert ran.code == 2 and "holds results of other settings of the method" in ran.err
+    ran.refused(2, "output.of-other-settings", "settings of the method")
     assert evaluate().code == 2
     shutil.copy(file, tmp_path / "copy.safetensors")
     ran = evaluate("--model", tmp_path / "copy.safetensors")
@@ -284,9 +284,9 @@ def test_a_model_for_every_group(evaluate, models, cases, tmp_path):
         file = tmp_path / "out" / "cases" / group / "00" / "none" / "isoclinic" / "measurement.json"
         assert len(json.loads(file.read_text())["attempts"]) == attempts
     ran = evaluate("--model", by_group[0], folder=folder)
-    assert ran.code == 2 and "no model for the cases in 'b': add b=MODEL to --model" in ran.err
+    ran.refused(2, "dataset.ct-missing", "'b'", "b=MODEL", "--model")
     ran = evaluate("--model", "c=x", folder=folder)
-    assert ran.code == 2 and "--model c=x: no such subject; there are a, b" in ran.err
+    ran.refused(2, "options.unknown-name", "--model c=x", "a, b")
 
 
 # What can be wrong --------------------------------------------------------------------------------------
@@ -315,35 +315,45 @@ def desk(run, desk_folder, monkeypatch) -> Desk:
 
 
 BAD = {
-    "no.safetensors": (1, "no.safetensors cannot be read: No such file"),
-    "folder": (1, "--model folder is a folder without model.safetensors"),
-    "cut.safetensors": (1, "cut.safetensors is damaged or not an isoclinic model"),
-    "pose.json": (1, "pose.json is damaged or not an isoclinic model"),
-    "other-ct.safetensors": (1, "other-ct.safetensors, ct.nii.gz and "),
-    "wide.safetensors": (1, "the X-ray covers 33% of the field of view in training"),
-    "empty.safetensors": (2, "no part of the model is used: it holds no network"),
+    "no.safetensors": (1, ("input.unreadable", "no.safetensors")),
+    "folder": (1, ("model.missing", "--model", "model.safetensors")),
+    "cut.safetensors": (1, ("model.unreadable", "cut.safetensors")),
+    "pose.json": (1, ("model.unreadable", "pose.json")),
+    "other-ct.safetensors": (1, ("model.unsuitable", "other-ct.safetensors", "ct.nii.gz")),
+    "wide.safetensors": (1, ("model.unsuitable", "33%")),
+    "empty.safetensors": (2, ("model.unused", "no network")),
 }
 
 
 @pytest.mark.parametrize("name", BAD)
 @pytest.mark.parametrize("line", ["REGISTER OUT --model {}", "EVALUATE OUT --starts none --model {}"])
 def test_models_that_cannot_be_used(desk, line, name):
-    code, words = BAD[name]
-    desk.refuses(line.format(name), code, words)
+    status, (code, *names) = BAD[name]
+    if line.startswith("EVALUATE") and code in ("model.unreadable", "model.unsuitable"):
+        code = "evaluation.nothing-registered"  # it says of each case why it could not be registered
+    desk.refuses(line.format(name), status, code, *names)
 
 
 def test_another_ct_is_named(desk):
     desk.refuses(
-        "REGISTER OUT --model other-ct.safetensors", 1, "the CT is another file (SHA-256 ", "Train one"
+        "REGISTER OUT --model other-ct.safetensors", 1, "model.unsuitable", "other-ct.safetensors", "SHA-256"
     )
 
 
 def test_a_start_that_needs_a_model(desk):
-    desk.refuses("REGISTER OUT --init model", 2, "init 'model'", "give a model that has one (--model)")
+    desk.refuses("REGISTER OUT --init model", 2, "start.model-missing", "init 'model'", "--model")
     off = "--learned.no-initialize"
-    desk.refuses(f"REGISTER OUT --model good.safetensors {off}", 2, "it holds pose_regressor, coarse_encoder")
+    desk.refuses(
+        f"REGISTER OUT --model good.safetensors {off}", 2, "model.unused", "pose_regressor, coarse_encoder"
+    )
 
 
 def test_a_package_that_is_not_installed(desk, monkeypatch):
     without(monkeypatch, "monai")
-    desk.refuses("REGISTER OUT --model good.safetensors", 2, "monai", "pip install 'isoclinic[train]'")
+    desk.refuses(
+        "REGISTER OUT --model good.safetensors",
+        2,
+        "installation.package-missing",
+        "monai",
+        "pip install 'isoclinic[train]'",
+    )

@@ -84,29 +84,44 @@ def test_source_isocentre_sets_the_magnification(run, files, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "message"),
+    ("arguments", "status", "fault"),
     [
-        (["--output", "drr.jpg", "--pose", "ap", *DETECTOR], 2, "drr.jpg must end in .png, .nii.gz, .nii"),
-        (["--output", "drr.png", "--pose", "ap"], 2, "describe the detector with --width"),
-        (["--output", "drr.png", "--pose", "ap", "--width", "9"], 2, "give all four or none"),
-        (["--output", "drr.png", "--pose", "front", *DETECTOR], 2, "'front' is neither a file nor one of"),
-        (["--output", "drr.png", "--pose", "bare.json"], 1, "holds a JSON list"),
-        (["--output", "no/drr.png", "--pose", "ap", *DETECTOR], 1, "drr.png cannot be written"),
-        (["--output", "old.png", "--pose", "ap", *DETECTOR], 2, "old.png exists already"),
-        (["--output", "drr.png", "--pose", "ap", *DETECTOR, "--structures", "1"], 2, "has a label map"),
-        (["--output", "drr.png", "--pose", "ap", *DETECTOR, "--voxel-mm", "-1"], 2, "voxel_mm must be"),
+        (["--output", "drr.jpg", "--pose", "ap", *DETECTOR], 2, ("options.invalid-value", "drr.jpg", ".png")),
+        (["--output", "drr.png", "--pose", "ap"], 2, ("options.incomplete", "--pose", "--width")),
+        (
+            ["--output", "drr.png", "--pose", "ap", "--width", "9"],
+            2,
+            ("options.incomplete", "--height", "--sdd-mm"),
+        ),
+        (
+            ["--output", "drr.png", "--pose", "front", *DETECTOR],
+            2,
+            ("options.unknown-name", "--pose", "'front'"),
+        ),
+        (["--output", "drr.png", "--pose", "bare.json"], 1, ("pose-file.wrong-kind", "bare.json", "list")),
+        (["--output", "no/drr.png", "--pose", "ap", *DETECTOR], 1, ("output.unwritable", "drr.png")),
+        (["--output", "old.png", "--pose", "ap", *DETECTOR], 2, ("output.exists", "old.png")),
+        (
+            ["--output", "drr.png", "--pose", "ap", *DETECTOR, "--structures", "1"],
+            2,
+            ("labels.missing", "--labels"),
+        ),
+        (
+            ["--output", "drr.png", "--pose", "ap", *DETECTOR, "--voxel-mm", "-1"],
+            2,
+            ("rendering.invalid-value", "voxel_mm"),
+        ),
     ],
 )
 def test_what_is_wrong_is_said_and_nothing_is_written(
-    run, files, tmp_path, monkeypatch, arguments, code, message
+    run, files, tmp_path, monkeypatch, arguments, status, fault
 ):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "old.png").write_text("an old picture")
     (tmp_path / "bare.json").write_text(json.dumps(files.camera_from_world.tolist()))
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
     ran = run("render", files.ct, *arguments)
-    assert ran.code == code
-    assert message in ran.err
+    ran.refused(status, *fault)
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 

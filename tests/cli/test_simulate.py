@@ -54,26 +54,25 @@ def test_variations_differ_from_pair_to_pair(run, files, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "message"),
+    ("arguments", "status", "fault"),
     [
-        (["--grid", "sheet.jpg"], 2, "sheet.jpg must end in .png"),
-        (["--grid", "old.png"], 2, "old.png exists already"),
-        (["--grid", "sheet.png", "--pairs", "0"], 2, "--pairs must be 1 to 200"),
-        (["--grid", "sheet.png", "--pairs", "1000000000000"], 2, "--pairs must be 1 to 200"),
-        (["--grid", "sheet.png", "--seed", "-1"], 2, "seed must not be negative"),
-        (["--grid", "sheet.png", "--sdd-mm", "-5"], 2, "sdd"),
-        (["--grid", "sheet.png", "--depth-reach-mm", "-5"], 2, "depth_reach_mm must be zero or a positive"),
-        (["--grid", "no/sheet.png"], 1, "sheet.png cannot be written"),
+        (["--grid", "sheet.jpg"], 2, ("options.invalid-value", "sheet.jpg", ".png")),
+        (["--grid", "old.png"], 2, ("output.exists", "old.png")),
+        (["--grid", "sheet.png", "--pairs", "0"], 2, ("options.invalid-value", "--pairs", "200")),
+        (["--grid", "sheet.png", "--pairs", "1000000000000"], 2, ("options.invalid-value", "--pairs", "200")),
+        (["--grid", "sheet.png", "--seed", "-1"], 2, ("training.invalid-value", "seed")),
+        (["--grid", "sheet.png", "--sdd-mm", "-5"], 2, ("xray.invalid-value", "--sdd-mm")),
+        (["--grid", "sheet.png", "--depth-reach-mm", "-5"], 2, ("training.invalid-value", "depth_reach_mm")),
+        (["--grid", "no/sheet.png"], 1, ("output.unwritable", "sheet.png")),
     ],
 )
 def test_what_is_wrong_is_said_and_nothing_is_written(
-    run, files, tmp_path, monkeypatch, arguments, code, message
+    run, files, tmp_path, monkeypatch, arguments, status, fault
 ):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "old.png").write_text("an old picture")
     ran = run("simulate", files.ct, *arguments)
-    assert ran.code == code
-    assert message in ran.err
+    ran.refused(status, *fault)
     assert [path.name for path in tmp_path.iterdir()] == ["old.png"]
 
 

@@ -149,8 +149,7 @@ def test_an_older_training_is_kept_or_replaced_as_a_whole(make):
     (output / f".77.{MODEL_FILE}").write_text("left by a process that was killed")
     before = tree(output)
     ran, _ = make("model")
-    assert ran.code == 2
-    assert "model exists already; choose another place or add --resume to go on with it, or" in ran.err
+    ran.refused(2, "output.exists", output, "--resume", "--overwrite")
     assert make("model", "--overwrite", "--preset", "fast", "--pixels", "15")[0].code == 2
     assert tree(output) == before
     ran, _ = make("model", "--overwrite", "--seed", "1")
@@ -203,10 +202,8 @@ def test_what_is_interrupted_goes_on_exactly(make, interrupt, number):
     handlers = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
     interrupt(number)
     ran, output = make("model")
-    assert ran.code == 130 and ran.out == ""
-    assert ran.err.splitlines()[-1] == (
-        f"isoclinic: error: interrupted, and all is saved in {output}; the same command with --resume goes on"
-    )
+    assert ran.out == ""
+    ran.refused(130, "training.interrupted", output, "--resume")
     assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == handlers
     assert {path.name for path in output.iterdir()} == FILES
     assert not same(weights(output), weights(output.with_name("whole")))
@@ -219,7 +216,7 @@ def test_what_is_interrupted_goes_on_exactly(make, interrupt, number):
 def test_asking_twice_interrupts_at_once(make, interrupt):
     interrupt(signal.SIGTERM, signal.SIGINT)
     ran, output = make("model")
-    assert (ran.code, ran.err.splitlines()[-1]) == (130, "isoclinic: error: interrupted")
+    ran.refused(130, None, "interrupted")
     assert not output.exists(), "nothing had been written"
 
 
@@ -306,36 +303,36 @@ def test_details_of_networks_are_no_options_but_settings(run):
 # What can be wrong --------------------------------------------------------------------------------------
 
 BAD = {
-    "--minutes 0": (2, "minutes and images must be positive"),
-    "--images 0": (2, "minutes and images must be positive"),
-    "--minutes 1 --images 1": (2, "--minutes and --images both say how long to train"),
-    "--config other.toml": (2, "networks is ('u_net',), but must be"),
-    "--networks canonical canonical": (2, "networks must name at least one network, and none twice"),
-    "--pixels 8": (2, "pixels must be at least 16"),
-    "--seed -1": (2, "seed not negative"),
-    "--device cuda": (2, "--device cuda: torch finds no GPU here; use --device cpu or auto"),
-    "--xray no.dcm": (1, "no.dcm"),
-    "--xray xray.dcm --width 9": (2, "--width and --height are those of --xray"),
-    "--crop-px 0 0 9 9": (2, "there is no X-ray whose reading options could change: add --xray"),
-    "--width 4": (2, "--width and --height must be at least 8"),
-    "--sdd-mm -5": (2, "--sdd-mm must be positive"),
-    "--resume": (2, "--resume: there is no state.safetensors"),
-    "--resume --overwrite": (2, "--resume goes on with a training that --overwrite would remove"),
-    "--output file --overwrite": (2, "file is a file, but the result is a folder"),
-    "--output mixed": (2, "mixed exists already; choose another place or add --resume"),
-    "--output mixed --overwrite": (2, "it holds thesis.tex, which is no result"),
-    "--output mixed --resume": (2, "it holds thesis.tex, which is no result"),
-    "--output file/new": (1, "file/new cannot be written: Not a directory"),
-    "--output /proc/new": (1, "--output /proc/new cannot be written"),
+    "--minutes 0": (2, ("training.invalid-value", "minutes", "images")),
+    "--images 0": (2, ("training.invalid-value", "minutes", "images")),
+    "--minutes 1 --images 1": (2, ("options.conflict", "--minutes", "--images")),
+    "--config other.toml": (2, ("config-file.invalid", "networks", "'u_net'")),
+    "--networks canonical canonical": (2, ("training.invalid-value", "networks")),
+    "--pixels 8": (2, ("training.invalid-value", "pixels", "16")),
+    "--seed -1": (2, ("training.invalid-value", "seed")),
+    "--device cuda": (2, ("installation.no-gpu", "--device", "cuda")),
+    "--xray no.dcm": (1, ("xray.missing", "no.dcm")),
+    "--xray xray.dcm --width 9": (2, ("options.conflict", "--width", "--height", "--xray")),
+    "--crop-px 0 0 9 9": (2, ("options.unknown-name", "--xray")),
+    "--width 4": (2, ("options.invalid-value", "--width", "--height", "8")),
+    "--sdd-mm -5": (2, ("xray.invalid-value", "--sdd-mm")),
+    "--resume": (2, ("training.cannot-resume", "--resume", "state.safetensors")),
+    "--resume --overwrite": (2, ("training.cannot-resume", "--resume", "--overwrite")),
+    "--output file --overwrite": (2, ("output.not-a-folder", "file")),
+    "--output mixed": (2, ("output.exists", "mixed", "--resume", "--overwrite")),
+    "--output mixed --overwrite": (2, ("output.foreign-files", "thesis.tex")),
+    "--output mixed --resume": (2, ("output.foreign-files", "thesis.tex")),
+    "--output file/new": (1, ("output.unwritable", "file/new")),
+    "--output /proc/new": (1, ("output.unwritable", "--output", "/proc/new")),
 }
 
 
 @pytest.mark.parametrize("line", BAD)
 def test_what_is_wrong_is_said_before_anything_is_written(desk, line):
-    code, words = BAD[line]
+    status, fault = BAD[line]
     output = "" if "--output" in line else "OUT"
     config = "" if "--config" in line else "--config tiny.toml"
-    desk.refuses(f"train ct.nii.gz {output} {config} {line}", code, words)
+    desk.refuses(f"train ct.nii.gz {output} {config} {line}", status, *fault)
 
 
 def test_a_batch_that_copies_do_not_divide(run, desk):
@@ -345,9 +342,9 @@ def test_a_batch_that_copies_do_not_divide(run, desk):
     assert tree(desk.folder) == before
 
 
-@pytest.mark.parametrize(("ct", "words"), [("no.nii.gz", "no.nii.gz"), ("pose.json", "pose.json")])
-def test_what_is_no_ct(desk, ct, words):
-    desk.refuses(f"train {ct} OUT --config tiny.toml", 1, words)
+@pytest.mark.parametrize(("ct", "code"), [("no.nii.gz", "ct.missing"), ("pose.json", "ct.unknown-format")])
+def test_what_is_no_ct(desk, ct, code):
+    desk.refuses(f"train {ct} OUT --config tiny.toml", 1, code, ct)
 
 
 @pytest.mark.parametrize(
@@ -357,18 +354,20 @@ def test_what_is_no_ct(desk, ct, words):
 def test_packages_that_are_not_installed(desk, monkeypatch, package, extra, option):
     without(monkeypatch, package)
     line = f"train ct.nii.gz OUT --config tiny.toml {option}"
-    desk.refuses(line, 2, f"needs the package {package}", f"pip install 'isoclinic[{extra}]'")
+    desk.refuses(line, 2, "installation.package-missing", package, f"pip install 'isoclinic[{extra}]'")
 
 
 def test_a_training_of_something_else_is_not_gone_on_with(desk, make, tmp_path):
     _, output = make("model")
     before = tree(output)
     resume = f"--output {output} --config tiny.toml --resume"
-    desk.refuses(f"train ct.nii.gz {resume} --seed 4", 1, "is of another training: seed was 0, now 4.")
-    desk.refuses(f"train other.nii.gz {resume}", 1, "ct_sha256 was ")
-    desk.refuses(f"train ct.nii.gz {resume} --width 128", 1, "camera.width was 16, now 8")
+    desk.refuses(f"train ct.nii.gz {resume} --seed 4", 1, "training.cannot-resume", "seed", "4")
+    desk.refuses(f"train other.nii.gz {resume}", 1, "training.cannot-resume", "ct_sha256")
+    desk.refuses(
+        f"train ct.nii.gz {resume} --width 128", 1, "training.cannot-resume", "camera.width", "16", "8"
+    )
     (output / STATE_FILE).write_bytes((output / STATE_FILE).read_bytes()[:999])
-    desk.refuses(f"train ct.nii.gz {resume}", 1, f"{STATE_FILE} is damaged")
+    desk.refuses(f"train ct.nii.gz {resume}", 1, "model.unreadable", STATE_FILE)
     (output / STATE_FILE).write_bytes(before[output / STATE_FILE])
     assert tree(output) == before
 
@@ -385,8 +384,8 @@ def test_a_disk_that_is_full(make, size, name, left):
     make("first")  # compiles, which may write to caches
     with room_for(size):
         ran, output = make("model")
-    assert ran.code == 1 and ran.out == ""
-    assert ran.err.splitlines()[-1].endswith(f"{name} cannot be written: File too large")
+    assert ran.out == ""
+    ran.refused(1, "output.unwritable", name, "File too large")
     assert ({path.name for path in output.iterdir()} if output.exists() else None) == left
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from isoclinic import UsageError, XRayOptions
 from isoclinic.cli._wording import as_options
+from raising import raises
 
 
 @pytest.mark.parametrize(
@@ -25,11 +26,12 @@ def test_parameters_become_options(message, shown):
 
 
 def test_an_error_of_the_library_names_the_option_on_the_command_line(run, files, tmp_path):
-    with pytest.raises(UsageError) as refused:
+    with raises(UsageError, "xray.invalid-value", "`sdd_mm`") as refused:
         XRayOptions(sdd_mm=-1)
     assert refused.value.parameters == ("sdd_mm",)
     ran = run("register", files.xray, "--volume", files.ct, "--output", tmp_path / "r", "--sdd-mm", "-1")
-    assert ran.code == 2 and "--sdd-mm must be positive" in ran.err and "`" not in ran.err
+    ran.refused(2, "xray.invalid-value", "--sdd-mm")
+    assert "`" not in ran.err
 
 
 def test_where_values_come_from_is_told_by_options(run, files):

@@ -8,14 +8,19 @@ import pytest
 
 from isoclinic.datasets import DeepFluoro, Ljubljana
 from isoclinic.errors import InputError, UsageError
+from raising import raises
 
-GET = {DeepFluoro: r"2\.5 GB.*doi\.org/10\.7281/T1/IFSXNV", Ljubljana: r"1\.0 GB.*DiffDRR-Datasets"}
+GET = {
+    DeepFluoro: ("2.5 GB", "https://doi.org/10.7281/T1/IFSXNV"),
+    Ljubljana: ("1.0 GB", "DiffDRR-Datasets"),
+}
+LACKED = {DeepFluoro: "proj-params", Ljubljana: "subject"}
 DATASETS = pytest.mark.parametrize("dataset", GET)
 
 
 @DATASETS
 def test_missing(dataset, tmp_path):
-    with pytest.raises(InputError, match=f"nothing.h5 is not a file; .*{GET[dataset]}"):
+    with raises(InputError, "dataset.wrong-kind", "nothing.h5", *GET[dataset]):
         dataset(tmp_path / "nothing.h5")
 
 
@@ -23,7 +28,7 @@ def test_missing(dataset, tmp_path):
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04" + bytes(500), b"<html>not found</html>"])
 def test_not_hdf5(dataset, content, tmp_path):
     (tmp_path / "file.h5").write_bytes(content)
-    with pytest.raises(InputError, match=f"file.h5 is not an HDF5 file .*unpack.*{GET[dataset]}"):
+    with raises(InputError, "dataset.wrong-kind", "file.h5", "zip", *GET[dataset]):
         dataset(tmp_path / "file.h5")
 
 
@@ -37,19 +42,19 @@ def write(path, **entries):
 @DATASETS
 def test_another_hdf5_file(dataset, tmp_path):
     path = write(tmp_path / "file.h5", images=np.zeros(3))
-    with pytest.raises(InputError, match=f"lacks (proj-params|subject): it holds images.*{GET[dataset]}"):
+    with raises(InputError, "dataset.wrong-kind", LACKED[dataset], "images", *GET[dataset]):
         dataset(path)
 
 
 @DATASETS
 def test_empty_hdf5_file(dataset, tmp_path):
-    with pytest.raises(InputError, match=f"it holds nothing.*{GET[dataset]}"):
+    with raises(InputError, "dataset.wrong-kind", "nothing", *GET[dataset]):
         dataset(write(tmp_path / "file.h5"))
 
 
 def test_the_downsampled_file_of_deepfluoro(tmp_path):
     path = write(tmp_path / "ipcai_2020_ds_8x.h5", **{"land-names/num-lands": 14, "01/projs": np.zeros(3)})
-    with pytest.raises(InputError, match="downsampled files, which have neither CT nor poses"):
+    with raises(InputError, "dataset.wrong-kind", "downsampled"):
         DeepFluoro(path)
 
 
@@ -59,13 +64,13 @@ def test_no_projections(specimens, tmp_path):
     with h5py.File(path, "r+") as file:
         for number in range(specimens):
             file.create_group(f"17-188{number}/projections")
-    with pytest.raises(InputError, match=f"holds no X-ray of DeepFluoro; .*{GET[DeepFluoro]}"):
+    with raises(InputError, "dataset.empty", "DeepFluoro", *GET[DeepFluoro]):
         DeepFluoro(path)
 
 
 def test_specimen_that_is_no_group(tmp_path):
     path = write(tmp_path / "file.h5", **{"proj-params/num-rows": 1536, "17-1882": np.zeros(3)})
-    with pytest.raises(InputError, match="17-1882 must be a group"):
+    with raises(InputError, "dataset.invalid-value", "/17-1882", "group"):
         DeepFluoro(path)
 
 
@@ -77,7 +82,7 @@ def test_cut_short(dataset, share, tmp_path):
     )
     content = path.read_bytes()
     path.write_bytes(content[: int(share * len(content))])
-    with pytest.raises(InputError, match=f"may be cut short or damaged.*{GET[dataset]}"):
+    with raises(InputError, "dataset.unreadable", *GET[dataset]):
         dataset(path)
 
 
@@ -88,12 +93,12 @@ def test_damaged_inside(dataset, tmp_path):
     )
     content = path.read_bytes()
     path.write_bytes(content[:900] + bytes(len(content) - 900))
-    with pytest.raises(InputError, match=f"may be cut short or damaged.*{GET[dataset]}"):
+    with raises(InputError, "dataset.unreadable", *GET[dataset]):
         dataset(path)
 
 
 @DATASETS
 def test_h5py_not_installed(dataset, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "h5py", None)
-    with pytest.raises(UsageError, match=r"needs the package h5py.*pip install 'isoclinic\[datasets\]'"):
+    with raises(UsageError, "installation.package-missing", "h5py", "isoclinic[datasets]"):
         dataset(tmp_path / "file.h5")

@@ -16,6 +16,7 @@ from isoclinic.datasets import cases as module
 from isoclinic.errors import InputError, UsageError
 from isoclinic.geometry import se3
 from isoclinic.volumes import XRayOptions
+from raising import raises
 
 POSE = torch.tensor([[-1.0, 0, 0, 0], [0, 0, -1, 0], [0, -1, 0, 700], [0, 0, 0, 1]], dtype=torch.float64)
 LANDMARKS = [[10.0, 0, 5], [-20, 30, 1], [0, 0, 40]]
@@ -92,53 +93,53 @@ def test_starts_may_be_missing(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    ("changes", "fault"),
     [
-        ({"extrinsic": None}, "lacks 'extrinsic'"),
-        ({"landmarks": None}, "lacks 'landmarks'"),
-        ({"extrinsic": [[1, 0], [0, 1]]}, r"truth\.json: extrinsic must have shape"),
-        ({"extrinsic": [POSE.tolist(), POSE.tolist()]}, "extrinsic must be one 4x4 matrix"),
-        ({"landmarks": [[1, 2]]}, r"landmarks must be a list of points \[x, y, z\], not of shape \[1, 2\]"),
-        ({"landmarks": []}, "landmarks must be a list of points"),
-        ({"landmarks": [["a", 0, 0]]}, "landmarks must be a list of points"),
-        ({"landmarks": [[float("nan"), 0, 0]]}, "landmarks must be a list of points"),
-        ({"inits": {"5": [[0] * 4] * 4}}, r"inits\['5'\] is not a rigid transform"),
-        ({"inits": [1]}, "inits must be an object"),
-        ({"inits": {"../5": POSE.tolist()}}, "inits must be an object of 4x4 matrices by plain names"),
+        ({"extrinsic": None}, ("dataset.incomplete", "'extrinsic'")),
+        ({"landmarks": None}, ("dataset.incomplete", "'landmarks'")),
+        ({"extrinsic": [[1, 0], [0, 1]]}, ("geometry.wrong-shape", "truth.json", "extrinsic", "[2, 2]")),
+        ({"extrinsic": [POSE.tolist(), POSE.tolist()]}, ("dataset.wrong-shape", "extrinsic", "4x4")),
+        ({"landmarks": [[1, 2]]}, ("dataset.wrong-shape", "landmarks", "[1, 2]")),
+        ({"landmarks": []}, ("dataset.wrong-shape", "landmarks", "[0]")),
+        ({"landmarks": [["a", 0, 0]]}, ("dataset.invalid-value", "landmarks", "'a'")),
+        ({"landmarks": [[float("nan"), 0, 0]]}, ("dataset.wrong-shape", "landmarks")),
+        ({"inits": {"5": [[0] * 4] * 4}}, ("pose.not-rigid", "inits['5']")),
+        ({"inits": [1]}, ("dataset.invalid-value", "inits")),
+        ({"inits": {"../5": POSE.tolist()}}, ("dataset.invalid-value", "inits", "names")),
     ],
 )
-def test_a_truth_that_says_something_else(tmp_path: Path, changes, message):
+def test_a_truth_that_says_something_else(tmp_path: Path, changes, fault):
     write_case(tmp_path / "a", **changes)
-    with pytest.raises(InputError, match=message):
+    with raises(InputError, *fault):
         CaseFolder(tmp_path, {})
 
 
 def test_files_that_are_missing_or_broken(tmp_path: Path):
-    with pytest.raises(InputError, match="is not a folder of cases"):
+    with raises(InputError, "dataset.wrong-kind", "nowhere"):
         CaseFolder(tmp_path / "nowhere", {})
-    with pytest.raises(InputError, match=r"holds no case: a case is a folder with xray\.dcm and truth\.json"):
+    with raises(InputError, "dataset.empty", "xray.dcm", "truth.json"):
         CaseFolder(tmp_path, {})
     case = write_case(tmp_path / "a")
     (case / "truth.json").write_text('{"extrinsic": [')
-    with pytest.raises(InputError, match="cannot be read as JSON"):
+    with raises(InputError, "dataset.unreadable", "truth.json"):
         CaseFolder(tmp_path, {})
     (case / "truth.json").write_text("{}")
     (case / "xray.dcm").unlink()
-    with pytest.raises(InputError, match=r"has truth\.json but no xray\.dcm"):
+    with raises(InputError, "dataset.incomplete", "truth.json", "xray.dcm"):
         CaseFolder(tmp_path, {})
 
 
 def test_names_that_there_are_not(tmp_path: Path):
     write_case(tmp_path / "a" / "00")
-    with pytest.raises(UsageError, match="no subject 'b'; there are a"):
+    with raises(UsageError, "dataset.unknown-name", "'b'"):
         CaseFolder(tmp_path, {"b": "ct.nii.gz"})
     cases = CaseFolder(tmp_path, {})
-    with pytest.raises(UsageError, match="no case 'a/01'; there are a/00"):
+    with raises(UsageError, "dataset.unknown-name", "a/01", "a/00"):
         cases["a/01"]
-    with pytest.raises(UsageError, match="no subject 'b'; there are a"):
+    with raises(UsageError, "dataset.unknown-name", "'b'"):
         cases.names_of("b")
     for read in (lambda: cases["a/00"], lambda: cases.files("a/00"), lambda: cases.volume("a")):
-        with pytest.raises(UsageError, match="no CT for the cases in 'a'"):
+        with raises(UsageError, "dataset.ct-missing", "'a'"):
             read()
 
 
@@ -160,14 +161,17 @@ def test_a_case_names_its_own_files(tmp_path: Path, monkeypatch):
     assert sample.xray == tmp_path / "knee" / "xrays" / "7.png" and sample.subject == "knee-bone"
     assert sample.volume.path == tmp_path / "knee" / "bone.nii.gz"
     assert cases["knee/8_tibia"].xray == tmp_path / "knee" / "8_tibia" / "xray.dcm"
-    with pytest.raises(UsageError, match="chest"):
+    with raises(UsageError, "dataset.ct-missing", "chest"):
         cases["chest/00"]
     other = write_ct(tmp_path / "other.nii", 5)
     assert CaseFolder(tmp_path, {"tibia.v2": other}).volumes["tibia.v2"] == other
 
 
-@pytest.mark.parametrize(("changes", "says"), [({"xray": "7.png"}, r"7\.png"), ({"xray": 3}, "xray")])
-def test_an_xray_that_is_named_must_exist(tmp_path: Path, changes, says):
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [({"xray": "7.png"}, ("dataset.incomplete", "7.png")), ({"xray": 3}, ("dataset.invalid-value", "xray"))],
+)
+def test_an_xray_that_is_named_must_exist(tmp_path: Path, changes, fault):
     write_case(tmp_path / "00", **changes)
-    with pytest.raises(InputError, match=says):
+    with raises(InputError, *fault):
         CaseFolder(tmp_path, {})

@@ -10,6 +10,7 @@ from isoclinic.datasets.preparation import DrrConfig
 from isoclinic.datasets.preparation.drrs import draw_poses
 from isoclinic.errors import UsageError
 from isoclinic.geometry import gantry_view, rotation_angle_deg
+from raising import raises
 
 CENTRE = np.array([12.0, -30.0, 400.0])
 CONFIG = DrrConfig(images=200)
@@ -80,5 +81,5 @@ def test_names_of_files():
     ],
 )
 def test_settings_that_make_no_sense(values):
-    with pytest.raises(UsageError, match=next(iter(values))):
+    with raises(UsageError, "preparation.invalid-value", next(iter(values))):
         DrrConfig(**values)

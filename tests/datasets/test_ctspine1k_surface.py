@@ -17,6 +17,7 @@ from isoclinic.datasets.preparation import (
 )
 from isoclinic.errors import InputError, UsageError
 from isoclinic.volumes import Volume
+from raising import raises
 from spine import FRONT_MM, HALF_HEIGHT_MM, HEIGHTS_MM, NUMBERS, TIPS, VERTEBRA_MM3, spine
 
 LABELS = list(NUMBERS.values())
@@ -159,7 +160,7 @@ def test_a_vertebra_without_bone():
     volume = spine((4.0, 4.0, 4.0))
     labels = np.zeros_like(volume.labels)
     labels[15:18, 15:18, 30] = 20
-    with pytest.raises(InputError, match="label 20 has no bone above 100 HU"):
+    with raises(InputError, "preparation.no-bone", "20", "100 HU"):
         surface_of(replace(volume, hu=np.full_like(volume.hu, 40), labels=labels), [20], SurfaceConfig())
 
 
@@ -176,5 +177,5 @@ def test_a_vertebra_without_bone():
     ],
 )
 def test_settings_that_make_no_sense(config, values):
-    with pytest.raises(UsageError, match=next(iter(values))):
+    with raises(UsageError, "preparation.invalid-value", next(iter(values))):
         config(**values)

@@ -10,7 +10,6 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 import h5py
 import numpy as np
@@ -35,6 +34,7 @@ from isoclinic.registration import PoseFile
 from isoclinic.training import TrainConfig, Trainer, TrainingData
 from isoclinic.volumes import VoxelIdentity
 from phantoms import phantom
+from raising import Ran
 from spine import spine, write_original
 from tiny_samples import Nudge
 from tiny_training import CONFIG as TINY
@@ -46,12 +46,6 @@ KINDS = ("deepfluoro", "ljubljana", "ctspine1k")
 # One X-ray of each is taken.
 SUBJECTS = {"deepfluoro": "17-1882", "ljubljana": "subject01", "ctspine1k": "liver_1"}
 each_kind = pytest.mark.parametrize("kind", KINDS)
-
-
-class Ran(NamedTuple):
-    code: int
-    out: str
-    err: str
 
 
 @pytest.fixture(scope="module")
@@ -125,21 +119,20 @@ def test_a_data_set_is_known_by_what_it_holds(evaluate, sources, tmp_path, kind)
     assert Path(file.volume.path).exists() and Path(file.xray.path).exists()
     assert evaluate(sources[kind], "--dataset", kind, "--max-samples", 1).code == 0, "as it says itself"
     ran = evaluate(sources[kind], "--volume", "ct.nii.gz")
-    assert ran.code == 2 and f"is {kind}, which brings its CTs; leave the option out" in ran.err
+    ran.refused(2, "options.conflict", "--volume", kind)
 
 
 def test_how_a_data_set_is_read_is_part_of_its_results(evaluate, sources):
     arguments = ("--max-samples", "1", "--starts", "none")
     assert evaluate(sources["deepfluoro"], *arguments).code == 0
     ran = evaluate(sources["deepfluoro"], *arguments, "--deepfluoro.no-half-voxel-correction")
-    assert ran.code == 2 and "other settings of how the data set is read (17-1882/000" in ran.err
+    ran.refused(2, "output.of-other-settings", "settings of how the data set is read", "17-1882/000")
 
 
 def test_data_sets_do_not_mix(evaluate, sources):
     assert evaluate(sources["deepfluoro"], "--max-samples", 1).code == 0
     ran = evaluate(sources["ljubljana"], "--max-samples", 1, "--overwrite")
-    assert ran.code == 2
-    assert "holds results of other dataset (deepfluoro), which must not be mixed with these (ljub" in ran.err
+    ran.refused(2, "output.of-other-settings", "dataset", "deepfluoro", "ljubljana")
 
 
 # Tables ------------------------------------------------------------------------------------------------
@@ -176,42 +169,48 @@ def test_tables_are_listed(evaluate, tmp_path, capsys):
     assert main(["evaluate", "--list"]) == 0
     listed = capsys.readouterr().out
     ran = evaluate(tmp_path, "--table", "nonsense")
-    assert ran.code == 2 and "there is no table 'nonsense'; there are deepfluoro-patient-specific" in ran.err
-    for name in PUBLISHED_TABLES:
-        assert name in listed and name in ran.err
+    ran.refused(2, "evaluation.unknown-name", "'nonsense'", *PUBLISHED_TABLES)
+    assert all(name in listed for name in PUBLISHED_TABLES)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("arguments", "fault"),
     [
-        ("--table deepfluoro-patient-specific", "needs a model for each subject: give --model SUBJECT=MODEL"),
+        ("--table deepfluoro-patient-specific", ("model.missing", "--model SUBJECT=MODEL")),
         (
             "--table deepfluoro-patient-specific --model a=MODEL",
-            "a=MODEL: no such subject; there are 17-1882",
+            ("options.unknown-name", "--model a=MODEL", "17-1882"),
         ),
-        ("--table deepfluoro-patient-agnostic --train-minutes 1", "has one alone: give a --model"),
-        ("--table deepfluoro-patient-agnostic --model a=MODEL", "needs the one model for all subjects"),
-        ("--table deepfluoro-patient-agnostic --model none", "needs the one model for all subjects"),
-        ("--table deepfluoro-patient-agnostic --model MODEL", "was trained for one CT; give a model of many"),
-        ("--table ljubljana-patient-specific --dataset deepfluoro", "is of ljubljana, not of --dataset deep"),
-        ("--train-minutes 0", "--train-minutes must be positive, not 0"),
-        ("--train-images 0", "--train-images must be positive, not 0"),
-        ("--train-images 4 --train-minutes 5", "both say how long to train; give one of them"),
-        ("--train-preset fast", "need --train-images or --train-minutes"),
+        ("--table deepfluoro-patient-agnostic --train-minutes 1", ("training.no-ct", "--model")),
+        ("--table deepfluoro-patient-agnostic --model a=MODEL", ("model.unsuitable", "--model")),
+        ("--table deepfluoro-patient-agnostic --model none", ("model.unsuitable", "--model")),
+        ("--table deepfluoro-patient-agnostic --model MODEL", ("model.unsuitable", "MODEL")),
+        (
+            "--table ljubljana-patient-specific --dataset deepfluoro",
+            ("options.conflict", "ljubljana", "--dataset deepfluoro"),
+        ),
+        ("--train-minutes 0", ("options.invalid-value", "--train-minutes", "0.0")),
+        ("--train-images 0", ("options.invalid-value", "--train-images", "0")),
+        ("--train-images 4 --train-minutes 5", ("options.conflict", "--train-minutes", "--train-images")),
+        (
+            "--train-preset fast",
+            ("options.incomplete", "--train-preset", "--train-images", "--train-minutes"),
+        ),
         (
             "--table deepfluoro-patient-agnostic --train-preset paper-batched --train-images 4",
-            "paper-batched is of networks of one patient",
+            ("options.conflict", "--train-preset paper-batched"),
         ),
-        ("--max-samples 0", "at least 1 sample of each subject must be taken, not 0"),
-        ("--subjects 17-1883", "has no subject '17-1883'; there are 17-1882"),
-        ("--starts mtre:x", "no start 'mtre:x'; there are none, ap, pa"),
-        ("--methods a=no.toml", "--methods no.toml cannot be read: No such file"),
+        ("--max-samples 0", ("evaluation.invalid-value", "sample", "0")),
+        ("--subjects 17-1883", ("dataset.unknown-name", "'17-1883'", "17-1882")),
+        ("--starts mtre:x", ("evaluation.unknown-name", "'mtre:x'")),
+        ("--methods a=no.toml", ("config-file.unreadable", "--methods no.toml")),
     ],
 )
-def test_what_does_not_go_together(evaluate, sources, model, tmp_path, arguments, message):
+def test_what_does_not_go_together(evaluate, sources, model, tmp_path, arguments, fault):
     ran = evaluate(sources["deepfluoro"], *arguments.replace("MODEL", str(model)).split())
-    assert message.replace("MODEL", str(model) if "=MODEL:" in message else "MODEL") in ran.err, ran.err
-    assert ran.code == (1 if "no.toml" in message else 2)
+    code, *names = fault
+    shown = [name.replace("MODEL", str(model)) if "SUBJECT" not in name else name for name in names]
+    ran.refused(1 if code == "config-file.unreadable" else 2, code, *shown)
     assert not (tmp_path / "out").exists()
 
 
@@ -251,13 +250,12 @@ def test_a_damaged_file(evaluate, sources, tmp_path):
         (("--dataset", "deepfluoro"), "10.7281/T1/IFSXNV"),
     ):
         ran = evaluate(path, *arguments)
-        assert ran.code == 1 and "cut.h5 cannot be read, it may be cut short or damaged" in ran.err
-        assert where in ran.err
+        ran.refused(1, "dataset.unreadable", "cut.h5", where)
     ran = evaluate(tmp_path / "no.h5")
-    assert ran.code == 1 and "no.h5 is not a file" in ran.err
+    ran.refused(1, "dataset.wrong-kind", "no.h5")
     (tmp_path / "text.h5").write_text("<html>")
     ran = evaluate(tmp_path / "text.h5")
-    assert ran.code == 1 and "text.h5 is no data set: neither a folder nor an HDF5 file" in ran.err
+    ran.refused(1, "dataset.unknown-name", "text.h5", "HDF5")
     assert not (tmp_path / "out").exists()
 
 
@@ -265,11 +263,11 @@ def test_an_empty_data_set(evaluate, tmp_path):
     with h5py.File(tmp_path / "empty.h5", "w"):
         pass
     ran = evaluate(tmp_path / "empty.h5")
-    assert ran.code == 1 and "empty.h5 lacks proj-params: it holds nothing" in ran.err
+    ran.refused(1, "dataset.wrong-kind", "empty.h5", "proj-params")
     with h5py.File(tmp_path / "subject.h5", "w") as file:
         file.create_group("subject01")
     ran = evaluate(tmp_path / "subject.h5")
-    assert ran.code == 1 and "subject01 has no view ap, lat" in ran.err
+    ran.refused(1, "dataset.unknown-name", "subject01", "ap, lat")
 
 
 def test_a_damaged_sample_stops_no_other(evaluate, sources, tmp_path):
@@ -280,8 +278,6 @@ def test_a_damaged_sample_stops_no_other(evaluate, sources, tmp_path):
         pixels = file["17-1882/projections/002/image/pixels"]
         pixels[0, 0] = np.nan
     ran = evaluate(path, "--starts", "none", "--json")
-    assert ran.code == 1
-    assert "2 of 3 X-rays could not be registered" in ran.err and "has the others: 17-1882/001 (" in ran.err
-    assert "001/gt-poses" in ran.err and "is missing" in ran.err and "NaN or infinite" in ran.err
+    ran.refused(1, "evaluation.incomplete", "2 of 3", "17-1882/001", "001/gt-poses", "17-1882/002", "NaN")
     assert [each["case"] for each in json.loads(ran.out)["measurements"]] == ["17-1882/000"]
     assert (tmp_path / "out" / "summary.csv").exists()

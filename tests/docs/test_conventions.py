@@ -145,10 +145,10 @@ def test_the_table_of_tangent_elements():
         for name, tangent in {"turn": turn, "right": right, "down": down}.items()
     }
     assert shift["turn"][0] > 0
-    assert table[3][1] == "to the right of the image" and shift["right"][0] > 0
-    assert table[4][1] == "down the image" and shift["down"][1] > 0
+    assert "right" in table[3][1] and shift["right"][0] > 0
+    assert "down" in table[4][1] and shift["down"][1] > 0
     farther = se3.perturb(pose, away, ISOCENTRE).numpy() @ [*ISOCENTRE, 1]
-    assert "away from the source" in table[5][1] and farther[2] > 650
+    assert "away" in table[5][1] and farther[2] > 650
 
 
 def test_the_perturbation_formula():

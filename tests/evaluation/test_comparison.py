@@ -12,6 +12,7 @@ from scipy.stats import rankdata
 from isoclinic.errors import InputError
 from isoclinic.evaluation.comparison import mcnemar_p, paired_comparisons, wilcoxon_p
 from isoclinic.evaluation.config import StatisticsConfig
+from raising import raises
 
 from .measured import measurement
 
@@ -104,7 +105,7 @@ def test_every_two_methods_at_every_start():
 def test_nothing_in_common():
     apart = [measurement("a/0", method="x"), measurement("a/1", method="y")]
     assert paired_comparisons(apart, CONFIG) == []
-    with pytest.raises(InputError, match=r"isoclinic has registered a/0 from start 15 twice"):
+    with raises(InputError, "evaluation.ambiguous", "isoclinic", "a/0", "15"):
         paired_comparisons([measurement("a/0"), measurement("a/0", mtre_mm=2.0)], CONFIG)
 
 

@@ -16,6 +16,7 @@ from isoclinic.errors import InputError
 from isoclinic.evaluation import Measurement, MethodResult
 from isoclinic.evaluation.measurement import METRICS, errors_of, landmarks_digest
 from isoclinic.geometry import pose_errors
+from raising import raises
 from tiny_samples import off_by, sample
 
 
@@ -71,22 +72,22 @@ def test_json_and_back(mtre_mm):
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    ("changes", "fault"),
     [
         (
             {"metrics": "mTRE on the detector"},
-            r"m\.json was measured by other metrics \(mTRE on the detector\)",
+            ("evaluation.invalid-value", "m.json", "mTRE on the detector"),
         ),
-        ({"mtre_mm": None}, r"m\.json is not a measurement of this version"),
-        ({"more": 1}, r"m\.json is not a measurement of this version"),
-        ({"mpd_mm": "2"}, r"m\.json holds a number that is none"),
+        ({"mtre_mm": None}, ("evaluation.malformed-record", "m.json", "version")),
+        ({"more": 1}, ("evaluation.malformed-record", "m.json", "version")),
+        ({"mpd_mm": "2"}, ("evaluation.malformed-record", "m.json", "number")),
     ],
 )
-def test_documents_that_are_no_measurement(changes, message):
+def test_documents_that_are_no_measurement(changes, fault):
     document = measured(0, 0, 0, 0, 0, 0).document() | changes
     document = {key: value for key, value in document.items() if value is not None}
     assert METRICS in measured(0, 0, 0, 0, 0, 0).document().values()
-    with pytest.raises(InputError, match=message):
+    with raises(InputError, *fault):
         Measurement.restored(document, "m.json")
 
 

@@ -11,6 +11,7 @@ import torch
 from isoclinic.errors import InputError
 from isoclinic.evaluation.metrics import success_rate, summary
 from isoclinic.geometry import PoseErrors
+from raising import raises
 
 
 @pytest.fixture
@@ -78,5 +79,5 @@ def test_a_finite_percentile_beside_an_infinite_one_stays_finite():
 
 def test_no_case_is_an_error():
     nothing = torch.zeros(0)
-    with pytest.raises(InputError, match="no case"):
+    with raises(InputError, "evaluation.unknown-name", "case"):
         summary(errors_of([]), initial_mtre_mm=nothing, run_time_s=nothing)

@@ -13,6 +13,7 @@ from isoclinic.errors import InputError
 from isoclinic.evaluation.config import StatisticsConfig
 from isoclinic.evaluation.records import EvaluationRecord, check_comparable, combined, read_evaluation
 from isoclinic.evaluation.report import summary_document
+from raising import raises
 
 from .measured import measurement
 
@@ -37,70 +38,70 @@ def test_what_was_written_is_read(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("text", "fault"),
     [
-        (None, "is not a folder of isoclinic evaluate: summary.json cannot be read: No such file"),
-        ("{", r"summary\.json is not JSON"),
-        ("[]", "holds no measurements"),
-        ("{}", "holds no measurements"),
-        ('{"measurements": []}', "holds no measurements"),
+        (None, ("evaluation.unreadable", "summary.json", "No such file")),
+        ("{", ("evaluation.unreadable", "summary.json", "JSON")),
+        ("[]", ("evaluation.missing", "summary.json")),
+        ("{}", ("evaluation.missing", "summary.json")),
+        ('{"measurements": []}', ("evaluation.missing", "summary.json")),
         (
             '{"measurements": [1]}',
-            "does not say what its errors are: others, such as distances",
+            ("evaluation.invalid-value", "summary.json"),
         ),
     ],
 )
-def test_files_that_are_no_evaluation(tmp_path, text, message):
+def test_files_that_are_no_evaluation(tmp_path, text, fault):
     if text is not None:
         (tmp_path / "summary.json").write_text(text)
-    with pytest.raises(InputError, match=message):
+    with raises(InputError, *fault):
         read_evaluation(tmp_path)
 
 
 def test_other_metrics_are_refused(tmp_path):
     folder = written(tmp_path / "x", metrics="mTRE on the detector [mm]")
-    with pytest.raises(InputError, match=r"says that its errors are 'mTRE on the detector \[mm\]'"):
+    with raises(InputError, "evaluation.invalid-value", "mTRE on the detector [mm]"):
         read_evaluation(folder)
 
 
 @pytest.mark.parametrize(
-    ("entry", "message"),
+    ("entry", "fault"),
     [
-        (7, "measurement 0 of .* is not a measurement of this version"),
-        ({"more": 1}, "is not a measurement of this version"),
-        ({"translation_mm": [1, 2]}, "is not a measurement of this version"),
-        ({"translation_mm": None}, "is not a measurement of this version"),
-        ({"mtre_mm": "small"}, "holds a number that is none"),
-        ({"case": None}, "holds a name that is none"),
+        (7, ("evaluation.malformed-record", "measurement 0", "version")),
+        ({"more": 1}, ("evaluation.malformed-record", "measurement 0", "version")),
+        ({"translation_mm": [1, 2]}, ("evaluation.malformed-record", "measurement 0", "version")),
+        ({"translation_mm": None}, ("evaluation.malformed-record", "measurement 0", "version")),
+        ({"mtre_mm": "small"}, ("evaluation.malformed-record", "measurement 0", "number")),
+        ({"case": None}, ("evaluation.malformed-record", "measurement 0", "name")),
     ],
 )
-def test_entries_that_are_no_measurement(tmp_path, entry, message):
+def test_entries_that_are_no_measurement(tmp_path, entry, fault):
     good = summary_document(MEASURED[:1], StatisticsConfig(resamples=100))["measurements"][0]
     bad = good | entry if isinstance(entry, dict) else entry
-    with pytest.raises(InputError, match=message):
+    with raises(InputError, *fault):
         read_evaluation(written(tmp_path / "x", **{"measurements": [bad]}))
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("change", "names"),
     [
-        ({"dataset": "ljubljana"}, r"B is of the data set 'ljubljana' \(a/0\), but A of 'cases'"),
+        ({"dataset": "ljubljana"}, ("data set", "ljubljana", "cases", "a/0")),
         (
             {"landmarks": "ffff"},
-            r"a/0 has other landmarks in B \(ffff\) than in A \(0123456789ab\)",
+            ("a/0", "landmarks", "ffff", "0123456789ab"),
         ),
-        ({"group": "c"}, r"a/0 has other subject in B \(c\) than in A \(a\)"),
+        ({"group": "c"}, ("a/0", "subject", "(c)", "(a)")),
     ],
 )
-def test_what_must_not_be_mixed(change, message):
-    with pytest.raises(InputError, match=message):
+def test_what_must_not_be_mixed(change, names):
+    with raises(InputError, "evaluation.not-comparable", "A", "B", *names):
         check_comparable({"A": MEASURED, "B": [replace(MEASURED[0], **change)]})
-    with pytest.raises(InputError, match=message.replace("B", "A")):
+    with raises(InputError, "evaluation.not-comparable", "A", *names):
         check_comparable({"A": [*MEASURED, replace(MEASURED[0], start="other", **change)]})
 
 
 def test_twice_in_one_source():
-    with pytest.raises(InputError, match="A holds a/0 by isoclinic from start 15 twice"):
+    with raises(InputError, "evaluation.ambiguous", "A", "a/0", "15"):
         check_comparable({"A": [MEASURED[0], replace(MEASURED[0], mtre_mm=3.0)]})
     check_comparable({"A": MEASURED, "B": MEASURED})
 
@@ -119,5 +120,5 @@ def test_equal_methods_are_told_apart_by_folder():
 
 
 def test_a_folder_twice():
-    with pytest.raises(InputError, match="p/x is given twice"):
+    with raises(InputError, "evaluation.ambiguous", "p/x"):
         combined([record("p/x", MEASURED[0]), record("p/../p/x", MEASURED[0])])

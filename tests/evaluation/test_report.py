@@ -19,6 +19,7 @@ from isoclinic.evaluation.config import StatisticsConfig
 from isoclinic.evaluation.figures import paired_figure, summary_figure, time_figure
 from isoclinic.evaluation.report import ReportConfig, summary_document, write_report
 from isoclinic.evaluation.statistics import wilson_interval
+from raising import raises
 
 from .measured import measurement
 
@@ -59,7 +60,7 @@ def test_one_group_needs_no_total():
 
 
 def test_no_measurement_is_an_error(tmp_path: Path):
-    with pytest.raises(InputError, match="no measurement"):
+    with raises(InputError, "evaluation.unknown-name", "measurement"):
         write_report(tmp_path, [])
     assert list(tmp_path.iterdir()) == []
 
@@ -151,7 +152,7 @@ def test_columns_of_choice(tmp_path: Path):
 
 
 def test_measurements_that_must_not_be_mixed_are_not_reported(tmp_path: Path):
-    with pytest.raises(InputError, match="other landmarks"):
+    with raises(InputError, "evaluation.not-comparable", "chest/00", "landmarks"):
         write_report(tmp_path, [*MEASURED, replace(MEASURED[0], start="1", landmarks="f")], CONFIG)
     assert list(tmp_path.iterdir()) == []
 
@@ -163,5 +164,5 @@ def test_pairs_and_times_are_all_drawn():
     np.testing.assert_allclose(points[:, 0], points[:, 1])
     (axes,) = time_figure(TWO).axes
     assert [len(each.get_offsets()) for each in axes.collections] == [4, 4]
-    with pytest.raises(InputError, match="no two methods"):
+    with raises(InputError, "evaluation.not-comparable", "methods"):
         paired_figure(MEASURED)

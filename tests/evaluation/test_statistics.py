@@ -17,6 +17,7 @@ from isoclinic.evaluation.statistics import (
     weighted_percentiles,
     wilson_interval,
 )
+from raising import raises
 
 CONFIG = StatisticsConfig()
 
@@ -147,16 +148,16 @@ def test_holm_by_hand():
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    ("changes", "fault"),
     [
-        ({"level": 1.0}, "level must lie between 0 and 1"),
-        ({"level": 0.0}, "level must lie between 0 and 1"),
-        ({"resamples": 99}, "resamples must be at least 100"),
-        ({"seed": -1}, "seed must not be negative"),
-        ({"success_mm": 0.0}, "success-mm must be positive"),
-        ({"success_mm": math.nan}, "success-mm must be positive"),
+        ({"level": 1.0}, ("evaluation.invalid-value", "level")),
+        ({"level": 0.0}, ("evaluation.invalid-value", "level")),
+        ({"resamples": 99}, ("evaluation.invalid-value", "resamples", "100")),
+        ({"seed": -1}, ("evaluation.invalid-value", "seed")),
+        ({"success_mm": 0.0}, ("evaluation.invalid-value", "success-mm")),
+        ({"success_mm": math.nan}, ("evaluation.invalid-value", "success-mm")),
     ],
 )
-def test_settings_that_make_no_sense(changes, message):
-    with pytest.raises(UsageError, match=message):
+def test_settings_that_make_no_sense(changes, fault):
+    with raises(UsageError, *fault):
         StatisticsConfig(**changes)

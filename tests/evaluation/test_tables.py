@@ -6,8 +6,6 @@ import csv
 import io
 import math
 
-import pytest
-
 from isoclinic.errors import UsageError
 from isoclinic.evaluation._summaries import rows
 from isoclinic.evaluation.config import StatisticsConfig
@@ -21,6 +19,7 @@ from isoclinic.evaluation.tables import (
     summary_columns,
     summary_table,
 )
+from raising import raises
 
 from .measured import measurement
 
@@ -85,5 +84,5 @@ def test_columns_are_chosen_by_name_and_all_exist():
     assert chosen.rows[0][4:] == (Estimate(1.5, Interval(1.5, 1.5)), 2)
     assert len(summary_table(found, "t").columns) == 4 + len(summary_columns())
     assert all(name in summary_columns() for names in STANDARD.values() for name in names)
-    with pytest.raises(UsageError, match="no column 'mtre'; there are cases, success_below_mm_1, "):
+    with raises(UsageError, "evaluation.unknown-name", "mtre", "success_below_mm_1"):
         summary_table(found, "t", ["mtre"])

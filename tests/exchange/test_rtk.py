@@ -8,6 +8,7 @@ import pytest
 
 from isoclinic.errors import InputError, UsageError
 from isoclinic.exchange import read_pose, write_pose
+from raising import raises
 
 from .views import CAMERAS, ROTATIONS, F, pixels, points_ras, posed, transformed
 
@@ -119,31 +120,35 @@ def test_the_documented_example(tmp_path):
 
 def test_pixels_are_asked_for(tmp_path):
     (tmp_path / "geometry.xml").write_text(DOCUMENTED)
-    with pytest.raises(UsageError, match=r"geometry.xml does not hold the size and pixel spacing .*`camera`"):
+    with raises(UsageError, "exchange.camera-missing", "geometry.xml", "`camera`"):
         read_pose(tmp_path / "geometry.xml", "rtk")
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "message"),
+    ("old", "new", "fault"),
     [
-        ("RTKThreeDCircularGeometry", "RTKGeometry", "looks like XML of <RTKGeometry>"),
-        ('version="3"', 'version="1"', "is version 1 of RTK's geometry"),
-        ("<GantryAngle>271.847274780273</GantryAngle>", "", "lacks GantryAngle"),
-        ("271.847274780273", "left", "GantryAngle must be a finite number, not 'left'"),
-        ("271.847274780273", "271.8", "Matrix contradicts the parameters"),
-        ("-1536 ", "", "Matrix must be 3 x 4 numbers"),
-        ("<SourceToDetectorDistance>1536", "<SourceToDetectorDistance>0", "parallel beams"),
+        ("RTKThreeDCircularGeometry", "RTKGeometry", ("exchange.wrong-kind", "XML", "<RTKGeometry>")),
+        ('version="3"', 'version="1"', ("exchange.unsupported", "version 1")),
+        ("<GantryAngle>271.847274780273</GantryAngle>", "", ("exchange.incomplete", "GantryAngle")),
+        ("271.847274780273", "left", ("exchange.invalid-value", "GantryAngle", "left")),
+        ("271.847274780273", "271.8", ("exchange.inconsistent", "Matrix")),
+        ("-1536 ", "", ("exchange.invalid-value", "Matrix", "3", "4")),
+        (
+            "<SourceToDetectorDistance>1536",
+            "<SourceToDetectorDistance>0",
+            ("exchange.unsupported", "SourceToDetectorDistance"),
+        ),
         (
             "<Projection>",
             "<RadiusCylindricalDetector>9</RadiusCylindricalDetector><Projection>",
-            "cylindrical",
+            ("exchange.unsupported", "cylindrical"),
         ),
-        ("<Projection>", "<Projection></Projection><Projection>", "has 2 projections"),
-        ("</Projection>", "", "looks like XML of <RTKThreeDCircularGeometry>"),
+        ("<Projection>", "<Projection></Projection><Projection>", ("exchange.unsupported", "2 projections")),
+        ("</Projection>", "", ("exchange.wrong-kind", "XML", "<RTKThreeDCircularGeometry>")),
     ],
 )
-def test_what_cannot_be_used_is_named(old, new, message, tmp_path):
+def test_what_cannot_be_used_is_named(old, new, fault, tmp_path):
     assert old in DOCUMENTED
     (tmp_path / "geometry.xml").write_text(DOCUMENTED.replace(old, new))
-    with pytest.raises(InputError, match=message):
+    with raises(InputError, *fault):
         read_pose(tmp_path / "geometry.xml", "rtk", CAMERAS["square"])

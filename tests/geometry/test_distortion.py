@@ -6,6 +6,7 @@ import torch
 
 from isoclinic.errors import UsageError
 from isoclinic.geometry import Camera, Distortion, distortion_jacobian, sampled
+from raising import raises
 
 CAMERA = Camera(width=96, height=80, fx=1000.0, fy=1000.0, cx=50.0, cy=37.0, sdd_mm=1000.0)
 STRONG = Distortion(radial=-0.03, spiral=0.02)
@@ -88,5 +89,5 @@ def test_the_derivative_is_that_of_looking_elsewhere(flip):
 
 @pytest.mark.parametrize("value", [float("nan"), 0.5, -0.3, float("inf")])
 def test_a_distortion_that_folds_the_image_is_refused(value):
-    with pytest.raises(UsageError, match="distortion"):
+    with raises(UsageError, "geometry.invalid-value", "distortion"):
         Distortion(radial=value)

@@ -9,6 +9,7 @@ import torch
 
 from isoclinic.errors import InputError
 from isoclinic.geometry import Camera, PatientSides, gantry_view, so3
+from raising import raises
 
 CAMERA = Camera.from_pixel_spacing(width=64, height=48, pixel_spacing_mm=(2.0, 2.0), sdd_mm=1000.0)
 # Seen from the source, the head up: in AP the patient's right is at the image's left, in PA, seen from the
@@ -96,5 +97,5 @@ def test_oblique_views_have_two_letters(primary_deg, secondary_deg, expected):
 
 
 def test_what_is_no_pose():
-    with pytest.raises(InputError, match="camera_from_world"):
+    with raises(InputError, "pose.not-rigid", "camera_from_world"):
         PatientSides.of(CAMERA, 2 * torch.eye(4, dtype=torch.float64))

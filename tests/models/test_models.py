@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 
-import pytest
-
 import isoclinic
 from isoclinic import models
 from isoclinic.errors import InputError
 from isoclinic.models import DEFAULT_MODEL, default_model
 from isoclinic.networks import CanonicalNetwork, Checkpoint
+from raising import raises
 
 
 def test_the_default_model_is_what_registration_needs():
@@ -41,7 +40,7 @@ def test_a_damaged_file_says_how_to_get_it_back(monkeypatch, tmp_path):
     monkeypatch.setattr(models, "DEFAULT_MODEL", file)
     default_model.cache_clear()
     try:
-        with pytest.raises(InputError, match=r"damaged.*install isoclinic again"):
+        with raises(InputError, "installation.model-missing"):
             default_model()
     finally:
         default_model.cache_clear()

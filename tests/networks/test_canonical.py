@@ -1,8 +1,8 @@
-import pytest
 import torch
 
 from isoclinic.errors import UsageError
 from isoclinic.networks import CanonicalConfig, CanonicalNetwork
+from raising import raises
 from tiny_networks import BACKBONE
 
 
@@ -19,5 +19,5 @@ def test_every_pixel_gets_a_value_and_a_bounded_precision():
 
 def test_settings_that_cannot_work_are_refused():
     for settings in [{"window_px": 8}, {"window_px": 1}, {"floor": 0.0}, {"log_precision_range": -1.0}]:
-        with pytest.raises(UsageError):
+        with raises(UsageError, "model.invalid-value", *settings):
             CanonicalConfig(**settings)

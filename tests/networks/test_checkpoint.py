@@ -14,6 +14,7 @@ from isoclinic.networks import (
     PoseRegressorConfig,
     TrainingRecord,
 )
+from raising import raises
 from tiny_networks import BACKBONE, encoder, small_camera, space
 
 CT, OTHER_CT = "a" * 64, "b" * 64
@@ -80,7 +81,7 @@ def test_a_file_that_cannot_be_replaced_stays(path, monkeypatch):
     monkeypatch.setattr(
         "os.replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device"))
     )
-    with pytest.raises(InputError, match="No space left"):
+    with raises(InputError, "output.unwritable", "model.safetensors", "No space left"):
         checkpoint().save(path)
     assert path.read_bytes() == before
     assert list(path.parent.iterdir()) == [path]
@@ -111,23 +112,21 @@ def test_networks_of_any_ct_fit_every_ct():
     ],
 )
 def test_what_does_not_fit_is_said(path, camera, ct, words):
-    with pytest.raises(InputError) as caught:
+    with raises(InputError, "model.unsuitable", *words):
         Checkpoint.load(path).check_fit(camera, ct)
-    for word in ["does not fit", *words]:
-        assert word in str(caught.value)
 
 
 def test_foreign_files_are_refused(tmp_path):
     foreign = tmp_path / "foreign.safetensors"
     save_file({"weight": torch.zeros(2)}, foreign)
-    with pytest.raises(InputError, match="not an isoclinic model"):
+    with raises(InputError, "model.wrong-kind", "foreign.safetensors"):
         Checkpoint.load(foreign)
     pickled = tmp_path / "model.pt"
     torch.save({"weight": torch.zeros(2)}, pickled)
-    with pytest.raises(InputError, match="not an isoclinic model"):
+    with raises(InputError, "model.unreadable"):
         Checkpoint.load(pickled)
     for nothing in (tmp_path / "missing", tmp_path):
-        with pytest.raises(InputError, match="cannot be read"):
+        with raises(InputError, "model.unreadable"):
             Checkpoint.load(nothing)
 
 
@@ -135,7 +134,7 @@ def test_foreign_files_are_refused(tmp_path):
 def test_truncated_files_are_refused(path, share):
     content = path.read_bytes()
     path.write_bytes(content[: int(share * len(content))])
-    with pytest.raises(InputError, match=r"damaged|cannot be read"):
+    with raises(InputError, "model.unreadable"):
         Checkpoint.load(path)
 
 
@@ -172,19 +171,19 @@ def _no_record(header, tensors):
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "fault"),
     [
-        (_newer, "version 2"),
-        (_unknown_kind, "networks must be some of"),
-        (_missing_field, "canonical must have exactly the fields"),
-        (_wrong_type, r"backbone\.heads is 'two'"),
-        (_impossible, "window_px must be odd"),
-        (_other_size, r"output\.(weight|bias): \(.*\) in the file"),
-        (_without_a_weight, r"output\.bias: missing in the file"),
-        (_no_record, "record must have exactly the fields"),
+        (_newer, ("model.other-version", "2")),
+        (_unknown_kind, ("model.invalid-value", "networks")),
+        (_missing_field, ("model.malformed", "canonical")),
+        (_wrong_type, ("model.malformed", "backbone.heads", "two")),
+        (_impossible, ("model.malformed", "window_px")),
+        (_other_size, ("model.wrong-shape", "fine_encoder")),
+        (_without_a_weight, ("model.wrong-shape", "output.bias")),
+        (_no_record, ("model.malformed", "record")),
     ],
 )
-def test_files_that_contradict_themselves_are_refused(path, change, words):
+def test_files_that_contradict_themselves_are_refused(path, change, fault):
     rewritten(path, change)
-    with pytest.raises(InputError, match=words):
+    with raises(InputError, *fault):
         Checkpoint.load(path)

@@ -18,6 +18,7 @@ from isoclinic.networks import (
 from isoclinic.networks._split_attention import SplitAttention
 from isoclinic.rendering import RenderConfig, render
 from isoclinic.volumes import Volume, mu_from_hu
+from raising import raises
 
 DEPTH_MM = 600.0
 SMALL = CTConditionedRegressorConfig(
@@ -259,12 +260,12 @@ def test_depth_has_the_pixels_of_the_image():
 
 def test_a_cube_of_nothing_and_of_a_point_behind_the_source_are_refused():
     volume = balls([(0.0, 0.0, 0.0)], side=8)
-    with pytest.raises(UsageError, match="at least one voxel"):
+    with raises(UsageError, "model.invalid-value", "voxel", "0"):
         conditioning_cube(volume, space(), CAMERA, 0)
     behind = PoseSpace.about(
         torch.diag(torch.tensor([1.0, 1, 1, 1], dtype=torch.float64)), (0.0, 0.0, -5.0), length_mm=100.0
     )
-    with pytest.raises(UsageError, match="in front of the source, not at a depth of -5 mm"):
+    with raises(UsageError, "model.invalid-value", "isocentre", "-5"):
         conditioning_cube(volume, behind, CAMERA, 8)
 
 
@@ -297,40 +298,40 @@ def test_what_is_saved_comes_back(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("image", "ct", "words"),
+    ("image", "ct", "fault"),
     [
-        ((2, 32, 24), (1, 16, 16, 16), "images of 1 x 32 x 32, not 1 x 32 x 24"),
-        ((2, 3, 32, 32), (1, 16, 16, 16), "images of 1 x 32 x 32, not 3 x 32 x 32"),
-        ((2, 32, 32), (1, 16, 16, 8), "cubes of the CT of 16 x 16 x 16, not 16 x 16 x 8"),
-        ((3, 32, 32), (2, 16, 16, 16), "3 images go with features of 1 or 3 CTs, not 2"),
+        ((2, 32, 24), (1, 16, 16, 16), ("model.wrong-shape", "images", "1 x 32 x 32", "1 x 32 x 24")),
+        ((2, 3, 32, 32), (1, 16, 16, 16), ("model.wrong-shape", "images", "1 x 32 x 32", "3 x 32 x 32")),
+        ((2, 32, 32), (1, 16, 16, 8), ("model.wrong-shape", "cubes", "16 x 16 x 16", "16 x 16 x 8")),
+        ((3, 32, 32), (2, 16, 16, 16), ("model.wrong-shape", "3 images", "1 or 3 CTs", "2")),
     ],
 )
-def test_inputs_of_another_size_are_refused(image, ct, words):
-    with pytest.raises(UsageError, match=words):
+def test_inputs_of_another_size_are_refused(image, ct, fault):
+    with raises(UsageError, *fault):
         regressor()(uniform(*image), uniform(*ct))
 
 
 @pytest.mark.parametrize(
-    ("settings", "words"),
+    ("settings", "fault"),
     [
-        ({"head": "euler"}, "head"),
-        ({"rotation_deg": (120.0, 120.0, 120.0)}, "180"),
-        ({"stages": ()}, "at least one number"),
-        ({"hidden": (64, 0)}, "must be at least 1"),
-        ({"image_channels": 0}, "must be at least 1"),
-        ({"radix": 1}, "radix of at least 2"),
-        ({"cardinality": 0}, "cardinality of at least 1"),
-        ({"stages": (32, 15)}, "multiples of radix"),
-        ({"feature_px": 20}, "multiple of 8"),
-        ({"image_px": 96}, "image_px must be"),
-        ({"image_px": 16}, "image_px must be"),
-        ({"image_px": 256}, "at most 2 times over, not 256"),
-        ({"cube_voxels": 33}, "cube_voxels must be even"),
-        ({"cube_voxels": 48}, "divide feature_px"),
-        ({"cube_voxels": 128}, "divide feature_px"),
-        ({"cube_voxels": 32, "depth_features": 6}, "multiple of 4"),
+        ({"head": "euler"}, ("model.invalid-value", "head")),
+        ({"rotation_deg": (120.0, 120.0, 120.0)}, ("model.invalid-value", "rotation_deg", "180")),
+        ({"stages": ()}, ("model.invalid-value", "image_features", "volume_features", "stages")),
+        ({"hidden": (64, 0)}, ("model.invalid-value", "channels", "norm_groups", "1")),
+        ({"image_channels": 0}, ("model.invalid-value", "channels", "norm_groups", "1")),
+        ({"radix": 1}, ("model.invalid-value", "radix", "2", "1 and 1")),
+        ({"cardinality": 0}, ("model.invalid-value", "cardinality", "1", "2 and 0")),
+        ({"stages": (32, 15)}, ("model.invalid-value", "stages", "radix")),
+        ({"feature_px": 20}, ("model.invalid-value", "feature_px", "8", "20")),
+        ({"image_px": 96}, ("model.invalid-value", "image_px")),
+        ({"image_px": 16}, ("model.invalid-value", "image_px")),
+        ({"image_px": 256}, ("model.invalid-value", "image_px", "256")),
+        ({"cube_voxels": 33}, ("model.invalid-value", "cube_voxels")),
+        ({"cube_voxels": 48}, ("model.invalid-value", "cube_voxels", "feature_px", "48")),
+        ({"cube_voxels": 128}, ("model.invalid-value", "cube_voxels", "feature_px", "128")),
+        ({"cube_voxels": 32, "depth_features": 6}, ("model.invalid-value", "depth_features", "4", "6")),
     ],
 )
-def test_settings_that_cannot_work_are_refused(settings, words):
-    with pytest.raises(UsageError, match=words):
+def test_settings_that_cannot_work_are_refused(settings, fault):
+    with raises(UsageError, *fault):
         CTConditionedRegressorConfig(**settings)

@@ -1,16 +1,15 @@
 import subprocess
 import sys
 
-import pytest
-
 from isoclinic.errors import UsageError
 from isoclinic.networks import PoseRegressor, PoseRegressorConfig
 from missing_package import without
+from raising import raises
 
 
 def test_without_monai_the_extra_is_named(monkeypatch):
     without(monkeypatch, "monai")
-    with pytest.raises(UsageError, match=r"monai.*isoclinic\[train\]"):
+    with raises(UsageError, "installation.package-missing", "monai", "isoclinic[train]"):
         PoseRegressor(PoseRegressorConfig())
 
 

@@ -1,11 +1,11 @@
 import math
 
-import pytest
 import torch
 
 from isoclinic.errors import InputError, UsageError
 from isoclinic.geometry import se3, so4
 from isoclinic.networks import PoseSpace
+from raising import raises
 from tiny_networks import LENGTH_MM, poses, space
 
 TANGENTS = torch.randn(8, 6, generator=torch.Generator().manual_seed(0)).double() * torch.tensor(
@@ -53,11 +53,11 @@ def test_the_gradient_of_the_distance_is_that_of_finite_differences():
 
 
 def test_what_is_no_space_is_refused():
-    with pytest.raises(InputError, match="nominal_camera_from_world"):
+    with raises(InputError, "geometry.wrong-shape", "nominal_camera_from_world"):
         PoseSpace(
             nominal_camera_from_world=((1.0, 2.0),), isocentre_world=(0.0, 0.0, 0.0), length_mm=LENGTH_MM
         )
-    with pytest.raises(UsageError, match="length_mm"):
+    with raises(UsageError, "model.invalid-value", "length_mm"):
         PoseSpace.about(nominal(), space().isocentre, 0.0)
 
 

@@ -7,6 +7,7 @@ from isoclinic.errors import UsageError
 from isoclinic.geometry import so4
 from isoclinic.networks import BackboneConfig, Embedding, SphericalEncoder, SphericalEncoderConfig
 from isoclinic.networks import embedding as embeddings
+from raising import raises
 from tiny_networks import VARIANTS, encoder
 
 
@@ -35,7 +36,7 @@ def test_any_multiple_of_the_stride_is_embedded(size, head):
 
 
 def test_other_sizes_are_refused():
-    with pytest.raises(UsageError, match="multiples of 8"):
+    with raises(UsageError, "model.wrong-shape", "8"):
         SphericalEncoder(SphericalEncoderConfig())(images(64, 60))
 
 
@@ -115,8 +116,8 @@ def test_first_and_second_derivatives_are_those_of_finite_differences(metric):
 
 def test_settings_that_cannot_work_are_refused():
     for settings in [{"channels": (16,)}, {"channels": (16, 30)}, {"heads": 5}]:
-        with pytest.raises(UsageError):
+        with raises(UsageError, "model.invalid-value", *settings):
             BackboneConfig(**settings)
-    with pytest.raises(UsageError, match="dense_level"):
+    with raises(UsageError, "model.invalid-value", "dense_level"):
         SphericalEncoderConfig(dense_level=4)
     assert math.isclose(BackboneConfig().stride, 8)

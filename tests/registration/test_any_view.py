@@ -21,6 +21,7 @@ from isoclinic.registration._search import SearchView, features
 from isoclinic.rendering import Projector, RenderConfig
 from isoclinic.solver import Status
 from phantoms import CAMERA, DEPTH_MM, error_mm, line_integrals, phantom, true_pose, xray_of
+from raising import raises
 
 VOLUME = phantom(0)
 ISOCENTRE = torch.from_numpy(VOLUME.isocentre_world)
@@ -184,5 +185,5 @@ def test_of_two_xrays_the_second_shows_the_depth():
     ],
 )
 def test_settings_without_a_meaning_are_refused(wrong):
-    with pytest.raises(UsageError):
+    with raises(UsageError, "registration.invalid-value", *wrong):
         AnyViewConfig(**wrong)

@@ -38,6 +38,7 @@ from isoclinic.similarity import ImageSimilarity
 from isoclinic.solver import Status
 from isoclinic.volumes import GeometryWarning, PreprocessConfig, Volume, XRay, target_points
 from phantoms import CAMERA, displaced, error_mm, phantom, true_pose, xray_of
+from raising import raises
 
 VOLUME = phantom(0)
 TRUTH = true_pose(VOLUME)
@@ -418,7 +419,7 @@ def test_errors_are_those_of_points_that_an_xray_shows():
     ],
 )
 def test_settings_that_make_no_sense(settings):
-    with pytest.raises(UsageError, match="confidence"):
+    with raises(UsageError, "registration.invalid-value", "confidence"):
         ConfidenceConfig(**settings)
 
 

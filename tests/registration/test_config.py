@@ -8,6 +8,7 @@ import pytest
 
 from isoclinic.errors import UsageError
 from isoclinic.registration import RegistrationConfig, SearchConfig, Stage
+from raising import raises
 
 
 def test_default_stages_go_from_coarse_to_fine():
@@ -46,7 +47,7 @@ def test_configs_are_immutable_values(config):
     [{"pixels": 7}, {"max_steps": 0}, {"keep": 0}, {"voxel_per_pixel": 0.0}, {"voxel_per_pixel": math.nan}],
 )
 def test_stage_without_meaning(settings):
-    with pytest.raises(UsageError, match="stage"):
+    with raises(UsageError, "registration.invalid-value", "stage"):
         Stage(**({"pixels": 32} | settings))
 
 
@@ -55,5 +56,5 @@ def test_stage_without_meaning(settings):
     [{"stages": ()}, {"searches": ()}, {"length_mm": 0.0}, {"max_step_mm": -1.0}, {"length_mm": math.nan}],
 )
 def test_registration_without_meaning(settings):
-    with pytest.raises(UsageError):
+    with raises(UsageError, "registration.invalid-value"):
         RegistrationConfig(**settings)

@@ -8,6 +8,7 @@ import pytest
 from isoclinic.errors import UsageError
 from isoclinic.registration import IntrinsicsConfig
 from phantoms import phantom, true_pose, xray_of
+from raising import raises
 
 VOLUME = phantom(0)
 XRAY = xray_of(VOLUME, true_pose(VOLUME), seed=0)
@@ -45,5 +46,5 @@ def test_exact_is_exact():
 
 @pytest.mark.parametrize(("name", "value"), [("sdd_percent", -1.0), ("principal_point_mm", math.nan)])
 def test_a_wrong_value_is_refused_by_its_option(name, value):
-    with pytest.raises(UsageError, match=f"`intrinsics.{name}`"):
+    with raises(UsageError, "registration.invalid-value", f"`intrinsics.{name}`"):
         IntrinsicsConfig(**{name: value})

@@ -23,6 +23,7 @@ from isoclinic.registration.landmarks import (
     read_world_points,
 )
 from isoclinic.volumes import GeometryWarning, XRay
+from raising import raises
 
 CAMERA = Camera(width=256, height=200, fx=850, fy=800, cx=130.5, cy=90.0, sdd_mm=1020.0)
 CENTRE = np.array([30.0, -50.0, 900.0])
@@ -153,33 +154,33 @@ class TestPose:
         points = random_points(rng, 6)
         truth = random_pose(rng)
         truth[2, 3] += 1020 - float((points @ truth[2, :3].numpy() + truth[2, 3].item()).mean())
-        with pytest.raises(InputError, match="no pose between source and detector"):
+        with raises(InputError, "landmarks.undetermined", "source-detector distance"):
             pose_from_landmarks(points, project(points, truth), CAMERA)
 
     @pytest.mark.parametrize(
-        ("points", "message"),
+        ("points", "fault"),
         [
-            (np.eye(3), "at least 4 different landmarks, not 3"),
-            (np.r_[np.eye(3), np.eye(3)], "at least 4 different landmarks, not 3"),
-            (np.outer(np.arange(5.0), [1, 2, 3]), "lie on a line"),
-            (np.outer(np.arange(5.0), [1, 2, 3]) + 0.001 * np.eye(5, 3), "lie on a line"),
-            (np.full((5, 3), np.nan), "NaN or infinite"),
-            (np.zeros((5, 2)), "must be points"),
+            (np.eye(3), ("landmarks.invalid-value", "4", "3")),
+            (np.r_[np.eye(3), np.eye(3)], ("landmarks.invalid-value", "4", "3")),
+            (np.outer(np.arange(5.0), [1, 2, 3]), ("landmarks.undetermined", "line")),
+            (np.outer(np.arange(5.0), [1, 2, 3]) + 0.001 * np.eye(5, 3), ("landmarks.undetermined", "line")),
+            (np.full((5, 3), np.nan), ("landmarks.not-finite", "NaN")),
+            (np.zeros((5, 2)), ("landmarks.wrong-shape", "points [N, 3]", "(5, 2)")),
         ],
     )
-    def test_impossible_points(self, points: Array, message: str) -> None:
+    def test_impossible_points(self, points: Array, fault: tuple[str, ...]) -> None:
         marks = 100 + 20 * np.random.default_rng(0).normal(size=(len(points), 2))
-        with pytest.raises(InputError, match=message):
+        with raises(InputError, *fault):
             pose_from_landmarks(points, marks, CAMERA)
 
     def test_impossible_marks(self) -> None:
         points = random_points(np.random.default_rng(9), 5)
-        for marks, message in (
-            (np.full((5, 2), 80.0), "same pixel"),
-            (np.zeros((4, 2)), "must be points"),
-            (np.full((5, 2), np.inf), "NaN or infinite"),
+        for marks, fault in (
+            (np.full((5, 2), 80.0), ("landmarks.undetermined", "pixel")),
+            (np.zeros((4, 2)), ("landmarks.wrong-shape", "(4, 2)")),
+            (np.full((5, 2), np.inf), ("landmarks.not-finite",)),
         ):
-            with pytest.raises(InputError, match=message):
+            with raises(InputError, *fault):
                 pose_from_landmarks(points, marks, CAMERA)
 
 
@@ -283,78 +284,93 @@ class TestWorldPoints:
         np.testing.assert_array_equal(points['say "F", 2'], [7.3939, 76.94990495817181, 17.5])
 
     @pytest.mark.parametrize(
-        ("content", "message"),
+        ("content", "fault"),
         [
-            ("no JSON", "is not JSON"),
-            ("[" * 100_000, "is not JSON"),
-            ("[1, 2]", "no JSON object"),
-            ({}, "its format is None"),
-            ({**OWN, "format": "isoclinic.pose"}, "'isoclinic.pose', not 'isoclinic.landmarks'"),
-            ({**OWN, "version": 2}, "version is 2.*reads version 1"),
-            ({**OWN, "world": None}, "world must be .*RAS.*LPS"),
-            ({**OWN, "world": "RAI"}, "world must be .*RAS.*LPS"),
-            ({**OWN, "units": "cm"}, "units must be .*mm"),
-            ({**OWN, "world_points": {}}, "world_points is missing"),
-            ({**OWN, "world_points": [[1, 2, 3]]}, "world_points is missing"),
-            ({**OWN, "world_points": {"a": [1, 2]}}, "'a' must be 3 finite numbers"),
-            ({**OWN, "world_points": {"a": [1, 2, float("nan")]}}, "'a' must be 3 finite numbers"),
-            ({**OWN, "world_points": {"a": [1, 2, "3"]}}, "'a' must be 3 finite numbers"),
-            ({**OWN, "world_points": {"a": [1, 2, True]}}, "'a' must be 3 finite numbers"),
-            ({**OWN, "world_points": {"a": [1, 2, 10**400]}}, "'a' must be 3 finite numbers"),
-            (PIXELS, "world_points is missing"),
-            (json.dumps(OWN).replace("left b", "a"), "has 'a' twice"),
-            ({**markups(LPS), "@schema": None}, "@schema is None"),
-            ({**markups(LPS), "@schema": SCHEMA.replace("v1", "v2")}, "not version 1"),
-            ({**markups(LPS), "markups": 3}, "holds no placed points"),
-            (markups({}), "holds no placed points"),
-            (markups(LPS, type="Plane"), "holds no placed points"),
-            (markups(LPS, coordinateSystem=None), "coordinate system must be RAS or LPS"),
-            (markups(LPS, coordinateSystem=2), "coordinate system must be RAS or LPS"),
-            (markups(LPS, coordinateUnits="inch"), "coordinateUnits must be one of mm"),
-            (markups(LPS, coordinateUnits=[]), "coordinateUnits must be one of mm"),
-            (markups(LPS, controlPoints=["a"]), "controlPoints must be a list of objects"),
-            (markups({"": [0, 0, 0]}), "point without a label"),
-            (markups({"a": [0, float("inf"), 0]}), "position of 'a' must be 3 finite numbers"),
+            ("no JSON", ("landmarks.unreadable", "points.json")),
+            ("[" * 100_000, ("landmarks.unreadable", "points.json")),
+            ("[1, 2]", ("landmarks.empty", "object")),
+            ({}, ("landmarks.wrong-kind", "format", "None")),
+            (
+                {**OWN, "format": "isoclinic.pose"},
+                ("landmarks.wrong-kind", "format", "isoclinic.pose", "isoclinic.landmarks"),
+            ),
+            ({**OWN, "version": 2}, ("landmarks.wrong-kind", "version", "2.0", "1")),
+            ({**OWN, "world": None}, ("landmarks.invalid-value", "world", "RAS", "LPS")),
+            ({**OWN, "world": "RAI"}, ("landmarks.invalid-value", "world", "RAS", "LPS")),
+            ({**OWN, "units": "cm"}, ("landmarks.invalid-value", "units", "mm")),
+            ({**OWN, "world_points": {}}, ("landmarks.incomplete", "world_points")),
+            ({**OWN, "world_points": [[1, 2, 3]]}, ("landmarks.incomplete", "world_points")),
+            ({**OWN, "world_points": {"a": [1, 2]}}, ("landmarks.invalid-value", "'a'", "3")),
+            ({**OWN, "world_points": {"a": [1, 2, float("nan")]}}, ("landmarks.invalid-value", "'a'", "3")),
+            ({**OWN, "world_points": {"a": [1, 2, "3"]}}, ("landmarks.invalid-value", "'a'", "3")),
+            ({**OWN, "world_points": {"a": [1, 2, True]}}, ("landmarks.invalid-value", "'a'", "3")),
+            ({**OWN, "world_points": {"a": [1, 2, 10**400]}}, ("landmarks.invalid-value", "'a'", "3")),
+            (PIXELS, ("landmarks.incomplete", "world_points")),
+            (json.dumps(OWN).replace("left b", "a"), ("landmarks.ambiguous", "'a'")),
+            ({**markups(LPS), "@schema": None}, ("landmarks.wrong-kind", "@schema", "None")),
+            (
+                {**markups(LPS), "@schema": SCHEMA.replace("v1", "v2")},
+                ("landmarks.wrong-kind", "@schema", "version 1"),
+            ),
+            ({**markups(LPS), "markups": 3}, ("landmarks.empty", "placed")),
+            (markups({}), ("landmarks.empty", "placed")),
+            (markups(LPS, type="Plane"), ("landmarks.empty", "placed")),
+            (
+                markups(LPS, coordinateSystem=None),
+                ("landmarks.invalid-value", "coordinate system", "RAS", "LPS"),
+            ),
+            (
+                markups(LPS, coordinateSystem=2),
+                ("landmarks.invalid-value", "coordinate system", "RAS", "LPS"),
+            ),
+            (markups(LPS, coordinateUnits="inch"), ("landmarks.invalid-value", "coordinateUnits")),
+            (markups(LPS, coordinateUnits=[]), ("landmarks.invalid-value", "coordinateUnits")),
+            (markups(LPS, controlPoints=["a"]), ("landmarks.invalid-value", "controlPoints")),
+            (markups({"": [0, 0, 0]}), ("landmarks.unnamed", "label")),
+            (markups({"a": [0, float("inf"), 0]}), ("landmarks.invalid-value", "'a'", "3")),
             (
                 {"@schema": SCHEMA, "markups": markups(LPS)["markups"] * 2},
-                "has 'a' twice",
+                ("landmarks.ambiguous", "'a'"),
             ),
         ],
     )
-    def test_unusable_json(self, tmp_path: Path, content: Any, message: str) -> None:
+    def test_unusable_json(self, tmp_path: Path, content: Any, fault: tuple[str, ...]) -> None:
         path = write(tmp_path, content)
-        with pytest.raises(InputError, match=message) as caught:
+        with raises(InputError, *fault) as caught:
             read_world_points(path)
         assert str(path) in str(caught.value)
 
     @pytest.mark.parametrize(
-        ("content", "message"),
+        ("content", "fault"),
         [
-            ("", "coordinate system must be RAS or LPS"),
-            (fcsv(LPS, None), "coordinate system must be RAS or LPS"),
-            (fcsv(LPS, "2"), "coordinate system must be RAS or LPS"),
-            (fcsv(LPS, columns="id,x,y"), "lacks label, z"),
-            (fcsv({}), "holds no points"),
-            (fcsv({" ": [1, 2, 3]}), "point without a label"),
-            (fcsv({"a": ["", 2, 3]}), "'a' must be 3 finite numbers"),  # type: ignore[list-item]
-            (fcsv({"a": ["nan", 2, 3]}), "'a' must be 3 finite numbers"),  # type: ignore[list-item]
-            (fcsv(LPS) + fcsv(LPS), "has 'a' twice"),
-            (fcsv(LPS) + "1,2\n", "point without a label"),
-            ("# CoordinateSystem = 0\n# columns = label,x,y,z\na,1,2\n", "'a' must be 3 finite numbers"),
+            ("", ("landmarks.invalid-value", "coordinate system", "RAS", "LPS")),
+            (fcsv(LPS, None), ("landmarks.invalid-value", "coordinate system", "RAS", "LPS")),
+            (fcsv(LPS, "2"), ("landmarks.invalid-value", "coordinate system", "RAS", "LPS")),
+            (fcsv(LPS, columns="id,x,y"), ("landmarks.incomplete", "label", "z")),
+            (fcsv({}), ("landmarks.empty", "F.fcsv")),
+            (fcsv({" ": [1, 2, 3]}), ("landmarks.unnamed", "label")),
+            (fcsv({"a": ["", 2, 3]}), ("landmarks.invalid-value", "'a'", "3")),  # type: ignore[list-item]
+            (fcsv({"a": ["nan", 2, 3]}), ("landmarks.invalid-value", "'a'", "3")),  # type: ignore[list-item]
+            (fcsv(LPS) + fcsv(LPS), ("landmarks.ambiguous", "'a'")),
+            (fcsv(LPS) + "1,2\n", ("landmarks.unnamed", "label")),
+            (
+                "# CoordinateSystem = 0\n# columns = label,x,y,z\na,1,2\n",
+                ("landmarks.invalid-value", "'a'", "3"),
+            ),
         ],
     )
-    def test_unusable_fcsv(self, tmp_path: Path, content: str, message: str) -> None:
+    def test_unusable_fcsv(self, tmp_path: Path, content: str, fault: tuple[str, ...]) -> None:
         path = write(tmp_path, content, "F.fcsv")
-        with pytest.raises(InputError, match=message) as caught:
+        with raises(InputError, *fault) as caught:
             read_world_points(path)
         assert str(path) in str(caught.value)
 
     @pytest.mark.parametrize("name", ["p.json", "p.fcsv"])
     def test_unreadable(self, tmp_path: Path, name: str) -> None:
-        with pytest.raises(InputError, match="cannot be read"):
+        with raises(InputError, "landmarks.unreadable", name):
             read_world_points(tmp_path / name)
         (tmp_path / name).write_bytes(b"\xff\xd8\xff\xe0")
-        with pytest.raises(InputError, match="is not text"):
+        with raises(InputError, "landmarks.wrong-kind", name, "text"):
             read_world_points(tmp_path / name)
 
 
@@ -364,20 +380,20 @@ class TestPixelPoints:
         np.testing.assert_array_equal(points["a"], [10, 20.5])
 
     @pytest.mark.parametrize(
-        ("content", "message"),
+        ("content", "fault"),
         [
-            (OWN, "pixel_points is missing"),
-            ({}, "its format is None"),
-            (markups(LPS), "a point list of 3D Slicer.*must be pixels"),
-            ({**PIXELS, "pixel_points": {"a": [1, 2, 3]}}, "'a' must be 2 finite numbers"),
+            (OWN, ("landmarks.incomplete", "pixel_points")),
+            ({}, ("landmarks.wrong-kind", "format", "None")),
+            (markups(LPS), ("landmarks.wrong-kind", "3D Slicer", "pixels")),
+            ({**PIXELS, "pixel_points": {"a": [1, 2, 3]}}, ("landmarks.invalid-value", "'a'", "2")),
         ],
     )
-    def test_unusable(self, tmp_path: Path, content: Any, message: str) -> None:
-        with pytest.raises(InputError, match=message):
+    def test_unusable(self, tmp_path: Path, content: Any, fault: tuple[str, ...]) -> None:
+        with raises(InputError, *fault):
             read_pixel_points(write(tmp_path, content))
 
     def test_fcsv_is_not_pixels(self, tmp_path: Path) -> None:
-        with pytest.raises(InputError, match=r"p\.fcsv is a point list of 3D Slicer.*must be pixels"):
+        with raises(InputError, "landmarks.wrong-kind", "p.fcsv", "3D Slicer", "pixels"):
             read_pixel_points(write(tmp_path, fcsv(LPS), "p.fcsv"))
 
 
@@ -439,24 +455,20 @@ class TestFiles:
 
     def test_names_without_a_partner_are_left_out_and_told(self, tmp_path: Path) -> None:
         truth, world_file, pixel_file = self.scene(tmp_path, three=None, other=[5, 5])
-        with pytest.warns(GeometryWarning, match="not used, marked only once: other, three"):
+        with pytest.warns(GeometryWarning, match="only once: other, three"):
             fit = pose_from_landmark_files(self.xray(), world_file, pixel_file)
         assert fit.unmatched == ("other", "three") and len(fit.residuals_px) == len(fit.names) == 5
         assert error_mm(fit.camera_from_world, truth) < 1e-4
 
     def test_too_few_in_common(self, tmp_path: Path) -> None:
         _, world_file, pixel_file = self.scene(tmp_path, one=None, two=None, three=None)
-        with pytest.raises(
-            InputError, match=r"xray\.json: CT and X-ray have 3 landmarks in common.*one, three"
-        ):
+        with raises(InputError, "landmarks.invalid-value", "xray.json", "3", "one", "three"):
             pose_from_landmark_files(self.xray(), world_file, pixel_file)
 
     @pytest.mark.parametrize("mark", [[-0.6, 50], [255.6, 50], [50, -1], [50, 200]])
     def test_marks_outside_the_image(self, tmp_path: Path, mark: list[float]) -> None:
         _, world_file, pixel_file = self.scene(tmp_path, two=mark)
-        with pytest.raises(
-            InputError, match=r"outside the X-ray of 256 x 200 pixels: 'two' at .*\(column, row\)"
-        ):
+        with raises(InputError, "landmarks.outside", "256 x 200", "'two'", "(column, row)"):
             pose_from_landmark_files(self.xray(), world_file, pixel_file)
 
     def test_bad_fit_names_the_worst(self, tmp_path: Path) -> None:
@@ -478,14 +490,14 @@ class TestFiles:
             "world_points": dict(zip(self.NAMES, flat.tolist(), strict=True)),
             "pixel_points": dict(zip(self.NAMES, project(flat, truth).tolist(), strict=True)),
         }
-        with pytest.warns(GeometryWarning, match=r"another pose, turned by \d+ degrees, fits about as well"):
+        with pytest.warns(GeometryWarning, match=r"another pose, turned by \d+ degrees"):
             pose_from_landmark_files(self.xray(), write(tmp_path, document))
 
     def test_points_on_a_line(self, tmp_path: Path) -> None:
         line = {name: [float(index), 0.0, 0.0] for index, name in enumerate(self.NAMES)}
         marks = {name: [10.0 + index, 10.0] for index, name in enumerate(self.NAMES)}
         path = write(tmp_path, {**OWN, "world_points": line, "pixel_points": marks})
-        with pytest.raises(InputError, match=r"points\.json: the 6 landmarks in the CT lie on a line"):
+        with raises(InputError, "landmarks.undetermined", "points.json", "6", "line"):
             pose_from_landmark_files(self.xray(), path)
 
 

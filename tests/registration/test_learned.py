@@ -30,6 +30,7 @@ from isoclinic.rendering import RenderConfig, render
 from isoclinic.similarity import canonical_target
 from isoclinic.solver import Status
 from phantoms import CAMERA, displaced, error_mm, phantom, true_pose, xray_of
+from raising import raises
 from tiny_networks import encoder, small_camera, space
 
 VOLUME = phantom(0)
@@ -343,33 +344,33 @@ def test_attempts_without_a_model_are_its_searches():
 
 
 @pytest.mark.parametrize(
-    ("networks", "settings", "init", "words"),
+    ("networks", "settings", "init", "fault"),
     [
-        ({}, {}, None, "it holds no network"),
+        ({}, {}, None, ("model.unused", "no network")),
         (
             {"canonical": Canonical()},
             {"canonical": False, "rescue": False},
             None,
-            "it holds canonical; choose",
+            ("model.unused", "canonical", "`learned.canonical`"),
         ),
-        ({"pose_regressor": Oracle(NEAR)}, {"initialize": False}, None, "it holds pose_regressor"),
-        (encoders(), {}, "model", "give a model that has one"),
+        ({"pose_regressor": Oracle(NEAR)}, {"initialize": False}, None, ("model.unused", "pose_regressor")),
+        (encoders(), {}, "model", ("start.model-missing", "`model`")),
         (
             {"pose_regressor": Oracle(NEAR), **encoders()},
             {"initialize": False},
             "model",
-            "`learned.initialize`",
+            ("start.model-missing", "`learned.initialize`"),
         ),
     ],
 )
-def test_models_that_are_of_no_use(networks, settings, init, words):
+def test_models_that_are_of_no_use(networks, settings, init, fault):
     config = replace(FAST, learned=all_on(**settings))
-    with pytest.raises(UsageError, match=words):
+    with raises(UsageError, *fault):
         register(VOLUME, XRAY, init, config, model=model(networks))
 
 
 def test_a_model_that_is_not_there():
-    with pytest.raises(UsageError, match=r"give a model that has one \(`model`\)"):
+    with raises(UsageError, "start.model-missing", "`model`"):
         register(VOLUME, XRAY, "model", FAST)
 
 
@@ -378,5 +379,5 @@ def test_a_model_that_is_not_there():
     [{"max_steps": 0}, {"robust_scale": 0.0}, {"robust_scale": math.nan}, {"step_tolerance_mm": 0.0}],
 )
 def test_settings_that_make_no_sense(settings):
-    with pytest.raises(UsageError, match="learned stages need"):
+    with raises(UsageError, "registration.invalid-value", "learned", "max_steps"):
         LearnedConfig(**settings)

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-import pytest
 import torch
 
 from isoclinic.errors import UsageError
@@ -15,6 +14,7 @@ from isoclinic.similarity import SphericalSimilarity
 from isoclinic.solver import Reason, Status, levenberg_marquardt
 from isoclinic.volumes import PreprocessConfig
 from phantoms import error_mm
+from raising import raises
 
 from .test_learned import NEAR, TRUTH, VOLUME, XRAY, encoders, model, regressor, same
 
@@ -82,13 +82,13 @@ def test_the_rule_that_stops_is_the_deviation_of_ten_steps():
 
 
 def test_without_stages_there_must_be_networks_and_no_way_back():
-    with pytest.raises(UsageError, match="fall_back"):
+    with raises(UsageError, "registration.invalid-value", "fall_back"):
         RegistrationConfig(stages=())
-    with pytest.raises(UsageError, match="`refine_distortion` off"):
+    with raises(UsageError, "registration.invalid-value", "`refine_distortion`"):
         replace(PAPER, refine_distortion=True)
-    with pytest.raises(UsageError, match="give a `model`"):
+    with raises(UsageError, "registration.invalid-value", "`model`"):
         register(VOLUME, XRAY, NEAR, PAPER)
-    with pytest.raises(UsageError, match="beer_lambert"):
+    with raises(UsageError, "model.unused", "beer_lambert"):
         config = replace(PAPER, preprocess=PreprocessConfig(method="log_ratio"))
         register(VOLUME, XRAY, None, config, model=published())
 

@@ -32,6 +32,7 @@ from phantoms import (
     true_pose,
     xray_of,
 )
+from raising import raises
 
 VOLUME = phantom(0)
 TRUTH = true_pose(VOLUME)
@@ -222,7 +223,7 @@ def test_structures_are_registered_by_themselves():
 
 
 def test_unknown_structure():
-    with pytest.raises(UsageError, match="femur"):
+    with raises(UsageError, "labels.structure-missing", "femur"):
         register(_labelled(), XRAY, TRUTH, RegistrationConfig(structures=("femur",)))
 
 
@@ -232,13 +233,13 @@ def test_image_of_which_nothing_is_left():
     pixels[np.hypot(v - 63.5, u - 63.5) > 45] = 0
     # A margin wider than the image around the collimator's shadow.
     config = RegistrationConfig(preprocess=PreprocessConfig(masks=MaskConfig(margin=1.0)))
-    with pytest.raises(InputError, match="nothing is left"):
+    with raises(InputError, "xray.all-masked"):
         register(VOLUME, replace(XRAY, pixels=pixels), TRUTH, config)
 
 
 def test_initial_pose_that_does_not_see_the_ct():
     aside = se3.perturb(TRUTH, torch.tensor([0, 0, 0, 900.0, 0, 0], dtype=torch.float64), ISOCENTRE)
-    with pytest.raises(InputError, match="does not see the CT"):
+    with raises(InputError, "start.ct-not-seen"):
         register(VOLUME, XRAY, aside)
 
 

@@ -21,6 +21,7 @@ from isoclinic.registration._fixed import FixedImage
 from isoclinic.registration._learned import Learned
 from isoclinic.registration._run import Run
 from phantoms import error_mm
+from raising import raises
 from tiny_networks import encoder
 
 from .test_learned import FAR, FAST, NEAR, TRUTH, VOLUME, WIDE, XRAY, Canonical, model
@@ -199,5 +200,5 @@ def test_what_the_network_is_unsure_of_is_left_out():
 @pytest.mark.parametrize("name", ["least_precision", "rescue_margin"])
 @pytest.mark.parametrize("value", [-0.1, float("nan")])
 def test_settings_that_make_no_sense(name, value):
-    with pytest.raises(UsageError, match=name):
+    with raises(UsageError, "registration.invalid-value", name):
         LearnedConfig(**{name: value})

@@ -13,6 +13,7 @@ from isoclinic.registration import SearchConfig
 from isoclinic.registration._search import SearchView, _candidates, _sliding_correlation, search
 from isoclinic.rendering import Projector, RenderConfig
 from phantoms import CAMERA, phantom, true_pose
+from raising import raises
 
 VOLUME = phantom(7)
 TRUTH = true_pose(VOLUME)
@@ -242,5 +243,5 @@ def test_best_candidate_is_nearer_to_the_truth_than_a_far_start():
     ],
 )
 def test_settings_without_meaning_are_refused(settings):
-    with pytest.raises(UsageError, match="search"):
+    with raises(UsageError, "registration.invalid-value", "search"):
         SearchConfig(**settings)

@@ -24,6 +24,7 @@ from isoclinic.registration._follow import FOLLOWED
 from isoclinic.solver import Status
 from isoclinic.volumes import POLARITY_GUESSED, Finding
 from phantoms import CAMERA, displaced, error_mm, phantom, true_pose, xray_of
+from raising import raises
 
 VOLUME, OTHER = phantom(0), phantom(1)
 TRUTH = true_pose(VOLUME)
@@ -247,7 +248,7 @@ def test_a_polarity_that_a_match_has_settled_is_followed():
 def test_an_xray_that_cannot_be_used_changes_nothing():
     session = Session(VOLUME, SMALL)
     first = session.register(XRAY)
-    with pytest.raises(InputError):
+    with raises(InputError, "xray.all-masked"):
         session.follow(replace(XRAY, excluded=np.ones(XRAY.pixels.shape, bool)))
     assert session.last is first and torch.equal(session.last_pose, first.camera_from_world)
 
@@ -262,13 +263,12 @@ def test_results_keep_no_renderings():
 
 def test_nothing_to_follow():
     session = Session(VOLUME, SMALL)
-    with pytest.raises(UsageError, match="`register` first") as raised:
+    with raises(UsageError, "session.nothing-to-follow", "`register`"):
         session.follow(XRAY)
-    assert raised.value.code == "session.nothing-to-follow"
     session.register(XRAY)
     session.forget()
     assert session.last is None and session.last_pose is None
-    with pytest.raises(UsageError):
+    with raises(UsageError, "session.nothing-to-follow"):
         session.follow(XRAY)
 
 
@@ -286,5 +286,5 @@ def test_nothing_to_follow():
     ],
 )
 def test_settings_that_cannot_be(settings):
-    with pytest.raises(UsageError):
+    with raises(UsageError, "registration.invalid-value"):
         FollowConfig(**settings)

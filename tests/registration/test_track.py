@@ -11,6 +11,7 @@ from isoclinic.errors import UsageError
 from isoclinic.geometry import se3
 from isoclinic.registration import RegistrationConfig, SearchConfig, Session, TrackConfig, Tracker
 from phantoms import CAMERA, error_mm, phantom, true_pose, xray_of
+from raising import raises
 
 VOLUME, OTHER = phantom(0), phantom(1)
 TRUTH = true_pose(VOLUME)
@@ -58,7 +59,7 @@ def test_times_say_how_far_the_motion_leads():
     assert error_mm(VOLUME, frame.result.initial.camera_from_world, moved(4)) < EXACT_MM
     assert not (frame.searched or frame.jumped)
     for bad in (10.4, 10.0, float("nan")):
-        with pytest.raises(UsageError, match="time_s of frame 5"):
+        with raises(UsageError, "registration.invalid-value", "time_s", "frame 5"):
             tracker.add(xray_at(5), time_s=bad)
 
 
@@ -133,5 +134,5 @@ def test_a_first_frame_that_cannot_be_used_leaves_the_start_to_the_next():
 
 @pytest.mark.parametrize("settings", [{"jump_mm": 0}, {"jump_deg": float("nan")}, {"gap": -1}])
 def test_settings_that_cannot_be(settings):
-    with pytest.raises(UsageError):
+    with raises(UsageError, "registration.invalid-value", *settings):
         TrackConfig(**settings)

@@ -11,6 +11,7 @@ from isoclinic.rendering import RenderConfig, render, render_with_jacobian
 from isoclinic.rendering._autograd import differentiable_render
 from isoclinic.rendering._pack import pack
 from isoclinic.rendering._rays import cast_rays
+from raising import raises
 
 from .scenes import CAMERA, METHODS, labelled_volume, noise_volume, pose, random_poses
 
@@ -154,5 +155,5 @@ def test_mapping_over_rays_is_refused_clearly():
     def image(pose_: Tensor) -> Tensor:
         return differentiable_render(cast_rays(packed, CAMERA, pose_[None]), lambda rays: None)
 
-    with pytest.raises(UsageError, match="batch of poses"):
+    with raises(UsageError, "rendering.not-supported", "vmap"):
         torch.func.vmap(image)(random_poses(VOLUME, 2))

@@ -9,6 +9,7 @@ from isoclinic.errors import UsageError
 from isoclinic.rendering import structure_outline
 from isoclinic.volumes import Volume
 from phantoms import CAMERA, true_pose
+from raising import raises
 
 SPACING_MM = np.array([2.0, 3.0, 2.5])
 LOWER, UPPER = np.array([8, 5, 12]), np.array([30, 15, 24])
@@ -51,5 +52,5 @@ def test_several_structures_together():
 
 
 def test_unknown_structure():
-    with pytest.raises(UsageError, match="unknown structure 'tibia'"):
+    with raises(UsageError, "labels.structure-missing", "tibia"):
         structure_outline(_volume(), "tibia", CAMERA, true_pose(_volume()))

@@ -10,6 +10,7 @@ import torch
 from isoclinic.errors import UsageError
 from isoclinic.rendering import pack, render
 from isoclinic.volumes import Volume
+from raising import raises
 
 from .scenes import CAMERA, affine, labelled_volume, noise_volume, pose
 
@@ -124,18 +125,18 @@ def test_levels_are_kept_while_the_volume_lives():
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("options", "fault"),
     [
-        ({"structures": ("fibula",)}, "fibula"),
-        ({"structures": (9,)}, "9"),
-        ({"material": "metal"}, "metal"),
+        ({"structures": ("fibula",)}, ("labels.structure-missing", "fibula")),
+        ({"structures": (9,)}, ("labels.structure-missing", "9")),
+        ({"material": "metal"}, ("ct.invalid-value", "metal")),
     ],
 )
-def test_unknown_parts_are_named(options, message):
-    with pytest.raises(UsageError, match=message):
+def test_unknown_parts_are_named(options, fault):
+    with raises(UsageError, *fault):
         pack(labelled_volume(), **options)
 
 
 def test_structures_need_labels():
-    with pytest.raises(UsageError, match="label"):
+    with raises(UsageError, "labels.missing", "`labels`"):
         pack(noise_volume(), structures=(1,))

@@ -18,6 +18,7 @@ from isoclinic.similarity import (
 )
 from isoclinic.similarity.freed_geometry import NAMES, _image_and_jacobian
 from phantoms import CAMERA, phantom, true_pose
+from raising import raises
 
 VOLUME = phantom(0)
 TRUTH = true_pose(VOLUME)
@@ -133,7 +134,7 @@ def test_refined_intrinsics_become_given_ones():
     joint = replace(_problem().joint, refine_intrinsics=IntrinsicsRefinement(focal_percent=5.0))
     x = joint.start(TRUTH[None])
     x[0, 4, 0] = 0.02
-    with pytest.raises(UsageError, match="intrinsics"):
+    with raises(UsageError, "similarity.invalid-value", "intrinsics"):
         FreedGeometry(joint=joint, borders=(), freedom=())
     trusting, point = without_intrinsics(joint, x)
     assert torch.equal(point, TRUTH[None]) and not trusting.refine_intrinsics.on

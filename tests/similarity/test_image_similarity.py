@@ -17,6 +17,7 @@ from isoclinic.rendering import Projector, RenderConfig
 from isoclinic.similarity import ImageSimilarity, SimilarityConfig, SimilarityTerm
 from isoclinic.solver import LMConfig, levenberg_marquardt
 from phantoms import CAMERA, displaced, phantom, true_pose
+from raising import raises
 
 Array = NDArray[np.float64]
 
@@ -319,19 +320,19 @@ def test_solver_ends_in_a_minimum(name):
 
 @pytest.mark.parametrize("window_px", [-1, 1, 2, 8])
 def test_window_without_a_middle_or_a_neighbour_is_refused(window_px):
-    with pytest.raises(UsageError, match="window_px"):
+    with raises(UsageError, "similarity.invalid-value", "window_px"):
         SimilarityTerm(window_px=window_px)
 
 
 @pytest.mark.parametrize("share", [0.0, -1.0, float("nan")])
 def test_share_must_be_positive(share):
-    with pytest.raises(UsageError, match="share"):
+    with raises(UsageError, "similarity.invalid-value", "share"):
         SimilarityTerm(share=share)
 
 
 @pytest.mark.parametrize("settings", [{"terms": ()}, {"floor": 0.0}, {"robust_scale": -1.0}])
 def test_settings_without_meaning_are_refused(settings):
-    with pytest.raises(UsageError):
+    with raises(UsageError, "similarity.invalid-value"):
         SimilarityConfig(**settings)
 
 

@@ -22,6 +22,7 @@ from isoclinic.similarity import (
 )
 from isoclinic.solver import LMConfig, Status, levenberg_marquardt
 from phantoms import CAMERA, phantom, true_pose
+from raising import raises
 
 from .blobs import AP, ISOCENTRE, BlobProjector, BlobSimilarity
 from .blobs import CAMERA as BLOB_CAMERA
@@ -281,9 +282,9 @@ def test_bounds_without_meaning(bad):
         (IntrinsicsRefinement, "focal_percent"),
         (IntrinsicsRefinement, "principal_point_mm"),
     ):
-        with pytest.raises(UsageError, match="bounds"):
+        with raises(UsageError, "similarity.invalid-value", "bounds"):
             kind(**{name: bad})
-    with pytest.raises(UsageError, match="below 50"):
+    with raises(UsageError, "similarity.invalid-value", "focal_percent", "50", "60.0"):
         IntrinsicsRefinement(focal_percent=60.0)
 
 

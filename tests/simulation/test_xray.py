@@ -8,6 +8,7 @@ import torch
 
 from isoclinic import Camera, UsageError, Volume
 from isoclinic.simulation import SimulationConfig, simulate_xray, tube_spectrum
+from raising import raises
 
 CAMERA = Camera.from_pixel_spacing(width=64, height=48, pixel_spacing_mm=(1.0, 0.5), sdd_mm=1000.0)
 CENTRE = np.s_[23:25, 31:33]
@@ -167,17 +168,17 @@ def test_the_xray_says_what_it_is():
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    ("changes", "fault"),
     [
-        ({"tube_kv": 30.0}, "tube_kv"),
-        ({"tube_kv": 151.0}, "tube_kv"),
-        ({"blur_mm": -0.1}, "blur_mm"),
-        ({"scatter_to_primary": float("nan")}, "scatter_to_primary"),
-        ({"photons_per_pixel": 0.0}, "photons_per_pixel"),
-        ({"field_radius_mm": -1.0}, "field_radius_mm"),
-        ({"gamma": 0.0}, "gamma"),
+        ({"tube_kv": 30.0}, ("simulation.invalid-value", "tube_kv")),
+        ({"tube_kv": 151.0}, ("simulation.invalid-value", "tube_kv")),
+        ({"blur_mm": -0.1}, ("simulation.invalid-value", "blur_mm")),
+        ({"scatter_to_primary": float("nan")}, ("simulation.invalid-value", "scatter_to_primary")),
+        ({"photons_per_pixel": 0.0}, ("simulation.invalid-value", "photons_per_pixel")),
+        ({"field_radius_mm": -1.0}, ("simulation.invalid-value", "field_radius_mm")),
+        ({"gamma": 0.0}, ("simulation.invalid-value", "gamma")),
     ],
 )
-def test_impossible_values(changes, message):
-    with pytest.raises(UsageError, match=message):
+def test_impossible_values(changes, fault):
+    with raises(UsageError, *fault):
         SimulationConfig(**changes)

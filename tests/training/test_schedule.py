@@ -11,6 +11,7 @@ from torch import nn
 
 from isoclinic import UsageError
 from isoclinic.training import OptimizerConfig
+from raising import raises
 
 
 @pytest.mark.parametrize(
@@ -78,5 +79,5 @@ def test_the_first_step_of_the_optimiser(method, decay):
     ],
 )
 def test_what_is_no_optimiser(change):
-    with pytest.raises(UsageError):
+    with raises(UsageError, "training.invalid-value"):
         OptimizerConfig(**change)

@@ -13,6 +13,7 @@ from isoclinic.networks.tensor_file import read_tensors, write_tensors
 from isoclinic.training.file_names import MODEL_FILE, STATE_FILE
 from isoclinic.training.phase import Length, Phase, network_of
 from isoclinic.training.state import load_state, save_state
+from raising import raises
 from tiny_training import CPU, GLOBAL, REGRESSOR, space, stream
 
 SETTINGS = {"seed": 0, "poses": {"reach": (1.0, 2.0)}, "networks": ("pose_regressor",)}
@@ -71,21 +72,27 @@ def test_what_follows_is_the_same(trained, path):
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("change", "fault"),
     [
-        ({"seed": 1}, "seed was 0, now 1"),
-        ({"poses": {"reach": (1.0, 3.0)}}, r"poses\.reach was \[1\.0, 2\.0\], now \[1\.0, 3\.0\]"),
-        ({"ct": "b"}, "ct was None, now b"),
-        ({"networks": ("canonical",)}, r"networks was \['pose_regressor'\], now \['canonical'\]"),
+        ({"seed": 1}, ("training.cannot-resume", "seed", "0", "1")),
+        (
+            {"poses": {"reach": (1.0, 3.0)}},
+            ("training.cannot-resume", "poses.reach", "[1.0, 2.0]", "[1.0, 3.0]"),
+        ),
+        ({"ct": "b"}, ("training.cannot-resume", "ct")),
+        (
+            {"networks": ("canonical",)},
+            ("training.cannot-resume", "networks", "['pose_regressor']", "['canonical']"),
+        ),
     ],
 )
-def test_other_settings_are_named(path, change, message):
-    with pytest.raises(InputError, match=rf"is of another training: {message}\. Resume with the same"):
+def test_other_settings_are_named(path, change, fault):
+    with raises(InputError, *fault):
         load_state(path, phases(), SETTINGS | change)
 
 
 def test_several_differences_are_all_named(path):
-    with pytest.raises(InputError, match=r"poses was .*; seed was 0, now 1\."):
+    with raises(InputError, "training.cannot-resume", "poses", "seed"):
         load_state(path, phases(), SETTINGS | {"poses": {}, "seed": 1} | {"poses": None})
 
 
@@ -95,31 +102,31 @@ def damage(path: Path, **header) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "message"),
+    ("spoil", "fault"),
     [
-        (lambda path: path.unlink(), "cannot be read: No such file"),
+        (lambda path: path.unlink(), ("model.unreadable", "No such file")),
         (
             lambda path: path.write_bytes(path.read_bytes()[:1000]),
-            "is damaged or not the state of a training",
+            ("model.unreadable", "state.safetensors"),
         ),
-        (lambda path: path.write_text(json.dumps({})), "is damaged or not the state of a training"),
-        (lambda path: damage(path, format=MODEL_FILE), "is not the state of a training"),
-        (lambda path: damage(path, version=9), "has version 9, this program reads 1"),
-        (lambda path: damage(path, settings=3), "is damaged: it lacks the settings or the courses"),
-        (lambda path: damage(path, courses=None), "is damaged: it lacks the settings or the courses"),
+        (lambda path: path.write_text(json.dumps({})), ("model.unreadable", "state.safetensors")),
+        (lambda path: damage(path, format=MODEL_FILE), ("model.wrong-kind", "state.safetensors")),
+        (lambda path: damage(path, version=9), ("training.other-version", "9", "1")),
+        (lambda path: damage(path, settings=3), ("training.unreadable", "settings", "courses")),
+        (lambda path: damage(path, courses=None), ("training.unreadable", "settings", "courses")),
         (
             lambda path: damage(path, courses={}),
-            "does not fit this version of the networks: 'pose_regressor'",
+            ("training.other-version", "pose_regressor"),
         ),
         (
             lambda path: damage(path, courses={"pose_regressor": {"steps": 1}}),
-            "does not fit this version of the networks",
+            ("training.other-version", "state.safetensors"),
         ),
     ],
 )
-def test_files_that_are_no_state(path, spoil, message):
+def test_files_that_are_no_state(path, spoil, fault):
     spoil(path)
-    with pytest.raises(InputError, match=message):
+    with raises(InputError, *fault):
         load_state(path, phases(), SETTINGS)
 
 
@@ -127,10 +134,10 @@ def test_networks_that_have_changed(path):
     header, tensors = read_tensors(path, "isoclinic.training", "it")
     del tensors["pose_regressor.network.network.conv1.weight"]
     write_tensors(path, tensors, header)
-    with pytest.raises(InputError, match="does not fit this version of the networks"):
+    with raises(InputError, "training.other-version"):
         load_state(path, phases(), SETTINGS)
 
 
 def test_a_place_that_cannot_be_written_to(trained, tmp_path):
-    with pytest.raises(InputError, match="cannot be written"):
+    with raises(InputError, "output.unwritable", "state.safetensors"):
         save_state(tmp_path / "no" / STATE_FILE, trained, SETTINGS)

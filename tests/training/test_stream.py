@@ -20,6 +20,7 @@ from isoclinic.training import (
     StreamConfig,
     ToneConfig,
 )
+from raising import raises
 
 CAMERA = phantoms.CAMERA.resize(height=24, width=32)
 # Near enough that every view shows the phantom.
@@ -136,12 +137,12 @@ def test_many_volumes_take_turns(volume):
 
 @pytest.mark.parametrize("change", [{"batch": 0}, {"copies": 0}, {"copies": 3}, {"moving": "film"}])
 def test_batches_that_are_none(change):
-    with pytest.raises(UsageError, match=next(iter(change))):
+    with raises(UsageError, "training.invalid-value", next(iter(change))):
         replace(CONFIG, **change)
 
 
 def test_streams_that_are_none(volume):
-    with pytest.raises(UsageError, match="at least one CT"):
+    with raises(UsageError, "training.no-ct", "one CT"):
         SimulationStream([], CAMERA, CONFIG, seed=0)
-    with pytest.raises(UsageError, match="seed"):
+    with raises(UsageError, "training.invalid-value", "seed"):
         stream(volume, seed=-1)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pytest
 from skimage.io import imread
 
 from isoclinic.errors import InputError
 from isoclinic.viewer import ConvergenceStage, convergence_figure, write_convergence
+from raising import raises
 
 COARSE = ConvergenceStage(name="32 px", cost=[4.0, 2.0, 1.0], error_mm=[30.0, 10.0, 3.0])
 FINE = ConvergenceStage(name="64 px", cost=[10.0, 5.0], error_mm=[3.0, 0.5])
@@ -55,6 +55,6 @@ def test_the_file_is_a_picture_of_both_curves(tmp_path: Path):
 
 
 def test_no_stage_is_an_error(tmp_path: Path):
-    with pytest.raises(InputError, match="no stage"):
+    with raises(InputError, "picture.incomplete", "stage"):
         write_convergence(tmp_path / "convergence.png", [])
     assert list(tmp_path.iterdir()) == []

@@ -13,6 +13,7 @@ from skimage.io import imread
 from isoclinic.errors import InputError
 from isoclinic.geometry import Camera, PatientSides
 from isoclinic.viewer import checkerboard, edge_overlay, write_overlay, write_overview
+from raising import raises
 
 # A PNG holds 8 bits: half a step of rounding, or a whole one where matplotlib truncates.
 STEP = 1 / 255
@@ -147,13 +148,13 @@ def test_sizes_must_agree_and_nothing_is_left_behind(tmp_path: Path):
     image = texture(0, (64, 48))
     camera = camera_of(image)
     path = tmp_path / "overlay.png"
-    with pytest.raises(InputError, match=r"the DRR has shape \(48, 64\)"):
+    with raises(InputError, "picture.wrong-shape", "DRR", "(48, 64)"):
         write_overlay(path, xray=image, drr=image.T, camera=camera)
-    with pytest.raises(InputError, match=r"the X-ray has shape \(32, 48\)"):
+    with raises(InputError, "picture.wrong-shape", "X-ray", "(32, 48)"):
         write_overlay(path, xray=image[:32], drr=image, camera=camera)
-    with pytest.raises(InputError, match=r"the weight map has shape \(1, 48\)"):
+    with raises(InputError, "picture.wrong-shape", "weight map", "(1, 48)"):
         write_overlay(path, xray=image, drr=image, camera=camera, weight=image[:1])
-    with pytest.raises(InputError, match=r"cannot be written"):
+    with raises(InputError, "output.unwritable", "overlay.png"):
         write_overlay(tmp_path / "nowhere" / "overlay.png", xray=image, drr=image, camera=camera)
     assert list(tmp_path.iterdir()) == []
 
@@ -174,7 +175,7 @@ def test_the_overview_shows_start_and_result(tmp_path: Path):
     coloured = np.ptp(edges, axis=-1) > 0
     assert coloured.any()
     assert np.abs(distance.repeat(5, 0).repeat(5, 1)[coloured] - 40).max() <= 1
-    with pytest.raises(InputError, match=r"the DRR at the start has shape"):
+    with raises(InputError, "picture.wrong-shape", "DRR", "start"):
         write_overview(path, xray=xray, start=start[:9], drr=drr, camera=camera_of(xray), weight=weight)
 
 

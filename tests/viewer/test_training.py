@@ -10,6 +10,7 @@ from skimage.io import imread
 
 from isoclinic.errors import InputError
 from isoclinic.viewer import training_figure, write_training_curves
+from raising import raises
 
 CURVE = {
     "images": [32.0, 6400.0, 12800.0],
@@ -75,6 +76,6 @@ def test_the_file_is_a_picture_of_both_curves(tmp_path: Path):
 
 
 def test_no_network_is_an_error(tmp_path: Path):
-    with pytest.raises(InputError, match="no network"):
+    with raises(InputError, "picture.incomplete", "network"):
         write_training_curves(tmp_path / "training.png", {})
     assert list(tmp_path.iterdir()) == []

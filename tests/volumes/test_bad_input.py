@@ -19,6 +19,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, XRayAngiographic
 
 from isoclinic.errors import InputError, UsageError
 from isoclinic.volumes import GeometryWarning, Volume, XRay, XRayOptions
+from raising import raises
 
 from .dicom_files import write_enhanced
 
@@ -132,50 +133,50 @@ ONES = (1.0, 1.0, 1.0)
 FAR = np.eye(1, 16, 3).reshape(4, 4)  # along the x of the world
 Case = Callable[[Path], object]
 
-VOLUMES: dict[str, tuple[Case, str]] = {
+VOLUMES: dict[str, tuple[Case, tuple[str, ...]]] = {
     "one plane": (
         lambda f: Volume.read(nifti(f / "flat.nii", HU[:, :, :1])),
-        r"flat\.nii is a single image of 7 x 6 x 1 pixels.*as the X-ray",
+        ("ct.not-a-volume", "flat.nii", "7 x 6 x 1"),
     ),
     "no voxels along an axis": (
         lambda f: Volume.read(nifti(f / "none.nii", HU[:, :, :0])),
-        r"none\.nii",
+        ("ct.unreadable", "none.nii"),
     ),
     "zero spacing, NIfTI": (
         lambda f: Volume.read(with_pixdim(f / "zero.nii", [0, 0.9, 2.5], 1)),
-        r"spacing of .*zero\.nii \(pixdim\) is \[0.0.*not positive",
+        ("ct.malformed-header", "zero.nii", "pixdim", "[0.0"),
     ),
     "negative spacing, NIfTI": (
         lambda f: Volume.read(with_pixdim(f / "less.nii", [-0.7, 0.9, 2.5], 0)),
-        r"spacing of .*less\.nii \(pixdim\).*not positive",
+        ("ct.malformed-header", "less.nii", "pixdim"),
     ),
     "spacing that is no number": (
         lambda f: Volume.read(with_pixdim(f / "nan.nii", [np.nan, 0.9, 2.5], 1)),
-        r"affine of .*nan\.nii must be a finite",
+        ("ct.malformed-header", "affine", "nan.nii"),
     ),
     "zero spacing, MetaImage": (
         lambda f: Volume.read(
             changed(itk(f / "zero.mha", affine=affine_of(ONES)), b"Spacing = 1 1 1", b"Spacing = 0 1 1")
         ),
-        r"spacing of .*zero\.mha \(ElementSpacing\) is 0 1 1, not positive",
+        ("ct.malformed-header", "zero.mha", "ElementSpacing", "0 1 1"),
     ),
     "negative spacing, MetaImage": (
         lambda f: Volume.read(
             changed(itk(f / "less.mha", affine=affine_of(ONES)), b"Spacing = 1 1 1", b"Spacing = 1 -1 1")
         ),
-        r"spacing of .*less\.mha \(ElementSpacing\) is 1 -1 1, not positive",
+        ("ct.malformed-header", "less.mha", "ElementSpacing", "1 -1 1"),
     ),
     "singular, NRRD": (
         lambda f: Volume.read(
             changed(itk(f / "ct.nrrd", affine=LPS), b"(1,0,0) (0,1,0)", b"(0,1,0) (0,1,0)")
         ),
-        r"ct\.nrrd.*determinant is 0",
+        ("ct.unreadable", "ct.nrrd", "determinant"),
     ),
     "singular, MetaImage": (
         lambda f: Volume.read(
             changed(itk(f / "ct.mha", affine=LPS), b"Matrix = 1 0 0 0 1 0", b"Matrix = 1 0 0 1 0 0")
         ),
-        r"ct\.mha.*determinant is 0",
+        ("ct.unreadable", "ct.mha", "determinant"),
     ),
     "unit that does not exist": (
         lambda f: Volume.read(
@@ -184,141 +185,144 @@ VOLUMES: dict[str, tuple[Case, str]] = {
                 (content := nifti(f / "unit.nii").read_bytes())[:123] + b"\x07" + content[124:],
             )
         ),
-        r"unit\.nii cannot be read",
+        ("ct.unreadable", "unit.nii"),
     ),
     "zero spacing, DICOM": (
         lambda f: Volume.read(series(f / "ct", PixelSpacing=[0, 0.7])),
-        r"PixelSpacing of .*dcm is .* not positive",
+        ("ct.malformed-header", "PixelSpacing"),
     ),
     "singular, DICOM": (
         lambda f: Volume.read(series(f / "ct", ImageOrientationPatient=[1, 0, 0, 1, 0, 0])),
-        r"ImageOrientationPatient of .*dcm .*not two unit vectors at right angles",
+        ("ct.malformed-header", "ImageOrientationPatient"),
     ),
     "one number instead of two": (
         lambda f: Volume.read(series(f / "ct", PixelSpacing="0.7")),
-        r"dcm has a malformed PixelSpacing: 0.7, not 2 number",
+        ("ct.malformed-header", "PixelSpacing", "0.7", "2"),
     ),
-    "DICOM without rows": (lambda f: Volume.read(series(f / "ct", Rows=None)), r"dcm lacks Rows"),
+    "DICOM without rows": (
+        lambda f: Volume.read(series(f / "ct", Rows=None)),
+        ("ct.incomplete-header", "Rows"),
+    ),
     "frames instead of slices": (
         lambda f: Volume.read(series(f / "ct", Rows=10, NumberOfFrames=2)),
-        r"dcm is a multi-frame file of 2 frames that does not say where they lie.*export",
+        ("ct.incomplete-header", "2 frames"),
     ),
     "X-ray as CT": (
         lambda f: Volume.read(dicom(f / "xray.dcm")),
-        r"xray\.dcm is not a CT slice: it is of modality XA, without Image.*; an X-ray is given as the X-ray",
+        ("ct.no-slices", "xray.dcm", "modality XA"),
     ),
     "folder of X-rays as CT": (
         lambda f: Volume.read(dicom(f / "xray.dcm").parent),
-        r"no CT images; DICOM files found: 1 of modality XA.*xray\.dcm.*; an X-ray is given as the X-ray",
+        ("ct.no-slices", "modality XA", "xray.dcm"),
     ),
     "PNG as CT": (
         lambda f: Volume.read(image(f / "xray.png")),
-        r"xray\.png has no known volume format: an X-ray is given as the X-ray.*use NIfTI",
+        ("ct.unknown-format", "xray.png"),
     ),
     "NIfTI X-ray as CT": (
         lambda f: Volume.read(nifti(f / "xray.nii", PIXELS, np.eye(4))),
-        r"xray\.nii has 2 dimensions",
+        ("ct.wrong-shape", "xray.nii", "2 dimensions"),
     ),
-    "empty DICOM": (lambda f: Volume.read(written(f / "ct.dcm", b"")), r"ct\.dcm is empty, damaged or not"),
+    "empty DICOM": (lambda f: Volume.read(written(f / "ct.dcm", b"")), ("ct.unreadable", "ct.dcm")),
     "DICOM cut in its header": (
         lambda f: Volume.read(written(f / "cut.dcm", dicom(f / "x.dcm").read_bytes()[:140])),
-        r"cut\.dcm",
+        ("ct.no-slices", "cut.dcm"),
     ),
-    "name too long": (lambda f: Volume.read(f / (300 * "x")), r"xxx cannot be read: File name too long"),
+    "name too long": (lambda f: Volume.read(f / (300 * "x")), ("ct.unreadable", "File name too long")),
     "label map of HU": (
         lambda f: labelled(f, nifti(f / "labels.nii")),
-        r"labels\.nii is no label map: .* from -\d+ to \d+",
+        ("labels.not-labels", "labels.nii"),
     ),
-    "label map that is missing": (lambda f: labelled(f, f / "no.nii"), r"no\.nii does not exist"),
+    "label map that is missing": (lambda f: labelled(f, f / "no.nii"), ("ct.missing", "no.nii")),
     "label map elsewhere": (
         lambda f: labelled(f, nifti(f / "labels.nii", (HU > 0).astype(np.uint8), affine_of() + 900 * FAR)),
-        r"labels\.nii does not overlap the CT: .* take the label map of this scan",
+        ("labels.wrong-shape", "labels.nii"),
     ),
     "label names of words": (
         lambda f: labelled(f, nifti(f / "labels.nii", (HU > 0).astype(np.uint8)), b'{"one": "hip"}'),
-        r"labels\.json must map labels to names",
+        ("labels.malformed-names", "labels.json"),
     ),
     "label names nested without end": (
         lambda f: labelled(f, nifti(f / "labels.nii", (HU > 0).astype(np.uint8)), 100_000 * b"["),
-        r"labels\.json must map labels to names",
+        ("labels.malformed-names", "labels.json"),
     ),
 }
 
-XRAYS: dict[str, tuple[Case, str]] = {
+XRAYS: dict[str, tuple[Case, tuple[str, ...]]] = {
     "CT slice as X-ray": (
         lambda f: XRay.read(series(f / "ct") / "0.dcm"),
-        r"0\.dcm is of SOPClassUID .* CT Image Storage, not an X-ray projection; a CT is given as the volume",
+        ("xray.not-a-projection", "0.dcm", "SOPClassUID", "CT Image Storage"),
     ),
     "CT folder as X-ray": (
         lambda f: XRay.read(series(f / "ct")),
-        r"ct is a folder, not an X-ray: it holds 4 files .*A CT series is given as the volume",
+        ("xray.several-files", "4 files"),
     ),
     "NIfTI CT as X-ray": (
         lambda f: XRay.read(nifti(f / "ct.nii.gz"), GEOMETRY),
-        r"ct\.nii\.gz holds 5 planes .*as the volume",
+        ("xray.several-images", "ct.nii.gz", "5 planes"),
     ),
     "NRRD CT as X-ray": (
         lambda f: XRay.read(itk(f / "ct.nrrd"), GEOMETRY),
-        r"ct\.nrrd looks like a volume, not an X-ray: a CT is given as the volume",
+        ("xray.not-a-projection", "ct.nrrd"),
     ),
     "MetaImage CT as X-ray": (
         lambda f: XRay.read(itk(f / "ct.mha"), GEOMETRY),
-        r"ct\.mha looks like a volume",
+        ("xray.not-a-projection", "ct.mha"),
     ),
     "JPEG": (
         lambda f: XRay.read(image(f / "xray.jpg", (PIXELS // 16).astype(np.uint8)), GEOMETRY),
-        r"xray\.jpg .*lossy compression.*as DICOM, or as PNG or TIFF",
+        ("xray.unsupported", "xray.jpg", "PNG"),
     ),
-    "empty": (lambda f: XRay.read(written(f / "xray.png", b"")), r"xray\.png is empty"),
-    "empty DICOM": (lambda f: XRay.read(written(f / "xray.dcm", b"")), r"xray\.dcm is empty"),
-    "name too long": (lambda f: XRay.read(f / (300 * "x")), r"xxx cannot be read: File name too long"),
+    "empty": (lambda f: XRay.read(written(f / "xray.png", b"")), ("xray.no-pixels", "xray.png")),
+    "empty DICOM": (lambda f: XRay.read(written(f / "xray.dcm", b"")), ("xray.no-pixels", "xray.dcm")),
+    "name too long": (lambda f: XRay.read(f / (300 * "x")), ("ct.unreadable", "File name too long")),
     "no pixels": (
         lambda f: XRay.read(nifti(f / "none.nii", np.zeros((0, 5), np.int16)), GEOMETRY),
-        r"none\.nii",
+        ("ct.unreadable", "none.nii"),
     ),
     "values beyond float32": (
         lambda f: XRay.read(nifti(f / "large.nii", np.linspace(0, 1e300, 30).reshape(6, 5)), GEOMETRY),
-        r"large\.nii has \d+ pixels that are NaN or infinite",
+        ("xray.not-finite", "large.nii"),
     ),
     "compressed NIfTI cut short": (
         lambda f: XRay.read(
             written(f / "cut.nii.gz", nifti(f / "x.nii.gz", PIXELS).read_bytes()[:-200]), GEOMETRY
         ),
-        r"cut\.nii\.gz cannot be read as NIfTI, it may be cut short or damaged",
+        ("ct.unreadable", "cut.nii.gz"),
     ),
     "PNG cut short": (
         lambda f: XRay.read(written(f / "cut.png", image(f / "x.png").read_bytes()[:200]), GEOMETRY),
-        r"cut\.png cannot be read as an image",
+        ("ct.unreadable", "cut.png"),
     ),
     "DICOM cut short": (
         lambda f: XRay.read(written(f / "cut.dcm", dicom(f / "x.dcm").read_bytes()[:-200])),
-        r"the pixels of .*cut\.dcm cannot be decoded",
+        ("dicom.undecodable", "cut.dcm"),
     ),
     "damaged value representation": (
         lambda f: XRay.read(
             changed(dicom(f / "xray.dcm"), b"\x18\x00\x10\x11DS", b"\x18\x00\x10\x11\x00\xff")
         ),
-        r"xray\.dcm",
+        ("dicom.no-pixels", "xray.dcm"),
     ),
     "sidecar number too large": (
         lambda f: (
             written(f / "xray.json", b'{"sdd_mm": 1' + 400 * b"0" + b"}"),
             XRay.read(image(f / "xray.png")),
         ),
-        r"xray\.json: sdd_mm must be a number",
+        ("sidecar.invalid-value", "xray.json", "sdd_mm"),
     ),
     "sidecar nested without end": (
         lambda f: (written(f / "xray.json", 100_000 * b"["), XRay.read(image(f / "xray.png"))),
-        r"xray\.json is not valid JSON",
+        ("sidecar.unreadable", "xray.json"),
     ),
 }
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
 @pytest.mark.parametrize("case", [*VOLUMES.values(), *XRAYS.values()], ids=[*VOLUMES, *XRAYS])
-def test_unusable_files(tmp_path: Path, case: tuple[Case, str]) -> None:
-    read, message = case
-    with pytest.raises(InputError, match=message):
+def test_unusable_files(tmp_path: Path, case: tuple[Case, tuple[str, ...]]) -> None:
+    read, fault = case
+    with raises(InputError, *fault):
         read(tmp_path)
 
 
@@ -328,9 +332,7 @@ def test_unusable_files(tmp_path: Path, case: tuple[Case, str]) -> None:
 )
 def test_spacing_that_is_not_said(tmp_path: Path, name: str, field: bytes) -> None:
     path = changed(itk(tmp_path / name, affine=LPS), field, b"")
-    with pytest.warns(
-        GeometryWarning, match=rf"{name} says nothing about its voxel spacing; 1 mm is assumed"
-    ):
+    with pytest.warns(GeometryWarning, match=rf"{name} .*voxel spacing.* 1 mm"):
         Volume.read(path)
 
 

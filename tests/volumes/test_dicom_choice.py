@@ -22,6 +22,7 @@ from pydicom.uid import (
 
 from isoclinic.errors import InputError, UsageError
 from isoclinic.volumes import CTCorrection, GeometryWarning, Volume
+from raising import raises
 
 from .dicom_files import edit, hounsfield, world_from_voxel, write_series
 
@@ -53,7 +54,7 @@ class TestKinds:
     @pytest.mark.parametrize("storage", [MRImageStorage, PositronEmissionTomographyImageStorage])
     def test_slices_of_other_kinds(self, tmp_path: Path, storage: str) -> None:
         write_series(tmp_path / "ct", hounsfield(), SOPClassUID=storage, Modality="OT")
-        with pytest.raises(InputError, match=rf"no CT images.*5 of modality OT, as {storage.name}"):
+        with raises(InputError, "ct.no-slices", "5", "OT", storage.name):
             Volume.read(tmp_path / "ct")
 
     def test_slices_that_are_called_localizers(self, tmp_path: Path) -> None:
@@ -62,7 +63,7 @@ class TestKinds:
 
     def test_nothing_but_scouts(self, tmp_path: Path) -> None:
         write_series(tmp_path / "ct", hounsfield()[..., :2], ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
-        with pytest.raises(InputError, match="no CT but localizers"):
+        with raises(InputError, "ct.no-slices", "localizers"):
             Volume.read(tmp_path / "ct")
 
     @pytest.mark.parametrize(
@@ -94,7 +95,7 @@ class TestKinds:
     def test_what_is_no_slice_is_refused_as_the_ct(self, tmp_path: Path) -> None:
         (path,) = write_series(tmp_path / "ct", hounsfield()[..., :1])
         edit(path, **NO_PLACE)
-        with pytest.raises(InputError, match=r"IM000\.dcm is not a CT slice: it is of modality CT, without"):
+        with raises(InputError, "ct.no-slices", "IM000.dcm", "ImagePositionPatient"):
             Volume.read(path)
 
     def test_empty_files_are_named(self, tmp_path: Path) -> None:
@@ -109,7 +110,7 @@ class TestMalformed:
     @pytest.mark.parametrize("frames", [10**9, -1, [2, 3]])
     def test_numbers_of_frames(self, tmp_path: Path, frames: object) -> None:
         write_series(tmp_path / "ct", hounsfield(), NumberOfFrames=frames)
-        with pytest.raises(InputError, match=r"IM\d+\.dcm has a malformed NumberOfFrames"):
+        with raises(InputError, "dicom.malformed-header", "NumberOfFrames"):
             Volume.read(tmp_path / "ct")
 
     @pytest.mark.filterwarnings("ignore:Invalid value for VR UI")  # of pydicom
@@ -121,7 +122,7 @@ class TestMalformed:
     def test_decimal_commas(self, tmp_path: Path) -> None:
         for path in write_series(tmp_path / "ct", hounsfield(), PixelSpacing=[0.625, 0.875]):
             path.write_bytes(path.read_bytes().replace(b"0.625\\0.875", b"0,625\\0,875"))
-        with pytest.raises(InputError, match=r"PixelSpacing.*could not convert string to float: '0,625'"):
+        with raises(InputError, "ct.unreadable", "PixelSpacing", "0,625"):
             Volume.read(tmp_path / "ct")
 
 
@@ -158,7 +159,7 @@ class TestSeriesOfEachSlice:
         for path in paths:
             edit(path, SeriesInstanceUID=generate_uid())
         for given in (tmp_path / "ct", paths[2]):
-            with pytest.warns(GeometryWarning, match="each of 5 images has a series of its own"):
+            with pytest.warns(GeometryWarning, match="5 images .*series"):
                 volume = Volume.read(given)
             assert_twin(volume)
 
@@ -166,7 +167,7 @@ class TestSeriesOfEachSlice:
     def test_not_said_to_be_one(self, tmp_path: Path, keyword: str) -> None:
         for path in write_series(tmp_path / "ct", hounsfield()):
             edit(path, **{"SeriesInstanceUID": generate_uid(), keyword: generate_uid()})
-        with pytest.raises(InputError, match=r"one image each.*`slices_where` Modality=CT") as caught:
+        with raises(InputError, "ct.not-a-series", "5 images", "`slices_where`", "Modality=CT") as caught:
             Volume.read(tmp_path / "ct")
         assert str(caught.value).count("\n") < 3
         with warnings.catch_warnings():
@@ -179,7 +180,7 @@ class TestSeriesOfEachSlice:
         for path in paths:
             edit(path, SeriesInstanceUID=generate_uid())
         paths[4].unlink()
-        with pytest.raises(InputError, match=r"one image each.*a slice is missing between.*`slices_where`"):
+        with raises(InputError, "ct.not-a-series", "IM004.dcm", "IM005.dcm", "`slices_where`"):
             Volume.read(tmp_path / "ct")
         with pytest.warns(GeometryWarning, match="slice is missing between"):
             Volume.read(tmp_path / "ct", correction=CTCorrection(slices_where="Modality=CT"))
@@ -198,7 +199,7 @@ class TestSeveralSeries:
     def test_the_list_is_short(self, tmp_path: Path) -> None:
         for number in range(12):
             write_series(tmp_path / f"{number:02d}", hounsfield(), SeriesNumber=number)
-        with pytest.raises(InputError, match=r"12 CT series.*one file of the wanted one") as caught:
+        with raises(InputError, "ct.several-series", "12") as caught:
             Volume.read(tmp_path)
         assert str(caught.value).count("\n") == 9
 
@@ -217,9 +218,7 @@ class TestSeveralSeries:
         for path in paths[3:]:
             path.rename(tmp_path / "b" / path.name)
         write_series(tmp_path / "c", hounsfield() // 2)
-        with pytest.raises(
-            InputError, match=r"2 CT series; choose.*`slices_where` SeriesInstanceUID="
-        ) as caught:
+        with raises(InputError, "ct.several-series", "2", "`slices_where`", "SeriesInstanceUID") as caught:
             Volume.read(tmp_path)
         uid = pydicom.dcmread(paths[0]).SeriesInstanceUID
         assert f"`slices_where` SeriesInstanceUID={uid} " in str(caught.value)
@@ -228,15 +227,15 @@ class TestSeveralSeries:
     @pytest.mark.parametrize("text", ["SeriesNumber", "NoSuchKeyword=2", "=3"])
     def test_malformed_selections(self, tmp_path: Path, text: str) -> None:
         write_series(tmp_path / "ct", hounsfield())
-        with pytest.raises(UsageError, match="`slices_where` must name a DICOM attribute"):
+        with raises(UsageError, "ct.invalid-value", "`slices_where`"):
             Volume.read(tmp_path / "ct", correction=CTCorrection(slices_where=text))
 
     def test_selections_of_nothing(self, tmp_path: Path) -> None:
         write_series(tmp_path / "ct", hounsfield(), SeriesNumber=2)
-        with pytest.raises(UsageError, match=r"no slice of .* has SeriesNumber 3 .*; there are 2"):
+        with raises(UsageError, "ct.no-slices", "SeriesNumber", "3", "2"):
             Volume.read(tmp_path / "ct", correction=CTCorrection(slices_where="SeriesNumber=3"))
         nib.save(nib.Nifti1Image(hounsfield(), np.eye(4)), tmp_path / "ct.nii")
-        with pytest.raises(UsageError, match="`slices_where` chooses among DICOM slices"):
+        with raises(UsageError, "ct.not-a-series", "`slices_where`", "ct.nii"):
             Volume.read(tmp_path / "ct.nii", correction=CTCorrection(slices_where="SeriesNumber=3"))
 
 
@@ -261,13 +260,13 @@ class TestWrappings:
         (tmp_path / "given").mkdir()
         archive = Path(shutil.make_archive(str(tmp_path / "given" / "ct"), kind, tmp_path / "ct"))
         for given in (archive, archive.parent):
-            with pytest.raises(InputError, match=rf"{archive.name} is an archive: unpack it"):
+            with raises(InputError, "ct.unknown-format", archive.name, "archive"):
                 Volume.read(given)
 
     def test_a_zip_of_another_name(self, tmp_path: Path) -> None:
         write_series(tmp_path / "ct", hounsfield())
         Path(shutil.make_archive(str(tmp_path / "ct"), "zip", tmp_path / "ct")).rename(tmp_path / "export")
-        with pytest.raises(InputError, match="export is an archive: unpack it"):
+        with raises(InputError, "ct.unknown-format", "export", "archive"):
             Volume.read(tmp_path / "export")
 
     @pytest.mark.parametrize("name", ["ct.nii.gz", "deep/CT.NII", "ct.nrrd", "ct.mha"])
@@ -286,7 +285,7 @@ class TestWrappings:
     def test_a_folder_of_several(self, tmp_path: Path) -> None:
         for name in ("a.nii.gz", "b.nii.gz"):
             nib.save(nib.Nifti1Image(hounsfield(), world_from_voxel()), tmp_path / name)
-        with pytest.raises(InputError, match=r"2 image files; give one of them.*a\.nii\.gz, b\.nii\.gz"):
+        with raises(InputError, "ct.several-files", "2", "a.nii.gz", "b.nii.gz"):
             Volume.read(tmp_path)
 
     def test_an_image_file_beside_other_dicom(self, tmp_path: Path) -> None:
@@ -299,13 +298,13 @@ class TestWrappings:
 
     def test_nothing_but_labels(self, tmp_path: Path) -> None:
         nib.save(nib.Nifti1Image(hounsfield(), world_from_voxel()), tmp_path / "ct_seg.nii.gz")
-        with pytest.raises(InputError, match="holds no CT images"):
+        with raises(InputError, "ct.no-slices"):
             Volume.read(tmp_path)
 
     def test_dicom_beside_an_image_file(self, tmp_path: Path) -> None:
         write_series(tmp_path / "ct", hounsfield())
         nib.save(nib.Nifti1Image(hounsfield() // 2, world_from_voxel()), tmp_path / "ct" / "other.nii.gz")
-        with pytest.warns(GeometryWarning, match=r"DICOM files and other\.nii\.gz; only the DICOM"):
+        with pytest.warns(GeometryWarning, match=r"DICOM files and other\.nii\.gz"):
             volume = Volume.read(tmp_path / "ct")
         assert_twin(volume)
 

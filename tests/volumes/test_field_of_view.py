@@ -16,6 +16,7 @@ from pydicom.sequence import Sequence
 from isoclinic.errors import InputError
 from isoclinic.volumes import XRay, XRayOptions
 from isoclinic.volumes._warnings import GeometryWarning
+from raising import raises
 
 from .test_xray import write, xray_dataset
 
@@ -281,5 +282,5 @@ def test_numbers_that_are_none_are_told(tmp_path: Path) -> None:
 
 
 def test_a_cut_image_needs_a_spacing(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"`pixel_spacing_mm` 1 1; supply"):
+    with raises(InputError, "xray.geometry-missing", "`pixel_spacing_mm` 1 1"):
         CUT.read(tmp_path, ImagerPixelSpacing=None, DetectorBinning=[])

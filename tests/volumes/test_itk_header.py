@@ -10,6 +10,7 @@ from scipy.spatial.transform import Rotation
 
 from isoclinic.errors import InputError
 from isoclinic.volumes import GeometryWarning, Volume
+from raising import raises
 
 HU = np.random.default_rng(0).integers(-1000, 1500, (7, 6, 5)).astype(np.int16)
 SPACING = (0.7, 0.9, 2.5)
@@ -72,21 +73,21 @@ class TestUnits:
 
     def test_of_nrrd_axes(self, tmp_path: Path) -> None:
         lines = 'spacings: 0.07 0.09 0.25\nunits: "cm" "cm" "cm"'
-        with pytest.warns(GeometryWarning, match="does not say in which space"):
+        with pytest.warns(GeometryWarning, match="in which space"):
             volume = Volume.read(nrrd(tmp_path / "ct.nrrd", lines))
         np.testing.assert_allclose(volume.spacing_mm, SPACING)
 
     @pytest.mark.parametrize(
-        ("units", "said"),
+        ("units", "fault"),
         [
-            ('"mm" "mm" "cm"', "several units of length, mm, cm .space units"),
-            ('"furlong" "furlong" "furlong"', "space units. is 'furlong', which is not known; write mm"),
-            ('"ms" "ms" "ms"', "'ms', which is not known"),
+            ('"mm" "mm" "cm"', ("ct.malformed-header", "mm, cm", "space units")),
+            ('"furlong" "furlong" "furlong"', ("ct.malformed-header", "space units", "furlong", "mm")),
+            ('"ms" "ms" "ms"', ("ct.malformed-header", "'ms'")),
         ],
     )
-    def test_that_make_no_sense(self, tmp_path: Path, units: str, said: str) -> None:
+    def test_that_make_no_sense(self, tmp_path: Path, units: str, fault: tuple[str, ...]) -> None:
         path = nrrd(tmp_path / "ct.nrrd", f"space: LPS\n{directions()}\nspace units: {units}")
-        with pytest.raises(InputError, match=said):
+        with raises(InputError, *fault):
             Volume.read(path)
 
     @pytest.mark.parametrize(("unit", "mm"), [("mm", 1), ("cm", 10), ("um", 1e-3), ("?", 1)])
@@ -113,15 +114,13 @@ class TestSpaces:
 
     @pytest.mark.parametrize("space", ["scanner-xyz", "3D-right-handed", "3D-left-handed"])
     def test_of_anything(self, tmp_path: Path, space: str) -> None:
-        with pytest.warns(
-            GeometryWarning, match=rf"in the space {space}.*left-posterior-superior is assumed"
-        ):
+        with pytest.warns(GeometryWarning, match=rf"{space}.*left-posterior-superior"):
             volume = Volume.read(nrrd(tmp_path / "ct.nrrd", f"space: {space}\n{directions()}"))
         np.testing.assert_allclose(volume.world_from_voxel, affine())
 
     def test_without_directions(self, tmp_path: Path) -> None:
         path = nrrd(tmp_path / "ct.nrrd", "space: LPS\nspacings: 0.7 0.9 2.5")
-        with pytest.raises(InputError, match=r"no space directions.*write space directions"):
+        with raises(InputError, "ct.malformed-header", "space directions", "space origin"):
             Volume.read(path)
 
 
@@ -139,16 +138,14 @@ class TestAnatomicalOrientation:
     def test_alone(self, tmp_path: Path, letters: str, axes: np.ndarray) -> None:
         """Columns of `axes` are where the voxel axes run in RAS."""
         path = mha(tmp_path / "ct.mha", f"AnatomicalOrientation = {letters}\nOffset = 3 4 5")
-        with pytest.warns(
-            GeometryWarning, match="orientation of its axes is taken from AnatomicalOrientation"
-        ):
+        with pytest.warns(GeometryWarning, match="AnatomicalOrientation"):
             volume = Volume.read(path)
         np.testing.assert_allclose(volume.world_from_voxel[:3, :3], axes * np.array(SPACING))
         np.testing.assert_allclose(volume.world_from_voxel[:3, 3], [-3, -4, 5])
 
     @pytest.mark.parametrize("lines", ["Offset = 3 4 5", "AnatomicalOrientation = ???\nOffset = 3 4 5"])
     def test_neither(self, tmp_path: Path, lines: str) -> None:
-        with pytest.warns(GeometryWarning, match="does not say how its axes run"):
+        with pytest.warns(GeometryWarning, match="axes"):
             volume = Volume.read(mha(tmp_path / "ct.mha", lines))
         np.testing.assert_allclose(volume.world_from_voxel, affine())
 
@@ -185,7 +182,7 @@ class TestScale:
 
     @pytest.mark.parametrize("slope", ["0", "nan", "many"])
     def test_that_makes_no_sense(self, tmp_path: Path, slope: str) -> None:
-        with pytest.raises(InputError, match="ElementToIntensityFunction"):
+        with raises(InputError, "ct.malformed-header", "ct.mha"):
             Volume.read(mha(tmp_path / "ct.mha", f"ElementToIntensityFunctionSlope = {slope}"))
 
 
@@ -205,7 +202,7 @@ class TestFiles:
     def test_voxels_that_are_lost(self, tmp_path: Path, name: str, capfd: pytest.CaptureFixture[str]) -> None:
         sitk.WriteImage(sitk.GetImageFromArray(HU.transpose(2, 1, 0)), str(tmp_path / name))
         (tmp_path / "ct.raw").rename(tmp_path / "old.raw")
-        with pytest.raises(InputError, match=rf"the voxels of .*{name} are in ct\.raw, which is not there"):
+        with raises(InputError, "ct.missing", name, "ct.raw"):
             Volume.read(tmp_path / name)
         assert capfd.readouterr() == ("", "")  # nor does the C library say anything
 
@@ -216,9 +213,7 @@ class TestFiles:
     ) -> None:
         sitk.WriteImage(sitk.GetImageFromArray(HU.transpose(2, 1, 0)), str(tmp_path / name))
         (tmp_path / "ct.raw").write_bytes((2 * HU.tobytes())[:size])
-        with pytest.raises(
-            InputError, match=rf"in ct\.raw, which has {size} bytes, but its header asks for 420"
-        ):
+        with raises(InputError, "ct.unreadable", "ct.raw", size, "420"):
             Volume.read(tmp_path / name)
         assert capfd.readouterr() == ("", "")
 
@@ -235,7 +230,7 @@ class TestFiles:
     def test_a_byte_order_mark(self, tmp_path: Path) -> None:
         path = nrrd(tmp_path / "ct.nrrd", f"space: LPS\n{directions()}")
         path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
-        with pytest.raises(InputError, match="begins with a byte order mark"):
+        with raises(InputError, "ct.malformed-header", "byte order mark"):
             Volume.read(path)
 
     @pytest.mark.parametrize("name", ["ct.mhd", "ct.nhdr"])
@@ -259,7 +254,7 @@ class TestFiles:
         np.testing.assert_array_equal(volume.hu, HU)
         np.testing.assert_allclose(volume.world_from_voxel, affine())
         (tmp_path / "3.raw").unlink()
-        with pytest.raises(InputError, match=r"are in 3\.raw, which is not there"):
+        with raises(InputError, "ct.missing", "3.raw"):
             Volume.read(tmp_path / name)
 
 
@@ -267,27 +262,27 @@ class TestNumbers:
     """As programs write them under a locale with a decimal comma: C code reads 3,25 as 3."""
 
     @pytest.mark.parametrize(
-        ("lines", "name"),
+        ("lines", "fault"),
         [
-            ("spacings: 3,25 3,5 2,75", "spacings"),
+            ("spacings: 3,25 3,5 2,75", ("ct.malformed-header", "spacings")),
             (
                 "space: LPS\nspace directions: (3,25,0,0) (0,3,5,0) (0,0,2,75)\nspace origin: (1,2,3)",
-                "directions",
+                ("ct.malformed-header", "directions"),
             ),
-            (f"space: LPS\n{directions()}".replace("(3,", "(3,4,"), "space origin"),
+            (f"space: LPS\n{directions()}".replace("(3,", "(3,4,"), ("ct.malformed-header", "space origin")),
         ],
     )
-    def test_of_nrrd(self, tmp_path: Path, lines: str, name: str) -> None:
-        with pytest.raises(InputError, match=rf"{name} as .*decimal point, no comma"):
+    def test_of_nrrd(self, tmp_path: Path, lines: str, fault: tuple[str, ...]) -> None:
+        with raises(InputError, *fault, "decimal point"):
             Volume.read(nrrd(tmp_path / "ct.nrrd", lines))
 
     @pytest.mark.parametrize(
         "line", ["Offset = 1,5 2 3", "Position = 1,5 2 3", "TransformMatrix = 0,9 0 0 0 1 0 0 0 1"]
     )
     def test_of_metaimage(self, tmp_path: Path, line: str) -> None:
-        with pytest.raises(InputError, match=r"as .*decimal point, no comma"):
+        with raises(InputError, "ct.malformed-header", "ct.mha", "decimal point"):
             Volume.read(mha(tmp_path / "ct.mha", line))
 
     def test_of_metaimage_spacings(self, tmp_path: Path) -> None:
-        with pytest.raises(InputError, match=r"elementspacing as 0,7 0,9 2,5"):
+        with raises(InputError, "ct.malformed-header", "elementspacing", "0,7 0,9 2,5"):
             Volume.read(mha(tmp_path / "ct.mha", "Offset = 1 2 3", spacing="0,7 0,9 2,5"))

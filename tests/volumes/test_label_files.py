@@ -12,6 +12,7 @@ import SimpleITK as sitk
 
 from isoclinic.errors import InputError
 from isoclinic.volumes import GeometryWarning, Volume
+from raising import raises
 
 from .label_scenes import AFFINE, LABELS, ct, nifti
 
@@ -81,7 +82,7 @@ def test_overlapping_layers_are_said(tmp_path: Path) -> None:
     fields = {"Segment0_Name": "hip", "Segment0_Layer": "0", "Segment0_LabelValue": "1"}
     fields |= {"Segment1_Name": "bones", "Segment1_Layer": "1", "Segment1_LabelValue": "1"}
     path = seg_nrrd(tmp_path / "s.seg.nrrd", layers, **fields)
-    with pytest.warns(GeometryWarning, match=r"s\.seg\.nrrd: structures overlap.* makes smaller bones \(by"):
+    with pytest.warns(GeometryWarning, match=r"s\.seg\.nrrd: structures overlap"):
         volume = read(tmp_path, path)
     np.testing.assert_array_equal(volume.labels, LABELS)
 
@@ -89,10 +90,10 @@ def test_overlapping_layers_are_said(tmp_path: Path) -> None:
 def test_a_layer_that_does_not_exist(tmp_path: Path) -> None:
     layers = np.stack([LABELS == 1, LABELS == 2], axis=-1).astype(np.uint8)
     path = seg_nrrd(tmp_path / "s.seg.nrrd", layers, Segment0_Name="hip", Segment0_Layer="2")
-    with pytest.raises(InputError, match=r"s\.seg\.nrrd: hip is said to be in layer 2, but there are 2"):
+    with raises(InputError, "labels.malformed-header", "s.seg.nrrd", "hip", "2"):
         read(tmp_path, path)
     path = seg_nrrd(tmp_path / "t.seg.nrrd", layers, Segment0_Name="hip", Segment0_Layer="two")
-    with pytest.raises(InputError, match=r"t\.seg\.nrrd: Segment0 lacks a whole number"):
+    with raises(InputError, "labels.malformed-names", "t.seg.nrrd", "Segment0"):
         read(tmp_path, path)
 
 
@@ -116,10 +117,10 @@ def test_channels_become_labels_and_that_is_said(tmp_path: Path, write, first) -
 
 
 def test_channels_that_are_ambiguous_or_no_masks(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"a\.nii has 3 masks .* largest, .* is not the first"):
+    with raises(InputError, "labels.not-labels", "a.nii", "3"):
         read(tmp_path, nifti(tmp_path / "a.nii", ONE_HOT[..., ::-1]))
     several = np.stack([LABELS, LABELS], axis=-1)
-    with pytest.raises(InputError, match=r"b\.nii has 2 values a voxel, and those of number 0 are no mask"):
+    with raises(InputError, "labels.not-labels", "b.nii", "2", "0"):
         read(tmp_path, nifti(tmp_path / "b.nii", several))
 
 
@@ -162,7 +163,7 @@ def test_names_in_the_nifti_extension(tmp_path: Path, code: int) -> None:
 @pytest.mark.parametrize("damage", [('Key="1"', 'Key="one"'), ('Key="1"', ""), ("</Label>", "")])
 def test_a_damaged_label_table(tmp_path: Path, damage) -> None:
     path = with_extension(tmp_path / "labels.nii", TOTAL_SEGMENTATOR.replace(*damage), 0)
-    with pytest.raises(InputError, match=r"labels\.nii has a damaged label table in its NIfTI extension"):
+    with raises(InputError, "labels.unreadable", "labels.nii"):
         read(tmp_path, path)
 
 
@@ -215,5 +216,5 @@ def test_files_beside_that_are_about_something_else(tmp_path: Path) -> None:
     (tmp_path / "labels.tsv").write_bytes(b"\xff\x00\x01")
     assert read(tmp_path, path).label_names == {}
     (tmp_path / "labels.json").write_text('{"Modality": "CT", "SliceThickness": 0.7}')
-    with pytest.warns(GeometryWarning, match=r"labels\.json, beside the label map, names no structures"):
+    with pytest.warns(GeometryWarning, match=r"labels\.json.* names no structures"):
         assert read(tmp_path, path).label_names == {}

@@ -11,6 +11,7 @@ from isoclinic.geometry.camera import Camera
 from isoclinic.volumes.config import MaskConfig, PreprocessConfig, XRayOptions
 from isoclinic.volumes.preprocess import line_integrals
 from isoclinic.volumes.xray import XRay
+from raising import raises
 
 NO_MASKS = MaskConfig(find_collimation=False, find_saturation=False, find_metal=False)
 MAX_AS_OPEN_BEAM = {"open_beam_percentile": 100.0, "masks": NO_MASKS}
@@ -162,13 +163,13 @@ def test_more_dark_than_the_percentile_leaves_out() -> None:
 
 @pytest.mark.parametrize("value", [0.0, 1.0, -1.0, float("nan")])
 def test_impossible_floor(value: float) -> None:
-    with pytest.raises(UsageError, match="floor"):
+    with raises(UsageError, "preprocess.invalid-value", "floor"):
         PreprocessConfig(floor=value)
 
 
 @pytest.mark.parametrize("value", [0.0, 100.1, float("nan")])
 def test_impossible_percentile(value: float) -> None:
-    with pytest.raises(UsageError, match="open_beam_percentile"):
+    with raises(UsageError, "preprocess.invalid-value", "open_beam_percentile"):
         PreprocessConfig(open_beam_percentile=value)
 
 

@@ -12,6 +12,7 @@ from scipy.spatial.transform import Rotation
 
 from isoclinic.errors import InputError
 from isoclinic.volumes import GeometryWarning, Volume, find_volumes
+from raising import raises
 
 from .dicom_files import hounsfield, write_series
 
@@ -123,7 +124,7 @@ class TestEveryFormat:
         array[0, 0, 0] = np.nan  # at a corner, outside of the rest
         array[1, 2, 30:32] = np.inf, -np.inf
         save = save_nifti if ".nii" in name else save_itk
-        with pytest.raises(InputError, match=r"3 voxels that are NaN or infinite.* 2 of them lie within"):
+        with raises(InputError, "ct.unreadable", "3", "2", "NaN", "body"):
             Volume.read(save(tmp_path / name, array, affine_of()))
 
     @pytest.mark.parametrize("name", ["ct.nii", "ct.nii.gz", "ct.nrrd", "ct.mha"])
@@ -131,26 +132,26 @@ class TestEveryFormat:
         save = save_nifti if ".nii" in name else save_itk
         path = save(tmp_path / name, values(shape=(32, 32, 32)), affine_of())
         rewrite(path, lambda data: data[: len(data) // 2])
-        with pytest.raises(InputError, match="cut short or damaged"):
+        with raises(InputError, "ct.unreadable"):
             Volume.read(path)
 
     @pytest.mark.parametrize("name", ["ct.nii", "ct.nii.gz", "ct.nrrd", "ct.nhdr", "ct.mha", "ct.mhd"])
     def test_files_of_something_else(self, tmp_path: Path, name: str) -> None:
         (tmp_path / name).write_bytes(b"not an image" * 100)
-        with pytest.raises(InputError, match=rf"{name} cannot be read"):
+        with raises(InputError, "ct.unreadable", name):
             Volume.read(tmp_path / name)
 
     @pytest.mark.parametrize("name", ["ct.nii", "ct.nii.gz", "ct.nrrd", "ct.mha"])
     def test_empty_files(self, tmp_path: Path, name: str) -> None:
         (tmp_path / name).touch()
-        with pytest.raises(InputError, match=rf"{name} cannot be read"):
+        with raises(InputError, "ct.unreadable", name):
             Volume.read(tmp_path / name)
 
     def test_missing_and_unknown_files(self, tmp_path: Path) -> None:
-        with pytest.raises(InputError, match="does not exist"):
+        with raises(InputError, "ct.missing"):
             Volume.read(tmp_path / "ct.nii")
         (tmp_path / "ct.png").write_bytes(b"png")
-        with pytest.raises(InputError, match="no known volume format"):
+        with raises(InputError, "ct.unknown-format"):
             Volume.read(tmp_path / "ct.png")
 
 
@@ -199,7 +200,7 @@ class TestNifti:
         image.set_sform(affine_of(), code=0)
         image.set_qform(affine_of(), code=0)
         nib.save(image, tmp_path / "ct.nii")
-        with pytest.warns(GeometryWarning, match="nothing about its orientation"):
+        with pytest.warns(GeometryWarning, match="orientation"):
             Volume.read(tmp_path / "ct.nii")
 
     def test_sheared_affine_is_kept(self, tmp_path: Path) -> None:
@@ -213,7 +214,7 @@ class TestNifti:
     def test_singular_affine(self, tmp_path: Path) -> None:
         path = save_nifti(tmp_path / "ct.nii", values(), affine_of())
         rewrite(path, lambda data: data[:312] + bytes(16) + data[328:])  # srow_z
-        with pytest.raises(InputError, match=r"ct\.nii is singular"):
+        with raises(InputError, "ct.malformed-header", "ct.nii"):
             Volume.read(path)
 
     def test_one_volume_in_a_fourth_dimension(self, tmp_path: Path) -> None:
@@ -223,13 +224,13 @@ class TestNifti:
     @pytest.mark.parametrize("shape", [(7, 6), (7, 6, 5, 2)])
     def test_other_dimensions(self, tmp_path: Path, shape: tuple[int, ...]) -> None:
         path = save_nifti(tmp_path / "ct.nii", np.zeros(shape, np.int16), affine_of())
-        with pytest.raises(InputError, match=rf"{len(shape)} dimensions"):
+        with raises(InputError, "ct.wrong-shape", f"{len(shape)} dimensions"):
             Volume.read(path)
 
     @pytest.mark.parametrize("dtype", [np.complex64, [("R", "u1"), ("G", "u1"), ("B", "u1")]])
     def test_colour_and_complex(self, tmp_path: Path, dtype) -> None:
         path = save_nifti(tmp_path / "ct.nii", np.zeros((7, 6, 5), dtype), affine_of())
-        with pytest.raises(InputError, match="colour or complex"):
+        with raises(InputError, "ct.not-hounsfield", "ct.nii", "colour"):
             Volume.read(path)
 
     @pytest.mark.parametrize("name", ["Ct.Nii.Gz", "CT.NII.GZ", "CT.NII", "ct.Nii"])
@@ -254,7 +255,7 @@ class TestNifti:
     def test_another_nibabel_format(self, tmp_path: Path) -> None:
         nib.save(nib.MGHImage(values(), affine_of().astype(np.float32)), tmp_path / "ct.mgz")
         (tmp_path / "ct.mgz").rename(tmp_path / "ct.nii.gz")
-        with pytest.raises(InputError, match=r"ct\.nii\.gz"):
+        with raises(InputError, "ct.unreadable", "ct.nii.gz"):
             Volume.read(tmp_path / "ct.nii.gz")
 
 
@@ -277,25 +278,25 @@ class TestItk:
     def test_nrrd_without_space(self, tmp_path: Path) -> None:
         path = save_itk(tmp_path / "ct.nrrd", values(), np.diag([-0.7, -0.9, 2.5, 1]))
         rewrite(path, lambda data: data.replace(b"space: left-posterior-superior", b"space dimension: 3"))
-        with pytest.warns(GeometryWarning, match="left-posterior-superior is assumed"):
+        with pytest.warns(GeometryWarning, match="left-posterior-superior"):
             volume = Volume.read(path)
         np.testing.assert_allclose(volume.world_from_voxel, np.diag([-0.7, -0.9, 2.5, 1]), atol=1e-12)
 
     @pytest.mark.parametrize("name", ["ct.nrrd", "ct.mha"])
     def test_flat_and_colour_images(self, tmp_path: Path, name: str) -> None:
         sitk.WriteImage(sitk.GetImageFromArray(np.zeros((6, 7), np.int16)), str(tmp_path / name))
-        with pytest.raises(InputError, match="2 dimensions and 1 values"):
+        with raises(InputError, "ct.wrong-shape", "2 dimensions", "1 values"):
             Volume.read(tmp_path / name)
         colour = sitk.GetImageFromArray(np.zeros((5, 6, 7, 3), np.uint8), isVector=True)
         sitk.WriteImage(colour, str(tmp_path / name))
-        with pytest.raises(InputError, match="3 dimensions and 3 values"):
+        with raises(InputError, "ct.wrong-shape", "3 dimensions", "3 values"):
             Volume.read(tmp_path / name)
 
     def test_header_without_its_data(self, tmp_path: Path) -> None:
         path = save_itk(tmp_path / "ct.mhd", values(), affine_of())
         (tmp_path / "ct.raw").unlink(missing_ok=True)
         (tmp_path / "ct.zraw").unlink(missing_ok=True)
-        with pytest.raises(InputError, match=r"voxels of .*ct\.mhd are in ct\.z?raw, which is not there"):
+        with raises(InputError, "ct.missing", "ct.mhd"):
             Volume.read(path)
 
 
@@ -353,7 +354,7 @@ class TestFindVolumes:
 
     def test_nothing_to_find(self, tmp_path: Path) -> None:
         (tmp_path / "a_seg.nii.gz").touch()
-        with pytest.raises(InputError, match="holds no CT"):
+        with raises(InputError, "ct.missing"):
             find_volumes(tmp_path)
-        with pytest.raises(InputError, match="is not a folder"):
+        with raises(InputError, "ct.missing", "a_seg.nii.gz"):
             find_volumes(tmp_path / "a_seg.nii.gz")

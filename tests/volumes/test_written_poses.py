@@ -8,6 +8,7 @@ from scipy.spatial.transform import Rotation
 from isoclinic.errors import InputError
 from isoclinic.geometry import as_poses
 from isoclinic.volumes import GeometryWarning, written_poses
+from raising import raises
 
 POSE = np.eye(4)
 POSE[:3, :3] = Rotation.from_rotvec([0.3, -1.2, 0.7]).as_matrix()
@@ -16,7 +17,7 @@ POSE[:3, 3] = [10.5, -147.0, 642.25]
 
 def test_three_decimals_are_a_pose():
     written = np.round(POSE, 3)
-    with pytest.raises(InputError):
+    with raises(InputError, "pose.not-rigid", "start"):
         as_poses(written, "start")
     (pose,) = written_poses(written, "start")
     torch.testing.assert_close(as_poses(pose, "start")[0], torch.from_numpy(POSE), rtol=0, atol=1e-3)

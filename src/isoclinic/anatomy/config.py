@@ -16,8 +16,9 @@ class VariationConfig:
 
     Attributes:
         turn_deg: largest turn about a random axis through the CT's centre [deg].
-        tumble_probability: of any turn at all instead, so that anatomy is seen from where it never is.
-        mirror_probability: of left and right exchanged.
+        tumble_probability: probability of a turn by any angle instead, so that anatomy is seen from where it
+            never is.
+        mirror_probability: probability that left and right are exchanged.
         scale: factor on all lengths.
         stretch: factor on the lengths along each axis of the patient, besides.
         shift_mm: largest shift along each axis [mm].
@@ -26,7 +27,7 @@ class VariationConfig:
         bone: factor on what voxels have above 150 HU.
         soft_tissue_hu: added to soft tissue [HU].
         blur_mm: largest standard deviation of a blur along a random axis of the grid: thick slices [mm].
-        cut_probability: of each side of the field of view being cut off.
+        cut_probability: probability that a side of the field of view is cut off, for each side.
         cut: largest share of the grid cut off on a side.
 
     Raises:
@@ -80,14 +81,14 @@ class SkeletonConfig:
     """Size and inventory of a synthetic patient.
 
     Attributes:
-        voxels: of the grid, along each axis.
+        voxels: number of voxels of the grid, along each axis.
         voxel_mm: their size [mm].
         columns: fewest and most rows of blocks, as vertebrae are.
-        tubes: of straight or bent tubes, as long bones and ribs are.
-        plates: of curved plates, as pelvis, shoulder blade and skull are.
-        balls: of balls, as heads of joints are.
-        organs: of soft-tissue balls of another density.
-        cavities: of those filled with air.
+        tubes: fewest and most straight or bent tubes, as long bones and ribs are.
+        plates: fewest and most curved plates, as pelvis, shoulder blade and skull are.
+        balls: fewest and most balls, as heads of joints are.
+        organs: fewest and most soft-tissue balls of another density.
+        cavities: fewest and most balls that are filled with air.
     """
 
     voxels: int = 96
@@ -122,7 +123,7 @@ class CohortConfig:
         batches: after so many batches of its own, on average, an anatomy is replaced by a new one.
         skeletons: share of anatomies that are synthetic skeletons; the others are variations of CTs.
         voxel_mm: CTs are averaged to about this voxel size before they are varied [mm].
-        variation: of the CTs.
+        variation: variation of the CTs.
         skeleton: the synthetic ones.
     """
 

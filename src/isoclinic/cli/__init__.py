@@ -22,8 +22,8 @@ _COMMANDS = {
     "convert": "write a pose for another program, or read one back",
     "simulate": "show what networks are trained on: simulated X-rays of a CT",
     "train": "train networks for the registration of one CT",
-    "pretrain": "train networks for the registration of any patient",
-    "adapt": "train networks of any patient on for one CT",
+    "pretrain": "train general networks, for the registration of any patient",
+    "adapt": "fine-tune general networks for one CT",
     "dataset": "prepare a public data set",
     "evaluate": "register X-rays whose poses are known and report the errors",
     "compare": "compare the methods of several evaluations in one report",
@@ -52,7 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _check_text(chosen.options)
         return run_tidily(partial(_run, chosen.command, chosen.options))
     except IsoclinicError as error:
-        error_line(str(error))
+        # The code is what people can look up, and programs can rely on.
+        error_line(f"{error} [{error.code}]")
         return error.exit_code
     except OSError as error:
         error_line(f"{error.filename}: {error.strerror}" if error.filename else str(error))

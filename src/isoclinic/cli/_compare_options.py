@@ -23,11 +23,12 @@ class CompareOptions:
     Attributes:
         folders: outputs of isoclinic evaluate.
         output: folder for the report (report.html, tables, pictures).
-        title: of the report.
-        columns: of the tables that people read, by their names in summary.csv; by default the usual ones.
+        title: title of the report.
+        columns: columns of the tables that people read, by their names in summary.csv; by default the usual
+            ones.
         overwrite: replace an earlier report.
         config: TOML file with any of these options; the command line wins.
-        statistics: of intervals and comparisons.
+        statistics: settings of intervals and comparisons.
     """
 
     folders: Positional[tuple[Path, ...]]

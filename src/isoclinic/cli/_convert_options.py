@@ -29,7 +29,7 @@ class ConvertOptions:
         xray: X-ray whose camera supplies them instead.
         overwrite: replace the output if there is one.
         config: TOML file with any of these options; the command line wins.
-        xray_options: how to read --xray.
+        xray_options: settings of how to read --xray.
     """
 
     pose: Positional[Path]

@@ -25,19 +25,19 @@ class DatasetOptions:
     models know the CT again in the data set by its voxels.
 
     Attributes:
-        action: what to do.
-        dataset: which one.
+        action: "prepare" or "export".
+        dataset: name of the data set.
         source: to prepare, the folder with the original files, CTs (CASE.nii.gz) and masks
             (CASE_seg.nii.gz), at any depth; to export, the file or the prepared folder of the data set.
         output: folder to write to. Of a preparation quality.json says which cases are left out and why, and
             CASE/check.png shows surface, landmarks and a DRR.
-        subjects: whose CTs are exported; by default all.
+        subjects: subjects whose CTs are exported; by default all.
         overwrite: replace what the output folder holds of other settings or other files.
         config: TOML file with any of these options; the command line wins.
-        where: to run a preparation.
+        where: processes and machines to run a preparation on.
         preparation: how.
-        deepfluoro: how to read DeepFluoro.
-        ljubljana: how to read Ljubljana.
+        deepfluoro: settings of how to read DeepFluoro.
+        ljubljana: settings of how to read Ljubljana.
         ctspine1k: how to read CTSpine1K.
     """
 

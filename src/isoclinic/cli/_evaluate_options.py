@@ -32,16 +32,16 @@ class EvaluateOptions(SourceOptions):
             and every pose (cases/SAMPLE/START/METHOD/pose.json).
         subjects: patients or specimens whose X-rays are taken; by default all.
         max_samples: X-rays of each subject to take at most, the first ones.
-        methods: what to compare: "isoclinic", as the options below say; "isoclinic-single", the same from one
-            start without any search; "paper", the published system, which needs a model; "xvr", "diffdrr",
-            "cmaes", others' recipes; NAME=FILE.toml, a configuration of this library's registration. By
-            default "isoclinic", or those of the table.
-        starts: where to start: "none" for no initial pose (with a model, the pose that it predicts), "dicom"
+        methods: methods to compare: "isoclinic", as the options below say; "isoclinic-single", the same from
+            one start without any search; "paper", the published system, which needs a model; "xvr",
+            "diffdrr", "cmaes", others' recipes; NAME=FILE.toml, a configuration of this library's
+            registration. By default "isoclinic", or those of the table.
+        starts: starting poses: "none" for no initial pose (with a model, the pose that it predicts), "dicom"
             for the C-arm's angles, a view ("ap", "pa", "left", "right"), names of `inits` in truth.json,
             "mtre:30" for a random pose whose mTRE is 30 mm, or a published range ("diffpose",
             "diffpose-ljubljana", "xvr", "xvr-ljubljana", "prost", "lra-cma"). By default those of the
             table, else all that truth.json names, else "none".
-        seed: of random starts.
+        seed: seed of random starts.
         model: networks that isoclinic train made for the CT, or pretrain for any, or SUBJECT=MODEL for each
             subject: model files, or the folders they are in. "default" are those that come with isoclinic,
             as a last resort; "none" is none at all.
@@ -49,19 +49,19 @@ class EvaluateOptions(SourceOptions):
             folder: one for each subject, or for a patient-agnostic table one for each half of the subjects,
             on the CTs of the other half.
         train_images: simulated X-rays to train each of them on, instead of minutes.
-        train_preset: what they are trained like, as of isoclinic train and pretrain.
+        train_preset: preset of their training, as of isoclinic train and pretrain.
         train_config: TOML file with further options of that training.
         table: measure a published table, by its name; --list names them.
         list: list the published tables and do nothing else.
         overwrite: replace what the output folder holds of other settings or other files.
         json: print the table as JSON.
-        preset: where the options of the registration start from: "isoclinic", or "paper" for the published
+        preset: defaults of the registration's options: "isoclinic", or "paper" for the published
             one, which the method "paper" is in any case.
         config: TOML file with any of these options; the command line wins.
         spread: processes or machines; one thread a registration, unless the options say otherwise, so that
             errors are the same wherever they run. Give one registration at a time all cores to measure its
             run time as people see it.
-        registration: how to register.
+        registration: settings of the registration.
     """
 
     source: Positional[Path]

@@ -27,10 +27,10 @@ class InspectOptions:
             its geometry.
         labels: label map of the CT: an image of labels, .seg.nrrd, DICOM SEG, or a folder with a mask for
             each structure.
-        correction: what to believe about the CT instead of its file.
+        correction: corrections of the CT's file.
         save_ct: NIfTI file (.nii or .nii.gz) to write: the CT as it is understood, corrections included, for
             all other commands.
-        init: where a registration would start, as for `isoclinic register`: a pose file, a view ("ap", "pa",
+        init: start of a registration, as for `isoclinic register`: a pose file, a view ("ap", "pa",
             "left", "right"), or "dicom" for the C-arm angles.
         save: PNG to write: X-ray and rendered CT side by side, as line integrals and as the similarity
             compares them, local contrast evened out.
@@ -38,8 +38,8 @@ class InspectOptions:
         json: print everything as JSON instead of tables.
         strict: fail (exit code 1) on warnings too, not only on errors.
         config: TOML file with any of these options; the command line wins.
-        xray_options: how to read the X-ray.
-        preprocess: how the X-ray becomes an image of line integrals.
+        xray_options: settings of how to read the X-ray.
+        preprocess: settings of how the X-ray becomes an image of line integrals.
     """
 
     volume: Positional[Path]

@@ -99,7 +99,7 @@ def parse_options(
     Args:
         kind: dataclass of the command's options.
         command: its name.
-        arguments: of the command line.
+        arguments: the words of the command line.
         presets: by the value of the option `preset`, other defaults of some fields.
 
     Raises:
@@ -129,8 +129,8 @@ def read_settings(default: SettingsT, option: str, file: str) -> SettingsT:
     """A configuration with what a TOML file says.
 
     Args:
-        default: what the file leaves out.
-        option: that names the file, for messages.
+        default: values of the keys that the file leaves out.
+        option: the option that names the file, for messages.
         file: its path.
 
     Raises:

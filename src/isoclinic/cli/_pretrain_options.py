@@ -12,12 +12,12 @@ from tyro.conf import Positional
 from ..training import TrainConfig
 from ._detector import DetectorOptions
 from ._options import FLAT, parse_options
-from ._run_options import Device
+from ._run_options import RunOptions
 from ._train_options import PRETRAIN_PRESETS, TrainingOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class PretrainOptions:
+class PretrainOptions(RunOptions):
     """Train networks on simulated X-rays of many patients, to register X-rays of any.
 
     The patients are variations of the CTs (turned, scaled, mirrored, bent, of other bone and fat, cut) and
@@ -27,34 +27,17 @@ class PretrainOptions:
     Attributes:
         folder: CTs at any depth: NIfTI, NRRD, MetaImage or folders of DICOM files; files whose name ends in
             _label, _labels, _mask, _seg and the like are left out.
-        output: folder for the networks (model.safetensors), their curves (training.png, training.csv) and
-            what it takes to go on (state.safetensors), written every few minutes.
         held_out: CTs to validate on, which are not trained on even where they lie in the folder.
-        minutes: time to train for, validations included; by default what the preset says.
-        images: simulated X-rays to train on, instead of minutes.
-        preset: where all further options start from: "any-patient" suits an hour on a processor; "paper" is
+        preset: defaults of all further options: "any-patient" suits an hour on a processor; "paper" is
             the published training, number by number, of the CTs as they are, and takes days on a GPU.
-        device: to train on; "auto" is a GPU where there is one.
-        resume: go on with the training that the output folder holds; all other options must be as they were,
-            but for its length.
-        overwrite: replace an older training.
-        tensorboard: write the curves for TensorBoard, too, into the output folder.
         config: TOML file with any of these options, and with those of the cohort; the command line wins.
-        detector: of the X-rays.
-        training: what is trained and how.
+        detector: the detector of the X-rays.
+        training: settings of the training.
     """
 
     folder: Positional[Path]
-    output: Path
     held_out: tuple[Path, ...] = ()
-    minutes: float | None = None
-    images: int | None = None
     preset: Literal["any-patient", "paper"] = "any-patient"
-    device: Device = "auto"
-    resume: bool = False
-    overwrite: bool = False
-    tensorboard: bool = False
-    config: Path | None = None
     detector: Annotated[DetectorOptions, FLAT] = field(default_factory=DetectorOptions)
     training: Annotated[TrainingOptions, FLAT] = field(
         default_factory=lambda: TrainingOptions.of(TrainConfig.any_patient())

@@ -26,7 +26,7 @@ class RegisterOptions:
         volume: the CT: NIfTI, NRRD, MetaImage or a DICOM folder.
         output: folder for pose.json, transform.tfm (3D Slicer), report.html and pictures; made whole or not
             at all.
-        init: where to start: a pose file, a view ("ap", "pa", "left", "right": the way of the beam, or the
+        init: the start: a pose file, a view ("ap", "pa", "left", "right": the way of the beam, or the
             side the detector is on), "dicom" for the C-arm angles in the X-ray's header, "model" for the
             pose that --model predicts, or "any" where nothing is known. By default it is the model's, if one
             is given; else "dicom" where there are angles, and "ap" where there are none.
@@ -38,8 +38,8 @@ class RegisterOptions:
             files, CT first (isoclinic JSON, or .mrk.json and .fcsv of 3D Slicer). They are matched by name.
         targets: points of the CT where the error counts, such as the entries of screws (isoclinic JSON,
             .mrk.json or .fcsv): for each the result says where the X-ray shows it and what error to expect.
-        views: how several X-rays lie relative to each other: a JSON file of "view_from_first" matrices, or a
-            pose file for each. By default it follows from the C-arm angles in their headers.
+        views: relative positions of several X-rays: a JSON file of "view_from_first"
+            matrices, or a pose file for each. By default it follows from the C-arm angles in their headers.
         labels: label map of the CT, which --structures and --each-structure choose from: an image of labels,
             .seg.nrrd, DICOM SEG, or a folder with a mask for each structure.
         each_structure: find where each of these structures of --labels is, after the CT as a whole: names,
@@ -50,12 +50,12 @@ class RegisterOptions:
             CT or that of a structure.
         json: print the result as JSON instead of a table; the verdict, otherwise the first line, is then its
             first entry.
-        preset: where all further options start from: "isoclinic", or "paper" for the published registration:
+        preset: defaults of all further options: "isoclinic", or "paper" for the published registration:
             the pose that --model predicts, refined by its similarity network, and nothing else.
         config: TOML file with any of these options; the command line wins.
-        xray_options: how to read the X-ray.
-        registration: how to register.
-        moving: how the structures of --each-structure are registered.
+        xray_options: settings of how to read the X-ray.
+        registration: settings of the registration.
+        moving: settings for the structures of --each-structure.
     """
 
     xray: Annotated[

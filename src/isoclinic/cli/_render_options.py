@@ -34,7 +34,7 @@ class RenderOptions:
         source_isocentre_mm: distance from the source to the CT's centre in a view [mm].
         overwrite: replace the image if there is one.
         config: TOML file with any of these options; the command line wins.
-        rendering: how to render.
+        rendering: settings of the rendering.
     """
 
     volume: Positional[Path]

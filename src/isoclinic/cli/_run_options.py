@@ -1,32 +1,36 @@
-"""What the options of all commands that train say alike."""
+"""Options that all commands that train have in common."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
 Device = Literal["auto", "cpu", "cuda"]
 
 
-class RunOptions(Protocol):
-    """What of a command's options says how a training runs."""
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """How a training runs.
 
-    @property
-    def output(self) -> Path:
-        """Folder for model, state and curves."""
+    Attributes:
+        output: folder for the networks (model.safetensors), their curves (training.png, training.csv) and
+            the state from which --resume goes on (state.safetensors), written every few minutes.
+        minutes: time to train for, validations included; by default that of the preset.
+        images: simulated X-rays to train on, instead of minutes.
+        device: the device to train on; "auto" is a GPU where there is one.
+        resume: go on with the training that the output folder holds; all other options must be as they were,
+            but for its length.
+        overwrite: replace an older training.
+        tensorboard: write the curves for TensorBoard, too, into the output folder.
+        config: TOML file with any of these options; the command line wins.
+    """
 
-    @property
-    def device(self) -> Device:
-        """To train on."""
-
-    @property
-    def resume(self) -> bool:
-        """Whether to go on with what the folder holds."""
-
-    @property
-    def overwrite(self) -> bool:
-        """Whether an older training may be replaced."""
-
-    @property
-    def tensorboard(self) -> bool:
-        """Whether to write curves for TensorBoard, too."""
+    output: Path
+    minutes: float | None = None
+    images: int | None = None
+    device: Device = "auto"
+    resume: bool = False
+    overwrite: bool = False
+    tensorboard: bool = False
+    config: Path | None = None

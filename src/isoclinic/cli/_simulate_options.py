@@ -25,13 +25,13 @@ class SimulateOptions:
         grid: PNG to write, a contact sheet. Each pair is a randomised X-ray (dark red where it does not show
             the patient) and the rendering of a perturbed pose, both bright where dense.
         pairs: number of pairs.
-        preset: how X-rays are randomised: a simulated acquisition, or the published transforms.
+        preset: the randomisation of X-rays: a simulated acquisition, or the published transforms.
         vary: show another variation of the CT in every pair, or a made-up skeleton, as networks of any
             patient are trained on.
-        seed: of everything drawn.
+        seed: seed of all random draws.
         overwrite: replace the picture if there is one.
         config: TOML file with any of these options; the command line wins.
-        detector: of the X-rays.
+        detector: the detector of the X-rays.
         poses: views and perturbations.
     """
 

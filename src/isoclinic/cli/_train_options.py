@@ -30,7 +30,7 @@ from ..training import (
 from ..volumes import XRayOptions
 from ._detector import DetectorOptions
 from ._options import FLAT, parse_options
-from ._run_options import Device
+from ._run_options import RunOptions
 
 if TYPE_CHECKING:
     from ..geometry import Camera
@@ -171,46 +171,28 @@ def of_length(training: TrainConfig, minutes: float | None, images: int | None) 
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainOptions:
+class TrainOptions(RunOptions):
     """Train networks on simulated X-rays of a CT, which register X-rays of this patient without a start.
 
     Ctrl-C stops after the batch at hand and keeps what has been learned; --resume goes on from there exactly.
 
     Attributes:
         volume: the CT: NIfTI, NRRD, MetaImage or a DICOM folder.
-        output: folder for the networks (model.safetensors), their curves (training.png, training.csv) and
-            what it takes to go on (state.safetensors), written every few minutes.
-        minutes: time to train for, validations included; by default what the preset says.
-        images: simulated X-rays to train on, instead of minutes.
-        preset: where all further options start from: "fast" suits half an hour on a processor; "paper" is the
+        preset: defaults of all further options: "fast" suits half an hour on a processor; "paper" is the
             published training, number by number, and takes days on a GPU; "paper-batched" has its numbers of
             X-rays in fewer, larger batches that share renderings.
-        device: to train on; "auto" is a GPU where there is one.
         xray: an X-ray like those to be registered, for the geometry of the detector.
         width: columns of the detector, without an X-ray [px].
         height: rows of the detector, without an X-ray [px].
-        resume: go on with the training that the output folder holds; all other options must be as they were,
-            but for its length.
-        overwrite: replace an older training.
-        tensorboard: write the curves for TensorBoard, too, into the output folder.
-        config: TOML file with any of these options; the command line wins.
-        xray_options: how to read the X-ray; without one, its geometry.
-        training: what is trained and how.
+        xray_options: settings of how to read the X-ray; without one, its geometry.
+        training: settings of the training.
     """
 
     volume: Positional[Path]
-    output: Path
-    minutes: float | None = None
-    images: int | None = None
     preset: Preset = "fast"
-    device: Device = "auto"
     xray: Path | None = None
     width: int = DetectorOptions.width
     height: int = DetectorOptions.height
-    resume: bool = False
-    overwrite: bool = False
-    tensorboard: bool = False
-    config: Path | None = None
     xray_options: Annotated[_Geometry, FLAT] = field(default_factory=_Geometry)
     training: Annotated[TrainingOptions, FLAT] = field(default_factory=lambda: PRESETS["fast"]["training"])
 

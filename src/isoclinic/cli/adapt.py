@@ -1,4 +1,4 @@
-"""`isoclinic adapt`: networks of any patient trained on for one."""
+"""`isoclinic adapt`: fine-tune general networks for one CT."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ from dataclasses import replace
 
 import torch
 
-from ..provenance import InputFile
 from ..training import Subject, Trainer, TrainingData
 from ..training._adaptation import adaptation
-from ..volumes import Volume
 from . import _training
 from ._adapt_options import AdaptOptions
 from ._model import model_file, read_model
@@ -24,7 +22,7 @@ def main(options: AdaptOptions, arguments: Sequence[str]) -> None:
         model = read_model(model_file(options.model))
         config = adaptation(model, minutes=options.minutes, learning_rate=options.learning_rate)
         config = replace(config, images=options.images, seed=options.seed)
-        subject = Subject(volume=Volume.read(options.volume), sha256=InputFile.of(options.volume).sha256)
+        subject = Subject.read(options.volume)
         trainer = Trainer(TrainingData(subjects=(subject,), camera=model.record.camera), config, device)
         trainer.start_from(model)
         return trainer

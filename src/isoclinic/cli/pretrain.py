@@ -9,9 +9,8 @@ from pathlib import Path
 import torch
 
 from ..errors import InputError, UsageError
-from ..provenance import InputFile
 from ..training import Subject, TrainConfig, Trainer, TrainingData
-from ..volumes import Volume, VoxelIdentity, find_volumes, looks_like_labels
+from ..volumes import find_volumes, looks_like_labels
 from . import _training
 from ._pretrain_options import PretrainOptions
 from ._train_options import of_length
@@ -25,17 +24,14 @@ def _subject(path: Path, config: TrainConfig) -> Subject:
     Raises:
         InputError: it is a label map by its values, or cannot be read.
     """
-    volume = Volume.read(path)
-    if looks_like_labels(volume):
+    subject = Subject.read(path)
+    if looks_like_labels(subject.volume):
         raise InputError(
             f"{path} looks like a label map, not like a CT: it has few values, all of them whole and none "
-            "negative. Move it elsewhere, or call it ..._labels, so that it is left out",
+            "negative. Move it elsewhere, or rename it to ..._labels, so that it is left out",
             code="options.conflict",
         )
-    voxels = VoxelIdentity.of(volume)
-    if config.cohort is not None:
-        volume = volume.coarsened(config.cohort.voxel_mm)
-    return Subject(volume=volume, sha256=InputFile.of(path).sha256, voxels=voxels)
+    return subject if config.cohort is None else subject.coarsened(config.cohort.voxel_mm)
 
 
 def main(options: PretrainOptions, arguments: Sequence[str]) -> None:
@@ -50,9 +46,7 @@ def main(options: PretrainOptions, arguments: Sequence[str]) -> None:
                 f"all CTs in {options.folder} are held out; leave some to train on", code="options.conflict"
             )
         subjects = tuple(_subject(path, config) for path in paths)
-        validated = tuple(
-            Subject(volume=Volume.read(path), sha256=InputFile.of(path).sha256) for path in options.held_out
-        )
+        validated = tuple(Subject.read(path) for path in options.held_out)
         data = TrainingData(
             subjects=subjects, camera=options.detector.camera, held_out=validated, one_patient=False
         )
@@ -62,7 +56,7 @@ def main(options: PretrainOptions, arguments: Sequence[str]) -> None:
     _training.run(
         options,
         prepare,
-        f"Register X-rays of any patient with it, or train it on for one:\n"
+        f"Register X-rays of any patient with it, or fine-tune it for one:\n"
         f"isoclinic register XRAY --volume CT --model {output} --output RESULT\n"
         f"isoclinic adapt {output} CT --output MODEL",
     )

@@ -181,7 +181,7 @@ def _check(options: RegisterOptions) -> None:
         )
     if options.views and len(options.xray) == 1:
         raise UsageError(
-            "--views says how several X-rays lie to each other, but there is only one",
+            "--views says how several X-rays are positioned relative to each other, but there is only one",
             code="options.conflict",
         )
     angles = options.xray_options.primary_angle_deg, options.xray_options.secondary_angle_deg

@@ -7,9 +7,7 @@ from collections.abc import Sequence
 
 import torch
 
-from ..provenance import InputFile
 from ..training import Subject, Trainer, TrainingData
-from ..volumes import Volume
 from . import _training
 from ._train_options import TrainOptions
 
@@ -20,9 +18,8 @@ def main(options: TrainOptions, arguments: Sequence[str]) -> None:
 
     def prepare(device: torch.device) -> Trainer:
         config, camera = options.train_config, options.camera()
-        digest = InputFile.of(options.volume).sha256
-        subject = Subject(volume=Volume.read(options.volume), sha256=digest)
-        return Trainer(TrainingData(subjects=(subject,), camera=camera), config, device)
+        data = TrainingData(subjects=(Subject.read(options.volume),), camera=camera)
+        return Trainer(data, config, device)
 
     volume, output = shlex.quote(str(options.volume)), shlex.quote(str(options.output))
     _training.run(

@@ -17,11 +17,12 @@ class StatisticsConfig:
     """How intervals and comparisons are made.
 
     Attributes:
-        level: of the confidence intervals, between 0 and 1.
-        resamples: of the bootstrap.
-        seed: of the bootstrap.
-        unit: what is drawn again as a whole: the registrations of one X-ray ("case"), or all those of one
-            subject ("group"), which is right where conclusions are about new patients and there are many.
+        level: level of the confidence intervals, between 0 and 1.
+        resamples: number of resamples of the bootstrap.
+        seed: seed of the bootstrap.
+        unit: the unit that is drawn again as a whole: the registrations of one X-ray ("case"), or all those
+            of one subject ("group"), which is right where conclusions are about new patients and there are
+            many.
         metric: error whose medians and ranks paired comparisons are about.
         success_mm: mTRE below which a registration succeeds, for paired comparisons [mm].
     """
@@ -56,7 +57,7 @@ class EvaluationConfig:
 
     Attributes:
         starts: names of the starts; see `start_of`.
-        seed: of random starts.
+        seed: seed of random starts.
         overwrite: replace results of other settings or other files.
         spread: processes or machines.
     """

@@ -133,7 +133,9 @@ class Measurement:
         values = {name: document[name] for name in names}
         numbers = [*(values[name] for name in _NUMBERS), *values["translation_mm"]]
         if not all(isinstance(number, int | float) for number in numbers):
-            raise InputError(f"{label} holds a number that is none", code="evaluation.malformed-record")
+            raise InputError(
+                f"{label} contains a value that is not a number", code="evaluation.malformed-record"
+            )
         return cls(**values | {"translation_mm": tuple(values["translation_mm"])})
 
 

@@ -138,6 +138,5 @@ def _subject(dataset: Dataset, subject: str, config: TrainConfig) -> Subject:
     """A CT, of a cohort only what it is made from; it lies within a larger file, so its voxels name it."""
     volume = dataset.volume(subject)
     voxels = VoxelIdentity.of(volume)
-    if config.cohort is not None:
-        volume = volume.coarsened(config.cohort.voxel_mm)
-    return Subject(volume=volume, sha256=voxels.sha256, voxels=voxels)
+    whole = Subject(volume=volume, sha256=voxels.sha256, voxels=voxels)
+    return whole if config.cohort is None else whole.coarsened(config.cohort.voxel_mm)

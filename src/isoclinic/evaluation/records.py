@@ -182,7 +182,7 @@ def _restored(entry: Any, label: str) -> Measurement:
     document["translation_mm"] = [math.nan if value is None else value for value in translation]
     found = Measurement.restored({"metrics": METRICS} | document, label)
     if not all(isinstance(getattr(found, name), str) for name in _NAMES):
-        raise InputError(f"{label} holds a name that is none", code="evaluation.malformed-record")
+        raise InputError(f"{label} contains a name that is not a text", code="evaluation.malformed-record")
     return found
 
 

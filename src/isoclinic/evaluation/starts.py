@@ -124,7 +124,7 @@ def start_of(sample: Sample, name: str, seed: int = 0) -> Tensor | str | None:
         seed: of random ones, which also depend on the names of sample and start, but not on their order.
 
     Raises:
-        UsageError: a name that is none of these.
+        UsageError: the name is not one of these.
         InputError: hardly any start of that distribution shows the CT.
     """
     check_start(name, sample.starts, sample.name)
@@ -143,7 +143,8 @@ def start_of(sample: Sample, name: str, seed: int = 0) -> Tensor | str | None:
             continue
         return pose
     raise InputError(
-        f"{sample.name}: of {_DRAWS} starts {name!r} none shows the CT", code="start.ct-not-seen"
+        f"{sample.name}: the X-ray does not show the CT from any of {_DRAWS} starts {name!r}",
+        code="start.ct-not-seen",
     )
 
 

@@ -38,7 +38,7 @@ _OPPOSITE = dict(zip("RLAPHF", "LRPAFH", strict=True))
 
 
 def volume_header(path: Path, correction: CTCorrection | None = None) -> Inspection:
-    """How a CT that `Volume.read` has read with this correction is stored: NIfTI, NRRD, MetaImage, DICOM."""
+    """Describe how a file stores a CT, as `Volume.read` reads it with this correction."""
     path = readers.image_file(path)
     name = path.name.lower()
     if name.endswith((".nii", ".nii.gz")):

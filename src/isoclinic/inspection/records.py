@@ -14,10 +14,10 @@ class InspectedValue:
     """One value that was read, measured or assumed.
 
     Attributes:
-        name: what it is; that of the option that overrides it, where there is one.
-        value: in `unit`.
+        name: its name: that of the option that overrides it, where there is one.
+        value: the value in `unit`.
         unit: the unit of the value; empty for words and plain numbers.
-        frame: what the value refers to, such as the world's axes or the image as stored.
+        frame: the frame that the value refers to, such as the world's axes or the image as stored.
         source: tag, file, option, or the assumption that gave it.
     """
 

@@ -32,12 +32,12 @@ _TURNED = 0.7
 def inspect_view(
     volume: Volume, xray: XRay, start: InitialPose, patient_orientation: Sequence[str] | None = None
 ) -> Inspection:
-    """Return what the X-ray sees of the CT from a starting pose.
+    """Return the readings of how the X-ray sees the CT from a starting pose.
 
     Args:
         volume: the CT.
         xray: the X-ray.
-        start: where a registration would start.
+        start: the pose at which a registration would start.
         patient_orientation: DICOM's directions of the rows and of the columns of these pixels, where the file
             gives them, such as ("L", "F").
     """

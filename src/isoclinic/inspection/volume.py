@@ -1,4 +1,4 @@
-"""A CT's geometry and Hounsfield units: what they are, and what about them is odd."""
+"""A CT's geometry and Hounsfield units, and oddities of them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _OPPOSITE = dict(zip("RLAPSI", "LRPAIS", strict=True))
 # Voxels looked at for statistics, evenly spread.
 _SAMPLED = 2_000_000
 _PERCENTILES = (1.0, 50.0, 99.0)
-# Between lung and fat: what is above belongs to the body (or to the table).
+# Between lung and fat: voxels above it belong to the body (or to the table).
 _BODY_FROM_HU = -300.0
 _AIR_TO_HU = -200.0
 # Air with the noise of thin slices; fat is above the other.
@@ -130,8 +130,8 @@ def _odd_grid(volume: Volume, extent_mm: NDArray[np.float64]) -> Iterator[Findin
     if extent_mm.max() > 1.5 and extent_mm[shortest] < _LEAST_EXTENT_MM:
         yield _finding(
             f"the scan covers only {extent_mm[shortest]:.3g} mm ({volume.shape[shortest]} slices) along "
-            f"{volume.orientation[shortest]}: little to register, and the X-ray shows what the CT lacks",
-            "use a CT that covers what the X-ray shows, or crop the X-ray to it with `crop_px`",
+            f"{volume.orientation[shortest]}: little to register, and the X-ray shows more than the CT",
+            "use a CT that covers the anatomy in the X-ray, or crop the X-ray to it with `crop_px`",
         )
     if spacing_mm.max() > _THICKEST_MM:
         yield _finding(
@@ -235,8 +235,8 @@ def _odd_order(volume: Volume) -> Iterator[Finding]:
     if len(repeated) and len(repeated) < len(near):
         names = ", ".join(f"{index} and {index + 1}" for index in repeated[:3])
         yield _finding(
-            f"{len(repeated)} slices along {volume.orientation[axial]} are the same as the one before "
-            f"({names}{', ...' if len(repeated) > 3 else ''}, counted from 0): what follows is displaced",
+            f"{len(repeated)} slices along {volume.orientation[axial]} repeat the one before "
+            f"({names}{', ...' if len(repeated) > 3 else ''}, counted from 0): those after are displaced",
             "convert the CT again without the doubled slices",
         )
 
@@ -265,7 +265,7 @@ def _cut_off(volume: Volume) -> Iterator[Finding]:
     else:
         return
     yield _finding(
-        f"the body is cut off: it {where}; oblique and lateral views will lack what lies beyond",
+        f"the body is cut off: it {where}; oblique and lateral views will lack the rest of it",
         "register bones only (`labels`, `structures`), or use a CT with a larger field of view",
     )
 

@@ -1,4 +1,4 @@
-"""An X-ray's geometry and pixels: what they are, and what about them is odd."""
+"""An X-ray's geometry and pixels, and oddities of them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def inspect_xray(xray: XRay, config: PreprocessConfig | None = None) -> Inspecti
 
     Args:
         xray: the X-ray as it will be registered.
-        config: how it will be preprocessed.
+        config: settings of its preprocessing.
     """
     config = config or PreprocessConfig()
     image, weight = line_integrals(xray, config)
@@ -192,7 +192,7 @@ def _masked(xray: XRay, masks: Masks, weight: NDArray[np.float32]) -> Iterator[I
         value=_percent(weight),
         unit="% used",
         frame=_USED,
-        source="what the masks leave for the comparison",
+        source="the part of the image that the masks leave for the comparison",
     )
 
 
@@ -224,7 +224,7 @@ def _odd_masks(masks: Masks, weight: NDArray[np.float32]) -> Iterator[Finding]:
         )
     if masks.metal.mean() > _MOST_METAL:
         yield _finding(
-            f"{_percent(masks.metal):.0f} % of the image is taken for metal",
+            f"{_percent(masks.metal):.0f} % of the image is masked as metal",
             "`preprocess.masks.find_metal` off, where it is anatomy",
         )
     if weight.mean() < 1 - _MOST_MASKED:

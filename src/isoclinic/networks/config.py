@@ -19,9 +19,9 @@ class BackboneConfig:
     and normalisation is by groups, because they look at single images.
 
     Attributes:
-        channels: of the levels; each after the first has half the resolution of the one before, the first
-            that of the image.
-        transformer_blocks: on the tokens of the coarsest level.
+        channels: channels of the levels; each after the first has half the resolution of the one before, the
+            first that of the image.
+        transformer_blocks: number of Transformer blocks on the tokens of the coarsest level.
         heads: attention heads of each block; divide the last of `channels`.
         norm_groups: channel groups of the normalisation; divide all of `channels`.
     """
@@ -61,7 +61,7 @@ class BoundedPoseConfig:
     """What a pose regressor emits, and its reach.
 
     Attributes:
-        head: what the network emits: two quaternions ("so4"), a quaternion and a translation, or the first
+        head: the output of the network: two quaternions ("so4"), a quaternion and a translation, or the first
             two columns of a rotation matrix and a translation (Zhou et al. 2019); the last two as ablations.
         length_mm: characteristic length L of the SO(4) head, that of the `PoseSpace` it is trained in.
         rotation_deg: largest rotation vector about the camera's x, y, z [deg].

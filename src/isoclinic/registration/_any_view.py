@@ -37,8 +37,8 @@ def any_view(
     and correlated with the rendering over all shifts as by `search`; further X-rays show the depth, as there.
 
     Args:
-        views: for each reading, the X-rays.
-        distance_mm: from the source to the CT's middle.
+        views: the X-rays, for each reading of them.
+        distance_mm: distance from the source to the CT's middle.
         config: reach and effort.
 
     Returns:
@@ -139,10 +139,10 @@ class _Spectra:
     """Fourier transforms of renderings, whose parts of a size are correlated with pictures.
 
     Attributes:
-        values: of their features [B, C, R, R'].
-        squares: of the sum of these squared [B, R, R'].
-        size: of the renderings, and some more for the transform to be fast.
-        offsets: how many shifts there are along each side.
+        values: the renderings' features [B, C, R, R'].
+        squares: transforms of the features' squares, added up [B, R, R'].
+        size: side of the transforms: that of the renderings, and some more to make them fast.
+        offsets: number of shifts along each side.
     """
 
     values: Tensor
@@ -152,7 +152,7 @@ class _Spectra:
 
     @classmethod
     def of(cls, view: SearchView, wide: Camera, poses: Tensor, side: int, config: AnyViewConfig) -> _Spectra:
-        """Of the CT at poses [B, 4, 4], where pictures are `side` pixels wide and high."""
+        """Features of the CT at poses [B, 4, 4], in pictures that are `side` pixels wide and high."""
         moving = rendered_features(view, wide, poses, config)
         size = (next_fast_len(wide.height, real=True), next_fast_len(wide.width, real=True))
         return cls(

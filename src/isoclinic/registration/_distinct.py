@@ -14,9 +14,10 @@ def distinct(
 
     Args:
         ranked: indices of the candidates, best first.
-        distance: of one candidate from each of several others, [len(others)].
+        distance: function that gives the distance of one candidate from each of several others,
+            [len(others)].
         apart: least distance of what is kept, in its unit.
-        keep: how many are kept at most; all when None.
+        keep: the largest number of candidates to keep; all are kept when None.
     """
     chosen: list[int] = []
     for index in ranked:

@@ -1,4 +1,4 @@
-"""How much of the tissue in an X-ray a CT shows: nearly all of it, or a part as a bone or an implant does."""
+"""The share of an X-ray's tissue that a CT shows: nearly all, or a part, as a bone or an implant does."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ class FixedImage:
         image, weight = line_integrals(xray, config)
         if not weight.any():
             raise InputError(
-                f"{xray.path or 'the X-ray'}: nothing is left of it after masking collimation and metal",
+                f"{xray.path or 'the X-ray'}: no pixel is left after masking collimation and metal",
                 code="xray.all-masked",
             )
         return cls(image=torch.from_numpy(image), weight=torch.from_numpy(weight), camera=xray.camera)
@@ -100,7 +100,7 @@ def _whole(weight: Tensor) -> Tensor:
 def _averaging(
     size: int, focal: float, centre: float, own_size: int, own_focal: float, own_centre: float
 ) -> Tensor:
-    """[size, own_size], float32: makes a camera's pixels along one axis out of another camera's.
+    """Matrix [size, own_size], float32, that makes a camera's pixels along one axis out of another camera's.
 
     The other camera's pixels are interpolated linearly, at least once each, and averaged.
     """

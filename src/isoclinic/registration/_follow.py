@@ -32,9 +32,9 @@ class Trusted:
     Attributes:
         camera_from_world: its pose [4, 4].
         edges: see `Confidence`.
-        reading: how the X-ray was read, by the name of its `Reading`.
-        run: what was registered, and how.
-        geometry: what is known about the intrinsics; None where it has to be looked at anew.
+        reading: name of the `Reading` by which the X-ray was read.
+        run: the run that registered it.
+        geometry: the check of the intrinsics; None where they have to be checked anew.
     """
 
     camera_from_world: Tensor
@@ -45,7 +45,7 @@ class Trusted:
 
     @classmethod
     def of(cls, volume: Volume, result: RegistrationResult, best: Outcome) -> Trusted | None:
-        """What a result of the whole ladder leaves to follow; None where there is a doubt of its pose.
+        """The state that a result of the whole ladder leaves for following; None where its pose is doubtful.
 
         Doubts that the next X-ray is asked about in any case do not count: those of headers.
         """
@@ -63,13 +63,13 @@ class Trusted:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class KnownGeometry:
-    """What intrinsics that are off do to poses near one where that was looked at.
+    """The effect of wrong intrinsics on poses near one at which it was computed.
 
     Attributes:
-        camera: of the X-ray.
+        camera: the camera of the X-ray.
         camera_from_world: pose [4, 4] at which it was looked at.
-        covariance: what it adds to the covariance of the image alone [6, 6].
-        check: what the image says about its geometry.
+        covariance: the part of the covariance that is due to the intrinsics [6, 6].
+        check: the check of the X-ray's geometry by its image.
     """
 
     camera: Camera
@@ -79,7 +79,7 @@ class KnownGeometry:
 
     @classmethod
     def of(cls, best: Outcome) -> KnownGeometry | None:
-        """Of an outcome whose geometry was looked at; None where it cannot be taken over."""
+        """The effect known from an outcome whose geometry was checked; None where it cannot be taken over."""
         confidence = best.confidence
         config = best.run.config
         if confidence.geometry is None or config.refine_distortion or config.refine_intrinsics.on:
@@ -114,9 +114,9 @@ def followed(
     Args:
         volume: the CT.
         xray: the X-ray.
-        start: where to begin [4, 4]; the last pose, or what the motion so far makes of it.
+        start: the pose [4, 4] to begin at: the last one, or the one that the motion so far predicts.
         trusted: the last pose, and how it was found.
-        config: of the registration.
+        config: settings of the registration.
         follow: the schedule, and what counts as lost.
 
     Raises:
@@ -174,7 +174,7 @@ def _lost(outcome: Outcome, pose: Tensor, trusted: Trusted, isocentre: Tensor, f
 
 
 def _moved(before: Tensor, after: Tensor, isocentre: Tensor) -> tuple[Tensor, float]:
-    """How far the CT's centre moved in the camera's axes [3] [mm], and by what angle the CT turned [deg]."""
+    """The motion of the CT's centre in the camera's axes [3] [mm], and the angle of its turn [deg]."""
     tangent = se3.perturbation(before, after, isocentre)
     centres = [pose[:3, :3] @ isocentre + pose[:3, 3] for pose in (before, after)]
     return centres[1] - centres[0], math.degrees(float(tangent[:3].norm()))

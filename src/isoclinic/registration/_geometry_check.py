@@ -1,4 +1,4 @@
-"""What intrinsics that are off do to a result, and what the X-ray itself says about its geometry."""
+"""The effect of wrong intrinsics on a result, and the geometry that the X-ray itself indicates."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from .config import RegistrationConfig
 from .intrinsics import IntrinsicsConfig
 from .result import Confidence, GeometryCheck, ImageStageResult, ViewGeometry
 
-# Priors wide enough to leave what the image says about focal length and distortion to the image. Five
+# Priors wide enough that the image alone determines focal length and distortion. Five
 # deviations of the latter are the largest distortion that does not fold an image.
 _WIDE_LOG_FOCAL, _WIDE_DISTORTION = 0.1, 0.04
 # A layer of voxels more or less, and scatter as strong as usual or twice that.
 _BORDER, _SCATTER = 1.0, 1.0
-# The principal point hardly differs from a turn of the C-arm: what the image says of it is left aside.
+# A shift of the principal point hardly differs from a turn of the C-arm, so the image cannot indicate it.
 _LEAST_CENTRE_MM = 0.5
 # Deviations and moves from which something is said although it does no harm.
 _BEYOND_CHANCE, _LEAST_MOVE_MM = 3.0, 1.0
@@ -48,11 +48,11 @@ def with_geometry(
     posterior), and the mean square of what the image says they are off, since the given values stay in use.
 
     Args:
-        confidence: that takes them for exact.
+        confidence: the confidence that assumes exact intrinsics.
         last: the stage that led to the result.
         volume: the CT.
         xrays: the X-rays.
-        config: of the registration.
+        config: settings of the registration.
     """
     settings = config.intrinsics
     point = last.solution.x[last.best : last.best + 1]
@@ -94,14 +94,14 @@ def with_geometry(
 def carried_geometry(
     confidence: Confidence, last: ImageStageResult, covariance: Tensor, check: GeometryCheck, run: Run
 ) -> Confidence:
-    """The same without looking: by what was found at a pose near by, with the same camera.
+    """The same, taken over from a pose near by with the same camera instead of computed.
 
     Args:
-        confidence: that takes intrinsics, borders and scatter for exact.
+        confidence: the confidence that assumes exact intrinsics, borders and scatter.
         last: the stage that led to the result.
-        covariance: what these added there [6, 6], in the first camera's axes.
-        check: what was found there.
-        run: that led to the result.
+        covariance: the covariance that these added there [6, 6], in the first camera's axes.
+        check: the check that was made there.
+        run: the run that led to the result.
     """
     return _with(confidence, confidence.covariance + covariance, check, last, run.volume, run.config)
 
@@ -129,7 +129,7 @@ def _with(
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Effects:
-    """What one unit of something does to the first camera's pose, as a tangent.
+    """The motion of the first camera's pose, as a tangent, for a change by one unit.
 
     Attributes:
         of_focal: [6, V], per logarithm of a focal length.
@@ -165,7 +165,7 @@ def _effects(freed: FreedGeometry, at: Linearization) -> _Effects:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Said:
-    """What the images say; covariances are infinite where they say nothing.
+    """The intrinsics that the images indicate; covariances are infinite where they indicate nothing.
 
     Attributes:
         log_focal: [V].
@@ -180,7 +180,7 @@ class _Said:
     distortion_covariance: Tensor
 
     def of_whole(self, shares: Tensor) -> _Said:
-        """The same with distortions as they are at the edges of whole X-rays; see `_size_shares`."""
+        """The same, with distortions as they are at the edges of whole X-rays; see `_size_shares`."""
         return replace(
             self,
             distortion=self.distortion / shares[:, None],
@@ -262,7 +262,7 @@ def _left(given: Tensor, said: _Said) -> Tensor:
 
     Args:
         given: [V], deviations of the given values' logarithms.
-        said: by the images.
+        said: the intrinsics that the images indicate.
     """
     if not said.focal_covariance.isfinite().all():
         return given.square().diag()
@@ -306,7 +306,7 @@ def _check(
 def _findings(
     views: Sequence[ViewGeometry], xrays: Sequence[XRay], said: _Said, settings: IntrinsicsConfig
 ) -> Iterator[tuple[str, bool]]:
-    """What the images say beyond chance, and whether that makes the result doubtful."""
+    """Findings of the images beyond chance, and those that make the result doubtful."""
     for index, (view, xray) in enumerate(zip(views, xrays, strict=True)):
         which = f"X-ray {index + 1}" if len(views) > 1 else "the X-ray"
         deviations = abs(view.focal_percent) / max(view.focal_deviation_percent, 1e-9)
@@ -341,7 +341,7 @@ def _distorted(said: _Said, index: int, settings: IntrinsicsConfig) -> bool:
 
 
 def _mahalanobis(values: Tensor, covariance: Tensor) -> float:
-    """How many standard deviations values [K] are from 0."""
+    """Distance of values [K] from 0 in standard deviations."""
     if not covariance.isfinite().all():
         return 0.0
     return math.sqrt(max(float(values @ torch.linalg.pinv(covariance, hermitian=True) @ values), 0.0))

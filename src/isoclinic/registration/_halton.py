@@ -19,7 +19,7 @@ def halton(count: int, dimensions: int) -> NDArray[np.float64]:
 
     Args:
         count: number of points.
-        dimensions: of the cube, six at most.
+        dimensions: the number of dimensions of the cube, six at most.
     """
     points = np.zeros((count, dimensions))
     for base, column in zip(_PRIMES, points.T, strict=False):

@@ -9,12 +9,13 @@ from ..volumes import Finding, Volume, XRay, compare_identities
 
 
 def input_doubts(volume: Volume, xrays: Sequence[XRay], *, same_patient: bool) -> tuple[str, ...]:
-    """What nothing in the files settles, for people to read.
+    """Describe the questions that nothing in the files settles, for people to read.
 
     Args:
         volume: the CT.
         xrays: the X-rays.
-        same_patient: they are of one patient's same part, whatever their headers say.
+        same_patient: whether to take CT and X-rays as being of the same part of one patient, whatever their
+            headers say.
     """
     files = [(volume.path, "the CT", volume.findings)]
     files += [(xray.path, "the X-ray", xray.findings) for xray in xrays]
@@ -31,7 +32,7 @@ def input_doubts(volume: Volume, xrays: Sequence[XRay], *, same_patient: bool) -
 
 
 def identity_findings(volume: Volume, xrays: Sequence[XRay]) -> tuple[Finding, ...]:
-    """What says that CT and X-rays are not of one patient's same part."""
+    """Findings that CT and X-rays are not of the same part of one patient."""
     named = [(_name(xray.path, "an X-ray"), xray.identity) for xray in xrays]
     return compare_identities([(_name(volume.path, "the CT"), volume.identity), *named])
 

@@ -28,12 +28,12 @@ class Outcome:
     """Where an attempt ended.
 
     Attributes:
-        attempt: what it was.
-        run: what it registered, and how.
-        reading: how it read the X-rays.
+        attempt: the attempt.
+        run: the run that it made.
+        reading: the reading of the X-rays.
         refined: its stages that networks took part in, which came first.
         stages: its further ones, of which the last is where it ended.
-        confidence: in that result.
+        confidence: confidence in its result.
         finished: whether the last stage was worth its time: not where the edges do not match by far after
             those before.
         final: whether nothing else need be tried if it matches.
@@ -96,11 +96,11 @@ def outcomes(
     """Ways to a pose, each to be tried where those before found no match.
 
     Args:
-        run: from `start`, of the X-rays as they were read.
-        ways: how the X-rays may be read, the first being how they were.
-        start: where to begin.
-        usual: where to begin without a model.
-        learned: what a model contributes.
+        run: a run from `start`, of the X-rays as they were read.
+        ways: possible readings of the X-rays, the first being the one in use.
+        start: the pose to begin at.
+        usual: the pose to begin at without a model.
+        learned: the networks of a model.
     """
     searches, first = run.config.searches, ways[0]
     if learned is not None:
@@ -139,7 +139,7 @@ def from_pose(run: Run, way: Reading, start: str) -> Outcome:
 
 
 def rescue(run: Run, way: Reading, usual: InitialPose, learned: Learned) -> Iterator[Outcome]:
-    """Searches of what a model's canonical network makes of the first X-ray, around `usual`.
+    """Searches of the canonical network's image of the first X-ray, around `usual`.
 
     Stages that are coarser than that image compare it, too; the others the X-ray itself, as always.
     """

@@ -1,4 +1,4 @@
-"""What a model's networks make of an X-ray: a start, and refinements of starts."""
+"""Predictions of a model's networks for an X-ray: a start, and refinements of starts."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Learned:
         model: the networks, in evaluation mode, and the record of their training.
         volume: the CT.
         fixed: the X-ray in the camera and the domain of the training.
-        config: of the registration.
+        config: settings of the registration.
     """
 
     model: Checkpoint
@@ -51,10 +51,10 @@ class Learned:
 
     @classmethod
     def of(cls, model: Checkpoint, volume: Volume, fixed: FixedImage, config: RegistrationConfig) -> Learned:
-        """Of an X-ray in its own camera.
+        """Prepare the networks of a model for an X-ray in its own camera.
 
         Raises:
-            UsageError: a model none of whose networks is to be used.
+            UsageError: the model has no network that is to be used.
         """
         seen = fixed.through(model.record.camera)
         if model.record.domain != "line_integrals":
@@ -79,7 +79,7 @@ class Learned:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of the networks that refine a start, in their order, for people to read."""
+        """Names of the networks that refine a start, in their order, for people to read."""
         return tuple(kind.replace("_", " ") for kind in self._refining)
 
     @torch.no_grad()
@@ -118,9 +118,9 @@ class Learned:
 
     @cached_property
     def canonical_image(self) -> FixedImage | None:
-        """What the canonical network makes of the X-ray, to be searched in its place; None where it is off.
+        """The canonical network's image of the X-ray, to be searched in its place; None where it is off.
 
-        Weight 0 has also what it is unsure of.
+        Pixels of which the network is unsure have weight 0, too.
         """
         network = self._rescuing
         if network is None:
@@ -144,7 +144,7 @@ class Learned:
 
     @property
     def _regressor(self) -> Regressor | None:
-        """That of this patient, or else that of any."""
+        """The network of this patient, or else the general one."""
         networks = self.model.networks if self.config.learned.initialize else {}
         return cast(Regressor | None, networks.get("pose_regressor", networks.get("ct_regressor")))
 

@@ -27,10 +27,10 @@ class Reading:
     """X-rays as they may have been meant.
 
     Attributes:
-        name: what is different from how they were read.
+        name: the difference from how they were read.
         mirrored: whether the pictures are taken for mirrored ones.
         xrays: the V X-rays.
-        preprocess: from their pixels to line integrals.
+        preprocess: how their pixels become line integrals.
     """
 
     name: str
@@ -58,7 +58,7 @@ def reading_text(attempt: Attempt, attempts: Sequence[Attempt]) -> str:
     """A sentence on which reading the match has settled, and by what margin.
 
     Args:
-        attempt: that the result is from.
+        attempt: the attempt that the result is from.
         attempts: all of them.
     """
     edges: dict[str, float] = {}
@@ -83,7 +83,7 @@ def mirrored(reading: Reading) -> Reading:
 
 
 def _changes(xrays: Sequence[XRay]) -> Iterator[tuple[bool, ...]]:
-    """Which X-rays to read with the other polarity."""
+    """The X-rays that may be read with the other polarity."""
     guessed = [xray.provenance.get("polarity") == POLARITY_GUESSED for xray in xrays]
     if sum(guessed) > _FEW:
         yield tuple(guessed)

@@ -58,9 +58,9 @@ class Straightened:
     """A result of X-rays from which a distortion was taken.
 
     Attributes:
-        stages: that led from the result before to this one.
-        confidence: in it.
-        distortions: of every X-ray, None where it was used as it is.
+        stages: the stages that led from the result before to this one.
+        confidence: confidence in the result.
+        distortions: distortion of every X-ray, None where it was used as it is.
     """
 
     stages: list[ImageStageResult]
@@ -78,11 +78,11 @@ def straightened(
     """The last stage again with the distortions taken out that the X-rays show; None if they show none.
 
     Args:
-        run: that led to the result.
-        stages: of images, that led to it.
-        confidence: in it.
+        run: the run that led to the result.
+        stages: the stages of images that led to it.
+        confidence: confidence in the result.
         volume: the CT.
-        xrays: of the run.
+        xrays: the X-rays of the run.
     """
     check = confidence.geometry
     distortions = _shown(check) if check is not None and run.config.refine_distortion else ()

@@ -26,7 +26,7 @@ class Region:
         left: its first column.
         height: rows.
         width: columns.
-        span_px: longer side of what the model fills of it: by that much resolutions are measured.
+        span_px: longer side of the model's picture in it, in which resolutions are measured.
     """
 
     top: int
@@ -81,7 +81,7 @@ def region_of(
         poses: [B, 4, 4] float64.
         points_world: [N, 3] of the model [mm].
         margin_px: added on all sides.
-        margin_share: added, too, as a share of the longer side of what the model fills of the image.
+        margin_share: added, too, as a share of the longer side of the model's picture.
     """
     top, left, bottom, right = model_box(camera, poses, points_world)
     shown = min(bottom, camera.height) - max(top, 0), min(right, camera.width) - max(left, 0)

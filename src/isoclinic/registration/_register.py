@@ -92,7 +92,7 @@ def register_views(
         volume: the CT.
         views: X-rays of the patient, at rest between them, and how their cameras lie relative to the first
             one's; see `views_from_angles`, `views_from_file` and `views_from_poses`.
-        init: where to start the first one; see `register`.
+        init: the start of the first X-ray; see `register`.
         config: the schedule and all else.
         model: as for `register`; its networks see the first X-ray only.
 
@@ -116,7 +116,7 @@ def registered(
     model: Model | None = None,
     bank: SearchBank | None = None,
 ) -> tuple[RegistrationResult, Outcome]:
-    """What `register_views` returns, and the attempt that it is from, its geometry looked at.
+    """The result of `register_views`, and the attempt that it is from, with its geometry checked.
 
     Args:
         volume: see `register_views`.
@@ -124,7 +124,7 @@ def registered(
         init: see `register_views`.
         config: see `register_views`.
         model: see `register_views`.
-        bank: what searches rendered before; it changes nothing but the time that they take.
+        bank: renderings of earlier searches; they change nothing but the time that searches take.
     """
     began = time.perf_counter()
     view_from_first = stacked_views(views)
@@ -134,7 +134,8 @@ def registered(
     from_model = isinstance(init, str) and init == MODEL
     start = usual = initial_pose(volume, views[0].xray, None if from_model else init)
     for view, pose in zip(views[1:], view_from_first[1:] @ usual.camera_from_world, strict=True):
-        check_sees(volume, view.xray, pose, f"{usual.source}, and how {view.xray.path} lies relative to it")
+        seen_by = view.xray.path or "an X-ray"
+        check_sees(volume, view.xray, pose, f"{usual.source}, and how {seen_by} lies relative to it")
     ways = readings(xrays, config.preprocess)
     fixed = ways[0].fixed
     of_model = partial(Learned.of, volume=volume, fixed=fixed[0], config=config)
@@ -219,9 +220,9 @@ def result_of(
 
     Args:
         best: the outcome.
-        start: where it all started.
+        start: the pose at which the registration started.
         attempts: all that were made.
-        distortions: of the X-rays, as found and taken out.
+        distortions: distortions of the X-rays, as they were found and removed.
         began: `time.perf_counter()` when it started.
     """
     for stage in best.stages:
@@ -248,7 +249,7 @@ def result_of(
 
 
 def _mirrored_doubts(best: Outcome, tried: Sequence[Outcome], config: RegistrationConfig) -> Iterator[str]:
-    """What speaks for the pictures having been mirrored, if they match."""
+    """The doubt that the pictures were mirrored, if mirrored ones match."""
     if not best.matched:
         return
     if best.reading.mirrored:

@@ -29,7 +29,7 @@ from .config import JUDGED_BY, RegistrationConfig, Stage
 from .result import Confidence, ImageStageResult, Twins
 from .search_config import SearchConfig
 
-# Margin around what the model fills of an image while its pose is refined, as a share of that.
+# Margin around the model's picture while its pose is refined, as a share of that picture.
 _STAGE_MARGIN = 0.2
 # No patient is nearer to the source than this share of its distance from the detector.
 _NEAREST = 0.2
@@ -51,10 +51,10 @@ class Run:
         view_from_first: [V, 4, 4] float64, from the first camera's frame to each camera's.
         start: initial pose of the first camera [4, 4].
         config: the schedule and all else.
-        depth_reach_mm: how far from the start's a search looks for the depth [mm].
+        depth_reach_mm: distance from the start's depth within which a search looks [mm].
         whole: thresholds for CTs that explain all of the X-rays, where this one seems to explain only part of
             them and `config` is the schedule for that; else None.
-        bank: what searches rendered before, for further X-rays; None where there are none to come.
+        bank: renderings of earlier searches, for further X-rays; None where no further X-rays follow.
     """
 
     volume: Volume
@@ -101,7 +101,7 @@ class Run:
         return points
 
     def any_view(self, runs: Sequence[Run]) -> list[tuple[Tensor, Tensor]]:
-        """What a search over all directions finds; see `any_view`.
+        """The poses that a search over all directions finds; see `any_view`.
 
         Args:
             runs: the same with the X-rays in their readings.
@@ -146,7 +146,7 @@ class Run:
         return [*coarse, *self.fine(points)]
 
     def edges(self, result: ImageStageResult) -> float:
-        """How well edges match where a stage ended; see `Confidence.edges`."""
+        """The match of the edges where a stage ended; see `Confidence.edges`."""
         check = self._check(result.camera_from_world[result.best])
         start = check.problem.start(result.solution.x[result.best : result.best + 1])
         return float(check.correlation(start)[0])
@@ -205,20 +205,20 @@ class Run:
         ]
 
     def assess(self, trace: list[ImageStageResult]) -> Confidence:
-        """How far to rely on where the stages ended."""
+        """Whether the pose at which the stages ended can be relied on."""
         last = trace[-1]
         check = self._check(last.camera_from_world[last.best])
         return assess(trace, check, self.volume, self.config.structures, self.thresholds(last))
 
     def thresholds(self, last: ImageStageResult) -> ConfidenceConfig:
-        """What a result is judged by: a CT that shows all of the X-rays there is no part, after all."""
+        """Limits of the checks; a CT that shows all of the X-rays there is not judged as a part."""
         if self.whole is None:
             return self.config.confidence
         pose = last.camera_from_world[last.best]
         return self.config.confidence if replace(self, start=pose).is_part() else self.whole
 
     def _check(self, pose: Tensor) -> Check:
-        """What checks results near a pose [4, 4]."""
+        """The check of results near a pose [4, 4]."""
         config = self.config.confidence
         regions = self.regions(pose[None], _STAGE_MARGIN)
         problem = self._problem(Stage(pixels=config.pixels, similarity=config.similarity), regions, last=True)
@@ -379,7 +379,7 @@ class Run:
 
     @property
     def _depth_limits_mm(self) -> tuple[float, float]:
-        """Of the isocentre in the first camera: around the start's depth, between source and detector."""
+        """Limits of the isocentre's depth in the first camera: around the start's, before the detector."""
         start = float(self.start[2, :3] @ self._isocentre_world + self.start[2, 3])
         reach = self.depth_reach_mm + self.config.depth_slack_mm
         sdd_mm = self.fixed[0].camera.sdd_mm
@@ -387,7 +387,7 @@ class Run:
 
     @cached_property
     def _coverage(self) -> Coverage | None:
-        """Which rays the CT can speak of; None where it can speak of all, or of none.
+        """The rays whose tissue the CT contains entirely; None where these are all rays or no ray.
 
         Every ray through a CT that is cut off all around, or is in other units, crosses a cut: it is compared
         as if it lay in air.

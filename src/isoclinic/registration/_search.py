@@ -26,7 +26,7 @@ _DEPTH_PENALTY = 0.05
 
 
 class _Compared(Protocol):
-    """What a search compares; see `SearchConfig`."""
+    """The images that a search compares; see `SearchConfig`."""
 
     @property
     def image(self) -> Literal["intensity", "gradient"]: ...
@@ -44,8 +44,8 @@ class SearchView:
         fixed: X-ray as line integrals [H, W], float32.
         weight: confidence of its pixels [H, W].
         view_from_first: [4, 4] float64, from the first X-ray's camera frame to this one's.
-        coverage: which rays the CT can speak of; None where it can speak of all.
-        bank: what was rendered before; None where nothing is kept.
+        coverage: the rays whose tissue the CT contains entirely; None where these are all.
+        bank: earlier renderings; None where they are not kept.
     """
 
     projector: Projector
@@ -180,7 +180,7 @@ def _sliding_correlation(moving: Tensor, target: Tensor, weight: Tensor) -> Tens
 
 
 def rendered_features(view: SearchView, camera: Camera, poses: Tensor, config: _Compared) -> Tensor:
-    """What is compared [B, C, H, W] of the CT at poses [B, 4, 4], in another camera than the view's."""
+    """Features [B, C, H, W] of the CT at poses [B, 4, 4], in another camera than the view's."""
     if view.bank is None:
         return _rendered_features(view, camera, poses, config)
     # The CT's resolution stands for the CT and its structures, and with them for what it can speak of.
@@ -199,7 +199,7 @@ def _rendered_features(view: SearchView, camera: Camera, poses: Tensor, config: 
 
 
 def features(image: Tensor, weight: Tensor, config: _Compared) -> Tensor:
-    """What is compared [B, C, H, W] of images [B, H, W], standardised; 0 at the border of derivatives."""
+    """Features [B, C, H, W] of images [B, H, W], standardised; 0 at the border of derivatives."""
     if config.image == "intensity":
         return _standardized(image, weight, config)[:, None]
     derivatives = pad(central_differences(image), (1, 1, 1, 1)).unbind(1)

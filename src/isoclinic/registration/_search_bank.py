@@ -1,4 +1,4 @@
-"""What searches render of a CT, kept for the next X-ray that is looked for from the same place."""
+"""Renderings of searches, kept for the next X-ray that is searched for from the same place."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MOST_BYTES = 512 * 2**20
 
 
 class SearchBank:
-    """Tensors by what they were made from; those that were not asked for the longest go first.
+    """Tensors by the settings they were made from; the least recently used ones go first.
 
     A search from one start, in one camera, renders the same candidates whatever the X-ray shows.
 

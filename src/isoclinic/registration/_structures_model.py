@@ -36,7 +36,7 @@ class MovingStructure:
 
     Attributes:
         structure: labels or names of its parts.
-        excess: what it attenuates beyond soft tissue; air elsewhere.
+        excess: its attenuation beyond that of soft tissue; air elsewhere.
         centroid_world: [3] float64 [mm].
         points_world: [N, 3] float64 [mm], centres of some of its voxels, evenly chosen.
     """
@@ -55,8 +55,8 @@ class MovingStructure:
         Args:
             volume: the CT with its label map.
             structure: labels or names.
-            halo_mm: how far beyond its labels, and not nearer to another one, its voxels may reach.
-            soft_tissue_hu: of what takes its place.
+            halo_mm: distance that its voxels may reach beyond its labels, where no other structure is nearer.
+            soft_tissue_hu: Hounsfield units of the tissue that takes its place.
 
         Raises:
             UsageError: a volume without labels, an unknown structure, or one without voxels.
@@ -97,11 +97,11 @@ class Scene:
 
     Args:
         volume: the CT.
-        structures: that move.
+        structures: the structures that move.
         fixed: the X-ray at this resolution.
         overall: camera_from_world [4, 4] of everything else.
         poses: camera_from_world of every structure now.
-        config: how to render.
+        config: settings of the renderer.
     """
 
     def __init__(
@@ -131,11 +131,11 @@ class Scene:
 
     @property
     def camera(self) -> Camera:
-        """Of the whole image."""
+        """The camera of the whole image."""
         return self._fixed.camera
 
     def contrast(self, index: int) -> float:
-        """Sum of what a structure adds to the picture."""
+        """Sum of the attenuation that a structure adds to the picture."""
         return float(self._shown[index].sum())
 
     def move(self, index: int, pose: Tensor) -> None:
@@ -143,7 +143,7 @@ class Scene:
         self._shown[index] = self._projectors[index].image(pose[None])[0].cpu()
 
     def similarity(self, index: int, margin_px: int, config: SimilarityConfig) -> ImageSimilarity | None:
-        """What the pose of one structure changes, all others staying where they are.
+        """The solver's problem of one structure, all others staying where they are.
 
         Only pixels within `margin_px` of the structure count, and only the part of the image around them is
         rendered. None where the X-ray shows none of them.

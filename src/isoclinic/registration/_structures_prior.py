@@ -1,4 +1,4 @@
-"""What is known of a structure's motion before looking: bones move little."""
+"""The prior of a structure's motion: bones move little."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ class MotionPrior:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LikelyMotion:
-    """The solver's problem: what the X-ray says of a pose and what is known of it before, added up.
+    """The solver's problem: the cost of the X-ray plus that of the prior.
 
     Attributes:
         image: similarity of X-ray and radiograph.
-        prior: of the motion.
+        prior: the prior of the motion.
     """
 
     image: JointSimilarity

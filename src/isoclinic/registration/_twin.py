@@ -1,4 +1,4 @@
-"""Of a part that is its own mirror image, the other pose that has nearly the same outline."""
+"""The second pose of nearly the same outline that a part has which is its own mirror image."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ _points: WeakKeyDictionary[Volume, dict[tuple[int, tuple[int | str, ...] | None]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Check:
-    """What results are checked with.
+    """The problem and the masks with which results are checked.
 
     Attributes:
         problem: the X-rays as `ConfidenceConfig` says, refining what the last stage refined.
@@ -46,7 +46,7 @@ class Check:
         return replace(self, problem=problem).correlate_images(problem.images(x))
 
     def correlate_images(self, images: Sequence[Tensor]) -> Tensor:
-        """The same of DRRs [b, H, W] in every view, over the pixels that are known to the problem."""
+        """The same for DRRs [b, H, W] of every view, over the pixels that are known to the problem."""
         parts = zip(self.problem.views, images, self.ceilings, strict=True)
         return torch.stack([view.correlate_images(image) / best for view, image, best in parts]).mean(dim=0)
 
@@ -85,7 +85,7 @@ def assess(
 
     Args:
         trace: the stages that led to the result, those of networks aside.
-        check: of the same X-rays.
+        check: the check of the same X-rays.
         volume: the CT.
         structures: labels or names of those that were registered, None for all tissue.
         config: thresholds.
@@ -170,12 +170,12 @@ def errors_by_axis_mm(
 
 
 def _held(last: ImageStageResult) -> Iterator[str]:
-    """What was refined as far as it may be, so that its value is that of the bound."""
+    """Name the refined values that lie at their bounds, so that the true ones may lie beyond."""
     reached = last.problem.at_bounds(last.solution.x[last.best])
     if reached:
         yield (
-            f"refined as far as allowed: {', '.join(reached)}; what was given is off by more than the bounds "
-            "(`refine_views`, `refine_intrinsics`), or the X-ray does not fit for another reason"
+            f"refined as far as allowed: {', '.join(reached)}; the given values are off by more than these "
+            "bounds (`refine_views`, `refine_intrinsics`), or the X-ray does not fit for another reason"
         )
 
 
@@ -190,7 +190,7 @@ def _undecided(trace: Sequence[ImageStageResult]) -> Iterator[str]:
 
 
 def _covariance(last: ImageStageResult, tile_px: int) -> Tensor:
-    """[6, 6]; what was refined besides the pose is accounted for, and left out."""
+    """Covariance [6, 6] of the pose; that of other refined values is accounted for, and left out."""
     point = last.solution.x[last.best : last.best + 1]
     gradients, curvature = (part[0] for part in last.problem.scatter(point, tile_px))
     if not curvature.isfinite().all():
@@ -219,7 +219,7 @@ def expected_errors_mm(
         covariance: [6, 6] of the tangent of `se3.perturb`.
         points_world: [mm].
         camera_from_world: the pose [4, 4] that is uncertain.
-        isocentre_world: that the tangent turns about [3] [mm].
+        isocentre_world: the point that the tangent turns about [3] [mm].
     """
     motion = se3.point_jacobian(camera_from_world, points_world, isocentre_world)
     return (motion @ covariance @ motion.mT).diagonal(dim1=-2, dim2=-1).clamp(min=0).sqrt()

@@ -35,7 +35,7 @@ class ConfidenceConfig:
         expected_across_above_mm: the same of the error across the first X-ray's beam alone [mm].
         points: number of points, of bone where the CT shows any, at which errors are expected.
         tile_px: side of the squares of the last stage's image that err independently [px].
-        error_factor: how much larger errors are than these squares' scatter says; a fit to errors measured.
+        error_factor: factor by which errors exceed the scatter of these squares; fitted to measured errors.
     """
 
     pixels: int = 64
@@ -98,5 +98,5 @@ class ConfidenceConfig:
 
     @property
     def similarity(self) -> SimilarityConfig:
-        """What the check compares."""
+        """The similarity that the check uses."""
         return SimilarityConfig(terms=(SimilarityTerm(image="gradient", window_px=self.window_px),))

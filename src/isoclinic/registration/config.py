@@ -26,11 +26,12 @@ class Stage:
     Attributes:
         pixels: longer side of the image [px]; the X-ray is averaged down by the whole factor next to it.
         voxel_per_pixel: voxel size of the CT as a multiple of the pixel seen at the isocentre.
-        similarity: what is compared.
+        similarity: how X-ray and DRR are compared.
         max_steps: Levenberg-Marquardt steps per start.
         keep: starts that go on to the next stage, the best ones.
-        ranked_by: what tells which starts are the best; `similarity` when None. Derivatives pull towards the
-            right pose only from near by, but tell better than intensities which of several poses is right.
+        ranked_by: the similarity by which starts are ranked; `similarity` when None. Derivatives pull towards
+            the right pose only from near by, but tell better than intensities which of several poses is
+            right.
     """
 
     pixels: int
@@ -51,7 +52,7 @@ class Stage:
         """Settings of the solver; its tolerances are in the units of `max_step_mm`.
 
         Args:
-            length_mm: by which rotations are scaled [mm].
+            length_mm: length by which rotations are scaled [mm].
             max_step_mm: longest single step, in millimetres and rotations so scaled.
         """
         return _solver(self.max_steps, length_mm, max_step_mm)
@@ -59,7 +60,7 @@ class Stage:
 
 @dataclass(frozen=True, kw_only=True)
 class LearnedConfig:
-    """What a registration uses of a model; each part takes effect where the model has its network.
+    """The parts of a model that a registration uses; each takes effect where the model has its network.
 
     The networks see the first X-ray only, in the camera they were trained for, and all tissue of the CT.
 
@@ -69,10 +70,10 @@ class LearnedConfig:
             and the search get as far in less time where they were compared (docs/results.md).
         fine: refine it by the fine encoder.
         canonical: refine it by the canonical network, after the encoders.
-        rescue: where nothing has led to a match, search what the canonical network makes of the X-ray, free
+        rescue: where nothing else has led to a match, search the canonical network's image of the X-ray, free
             of tone, noise and tools, in its place.
-        rescue_margin: by how much the edges of a pose found that way must match better (`Confidence.edges`)
-            to be preferred; what hardly matches better may match by chance.
+        rescue_margin: the margin by which the edges of a pose found that way must match better
+            (`Confidence.edges`) to be preferred; what hardly matches better may match by chance.
         least_precision: pixels that it predicts less precisely than so many times the median are left out of
             that search.
         max_steps: Levenberg-Marquardt steps of each refinement.
@@ -82,8 +83,8 @@ class LearnedConfig:
             steps of the last ten iterations is below it, in the same unit. That is the rule of Chen & Kong
             (WACV 2026, supplement), who chose 1e-2.
         robust_scale: difference from the canonical image, whose variance is one, from which a pixel pulls
-            less (Huber): tools, and what the network got wrong.
-        fall_back: search, as without a model, where what the model leads to does not match the X-ray.
+            less (Huber): tools, and errors of the network.
+        fall_back: search as without a model where the pose that the model leads to does not match the X-ray.
     """
 
     initialize: bool = True
@@ -241,35 +242,35 @@ class PartialConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class RegistrationConfig:
-    """How an X-ray is registered.
+    """Settings of a registration.
 
     Attributes:
-        preprocess: from detector values to line integrals and weights.
+        preprocess: how detector values become line integrals and weights.
         searches: multi-starts around the initial pose, of growing reach. A rough start, such as a standard
             view, begins with the second; the next one runs only where the images do not match yet.
         any_view: the search that follows those where they found no match, for a CT that explains the X-ray.
         partial: the schedule that takes the place of `searches` and `stages` where the CT explains only part
             of the X-ray.
-        depth_slack_mm: how much farther in depth than a search reaches its result may lie [mm].
-        learned: what is used of a model, if there is one.
+        depth_slack_mm: the distance in depth by which a result may lie beyond the reach of its search [mm].
+        learned: the parts of a model that are used, if there is one.
         stages: resolutions, coarse to fine. None leaves the pose where a model's networks end: nothing is
             searched or refined after them, and the result is judged there.
         least_tone_gain: fit a tone curve, for scatter and beam hardening, where the last stage ends, and
             repeat that stage with it if it raises the correlation by so much; no curve when None.
         length_mm: size at which a rotation and a translation count alike: rotations are scaled by it [mm].
         max_step_mm: longest single step, in millimetres and rotations scaled by that length.
-        confidence: when a result is doubtful, and how its error is expected.
-        intrinsics: how far the X-rays' geometry may be off, and when their images contradict it.
+        confidence: settings of the checks that make a result doubtful, and of the expected error.
+        intrinsics: errors to expect in the X-rays' geometry, and the checks of it.
         structures: labels or names of the CT's structures to register as one, instead of all tissue.
         same_patient: CT and X-rays show the same part of one patient, whatever their headers say; otherwise
             headers that do not agree make the result doubtful.
-        refine_views: how far X-rays after the first may lie from where their geometry puts them.
-        refine_intrinsics: how far the intrinsics may be off; they are corrected in the last stage where the
+        refine_views: bounds for moving the X-rays after the first from where their geometry puts them.
+        refine_intrinsics: bounds for correcting the intrinsics, which are refined in the last stage where the
             images contradict those given beyond chance.
         refine_distortion: take a distortion out of an X-ray where it shows one beyond chance, as that of an
             image intensifier, and register what is left.
-        backend: where to render: "cpu" (threads), "cuda" (GPU), "reference" (plain torch, slow), or "auto", a
-            GPU if there is one.
+        backend: the device that renders: "cpu" (threads), "cuda" (GPU), "reference" (plain torch, slow), or
+            "auto", a GPU if there is one.
     """
 
     preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)

@@ -41,7 +41,7 @@ class InitialPose:
 
     Attributes:
         camera_from_world: [4, 4], float64.
-        source: what it came from, for people to read.
+        source: description of where it came from.
         rough: whether it is only a standard view, so that the search must reach far.
         unknown: whether nothing is known, so that the search must look from everywhere.
     """
@@ -63,7 +63,7 @@ def initial_pose(volume: Volume, xray: XRay, init: Any = None) -> InitialPose:
             "any" where nothing is known; None for "dicom" where the file has angles, else "ap".
 
     Raises:
-        UsageError: a name that is none of these, or "dicom" without angles.
+        UsageError: the name is not one of these, or it is "dicom" and the X-ray has no angles.
         InputError: a pose or pose file that cannot be used, or one that does not see the CT.
     """
     if init is None:
@@ -159,7 +159,7 @@ def _check_unit(volume: Volume, xray: XRay, pose: Tensor, source: str) -> None:
 
 
 def _meant(volume: Volume, xray: XRay, pose: Tensor) -> str:
-    """As what else than camera_from_world in RAS and mm a pose would show the CT, for messages; or ""."""
+    """Suggest, for messages, another reading of a pose by which it would show the CT; "" without any."""
 
     def in_unit(millimetres: float) -> Tensor:
         return se3.rigid(pose[:3, :3], millimetres * pose[:3, 3])

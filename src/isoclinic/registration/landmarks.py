@@ -164,7 +164,7 @@ def pose_from_landmarks(points_world: ArrayLike, pixels: ArrayLike, camera: Came
     Args:
         points_world: [N, 3] [mm], N >= 4: three points leave up to four poses.
         pixels: [N, 2], (u, v) = (column, row) of the marks [px]; they may lie outside the image.
-        camera: of the image the marks were made in; mirrored ones (negative fx or fy) are fine.
+        camera: the camera of the image the marks were made in; mirrored ones (negative fx or fy) are fine.
 
     Raises:
         InputError: fewer than four points, other shapes, values that are not finite, points on a line or in
@@ -241,7 +241,7 @@ def _solver(radius_mm: float, *, max_steps: int) -> LMConfig:
 
 
 def _starts(world: Tensor, marks: Tensor, camera: Camera) -> Tensor:
-    """[60, 4, 4]: every rotation of the group, at the depth at which points and marks spread alike."""
+    """Every rotation [60, 4, 4] of the group, at the depth at which points and marks spread alike."""
     rotations = torch.from_numpy(Rotation.create_group("I").as_matrix())
     focal = torch.tensor([camera.fx, camera.fy], dtype=torch.float64)
     principal = torch.tensor([camera.cx, camera.cy], dtype=torch.float64)

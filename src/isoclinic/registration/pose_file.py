@@ -40,17 +40,17 @@ class PoseFile:
 
     Attributes:
         camera_from_world: [4, 4] float64, world RAS+ in mm.
-        camera: of the X-ray as it was registered.
+        camera: the camera of the X-ray as it was registered.
         volume: the CT.
         xray: the X-ray.
-        model: whose networks took part; an entry of the file only where there is one.
+        model: the model whose networks took part; the file has this entry only where there is one.
         files: other files that the pose depends on, by the option that named them.
-        status: how far the pose can be relied on.
+        status: the status of the result, which says how far the pose can be relied on.
         similarity: final value of the similarity; 1 is a perfect match.
         covariance: [6, 6] float64 of the tangent (rotation [rad], translation [mm]) about the isocentre.
         expected_error_mm: expected distance of a landmark from where the pose puts it.
         doubts: reasons for a status of doubtful, for people to read.
-        isoclinic_version: that wrote the file.
+        isoclinic_version: the version that wrote the file.
         command: the command line that made it.
     """
 

@@ -1,4 +1,4 @@
-"""What a registration returns."""
+"""The result of a registration."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ ANY_VIEW = "any view"
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class StageResult:
-    """What one stage did.
+    """A stage that has run.
 
     Attributes:
-        name: for people to read.
-        solution: of all its starts [B]; its points begin with the first camera's pose.
+        name: its name, for people to read.
+        solution: the solver's solution of all its starts [B]; its points begin with the first camera's pose.
         best: index of the start that counts.
         seconds: wall time.
     """
@@ -43,16 +43,16 @@ class StageResult:
 
     @property
     def course(self) -> Tensor:
-        """How the first camera's pose moved from the best start: [T, 4, 4], its beginning first."""
+        """The first camera's pose in every iteration from the best start: [T, 4, 4], the start first."""
         return self.solution.trace.x[: int(self.solution.steps[self.best]) + 1, self.best, :4]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Twins:
-    """How well each of two poses matches that are mirror images of each other.
+    """The match of each of two poses that are mirror images of each other.
 
     Attributes:
-        edges: as in `Confidence` [2].
+        edges: match of the edges, as in `Confidence` [2].
         wide: local correlation within wide windows [2].
     """
 
@@ -67,13 +67,13 @@ class Twins:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ImageStageResult(StageResult):
-    """What a stage did that compares X-rays and DRRs as they are; the start of the best rank counts.
+    """A stage that compares X-rays and DRRs as they are; the start of the best rank counts.
 
     Attributes:
-        problem: what was solved.
+        problem: the problem that was solved.
         correlation: local correlation of every start's result [B].
         rank: the value that these results are chosen by [B]; see `Stage.ranked_by`.
-        twins: of a stage that compared a pose with its mirror image, how well either matches.
+        twins: the matches of a pose and of its mirror image, of a stage that compared them.
     """
 
     problem: JointSimilarity
@@ -89,19 +89,19 @@ class ImageStageResult(StageResult):
 
 @dataclass(frozen=True, kw_only=True)
 class ViewGeometry:
-    """What one X-ray itself says about its geometry; deviations are those of one standard deviation.
+    """The geometry that the image of one X-ray indicates; deviations are standard deviations.
 
     Attributes:
-        focal_percent: by how much its perspective makes the focal length (source-detector distance over pixel
-            size) longer than given [%].
-        focal_deviation_percent: of that [%].
-        depth_change_mm: by how much the CT would lie deeper with that focal length [mm].
-        moved_mm: by how much its centre would lie elsewhere in all [mm].
+        focal_percent: change that its perspective indicates of the focal length (source-detector distance
+            over pixel size) longer than given [%].
+        focal_deviation_percent: standard deviation of that change [%].
+        depth_change_mm: distance by which the CT would lie deeper with that focal length [mm].
+        moved_mm: distance of its centre in all with that focal length [mm].
         radial: see `Distortion`.
         spiral: see `Distortion`.
-        distortion_deviation: of the larger of these.
+        distortion_deviation: standard deviation of the larger of these.
         distorted: whether these are beyond chance and too large to be left in.
-        given_percent: how far the focal length may be off by where it comes from [%].
+        given_percent: error to expect in the given focal length, by where it comes from [%].
         given_principal_point_mm: the same of the principal point [mm].
     """
 
@@ -119,13 +119,13 @@ class ViewGeometry:
 
 @dataclass(frozen=True, kw_only=True)
 class GeometryCheck:
-    """What a wrong geometry would do to a result, and what the images say about it.
+    """The effect of a wrong geometry on a result, and the geometry that the images indicate.
 
     Attributes:
-        views: of every X-ray, the first one first.
-        depth_per_percent_mm: how much depth goes with one per cent of the first X-ray's focal length [mm].
-        findings: where the images contradict what was given beyond chance, for people to read.
-        doubts: those of them that would move the result too far to trust it.
+        views: the check of every X-ray, the first one first.
+        depth_per_percent_mm: change of depth for one per cent of the first X-ray's focal length [mm].
+        findings: contradictions between images and given geometry beyond chance, for people to read.
+        doubts: those findings that would move the result too far to trust it.
     """
 
     views: tuple[ViewGeometry, ...]
@@ -136,7 +136,7 @@ class GeometryCheck:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Confidence:
-    """What is known about a result besides its pose.
+    """The checks of a result, and the error to expect.
 
     Attributes:
         covariance: [6, 6] float64 of the tangent (rotation [rad], translation [mm]) about the centre of the
@@ -156,7 +156,7 @@ class Confidence:
         image_covariance: the covariance that the image alone leaves, were the geometry exact [6, 6].
         image_error_mm: the expected error that the image alone leaves, were the geometry exact [mm]; it is
             what makes a result doubtful.
-        geometry: what intrinsics that are off would do, which the covariance and expected errors include;
+        geometry: the effect of wrong intrinsics, which covariance and expected errors include;
             None where that was not looked at, as of a result that is doubtful for another reason.
     """
 
@@ -204,12 +204,12 @@ class Attempt:
     """One way from a start to a pose.
 
     Attributes:
-        start: where it started, for people to read; "any view" where all directions were looked through.
+        start: description of its start; "any view" where all directions were searched.
         learned: networks that refined the start, by their names, or "canonical search" where the search was
-            of what the canonical network made of the X-ray.
+            of the canonical network's image of the X-ray.
         candidates: poses around it that a search looked at; 0 without a search.
-        edges: of where it ended, as in `Confidence`.
-        reading: how it read the X-rays, for people to read.
+        edges: match of the edges where it ended, as in `Confidence`.
+        reading: description of how it read the X-rays.
     """
 
     start: str
@@ -227,20 +227,20 @@ class RegistrationResult:
         camera_from_world: [4, 4], float64, world RAS in mm; of the first X-ray's camera.
         cameras_from_world: [V, 4, 4], of all X-rays' cameras.
         cameras: intrinsics of the V X-rays, as refined.
-        status: how far to rely on it; `doubtful` where the images do not match.
+        status: whether it can be relied on; `doubtful` where the images do not match.
         reason: the rule that stopped the last stage.
         similarity: local correlation of X-rays and DRRs at the pose, in the last stage; 1 is a perfect match.
         confidence: expected error, and reasons to doubt the result.
-        initial: where it started.
-        attempt: that the result is from: the one whose edges match best, the last resort with a handicap
-            (`LearnedConfig.rescue_margin`).
+        initial: the pose at which it started.
+        attempt: the attempt that the result is from: the one whose edges match best, the last resort with a
+            handicap (`LearnedConfig.rescue_margin`).
         attempts: all, in the order they were made, until one matched.
         trace: the stages that led to the result, in the order they ran.
         seconds: wall time of everything but reading files.
         xrays: the V X-rays as the result takes them, of which its poses are: with the polarity that the match
             settled, mirrored back, and without a distortion that was taken out.
-        distortions: of the V X-rays, as found and taken out (`RegistrationConfig.refine_distortion`); None
-            of an X-ray that was used as it is.
+        distortions: distortions of the V X-rays, as they were found and removed
+            (`RegistrationConfig.refine_distortion`); None of an X-ray that was used as it is.
     """
 
     camera_from_world: Tensor

@@ -1,4 +1,4 @@
-"""How a registration searches for its start: options only, importable without torch."""
+"""Options of how a registration searches for its start, importable without torch."""
 
 from __future__ import annotations
 
@@ -18,10 +18,12 @@ class SearchConfig:
         rotation_deg: reach about the camera's x, y and z axes [deg], semi-axes of an ellipsoid.
         depth_mm: reach along the viewing direction [mm].
         pixels: longer side of the image the search works on [px].
-        image: what is compared: "intensity" (line integrals), or "gradient" (both derivatives of them), which
-            soft tissue that the model lacks disturbs less, and which is more sensitive to a turn.
+        image: the images that are compared: "intensity" (line integrals), or "gradient" (both derivatives of
+            them), which soft tissue that the model lacks disturbs less, and which is more sensitive to a
+            turn.
         window_px: side of the window for local standardisation [px], odd.
-        margin: how far the anatomy may lie beside where the initial pose puts it, as a fraction of the image.
+        margin: the distance that the anatomy may lie beside where the initial pose puts it, as a fraction of
+            the image.
         keep: best candidates that are handed on.
     """
 
@@ -53,20 +55,22 @@ class SearchConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class AnyViewConfig:
-    """How a view is looked for that nothing is known of.
+    """Settings of the search over all views, for an X-ray whose view is unknown.
 
     Attributes:
         enabled: look through all views where nothing else led to a match; a start of "any" always does.
         spacing_deg: between neighbouring directions, and between turns of the picture [deg].
-        elevation_deg: how far the beam is tilted towards the patient's head or feet [deg].
+        elevation_deg: largest tilt of the beam towards the patient's head or feet [deg].
         pixels: longer side of the image the search works on [px].
         image: see `SearchConfig.image`.
         window_px: side of the window for local standardisation [px], odd.
-        margin: how far the middle of the CT may lie beside that of the image, as a fraction of the image.
+        margin: the distance that the middle of the CT may lie beside that of the image, as a fraction of the
+            image.
         keep: best candidates that are handed on.
-        depth_mm: how far from the middle of the CT at the start's depth its result may lie, as in a search.
+        depth_mm: the distance in depth that a result may lie from the start, as in a search.
         mirrored: look through mirrored pictures at last; a result of one is doubtful.
-        mirrored_margin: by how much the edges of a mirrored picture must match better to be preferred.
+        mirrored_margin: the margin by which the edges of a mirrored picture must match better to be
+            preferred.
     """
 
     enabled: bool = True

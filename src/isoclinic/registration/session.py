@@ -40,8 +40,8 @@ class Session:
     Args:
         ct: the CT.
         config: the schedule and all else.
-        model: as for `register`.
-        follow: how X-rays are followed.
+        model: the networks, as for `register`.
+        follow: settings of how X-rays are followed.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class Session:
 
         Args:
             xray: the X-ray with its camera.
-            init: where to start; see `isoclinic.register`.
+            init: the start; see `isoclinic.register`.
 
         Raises:
             InputError: as for `isoclinic.register`. The last pose stays what it was.
@@ -120,7 +120,8 @@ class Session:
 
         Args:
             xray: the X-ray with its camera.
-            start: camera_from_world [4, 4] to begin at instead, such as what the motion so far leads to.
+            start: camera_from_world [4, 4] to begin at instead, such as the one that the motion so far
+                predicts.
 
         Raises:
             InputError: as for `isoclinic.register`. The last pose stays what it was.

@@ -1,4 +1,4 @@
-"""How an X-ray is followed from the last pose: options only, importable without torch."""
+"""Options of how an X-ray is followed from the last pose, importable without torch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..errors import UsageError
 
 @dataclass(frozen=True, kw_only=True)
 class FollowConfig:
-    """How an X-ray is registered from the pose of the one before, and when that is not enough.
+    """Settings of registering an X-ray from the pose of the one before, and of when that is not enough.
 
     Attributes:
         stages: numbers of the schedule's stages, the last ones, that run without a search: the first number,

@@ -40,12 +40,13 @@ class StructureResult:
             this structure.
         overall_camera_from_world: [4, 4], the pose of everything else.
         centroid_world: [3] [mm], of the structure in the CT.
-        status: how far to rely on it; `doubtful` where the images do not match or hardly show the structure.
+        status: whether it can be relied on; `doubtful` where the images do not match or hardly show the
+            structure.
         similarity: local correlation around the structure, in the last stage; 1 is a perfect match, NaN where
             it was not registered.
         visible: share of the structure that the X-ray shows, at the overall pose.
         covariance: [6, 6] of the tangent (rotation [rad], translation [mm]) about the centroid, in camera
-            axes: what X-ray and expected motion together leave open.
+            axes: the directions that X-ray and expected motion together leave uncertain.
         expected_error_mm: root mean square of a point's error that the covariance means: across the beam, and
             in depth.
         doubts: reasons why it is doubtful or diverged, for people to read; none in every other case.
@@ -94,13 +95,13 @@ class StructureResult:
 
     @property
     def translation_mm(self) -> Tensor:
-        """[3]: how its centroid moved relative to the rest, right, down and away in the image."""
+        """Motion [3] of its centroid relative to the rest: right, down and away in the image."""
         change = self.camera_from_world - self.overall_camera_from_world
         return change[:3, :3] @ self.centroid_world + change[:3, 3]
 
     @property
     def world_from_structure(self) -> Tensor:
-        """[4, 4]: from where the structure was in the CT to where it is in the CT's world now."""
+        """Transform [4, 4] from where the structure was in the CT to where it is in the CT's world now."""
         return se3.inverse(self.overall_camera_from_world) @ self.camera_from_world
 
 
@@ -272,7 +273,7 @@ class _Run:
         )
 
     def conclude(self, index: int, input_doubts: tuple[str, ...]) -> StructureResult:
-        """What is known of one structure, with what its inputs leave open."""
+        """The result of one structure, with the doubts that its inputs leave."""
         each, pose, trace = self._moving[index], self._poses[index], self._traces[index]
         similarity, status = math.nan, Status.CONVERGED
         hessian = self._prior(index).linearize(pose[None]).hessian[0]

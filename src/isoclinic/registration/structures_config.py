@@ -1,4 +1,4 @@
-"""How structures are registered one by one: options only, importable without torch."""
+"""Options of how structures are registered one by one, importable without torch."""
 
 from __future__ import annotations
 
@@ -17,29 +17,30 @@ _SECOND = SimilarityConfig(terms=(SimilarityTerm(window_px=9), SimilarityTerm(im
 
 @dataclass(frozen=True, kw_only=True)
 class StructuresConfig:
-    """How structures are registered one by one.
+    """Settings of registering structures one by one.
 
     Attributes:
-        preprocess: from detector values to line integrals and weights.
+        preprocess: how detector values become line integrals and weights.
         stages: resolutions, coarse to fine; the structures take turns at each.
         candidates: poses around the overall one that are looked at for every structure, at the first stage.
         rotation_deg: their reach in each direction about the structure's centroid [deg].
         translation_mm: their reach along each axis [mm].
         starts: best candidates that are optimised, besides the overall pose.
-        rounds: how often the structures take turns at the first stage; at later ones they do once.
-        margin_mm: how far beyond a structure's outline the X-ray is compared [mm].
+        rounds: number of times that the structures take turns at the first stage; at later stages they do
+            once.
+        margin_mm: margin around a structure's outline within which the X-ray is compared [mm].
         halo_mm: how far beyond its labels, and not nearer to another one, a structure may reach: voxels it
             fills in part, and outlines drawn too tight [mm].
         soft_tissue_hu: Hounsfield units of what takes the place of a structure that moved.
         expected_motion_mm: standard deviation, along each axis, of how far a point of a structure has moved.
             Decides what the X-ray does not show, which is depth above all [mm].
-        expected_motion_share: how much a motion of that size must improve the similarity, in its own units,
-            to be believed. Less trusts the X-ray more.
+        expected_motion_share: amount by which a motion of that size must improve the similarity, in its own
+            units, to be believed. Less trusts the X-ray more.
         max_step_mm: longest single step, in millimetres of an average point of the structure.
         doubtful_below: final local correlation below which a result is doubtful.
         least_visible: share of a structure that the X-ray must show; one less visible keeps the overall pose.
         same_patient: CT and X-ray show the same part of one patient, whatever their headers say.
-        backend: where to render; see `RenderConfig`.
+        backend: the device that renders; see `RenderConfig`.
 
     Raises:
         UsageError: no stage, or a number that is not positive.

@@ -23,15 +23,16 @@ _DEFAULT = TrackConfig()
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TrackedFrame:
-    """What is known about one frame of a run.
+    """The result of one frame of a run.
 
     Attributes:
-        index: of the frame, counted from 0.
-        time_s: when it was taken [s]; its index where that is not known.
-        result: of its registration, or of the frame that it equals; None where it could not be used.
-        searched: it was searched for, because the first one always is and others may be lost.
+        index: number of the frame, counted from 0.
+        time_s: time at which the frame was taken [s]; its index where the time is unknown.
+        result: result of the frame's registration, or of the frame that it equals; None where it could not be
+            used.
+        searched: whether the pose was searched for, as it is for the first frame and for lost ones.
         unchanged: its pixels are those of the frame before, whose result it has.
-        jumped: it is far from where the motion so far leads.
+        jumped: whether the pose is far from where the motion so far leads.
         unusable: why it could not be registered; empty where it could.
     """
 
@@ -45,7 +46,7 @@ class TrackedFrame:
 
     @property
     def camera_from_world(self) -> Tensor | None:
-        """The pose [4, 4], whatever it is worth; None where there is none."""
+        """The pose [4, 4], doubtful or not; None where the frame has no result."""
         return None if self.result is None else self.result.camera_from_world
 
     @property
@@ -72,9 +73,9 @@ class Tracker:
     the tangent of `se3.perturb`. Nothing of the frames before is kept besides, so that runs may be long.
 
     Args:
-        session: of the patient's CT; what it knew before is forgotten. Use it for nothing else meanwhile.
-        init: where the first frame starts; see `isoclinic.register`.
-        config: when frames are marked.
+        session: a session of the patient's CT. It forgets earlier poses; use it for nothing else meanwhile.
+        init: the start of the first frame; see `isoclinic.register`.
+        config: limits beyond which frames are marked.
     """
 
     def __init__(self, session: Session, init: Any = None, config: TrackConfig = _DEFAULT) -> None:
@@ -94,7 +95,7 @@ class Tracker:
 
         Args:
             xray: the frame with its camera, which may change from frame to frame.
-            time_s: when it was taken [s]; give it for all frames or for none.
+            time_s: time at which the frame was taken [s]; give it for all frames or for no frame.
 
         Raises:
             UsageError: a time that is not after that of the frame before.

@@ -1,4 +1,4 @@
-"""How a run of X-rays is tracked: options only, importable without torch."""
+"""Options of how a run of X-rays is tracked, importable without torch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..errors import UsageError
 
 @dataclass(frozen=True, kw_only=True)
 class TrackConfig:
-    """How a run of X-rays is tracked.
+    """Settings of how a run of X-rays is tracked.
 
     Attributes:
         jump_mm: distance across the beam from where the motion so far leads, of the CT's centre, from which

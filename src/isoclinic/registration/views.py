@@ -1,4 +1,4 @@
-"""X-rays of one patient and how their cameras lie relative to each other."""
+"""X-rays of one patient, and the positions of their cameras relative to each other."""
 
 from __future__ import annotations
 

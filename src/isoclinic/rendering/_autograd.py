@@ -104,10 +104,10 @@ def moved(tangent: Tensor, image: Tensor, jacobian: Tensor, curvature: Curvature
 
     Args:
         tangent: [B, 6], zero in value, whose graph leads to what moves the pose.
-        image: at tangent zero.
+        image: the image at tangent zero.
         jacobian: its derivative by the tangent.
-        curvature: from weights [B, 6, H, W] of the Jacobian's entries to the derivative [B, 6] of their
-            weighted sum by the tangent. It is called in the backward pass, and only if something there
+        curvature: function from weights [B, 6, H, W] of the Jacobian's entries to the derivative [B, 6] of
+            their weighted sum by the tangent. It is called in the backward pass, and only if something there
             depends on the Jacobian.
     """
     result: tuple[Tensor, Tensor] = _Moved.apply(  # type: ignore[no-untyped-call]

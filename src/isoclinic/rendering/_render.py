@@ -58,7 +58,7 @@ def render_with_jacobian(
     *,
     isocentre_world: Any = None,
 ) -> tuple[Tensor, Tensor]:
-    """As `render`, and the change of every pixel with the six degrees of freedom of the pose, in one pass.
+    """Render as `render` does, with every pixel's derivatives by the six degrees of freedom of the pose.
 
     Args:
         volume: the CT.

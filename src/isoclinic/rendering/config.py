@@ -1,4 +1,4 @@
-"""How a DRR is made: options only, importable without torch."""
+"""Options of how a DRR is made, importable without torch."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ Backend = Literal["auto", "cpu", "cuda", "reference"]
 
 @dataclass(frozen=True, kw_only=True)
 class RenderConfig:
-    """How a DRR is made.
+    """Settings of how a DRR is made.
 
     Attributes:
         method: "siddon" (exact for piecewise constant voxels) or "trilinear" (Joseph's sum over interpolated
-            voxels, smooth in the pose and therefore what a registration optimises).
+            voxels, smooth in the pose and therefore the one that a registration optimises).
         voxel_mm: voxel size to render at [mm]: "full" for the CT's own, "auto" for the largest that no pixel
             would notice (half a pixel across the rays, two along them; one size for all poses of a batch), or
             a number.

@@ -1,4 +1,4 @@
-"""Which rays a CT can speak of: those that meet nothing of the patient beyond it."""
+"""The rays whose tissue a CT contains entirely: they meet nothing of the patient outside it."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Coverage:
         Args:
             camera: intrinsics of the image.
             camera_from_world: [B, 4, 4] float64.
-            margin_px: how far from what is unknown a pixel must lie to count as known: poses are
+            margin_px: distance from unknown pixels beyond which a pixel counts as known: poses are
                 uncertain, and a strip beside the cut in which the CT lacks tissue looks like an edge.
 
         Returns:
@@ -80,7 +80,7 @@ class Coverage:
         return self._last[key]
 
     def forget(self) -> None:
-        """Give back the memory of what was asked for last."""
+        """Release the memory of the last answer."""
         self._last.clear()
 
     def _within(self, camera: Camera, camera_from_world: Tensor, margin_px: int) -> Tensor:

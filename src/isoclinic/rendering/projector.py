@@ -43,8 +43,8 @@ class Projector:
         camera: intrinsics of the image.
         isocentre_world: [3] float64 [mm], the point that perturbations of the pose turn about.
         kernel: the backend's renderer of `packed`.
-        smooth_kernel: that of the trilinear method, for the derivative of the Jacobian.
-        memory: of what was rendered last; None where nothing is kept.
+        smooth_kernel: the kernel of the trilinear method, for the derivative of the Jacobian.
+        memory: the last rendering; None where it is not kept.
     """
 
     packed: PackedVolume
@@ -82,7 +82,7 @@ class Projector:
         )
 
     def of_border(self, config: RenderConfig) -> Projector:
-        """Of nothing but the volume's outermost layers of voxels, as `config` says where and how."""
+        """A projector of the volume's outermost layers of voxels alone, as `config` says where and how."""
         packed = self.packed.border()
         memory = None if self.memory is None else Memory()
         smooth = kernel_for(packed, replace(config, method="trilinear"))
@@ -90,7 +90,7 @@ class Projector:
         return replace(self, packed=packed, kernel=kernel, smooth_kernel=smooth, memory=memory)
 
     def remembering(self) -> Projector:
-        """The same, which keeps what it rendered last and does not render it again.
+        """The same projector, which keeps its last rendering instead of rendering it again.
 
         Only the processor's kernel gives the same bits with derivatives and without; others keep nothing.
         """
@@ -98,7 +98,7 @@ class Projector:
         return replace(self, memory=Memory()) if same else self
 
     def forget(self) -> None:
-        """Give back the memory of what was rendered last."""
+        """Release the memory of the last rendering."""
         if self.memory is not None:
             self.memory.clear()
 
@@ -172,7 +172,7 @@ def intrinsics_jacobian(jacobian: Tensor, camera: Camera, isocentre_camera: Tens
 
     Args:
         jacobian: [B, 6, H, W] along the tangent of `se3.perturb`.
-        camera: of the images.
+        camera: the camera of the images.
         isocentre_camera: [B, 3] [mm], where the pose puts the isocentre.
 
     Returns:

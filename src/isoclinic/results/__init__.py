@@ -1,4 +1,4 @@
-"""What a registration leaves: pose files, transforms, pictures, a report, a JSON document, a verdict.
+"""The output of a registration: pose files, transforms, pictures, a report, a JSON document, a verdict.
 
 Five lines write all of it::
 

@@ -19,7 +19,7 @@ def document_of(registered: Registered, folder: Path | None = None) -> dict[str,
 
     Args:
         registered: the registration.
-        folder: with its files, if they were written.
+        folder: the folder of its files, if they were written.
     """
     xray, result = registered.xrays[0], registered.result
     confidence = result.confidence

@@ -38,10 +38,10 @@ def write_result(
     (`report.html`), and the pose of every structure (`structures/NAME/pose.json` and `transform.tfm`).
 
     Args:
-        folder: where to; its parents are made.
+        folder: the folder to write to; its parents are made.
         registered: the registration.
         overwrite: replace an older result; a folder that holds anything else is never replaced.
-        warnings: what was said while it was made, for the report.
+        warnings: warnings that were shown while it was made, for the report.
         reproduce: a command line that does it again, for the report; `Provenance.command` by default.
 
     Raises:
@@ -60,7 +60,7 @@ def write_result_files(
     """Write the files of `write_result` into a folder that exists.
 
     Args:
-        folder: where to.
+        folder: the folder to write to.
         registered: the registration.
         warnings: as for `write_result`.
         reproduce: as for `write_result`.
@@ -80,7 +80,7 @@ def write_pose(path: Path | str, registered: Registered, view: int = 0) -> None:
     """Write the pose of one X-ray as an isoclinic pose file, JSON.
 
     Args:
-        path: of the file.
+        path: path of the file to write.
         registered: the registration.
         view: index of the X-ray, counted from 0.
 
@@ -94,7 +94,7 @@ def write_transform(path: Path | str, registered: Registered) -> None:
     """Write the pose of the first X-ray as a transform that, applied to the CT in 3D Slicer, places it.
 
     Args:
-        path: of the file: .tfm or .txt (text), .h5 or .mat.
+        path: path of the file to write: .tfm or .txt (text), .h5 or .mat.
         registered: the registration.
 
     Raises:
@@ -107,7 +107,7 @@ def write_structures(folder: Path, registered: Registered) -> None:
     """Write the pose of every structure in the first X-ray, each in a folder `structures/NAME`.
 
     Args:
-        folder: of the result.
+        folder: the folder of the result.
         registered: the registration.
 
     Raises:
@@ -127,7 +127,7 @@ def write_report(
     """Write the page to judge a result by: one HTML file that opens offline and loads nothing.
 
     Args:
-        path: of the file.
+        path: path of the file to write.
         registered: the registration.
         warnings: as for `write_result`.
         reproduce: as for `write_result`.
@@ -143,7 +143,7 @@ def write_document(path: Path | str, registered: Registered) -> None:
     """Write everything that is known about a registration as JSON, for programs; see `document_of`.
 
     Args:
-        path: of the file.
+        path: path of the file to write.
         registered: the registration.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What is said about a result's geometry: on the terminal, in the report and for programs."""
+"""Texts about a result's geometry: on the terminal, in the report and for programs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..viewer import CheckRow
 
 
 def depth_note(confidence: Confidence) -> str:
-    """How depth hangs on the source-detector distance; empty where that was not looked at."""
+    """The change of depth with the source-detector distance; empty where that was not checked."""
     check = confidence.geometry
     if check is None:
         return ""
@@ -19,7 +19,7 @@ def depth_note(confidence: Confidence) -> str:
 
 
 def geometry_rows(confidence: Confidence) -> Iterator[tuple[str, str]]:
-    """What every X-ray says about itself, with what it means."""
+    """The geometry that every X-ray's image indicates, and its meaning."""
     check = confidence.geometry
     for number, view in enumerate(check.views if check else (), start=1):
         name = "geometry" if number == 1 else f"geometry, X-ray {number}"

@@ -52,17 +52,17 @@ class ViewPictures:
 
     @property
     def camera(self) -> Camera:
-        """Of all images."""
+        """The camera of all images."""
         return self.xray.camera
 
     @property
     def sides(self) -> PatientSides:
-        """Of the patient, at the borders of the picture at the result."""
+        """The patient's sides at the borders of the picture at the result."""
         return PatientSides.of(self.camera, self.camera_from_world)
 
     @property
     def start_sides(self) -> PatientSides:
-        """The same at the start."""
+        """The patient's sides at the borders of the picture at the start."""
         return PatientSides.of(self.camera, self.start_camera_from_world)
 
 
@@ -83,9 +83,9 @@ def drr(
 
     Args:
         volume: the CT.
-        camera: of the picture.
+        camera: the camera of the picture.
         camera_from_world: [4, 4] pose, world RAS in mm.
-        config: of the registration: its structures and its backend.
+        config: settings of the registration: its structures and its backend.
         material: all of the attenuation, or bone alone.
 
     Returns:
@@ -103,9 +103,9 @@ def view_pictures(
 
     Args:
         volume: the CT.
-        result: of the registration.
+        result: result of the registration.
         xrays: its V X-rays.
-        config: of the registration.
+        config: settings of the registration.
     """
     for index, xray in enumerate(xrays):
         picture = picture_of(xray.recalibrated(result.cameras[index]))
@@ -157,8 +157,8 @@ def write_course(
     """Write `convergence.png`: the cost and, where the truth is known, the error at every iteration.
 
     Args:
-        folder: where to.
-        result: of the registration.
+        folder: the folder to write to.
+        result: result of the registration.
         errors_mm: mTRE of the poses of every stage's `course` [mm].
 
     Raises:

@@ -32,16 +32,16 @@ class Registered:
 
     Attributes:
         volume: the CT.
-        result: of the registration.
+        result: result of the registration.
         xrays: the V X-rays as they were given, the first one's camera being the reference; those of the
             result, if none are given.
-        config: of the registration.
+        config: settings of the registration.
         provenance: the files it was made from; by default the digests of the files that CT and X-rays were
             read from are taken when they are first needed.
         structures: registered one by one in the first X-ray.
-        views_source: how it is known how several X-rays are positioned relative to each other.
+        views_source: the source of the relative positions of several X-rays.
         landmarks: marked in the first X-ray.
-        landmark_pose: that the registration started from, fitted to them.
+        landmark_pose: the pose that the registration started from, fitted to them.
         targets: points of the CT where the error counts.
     """
 
@@ -104,7 +104,7 @@ def verdict(registered: Registered, report: Path | None = None) -> str:
 
 
 def moved_text(each: StructureResult) -> str:
-    """How far a structure moved right, down and away in the image, in a few characters."""
+    """The motion of a structure right, down and away in the image, in a few characters."""
     return ", ".join(f"{mm:z.1f}" for mm in each.translation_mm.tolist())
 
 
@@ -125,7 +125,7 @@ def geometry(xray: XRay) -> dict[str, Any]:
 
 
 def turned(xray: XRay) -> str | None:
-    """What was done to the stored image's sides, for people to read; None where nothing was."""
+    """How the stored image was turned or flipped, for people to read; None where it was not."""
     stored = (xray.stored_camera or xray.camera).turn(xray.turned_deg)
     done = [f"{xray.turned_deg} deg clockwise"] if xray.turned_deg else []
     if (xray.camera.fx * stored.fx < 0) != (xray.camera.fy * stored.fy < 0):
@@ -148,7 +148,7 @@ def ct_text(volume: Volume) -> str:
 
 
 def model_parts(result: RegistrationResult) -> list[str]:
-    """What a model contributed: the start, networks that refined it, the search that found the pose."""
+    """The contributions of a model: the start, networks that refined it, the search that found the pose."""
     found = CANONICAL_SEARCH in result.attempt.learned
     return [*_tried_first(result), *([CANONICAL_SEARCH] if found else [])]
 
@@ -159,7 +159,7 @@ def rescue_tried(result: RegistrationResult) -> bool:
 
 
 def fallback_text(result: RegistrationResult) -> tuple[str, str] | None:
-    """How searches ended that were made because the model led to no match, and why; None without any."""
+    """The outcome of searches that were made because the model led to no match; None without any."""
     first, *searches = result.attempts
     if not (_tried_first(result) and searches):
         return None

@@ -1,4 +1,4 @@
-"""What the HTML report says about a registration."""
+"""The content of the HTML report on a registration."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ from .targets import target_errors
 
 
 def report_of(registered: Registered, warnings: Sequence[str] = (), command: str = "") -> Report:
-    """What the report on a registration shows, as plain data for `viewer.write_report`.
+    """The content of the report on a registration, as plain data for `viewer.write_report`.
 
     Args:
         registered: the registration.
-        warnings: what was said while it was made.
+        warnings: warnings that were shown while it was made.
         command: a command line that does it again, run in the present folder.
     """
     result = registered.result
@@ -95,7 +95,7 @@ def names_apart(paths: Sequence[Path | None]) -> list[str]:
     """A short name for every X-ray, no two alike: that of its file, with as many folders as it takes.
 
     Args:
-        paths: of their files; None for an X-ray without one.
+        paths: paths of their files; None for an X-ray without one.
     """
     counted = [path or Path("X-ray") for path in paths]
     deepest = max((len(path.parts) for path in counted), default=1)
@@ -136,7 +136,7 @@ def _contours(
 
 
 def _errors(result: RegistrationResult) -> list[ErrorRow]:
-    """What the confidence says; unknown where it is in doubt."""
+    """The expected error by the confidence; unknown where that is in doubt."""
     confidence = result.confidence
     right_mm, down_mm, depth_mm = confidence.stated_error_by_axis_mm or (None, None, None)
     depth = "along the viewing direction of the first X-ray"

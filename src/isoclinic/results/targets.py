@@ -22,7 +22,7 @@ class Target:
     """A point of the CT after a registration.
 
     Attributes:
-        name: of the point.
+        name: name of the point.
         point_world: [3] float64, world RAS [mm].
         pixel: [2] float64, (u, v) of where the first X-ray, as used, shows it; NaN behind the source.
         expected_error_mm: root mean square along the image's right, down and depth; None where in doubt.

@@ -1,4 +1,4 @@
-"""The canonical residual: DRRs against what a network says the X-ray's DRR looks like.
+"""The canonical residual: DRRs against a network's prediction of the X-ray's DRR.
 
 The network sees the X-ray only, once. The moving side is analytic, so that an iteration costs one rendering
 and no network pass.
@@ -19,7 +19,7 @@ from . import _local_kernel
 
 
 def canonical_target(image: Tensor, config: CanonicalConfig) -> Tensor:
-    """Line integrals [B, H, W] standardised within windows: what a canonical network learns to predict."""
+    """Line integrals [B, H, W] standardised within windows, which a canonical network learns to predict."""
     return _standardized(image, image.new_zeros(len(image), 0, *image.shape[1:]), config)[0]
 
 
@@ -32,7 +32,7 @@ class CanonicalSimilarity:
 
     Attributes:
         projector: renders the moving images.
-        predicted: what the network made of the masked X-rays: of each item, or one for all.
+        predicted: the network's predictions for the masked X-rays: one for each item, or one for all.
         weight: [b, H, W], where the X-rays show the patient; of each item, or [1, H, W] for all.
         config: settings of the network.
         robust: loss applied to every residual.

@@ -1,4 +1,4 @@
-"""What is compared, and which geometry may be corrected: options only, importable without torch."""
+"""Options of the comparison, and of the geometry that may be corrected, importable without torch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ class SimilarityTerm:
     """One normalised correlation of the two images.
 
     Attributes:
-        image: what is compared: "intensity" (line integrals) or "gradient" (both derivatives of them).
+        image: the images that are compared: "intensity" (line integrals) or "gradient" (both derivatives of
+            them).
         window_px: side of the window within which images are standardised [px], odd; 0 for the whole image.
         share: weight of this term among all.
     """
@@ -37,7 +38,7 @@ class SimilarityTerm:
 
 @dataclass(frozen=True, kw_only=True)
 class SimilarityConfig:
-    """What is compared, and how outliers count.
+    """The terms of a similarity, and the weight of outliers.
 
     Attributes:
         terms: the correlations that are added up.
@@ -59,7 +60,7 @@ class SimilarityConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ViewRefinement:
-    """How far X-rays after the first may lie from where their geometry puts them; 0 trusts it.
+    """Bounds for moving X-rays after the first from where their geometry puts them; 0 trusts it.
 
     Each of these X-rays then gets a turn about the isocentre and a shift of its own, in its camera's axes.
     Half the bound counts as one standard deviation (a Gaussian prior); no value leaves the bound.
@@ -82,13 +83,13 @@ class ViewRefinement:
 
     @property
     def bounds(self) -> tuple[tuple[float, float, float], ...]:
-        """Of the turn [rad] and the shift [mm]."""
+        """The bounds of the turn [rad] and of the shift [mm]."""
         return (math.radians(self.rotation_deg),) * 3, (self.translation_mm,) * 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class IntrinsicsRefinement:
-    """How far the intrinsics of an uncalibrated C-arm may be off; 0 trusts them.
+    """Bounds for correcting the intrinsics of an uncalibrated C-arm; 0 trusts them.
 
     The focal length is hard to tell from depth, least of all in a single X-ray: what a pose gains in match it
     loses in certainty of depth. Half the bound counts as one standard deviation (a Gaussian prior); no value
@@ -117,7 +118,7 @@ class IntrinsicsRefinement:
 
     @property
     def bounds(self) -> tuple[tuple[float, float, float], ...]:
-        """Of the logarithm of the focal length's factor, and of the principal point's shift [mm]."""
+        """The bounds of the focal length's factor (its logarithm) and of the principal point's shift [mm]."""
         return ((math.log1p(self.focal_percent / 100), *(self.principal_point_mm,) * 2),)
 
 

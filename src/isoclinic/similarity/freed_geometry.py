@@ -1,4 +1,4 @@
-"""X-rays whose intrinsics, distortion and scatter give way: what the images themselves say about these."""
+"""X-rays whose intrinsics, distortion and scatter are free, to be estimated from the images themselves."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _SCATTER_WIDTH, _SCATTER_SHARE = 0.1, 0.3
 
 @dataclass(frozen=True, kw_only=True)
 class Freedom:
-    """Standard deviations of Gaussian priors for what is freed in every view; 0 holds a value.
+    """Standard deviations of Gaussian priors for the values that are free in every view; 0 holds a value.
 
     Attributes:
         log_focal: logarithm of the focal length's factor.
@@ -75,7 +75,7 @@ class FreedGeometry:
     Attributes:
         joint: poses, and how views lie; it refines no intrinsics.
         borders: projectors of nothing but the CT's outermost layers, one for each view.
-        freedom: what may change in each view.
+        freedom: the values that may change in each view.
     """
 
     joint: JointSimilarity
@@ -90,7 +90,7 @@ class FreedGeometry:
             )
 
     def start(self, x: Tensor) -> Tensor:
-        """The point where nothing gives way yet, from one of the joint similarity [1, 4 + R, 4]."""
+        """The point at which no value has changed yet, from one of the joint similarity [1, 4 + R, 4]."""
         return torch.cat([x, x.new_zeros(1, ROWS * len(self.joint.views), 4)], dim=1)
 
     def values(self, x: Tensor) -> Tensor:
@@ -150,7 +150,7 @@ class FreedGeometry:
 
     @cached_property
     def _prior_curvature(self) -> Tensor:
-        """[P]: of every prior, 0 for the pose and for what is held."""
+        """Precisions [P] of the priors; 0 for the pose and for held values."""
         own = [
             NOISE / value**2 if value > 0 else 0.0
             for each in self.freedom
@@ -170,7 +170,7 @@ class FreedGeometry:
         return values, free
 
     def _rendered(self, x: Tensor) -> Iterator[tuple[ImageSimilarity, tuple[Tensor, Tensor], Tensor]]:
-        """Of every view: itself, its image [1, H, W] with derivatives [1, 13, H, W], and their chain."""
+        """Every view with its image [1, H, W] with derivatives [1, 13, H, W], and their chain."""
         joint = self.joint_point(x)
         poses, chains = self.joint.cameras_from_world(joint), self.joint.chains(joint)
         size = self._joint_size
@@ -206,7 +206,7 @@ def _image_and_jacobian(
 
 
 def _scattered(image: Tensor) -> Tensor:
-    """Return what the usual scatter takes off line integrals [1, H, W]: smooth light, added to the beam's."""
+    """Return how far the usual scatter, smooth light added to the beam's, lowers line integrals [1, H, W]."""
     primary = torch.exp(-image.double())
     width = _SCATTER_WIDTH * max(image.shape[-2:])
     scatter = torch.from_numpy(gaussian_filter(primary[0].numpy(), width, mode="nearest"))

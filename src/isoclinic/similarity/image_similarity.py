@@ -43,14 +43,14 @@ class _Prepared(NamedTuple):
 
 
 class Scatter(NamedTuple):
-    """How far an optimum is uncertain, for a covariance.
+    """The uncertainty of an optimum, for a covariance.
 
     Attributes:
-        gradients: what each of T squares of pixels contributes to the cost's gradient [b, T, P], float64;
+        gradients: contributions [b, T, P] of T squares of pixels to the cost's gradient, float64;
             they add up to it. Pixels near each other err alike, squares larger than the window much less so.
-        curvature: of the cost [b, P, P], float64: that of Gauss and Newton times s, square by square, where
-            the X-ray shows f = s m + noise of the DRR's m. As <m, m''> = -<m', m'> for m of constant norm,
-            the cost's -<f, m''> is s <m', m'>, which the noise does not add to.
+        curvature: curvature of the cost [b, P, P], float64: that of Gauss and Newton times s, square by
+            square, where the X-ray shows f = s m + noise of the DRR's m. As <m, m''> = -<m', m'> for m of
+            constant norm, the cost's -<f, m''> is s <m', m'>, which the noise does not add to.
     """
 
     gradients: Tensor
@@ -69,9 +69,9 @@ class ImageSimilarity:
         fixed: X-ray as line integrals up to an unknown tone [H, W], float32.
         weight: confidence of its pixels [H, W] in 0..1, float32.
         config: terms and robustness.
-        background: line integrals of what the projector does not render, the same at every pose [H, W].
+        background: line integrals of all that the projector does not render, the same at every pose [H, W].
         tone: curve that DRRs go through before they are compared; None for none.
-        coverage: which rays the CT can speak of; None where it can speak of all.
+        coverage: the rays whose tissue the CT contains entirely; None where these are all.
         known: [K, H, W], 1 on pixels that are compared, for each of K items, or for all where K is 1; None
             for all pixels. See `seen_from`.
     """
@@ -134,11 +134,11 @@ class ImageSimilarity:
         return self.linearize_images(*self.projector.image_and_jacobian(x), items)
 
     def linearize_images(self, image: Tensor, jacobian: Tensor, items: Tensor | None = None) -> Linearization:
-        """The same of images [b, H, W] with derivatives [b, P, H, W] along any P parameters.
+        """The same for images [b, H, W] with derivatives [b, P, H, W] along any P parameters.
 
         Args:
-            image: of the poses.
-            jacobian: of the images.
+            image: the images at the poses.
+            jacobian: the derivatives of the images.
             items: [b] int64, whose masks hold for the images; None where images and masks come in one order.
         """
         total: Linearization | None = None
@@ -152,11 +152,11 @@ class ImageSimilarity:
         return total
 
     def scatter(self, x: Tensor, tile_px: int) -> Scatter:
-        """How far squares of `tile_px` pixels agree on the optimum at poses [b, 4, 4]."""
+        """Scatter of the optimum among squares of `tile_px` pixels, at poses [b, 4, 4]."""
         return self.scatter_images(*self.projector.image_and_jacobian(x), tile_px)
 
     def scatter_images(self, image: Tensor, jacobian: Tensor, tile_px: int) -> Scatter:
-        """The same of images [b, H, W] with derivatives [b, P, H, W] along any P parameters."""
+        """The same for images [b, H, W] with derivatives [b, P, H, W] along any P parameters."""
         batch, parameters = jacobian.shape[:2]
         height, width = self.fixed.shape
         gradient = jacobian.new_zeros(batch, parameters, height, width, dtype=torch.float64)
@@ -175,11 +175,11 @@ class ImageSimilarity:
         return Scatter(tiles.flatten(2).mT, curvature)
 
     def toned(self, image: Tensor, least_gain: float) -> ImageSimilarity:
-        """With the tone curve that fits a DRR [H, W] at about the right pose; itself if that gains little.
+        """The problem with the tone curve that fits a DRR [H, W] at about the right pose, if it gains enough.
 
         Args:
             image: the DRR.
-            least_gain: by how much the curve must raise the correlation.
+            least_gain: the least amount by which the curve must raise the correlation.
         """
         weight = self.weight if self.known is None else self.weight * self.known[0]
         tone = fit_tone(self.fixed, image.cpu() + self.background, weight)
@@ -201,7 +201,7 @@ class ImageSimilarity:
         return self.correlate_images(self.projector.image(x))
 
     def correlate_images(self, image: Tensor) -> Tensor:
-        """The same [b] of images [b, H, W]."""
+        """The correlation [b] of images [b, H, W]."""
         image = image.cpu()
         flat = image.new_zeros(len(image), 0, *image.shape[1:])
         total = image.new_zeros(len(image))
@@ -258,7 +258,7 @@ def _shown_by_tile(moving: Tensor, prepared: _Prepared, tile_px: int) -> Tensor:
 
 
 def _features(image: Tensor, jacobian: Tensor, term: SimilarityTerm) -> tuple[Tensor, Tensor]:
-    """What a term compares: [b F, h, w] and derivatives [b F, P, h, w] of images [b, H, W]."""
+    """The features [b F, h, w] that a term compares of images [b, H, W], with derivatives [b F, P, h, w]."""
     if term.image == "intensity":
         return image, jacobian
     along = [central_differences(part) for part in (image, jacobian)]

@@ -79,7 +79,7 @@ class JointSimilarity:
                 view.coverage.forget()
 
     def compared_by(self, config: SimilarityConfig) -> JointSimilarity:
-        """The same X-rays, compared in another way."""
+        """The problem of the same X-rays with another similarity."""
         return replace(self, views=tuple(replace(view, config=config) for view in self.views))
 
     @property
@@ -145,7 +145,7 @@ class JointSimilarity:
         return self._held(x, at) if len(self.bounds) else at
 
     def linearize_freely(self, x: Tensor, items: Tensor | None = None) -> Linearization:
-        """The same with no value held; `items` None where points and masks come in one order."""
+        """The same, with no value held; `items` is None where points and masks come in one order."""
         parts = [
             _along(view.linearize_images(*rendered, items), chain)
             for view, rendered, chain in zip(self.views, self._rendered(x), self.chains(x), strict=True)
@@ -235,16 +235,16 @@ class JointSimilarity:
         return self.views[0].projector.isocentre_world
 
     def _view_values(self, x: Tensor) -> Tensor:
-        """[b, V - 1, 2, 3]."""
+        """The refined turns and shifts [b, V - 1, 2, 3] of the views after the first."""
         others = len(self.views) - 1
         return x[:, 4 : 4 + 2 * others, :3].unflatten(1, (others, 2))
 
     def _intrinsics_values(self, x: Tensor) -> Tensor:
-        """[b, V, 3]."""
+        """The refined intrinsics [b, V, 3] of every view."""
         return x[:, -len(self.views) :, :3]
 
     def _placed(self, x: Tensor) -> Iterator[list[tuple[Tensor, Camera]]]:
-        """Of every view: poses [b', 4, 4] that one camera sees, in the order of the items."""
+        """The poses [b', 4, 4] of every view, each as its camera sees it, in the order of the items."""
         poses = self.cameras_from_world(x)
         for index, view in enumerate(self.views):
             camera = view.projector.camera
@@ -256,7 +256,7 @@ class JointSimilarity:
                 yield [(poses[:, index], camera)]
 
     def _rendered(self, x: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """Of every view: images and their derivatives along its pose and, if refined, intrinsics."""
+        """The images of every view, with derivatives along its pose and, if refined, its intrinsics."""
         for view, placed in zip(self.views, self._placed(x), strict=True):
             parts = []
             for pose, camera in placed:
@@ -289,7 +289,7 @@ class JointSimilarity:
 
     @property
     def prior_curvature(self) -> Tensor:
-        """[3 R]: of a Gaussian whose deviation is half the bound; 0 where nothing may change."""
+        """Precisions [3 R] of Gaussians whose deviation is half the bound; 0 where nothing may change."""
         deviation = self.bounds.flatten() / 2
         return torch.where(deviation > 0, NOISE / deviation.square(), 0.0)
 
@@ -309,13 +309,13 @@ class JointSimilarity:
 
 
 def _along(at: Linearization, chain: Tensor) -> Linearization:
-    """The same in parameters [Q] of which `chain` [b, P, Q] is the derivative of its own."""
+    """The same in parameters [Q]; `chain` [b, P, Q] is the derivative of its own ones by these."""
     gradient = (chain.mT @ at.gradient[..., None])[..., 0]
     return Linearization(at.cost, gradient, chain.mT @ at.hessian @ chain)
 
 
 def _turning_by(rotation_vector: Tensor) -> Tensor:
-    """[..., 3, 3]: the turn [rad] that a change of a rotation vector [..., 3] adds to its rotation.
+    """The turn [..., 3, 3] [rad] that a change of a rotation vector [..., 3] adds to its rotation.
 
     It is the left Jacobian of SO(3), which is also what turns velocity into translation in `se3.exp`.
     """
@@ -325,5 +325,5 @@ def _turning_by(rotation_vector: Tensor) -> Tensor:
 
 
 def _apply(transforms: Tensor, point: Tensor) -> Tensor:
-    """[..., 3]: where [..., 4, 4] take a point [3]."""
+    """The places [..., 3] to which transforms [..., 4, 4] take a point [3]."""
     return transforms[..., :3, :3] @ point + transforms[..., :3, 3]

@@ -35,7 +35,7 @@ def residual_and_slopes(
     differentiable in the encoder's weights, the image and the Jacobian.
 
     Args:
-        encoder: of both images.
+        encoder: the encoder of both images.
         fixed: embedding of the X-rays, B images.
         image: [B, H, W], the moving images.
         jacobian: [B, P, H, W], the derivative of each by P parameters.
@@ -79,7 +79,7 @@ class SphericalSimilarity:
         encoder: embeds both.
         fixed: embedding of the masked X-rays: one for each item, or one for all.
         weight: [b, H, W], where the X-rays show the patient; of each item, or [1, H, W] for all.
-        domain: in which the encoder sees line integrals.
+        domain: the domain in which the encoder sees line integrals.
         robust: loss applied to every residual.
     """
 

@@ -1,4 +1,4 @@
-"""Tone curves: what scatter, beam hardening and detectors make of line integrals."""
+"""Tone curves: the effect of scatter, beam hardening and detectors on line integrals."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Tone:
 
 
 def fit_tone(fixed: Tensor, image: Tensor, weight: Tensor) -> Tone | None:
-    """The tone curve T with fixed = T(image) up to shading, None where there is none that increases.
+    """The tone curve T with fixed = T(image) up to shading, None where no such curve increases.
 
     Least squares on gradients, grad fixed = T'(image) grad image, which smooth shading hardly touches. The
     DRR is free of noise, so that noise in the X-ray does not flatten the curve, least of all where it is

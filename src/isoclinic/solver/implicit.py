@@ -53,7 +53,7 @@ def implicit_solution(problem: Problem, x: Tensor, *, curvature: Literal["exact"
 
 
 def _exact_hessian(problem: Problem, x: Tensor, items: Tensor, at: Linearization) -> Tensor:
-    """[B, P, P], symmetric, from one reverse pass per parameter."""
+    """The symmetric Hessian [B, P, P], from one reverse pass per parameter."""
     with torch.enable_grad():
         delta = torch.zeros_like(at.gradient, dtype=x.dtype, requires_grad=True)
         # Items are independent, so the sum over them keeps their derivatives apart.

@@ -30,7 +30,7 @@ class Linearization:
 
     @cached_property
     def finite(self) -> Tensor:
-        """[B] bool, whether every number of an item is finite."""
+        """Whether every number of an item is finite: [B] bool."""
         total = self.cost + self.gradient.sum(-1) + self.hessian.sum((-2, -1))
         return total.abs() < math.inf
 

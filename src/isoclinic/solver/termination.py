@@ -73,7 +73,7 @@ class Rule(Protocol):
     reason: ClassVar[Reason]
 
     def __call__(self, progress: Progress, /) -> Tensor:
-        """[b] bool."""
+        """Which items stop: [b] bool."""
         ...
 
 
@@ -89,7 +89,7 @@ class NonFinite:
     reason: ClassVar[Reason] = Reason.NON_FINITE
 
     def __call__(self, progress: Progress, /) -> Tensor:
-        """[b] bool, the items that stop."""
+        """Which items stop: [b] bool."""
         if progress.iteration == 0:
             return ~progress.trial_finite
         return ~progress.trial_finite & (progress.damping > self.max_damping)
@@ -107,7 +107,7 @@ class Singular:
     reason: ClassVar[Reason] = Reason.SINGULAR
 
     def __call__(self, progress: Progress, /) -> Tensor:
-        """[b] bool, the items that stop."""
+        """Which items stop: [b] bool."""
         flat = progress.at.hessian.diagonal(dim1=-2, dim2=-1).amax(-1) <= 0
         return flat | (progress.step_length.isnan() & (progress.damping > self.max_damping))
 
@@ -127,7 +127,7 @@ class Gradient:
     reason: ClassVar[Reason] = Reason.GRADIENT
 
     def __call__(self, progress: Progress, /) -> Tensor:
-        """[b] bool, the items that stop."""
+        """Which items stop: [b] bool."""
         at = progress.at
         reach = (2 * at.cost[:, None] * at.hessian.diagonal(dim1=-2, dim2=-1)).sqrt()
         return (at.gradient.abs() < self.tolerance * reach).all(-1)
@@ -148,7 +148,7 @@ class StepDeviation:
     reason: ClassVar[Reason] = Reason.STEP_DEVIATION
 
     def __call__(self, progress: Progress, /) -> Tensor:
-        """[b] bool, the items that stop."""
+        """Which items stop: [b] bool."""
         centred = progress.recent - progress.recent.mean(-1, keepdim=True)
         deviation = torch.linalg.vector_norm(centred, dim=-1) / math.sqrt(centred.shape[-1])
         return deviation < self.tolerance
@@ -166,7 +166,7 @@ class SmallStep:
     reason: ClassVar[Reason] = Reason.SMALL_STEP
 
     def __call__(self, progress: Progress, /) -> Tensor:
-        """[b] bool, the items that stop."""
+        """Which items stop: [b] bool."""
         return progress.step_length < self.tolerance
 
 
@@ -182,7 +182,7 @@ class SmallDecrease:
     reason: ClassVar[Reason] = Reason.SMALL_DECREASE
 
     def __call__(self, progress: Progress, /) -> Tensor:
-        """[b] bool, the items that stop."""
+        """Which items stop: [b] bool."""
         before = progress.at.cost + progress.decrease
         return progress.accepted & (progress.decrease < self.tolerance * before)
 
@@ -199,7 +199,7 @@ class Stalled:
     reason: ClassVar[Reason] = Reason.STALLED
 
     def __call__(self, progress: Progress, /) -> Tensor:
-        """[b] bool, the items that stop."""
+        """Which items stop: [b] bool."""
         return progress.damping > self.max_damping
 
 
@@ -215,16 +215,16 @@ class MaxSteps:
     reason: ClassVar[Reason] = Reason.MAX_STEPS
 
     def __call__(self, progress: Progress, /) -> Tensor:
-        """[b] bool, the items that stop."""
+        """Which items stop: [b] bool."""
         return torch.full_like(progress.accepted, progress.iteration >= self.max_steps)
 
 
 def moved_distance(step_length: Tensor, accepted: Tensor, capped: Tensor) -> Tensor:
-    """[b], the entry of one iteration in `Progress.recent`."""
+    """The entry [b] of one iteration in `Progress.recent`."""
     moved = torch.where(accepted, step_length, 0.0)
     return moved.masked_fill(capped | step_length.isnan(), math.nan)
 
 
 def fired_rules(rules: tuple[Rule, ...], progress: Progress) -> Tensor:
-    """[b, R] bool, which of the R rules want which item to stop."""
+    """Which of the R rules want which item to stop: [b, R] bool."""
     return torch.stack([rule(progress) for rule in rules], -1)

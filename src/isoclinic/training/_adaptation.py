@@ -1,4 +1,4 @@
-"""How networks of any patient are trained on for one."""
+"""Settings for fine-tuning general networks for one CT."""
 
 from __future__ import annotations
 

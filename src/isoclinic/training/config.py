@@ -33,10 +33,10 @@ class PhaseConfig:
     """What the training of each network has.
 
     Attributes:
-        share: of the training's minutes or X-rays, relative to the other networks'.
+        share: share of the training's minutes or X-rays, relative to the other networks'.
         batch: X-rays in a batch, on each device.
         copies: X-rays that share a rendering and differ in the randomisation only; divides the batch.
-        optimizer: of the weights.
+        optimizer: the optimiser of the weights.
     """
 
     share: float = 1.0
@@ -92,7 +92,7 @@ class EncoderPhase(PhaseConfig):
         step: weight of `StepLoss`; it makes a batch about five times as slow.
         unrolled: weight of `UnrolledLoss`, the only one that differentiates the whole solver; each of its
             steps costs about as much as `StepLoss`, and 12 renderings besides.
-        unrolled_steps: of Levenberg-Marquardt that it differentiates.
+        unrolled_steps: number of steps of Levenberg-Marquardt that it differentiates.
         network: architecture.
     """
 
@@ -166,24 +166,26 @@ class TrainConfig:
     They are `fast`, `paper`, `paper_batched`, and of any patient `any_patient` and `paper_any_patient`.
 
     Attributes:
-        minutes: of training, divided among the networks.
+        minutes: minutes of training, divided among the networks.
         images: X-rays to train on, divided among the networks, instead of minutes.
-        networks: to train, in this order.
+        networks: the networks to train, in this order.
         pixels: longer side of the images that networks see [px].
-        domain: in which networks see line integrals: as they are, or by the equation (17) of the paper; see
-            `in_domain`.
-        renderer: of X-rays and moving images. Siddon's is exact for voxels that are boxes, but its
-            derivative by the pose is rough (`benchmarks/gradients.py`).
+        domain: the domain in which networks see line integrals: as they are, or by the equation (17) of the
+            paper; see `in_domain`.
+        renderer: the renderer of X-rays and moving images. Siddon's is exact for voxels that are boxes, but
+            its derivative by the pose is rough (`benchmarks/gradients.py`).
         length_mm: characteristic length of the poses' distance in SO(4): twice as many millimetres count
             about like one radian.
-        seed: of everything drawn.
-        precision: of the regressor's arithmetic: "auto" is bfloat16 on GPUs and on processors with
+        seed: seed of all random draws.
+        precision: precision of the regressor's arithmetic: "auto" is bfloat16 on GPUs and on processors with
             instructions for it. Whatever is differentiated twice is computed in float32.
         checkpoint_minutes: time from one checkpoint to the next.
-        validations: of each network, evenly spread over its training, beside one at its beginning.
+        validations: number of validations of each network, evenly spread over its training, beside one at its
+            beginning.
         validation_images: held-back X-rays to validate on.
         poses: views, and how the CT may lie in them.
-        randomization: of the X-rays to train on; those to validate on have always a simulated acquisition.
+        randomization: randomisation of the X-rays to train on; those to validate on have always a simulated
+            acquisition.
         pose_regressor: its training.
         ct_regressor: its training.
         coarse_encoder: its training.
@@ -193,7 +195,7 @@ class TrainConfig:
             None for the CTs themselves.
 
     Raises:
-        UsageError: no network, one twice or one that is none, or numbers that are too small.
+        UsageError: no network is named, one is named twice or does not exist, or numbers are too small.
     """
 
     minutes: float = 30.0

@@ -25,21 +25,22 @@ class AcquisitionConfig:
         blur: standard deviation of the detector's blur.
         shading: largest coefficient of the second-degree polynomial that brightens the image, in nats.
         tone: exponent from signal to pixel value.
-        tools_probability: of metal tools in the image.
+        tools_probability: probability of metal tools in the image.
         tools: most tools in an image.
         tool_screws: share of screws among the tools; the others are straight wires and rods.
         tool_attenuation: line integral through the middle of a tool.
-        wire_length: of a wire.
-        wire_radius: of a wire.
-        screw_length: of a screw.
-        screw_radius: of a screw.
-        collimation_probability: of a field smaller than the image.
+        wire_length: length of a wire.
+        wire_radius: radius of a wire.
+        screw_length: length of a screw.
+        screw_radius: radius of a screw.
+        collimation_probability: probability of a field smaller than the image.
         collimation_round: share of round fields; the others are rectangles.
         collimation_white: share of fields whose surroundings are white; the others are black.
         collimation_radius: half the size of the field.
-        collimation_shift: how far its centre may lie beside the image's, along each axis.
-        view_probability: of a detector that shows a part of the image only, the rest being padded.
-        view_area: of the part shown.
+        collimation_shift: largest distance of its centre from the image's, along each axis.
+        view_probability: probability of a detector that shows a part of the image only, the rest being
+            padded.
+        view_area: area of the part shown.
         view_aspect: height over width of the part shown.
 
     Raises:
@@ -98,26 +99,26 @@ class ToneConfig:
     the paper gives the smoothing's only.
 
     Attributes:
-        smoothing_probability: of averaging over a square window.
+        smoothing_probability: probability of averaging over a square window.
         smoothing_px: sides of the windows to choose from [px], odd.
-        noise_probability: of Gaussian noise.
+        noise_probability: probability of Gaussian noise.
         noise: magnitude parameter.
-        noise_reading: what that is. "deviation": its absolute value is the standard deviation of noise of
-            mean zero. "mean": it is the mean, as the paper's sentence says word by word.
+        noise_reading: meaning of `noise`. "deviation": its absolute value is the standard deviation of noise
+            of mean zero. "mean": it is the mean, as the paper's sentence says word by word.
         noise_deviation: standard deviation where the parameter is the mean; ours, the paper gives none.
-        normalization_probability: of stretching [lower, upper] to [0, 1].
+        normalization_probability: probability of stretching [lower, upper] to [0, 1].
         normalization_lower: value that becomes 0.
         normalization_upper: value that becomes 1.
-        scaling_probability: of multiplying by a factor.
+        scaling_probability: probability of multiplying by a factor.
         scaling: the factor.
-        gamma_probability: of raising to a power; negative values become 0.
+        gamma_probability: probability of raising to a power; negative values become 0.
         gamma: the power.
-        sine_probability: of a sin(b x + c).
+        sine_probability: probability of a sin(b x + c).
         sine_amplitude: a.
         sine_frequency: b.
         sine_phase: c [rad].
-        erasing_probability: of filling a box with the image's mean.
-        erasing_area: of the box, as a share of the image.
+        erasing_probability: probability of filling a box with the image's mean.
+        erasing_area: area of the box, as a share of the image.
         erasing_aspect: height over width of the box, as shares of the image's; raised where the box would not
             fit.
 
@@ -173,8 +174,8 @@ class RandomizationConfig:
     """How renderings become X-rays that differ; see the presets `paper` and `isoclinic`.
 
     Attributes:
-        acquisition: what the X-ray unit does; None leaves the line integrals of all tissue as they are.
-        tone: what is done to the image then.
+        acquisition: the effects of the X-ray unit; None leaves the line integrals of all tissue as they are.
+        tone: the changes of the image after that.
     """
 
     acquisition: AcquisitionConfig | None

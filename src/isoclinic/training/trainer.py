@@ -17,6 +17,7 @@ from ..anatomy import Cohort
 from ..errors import InputError, UsageError
 from ..geometry import Camera
 from ..networks import BoundedPoseConfig, Checkpoint, PoseSpace, TrainingRecord
+from ..provenance import InputFile
 from ..rendering.config import Backend
 from ..volumes import Volume, VoxelIdentity
 from . import distributed
@@ -43,21 +44,34 @@ RegressorConfigT = TypeVar("RegressorConfigT", bound=BoundedPoseConfig)
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Subject:
-    """A CT.
+    """A CT to train on, or to validate on.
 
     Attributes:
         volume: the CT, or a coarser one that a cohort is made from.
         sha256: digest of its file.
-        voxels: of the CT at full resolution; None where `volume` is that.
+        voxels: identity of the CT at full resolution; None where `volume` is that.
     """
 
     volume: Volume
     sha256: str
     voxels: VoxelIdentity | None = None
 
+    @classmethod
+    def read(cls, path: Path) -> Subject:
+        """Read the CT of a file or folder.
+
+        Raises:
+            InputError: it cannot be read.
+        """
+        return cls(volume=Volume.read(path), sha256=InputFile.of(path).sha256)
+
+    def coarsened(self, voxel_mm: float) -> Subject:
+        """The same CT with voxels of about this size, for a cohort to be made from; it keeps its identity."""
+        return replace(self, volume=self.volume.coarsened(voxel_mm), voxels=self.identity)
+
     @property
     def identity(self) -> VoxelIdentity:
-        """Which CT it is, whatever its file."""
+        """The identity of the CT, which does not depend on its file."""
         return self.voxels or VoxelIdentity.of(self.volume)
 
 

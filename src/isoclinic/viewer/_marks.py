@@ -1,4 +1,4 @@
-"""What is drawn over the picture; style.css gives it its look.
+"""Marks that are drawn over the picture; style.css gives them their look.
 
 Landmarks and outlines are one SVG in the picture's pixels, sides of the patient are letters at its borders.
 """

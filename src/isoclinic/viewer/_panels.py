@@ -39,10 +39,10 @@ def write_panels(
     """Write pictures side by side as PNG.
 
     Args:
-        path: where to.
+        path: the file to write.
         panels: RGB [H, W, 3] in 0..1, all of one size, by title.
-        caption: what there is to say.
-        sides: of the patient, to be marked in pictures of these titles.
+        caption: text below the images.
+        sides: sides of the patient, to be marked in pictures of these titles.
 
     Raises:
         InputError: the file cannot be written.

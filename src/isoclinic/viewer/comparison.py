@@ -26,12 +26,12 @@ def write_comparison(
     """Write a PNG with images side by side; what is masked is tinted blue.
 
     Args:
-        path: where to.
+        path: the file to write.
         images: [H, W] by title, bright where dense.
         weight: [H, W]; where it is zero the X-ray is not compared.
-        camera: of all.
-        sides: of the patient, to be marked in images of these titles.
-        caption: what there is to say.
+        camera: the camera of all images.
+        sides: sides of the patient, to be marked in images of these titles.
+        caption: text below the images.
 
     Raises:
         InputError: images of different sizes, or the file cannot be written.

@@ -22,7 +22,7 @@ class ConvergenceStage:
     """One stage of a registration.
 
     Attributes:
-        name: such as its resolution.
+        name: name of the stage, such as its resolution.
         cost: [T], at its start and after every iteration.
         error_mm: [T], mTRE at the same points, where the true pose is known; NaN in between where it was not
             measured.
@@ -51,7 +51,7 @@ def convergence_figure(stages: Sequence[ConvergenceStage]) -> Figure:
     be compared. A stage starts from the pose that the one before ended with, so the two share an iteration.
 
     Args:
-        stages: in the order they ran.
+        stages: the stages, in the order they ran.
 
     Raises:
         InputError: there is no stage.

@@ -43,8 +43,8 @@ def environment(package: str = "isoclinic.viewer", folder: str = "report_templat
     """The templates of a package; they escape all that is not `Markup`, and accept no name without a value.
 
     Args:
-        package: that has them.
-        folder: in the package.
+        package: the package that has them.
+        folder: their folder in the package.
     """
     return Environment(
         loader=PackageLoader(package, folder),
@@ -74,11 +74,11 @@ def document(*, title: str, script: str, body: Markup, style: str = "", status: 
     """A whole page around a body, which may load nothing and run no script but this one.
 
     Args:
-        title: of the window.
+        title: title of the window.
         style: CSS besides the report's.
         script: JavaScript, run where the page ends.
         body: HTML.
-        status: for the style to select by.
+        status: status by which the style sheet selects.
     """
     return fill(
         "document.html",
@@ -139,7 +139,7 @@ def figure_svg(draw: Callable[[], Figure], label: str) -> Markup:
 
     Args:
         draw: makes the figure, in the page's style.
-        label: for those who cannot see it.
+        label: text for readers who cannot see it.
     """
     import matplotlib as mpl  # it takes long to import, and few pages need it
 

@@ -35,15 +35,15 @@ def write_overlay(
     Edges of the result are orange, those of the start blue.
 
     Args:
-        path: where to.
+        path: the file to write.
         xray: [H, W], bright where dense.
         drr: [H, W], the same view, bright where dense.
-        camera: of all images.
+        camera: the camera of all images.
         bones: [H, W], bone alone in the same view, whose edges are drawn; those of the DRR if None.
         start_bones: [H, W], bone alone where the registration started, whose edges are drawn below, if given.
         weight: [H, W]; pixels of weight zero do not set the X-ray's tones, and carry no edges.
-        sides: of the patient at the pose, to be marked.
-        caption: what else there is to say, such as the status and the expected error.
+        sides: sides of the patient at the pose, to be marked.
+        caption: text below the images, such as the status and the expected error.
 
     Raises:
         InputError: images of different sizes, or the file cannot be written.
@@ -89,15 +89,15 @@ def write_overview(
     """Write a PNG with X-ray, DRR at the start, DRR at the result, and the latter's edges on the X-ray.
 
     Args:
-        path: where to.
+        path: the file to write.
         xray: [H, W], bright where dense.
         start: [H, W], DRR at the initial pose.
         drr: [H, W], DRR at the result.
-        camera: of all three.
+        camera: the camera of all three.
         weight: [H, W]; pixels of weight zero are black in the X-ray, and carry no edges.
-        start_sides: of the patient at the start, to be marked.
-        sides: of the patient at the result, to be marked.
-        caption: what there is to say.
+        start_sides: sides of the patient at the start, to be marked.
+        sides: sides of the patient at the result, to be marked.
+        caption: text below the images.
 
     Raises:
         InputError: images of different sizes, or the file cannot be written.
@@ -118,7 +118,7 @@ def write_overview(
 
 
 def checkerboard(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.floating]:
-    """[H, W] with tiles alternately from a and b, [H, W] each; eight along the shorter side, a's top left."""
+    """Tiles alternately from a and b [H, W]; eight along the shorter side, a's at the top left."""
     tile = max(1, round(min(a.shape) / TILES))
     rows, columns = np.indices(a.shape) // tile
     return np.where((rows + columns) % 2 == 0, a, b)
@@ -134,7 +134,7 @@ def edge_overlay(
 
     Args:
         background: drawn in grey.
-        outlined: whose edges are drawn.
+        outlined: the image whose edges are drawn.
         seen: [H, W], where edges may be drawn.
         before: [H, W] in 0..1, whose edges are drawn below the others', in the colour of the start.
     """

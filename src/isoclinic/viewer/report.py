@@ -143,7 +143,7 @@ def _tint(opacity: NDArray[np.floating] | NDArray[np.bool_], colour: tuple[float
 
 
 def _cards(report: Report) -> Iterator[Markup]:
-    """What is told beyond verdict, error and picture; each opens where it is clicked."""
+    """The details beyond verdict, error and picture; each opens where it is clicked."""
     if report.errors:
         first = report.errors[0]
         yield folded("Expected error", _error_table(report.errors), f"{_amount(first)} {first.name}")
@@ -212,7 +212,7 @@ def _millimetres(value: float) -> str:
 
 
 def _rms(distances_mm: NDArray[np.floating]) -> float:
-    """Of the finite ones."""
+    """Root mean square of the finite distances."""
     known = distances_mm[np.isfinite(distances_mm)]
     return float(np.sqrt(np.mean(known**2))) if len(known) else math.nan
 

@@ -1,4 +1,4 @@
-"""What a report shows, as plain data: whoever registered fills it in."""
+"""The content of a report, as plain data: whoever registered fills it in."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class ErrorRow:
     """One line of the table of errors.
 
     Attributes:
-        name: such as "overall" or "depth".
+        name: name of the error, such as "overall" or "depth".
         value: the error; not finite where it is unknown.
         unit: "mm" or "deg".
-        note: what it means, such as the points it is measured at.
+        note: its meaning, such as the points it is measured at.
     """
 
     name: str
@@ -40,9 +40,9 @@ class CheckRow:
     """One line of the table of checks.
 
     Attributes:
-        name: what was looked at.
-        value: what was found, for people to read.
-        limit: what makes a result doubtful.
+        name: name of the check.
+        value: the value that was found, for people to read.
+        limit: the limit beyond which a result is doubtful.
     """
 
     name: str
@@ -55,8 +55,8 @@ class StructureRow:
     """One line of the table of structures registered one by one.
 
     Attributes:
-        name: of the structure.
-        status: how far to rely on its pose.
+        name: name of the structure.
+        status: whether its pose can be relied on.
         doubts: reasons not to, for people to read.
         moved: how, relative to the CT as a whole, for people to read.
         across_mm: expected error across the beam [mm]; not finite where it is unknown.
@@ -78,8 +78,8 @@ class GeometryRow:
     """One line of the table of inputs and geometry.
 
     Attributes:
-        name: such as "sdd_mm".
-        value: for people to read.
+        name: name of the value, such as "sdd_mm".
+        value: the value, for people to read.
         source: the file, tag or option that it comes from.
     """
 
@@ -125,17 +125,17 @@ class ReportView:
     A view of 640 x 640 pixels takes up to 1 MB of the report: average larger images down first.
 
     Attributes:
-        name: such as "AP"; for people to read.
+        name: name of the view, such as "AP"; for people to read.
         xray: [H, W], bright where dense.
         start: [H, W], DRR at the initial pose.
         result: [H, W], DRR at the result.
-        camera: of all of them.
+        camera: the camera of all of them.
         start_bones: [H, W], bone alone at the initial pose, whose edges are drawn; those of `start` if None.
         result_bones: [H, W], the same at the result.
         weight: [H, W] in 0..1; pixels of weight zero do not count, set no tones and carry no edges.
-        sides: of the patient at the result, to be marked.
+        sides: sides of the patient at the result, to be marked.
         start_sides: the same at the initial pose.
-        landmarks: of the CT, if there are any.
+        landmarks: landmarks of the CT, if there are any.
         contours: outlines at the result by structure, polylines [M, 2] of (u, v) each; see `mask_contours`.
         start_contours: the same at the initial pose.
 
@@ -174,17 +174,17 @@ class Report:
     """All that is known about a registration.
 
     Attributes:
-        title: what was registered.
-        status: how far to rely on the result.
-        reasons: for the status.
+        title: title of the report.
+        status: whether the result can be relied on.
+        reasons: reasons for the status.
         views: the X-rays, or the bones in them; tabs where there are several.
-        errors: what error to expect; the first is repeated at the top.
-        structures: those registered one by one.
-        checks: what was looked at to see whether the result can be relied on.
+        errors: errors to expect; the first is repeated at the top.
+        structures: the structures that were registered one by one.
+        checks: the checks that say whether the result can be relied on.
         geometry: inputs and geometry, with their sources.
         warnings: all that was odd.
         command: the command line that does it again.
-        folder: where to run it.
+        folder: the folder to run it in.
         stages: course of the optimisation, if it is to be drawn.
 
     Raises:

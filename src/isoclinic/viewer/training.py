@@ -1,4 +1,4 @@
-"""How a training went: loss and validation error of every network."""
+"""The course of a training: loss and validation error of every network."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def training_figure(curves: Curves) -> Figure:
     line is the median.
 
     Args:
-        curves: by network, as `TrainingRecord.curves` has them, none empty.
+        curves: curves by network, as in `TrainingRecord.curves`; no curve is empty.
 
     Raises:
         InputError: there is no network.

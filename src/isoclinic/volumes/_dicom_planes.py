@@ -106,7 +106,7 @@ def _plane(file: DicomFile, frame: int, header: FrameHeader) -> Plane:
     if missing:
         raise InputError(
             f"{where} lacks {', '.join(missing)}, without which it is no CT slice: export the series again, "
-            "or move the file out of the folder if it is none",
+            "or move the file out of the folder if it is not one",
             code="ct.incomplete-header",
         )
     position, orientation, spacing, rows, columns = (

@@ -80,7 +80,7 @@ class MaskConfig:
             covers blur. Beyond it the weight rises from 0 to 1 over the same distance again.
         min_plateau: smallest connected area of one extreme value that counts as saturated, as a share
             of the image.
-        metal: what counts as metal.
+        metal: the criteria of metal.
 
     Raises:
         UsageError: a share outside 0 to 1.
@@ -114,7 +114,7 @@ class PreprocessConfig:
             scatter and noise.
         open_beam_percentile: percentile of the pixels taken for the open beam I0; below 100 so that hot
             pixels do not set it.
-        masks: how parts that do not show the patient are found.
+        masks: settings of how parts are found that do not show the patient.
 
     Raises:
         UsageError: a floor outside 0 to 1 or a percentile outside 0 to 100, bounds excluded at 0.
@@ -153,7 +153,7 @@ class XRayOptions:
             centre of the top left pixel being (0, 0); the image centre when nothing says otherwise.
         primary_angle_deg: C-arm angle towards the patient's left (DICOM PositionerPrimaryAngle) [deg].
         secondary_angle_deg: C-arm angle towards the head (DICOM PositionerSecondaryAngle) [deg].
-        frame: which image of a multi-frame file, counted from 0. DICOM runs default to the middle one, the
+        frame: the image of a multi-frame file, counted from 0. DICOM runs default to the middle one, the
             first being taken while the exposure settles.
         polarity: whether the unattenuated beam is bright ('bright_air', as the detector measures it) or
             dark ('dark_air', as radiographs are shown).

@@ -102,7 +102,7 @@ def read_grid(path: Path, correction: CTCorrection | None = None) -> Grid:
             values, affine = read_dicom_series(path, correction)
         elif correction.slices_where is not None:
             raise UsageError(
-                f"`slices_where` chooses among DICOM slices, but {path} is none", code="ct.not-a-series"
+                f"`slices_where` chooses among DICOM slices, but {path} is not DICOM", code="ct.not-a-series"
             )
         elif name.endswith(_NIFTI):
             check_declared_size(path)

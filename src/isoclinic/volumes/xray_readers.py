@@ -43,7 +43,7 @@ _REFUSED = {
     "document": "is a PDF document, not an X-ray; export the X-ray as DICOM, or as PNG or TIFF",
     "archive": "is an archive or a compressed file; unpack it and give the X-ray in it",
 }
-# What lies beside an X-ray in a folder and is none.
+# Files that lie beside an X-ray in a folder and are not X-rays.
 _BESIDE = (".json", ".txt", ".md", ".csv", ".xml", ".html", ".htm", ".ini", ".db", ".inf", ".raw", ".zraw")
 _NAMED = 5
 

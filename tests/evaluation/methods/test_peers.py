@@ -24,6 +24,7 @@ from isoclinic.evaluation.methods.xvr import Xvr, XvrConfig
 from isoclinic.geometry import Camera, se3
 from isoclinic.registration.initialize import initial_pose
 from isoclinic.volumes import XRay
+from raising import raises
 
 CAMERA = Camera.from_pixel_spacing(
     width=128, height=112, pixel_spacing_mm=(2.7, 2.5), sdd_mm=1000.0, principal_point_px=(60.0, 58.0)
@@ -130,10 +131,9 @@ def test_settings_say_all_that_a_result_depends_on(name):
 def test_without_its_package(name, monkeypatch):
     package, extra = PACKAGES[name]
     missing_package.without(monkeypatch, package)
-    message = rf"package {package}, which is not installed: pip install 'isoclinic\[{extra}\]'"
-    with pytest.raises(UsageError, match=message):
+    with raises(UsageError, "installation.package-missing", package, f"isoclinic[{extra}]"):
         SMALL[name].register(sample(), moved(OFF))
-    with pytest.raises(UsageError, match=message):
+    with raises(UsageError, "installation.package-missing", package, f"isoclinic[{extra}]"):
         _ = SMALL[name].settings
 
 
@@ -142,7 +142,7 @@ def test_without_its_package(name, monkeypatch):
 def test_without_a_gpu(name):
     pytest.importorskip(PACKAGES[name][0])
     method = replace(SHORT[name], config=replace(SHORT[name].config, device="cuda"))
-    with pytest.raises(UsageError, match="finds no GPU"):
+    with raises(UsageError, "installation.no-gpu", "'cuda'"):
         method.register(sample(), moved(OFF))
 
 
@@ -153,7 +153,7 @@ def test_masked_pixels_are_filled_with_the_mean_of_the_others():
 
 
 def test_scales_that_make_no_sense():
-    with pytest.raises(UsageError, match="as many iterations as pixels"):
+    with raises(UsageError, "evaluation.invalid-value", "xvr", "iterations"):
         XvrConfig(pixels=(32,))
-    with pytest.raises(UsageError, match="population >= 4"):
+    with raises(UsageError, "evaluation.incomplete", "population"):
         replace(_SMALL_SCALE, population=3)

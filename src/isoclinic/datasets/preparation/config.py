@@ -25,7 +25,7 @@ class DrrConfig:
     """The DRRs of a CT, and the poses of the C-arm. AP is at 180/0 in DICOM's angles, lateral at 90/0.
 
     Attributes:
-        images: of each CT.
+        images: number of images of each CT.
         images_per_file: an interrupted preparation loses as many at most.
         binning: detector pixels averaged along each side; 6 leaves 256 x 256 pixels of 1.164 mm.
         primary_angle_deg: smallest and largest primary C-arm angle [deg].
@@ -34,7 +34,7 @@ class DrrConfig:
             [mm]; the isocentre of the Cios Fusion is at 632 (CIOSFusionCBCTExtrins of xReg).
         in_plane_reach_deg: largest turn in the image plane [deg].
         lateral_reach_mm: largest shift along each axis of the image [mm], at the patient.
-        seed: of the poses; those of a CT depend on it and on the name of the case alone.
+        seed: seed of the poses; those of a CT depend on it and on the name of the case alone.
 
     Raises:
         UsageError: a number or range that makes no sense.
@@ -104,7 +104,7 @@ class LandmarkConfig:
     Attributes:
         radius_mm: around an axis, for end plates and front wall [mm].
         tip_radius_mm: around the point farthest out, for processes [mm]; spinous processes end in a ridge.
-        tip_mm: from the plane farthest out, for processes [mm].
+        tip_mm: distance from the plane farthest out, for processes [mm].
 
     Raises:
         UsageError: a length that is not positive.
@@ -221,11 +221,11 @@ class PreparationConfig:
     """How CTSpine1K is prepared.
 
     Attributes:
-        quality: which cases are used.
-        lumbar: what is kept of a CT.
-        surface: how surfaces of vertebrae are found.
-        landmarks: how landmarks are found on them.
-        drrs: what is rendered.
+        quality: rules for the cases that are used.
+        lumbar: the part of a CT that is kept.
+        surface: settings of how surfaces of vertebrae are found.
+        landmarks: settings of how landmarks are found on them.
+        drrs: settings of the renderings.
     """
 
     quality: QualityConfig = field(default_factory=QualityConfig)

@@ -29,7 +29,7 @@ VERSION = 1
 DATASET_FILE = "dataset.json"
 QUALITY_FILE = "quality.json"
 
-Progress = Callable[[str, int, int], None]
+OnProgress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +57,7 @@ def prepare_ctspine1k(
     where: SpreadConfig,
     *,
     overwrite: bool = False,
-    progress: Progress = lambda stage, done, total: None,
+    progress: OnProgress = lambda stage, done, total: None,
 ) -> Preparation:
     """Prepare CTSpine1K for `CTSpine1k`: a folder for each case that passes the quality control.
 

@@ -48,7 +48,7 @@ def method_named(
         pipelines: further configurations by name.
 
     Raises:
-        UsageError: a name that is none of these, or "paper" without a model that was trained for it.
+        UsageError: the name is not one of these, or it is "paper" without a model that was trained for it.
     """
     configs = {DEFAULT: config, _SINGLE: single_start(config)} | dict(pipelines or {})
     if name == PAPER and name not in configs:
