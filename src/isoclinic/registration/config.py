@@ -204,7 +204,6 @@ def _part_confidence() -> ConfidenceConfig:
         edges_below=0.25,
         # Edges of a part are few among all others: right poses reach 5.5, and similarity_below tells.
         significance_below=3.0,
-        significant_margin=0.0,
         similarity_below=0.29,
         overlap_below=0.0,
         expected_error_above_mm=30.0,
