@@ -3,6 +3,7 @@ from ._written_poses import written_poses
 from .attenuation import AttenuationConfig, mu_from_hu, split_materials
 from .config import MaskConfig, Material, PreprocessConfig, XRayOptions
 from .correction import CTCorrection
+from .dicom_run import DicomRun
 from .extent import OpenFace, open_faces, tissue_points
 from .findings import Finding, gathered, tell
 from .identity import Identity, compare_identities
@@ -20,6 +21,7 @@ __all__ = [
     "POLARITY_GUESSED",
     "AttenuationConfig",
     "CTCorrection",
+    "DicomRun",
     "Finding",
     "GeometryWarning",
     "Identity",
