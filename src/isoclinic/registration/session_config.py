@@ -18,6 +18,7 @@ class FollowConfig:
             must keep. One that has slipped into a pose that matches by chance matches worse than before.
         moved_mm: largest distance across the beam between two poses, of the CT's centre [mm].
         moved_deg: largest angle between two poses [deg].
+        start_pixels: longer side of the image in which one of several starts is chosen [px].
         geometry_mm: distance of the CT's centre from where the intrinsics were last looked at, up to which
             what they do to the expected error is taken over instead of computed anew [mm].
         geometry_deg: the same as an angle [deg].
@@ -27,12 +28,15 @@ class FollowConfig:
     least_edges_share: float = 0.8
     moved_mm: float = 30.0
     moved_deg: float = 10.0
+    start_pixels: int = 64
     geometry_mm: float = 20.0
     geometry_deg: float = 5.0
 
     def __post_init__(self) -> None:
         if not self.stages or min(self.stages) < 1:
             raise UsageError("following needs at least one stage", code="registration.invalid-value")
+        if self.start_pixels < 8:
+            raise UsageError("start_pixels must be 8 or more", code="registration.invalid-value")
         if not 0 <= self.least_edges_share <= 1:
             raise UsageError(
                 f"least_edges_share must be between 0 and 1, not {self.least_edges_share}",
