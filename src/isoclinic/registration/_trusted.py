@@ -125,13 +125,14 @@ class Trusted:
         return (config.for_part(), config.confidence) if self.part else (config, None)
 
     def document(self) -> dict[str, Any]:
-        """For `restored`, as JSON can hold it."""
+        """For `restored`, as JSON can hold it; geometry with infinite numbers has to be looked at anew."""
+        known = None if self.geometry is None else self.geometry.document()
         return {
             "camera_from_world": self.camera_from_world.tolist(),
             "edges": self.edges,
             "reading": self.reading,
             "part": self.part,
-            "geometry": None if self.geometry is None else self.geometry.document(),
+            "geometry": known if _finite(known) else None,
         }
 
     @classmethod
@@ -161,6 +162,15 @@ def moved(before: Tensor, after: Tensor, isocentre: Tensor) -> tuple[Tensor, flo
     tangent = se3.perturbation(before, after, isocentre)
     centres = [pose[:3, :3] @ isocentre + pose[:3, 3] for pose in (before, after)]
     return centres[1] - centres[0], math.degrees(float(tangent[:3].norm()))
+
+
+def _finite(value: Any) -> bool:
+    """Whether all numbers in a document are finite."""
+    if isinstance(value, Mapping):
+        return all(map(_finite, value.values()))
+    if isinstance(value, list | tuple):
+        return all(map(_finite, value))
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def _matrix(rows: Any) -> Tensor:

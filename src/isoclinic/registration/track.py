@@ -176,6 +176,7 @@ class Tracker:
                 }
                 for each in self._seen
             ],
+            "before": self._before is not None,
             "session": self._session.state(),
         }
 
@@ -185,7 +186,7 @@ class Tracker:
         Args:
             state: what the other tracker has written.
             before: the last frame that it was given, by which an unchanged one is known; such a frame then
-                comes back without a result. None where that frame was unusable.
+                comes back without a result. It does not count where that frame was unusable.
 
         Raises:
             InputError: it is no state.
@@ -210,7 +211,7 @@ class Tracker:
         self._index, self._seen, self._begun = index, seen, bool(session.get("begun"))
         self._time_s = -math.inf if time_s is None else float(time_s)
         self._before = None
-        if before is not None:
+        if before is not None and state.get("before"):
             views = [View(xray=before)] if isinstance(before, XRay) else before
             last = TrackedFrame(index=index - 1, time_s=self._time_s, result=None)
             self._before = tuple(view.xray for view in views), last

@@ -15,6 +15,7 @@ from .symmetry import MirrorPlane, mirror_plane
 from .volume import Structures, Volume
 from .voxel_identity import VoxelIdentity, looks_like_labels
 from .xray import POLARITY_BY_MATCH, POLARITY_GUESSED, XRay
+from .xray_readers import images_in
 
 __all__ = [
     "POLARITY_BY_MATCH",
@@ -41,6 +42,7 @@ __all__ = [
     "find_masks",
     "find_volumes",
     "gathered",
+    "images_in",
     "line_integrals",
     "looks_like_labels",
     "mirror_plane",

@@ -15,7 +15,7 @@ from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
 from ..errors import InputError, UsageError
 from ._bounds import BoundedFile, read_dicom
-from ._dicom_files import DicomFile
+from ._dicom_files import DicomFile, looks_like_dicom
 from ._dicom_pixels import PIXELS, has_pixels
 from ._dicom_tables import describe
 from ._dicom_words import transfer_syntax
@@ -60,6 +60,18 @@ class DicomRun:
             if not (self._found or (self._whole is not None and has_pixels(self._whole))):
                 raise InputError(f"{path} is DICOM without an image (no pixel data)", code="dicom.no-pixels")
             self.count = DicomFile(path=path, header=self.header).frames
+
+    @classmethod
+    def of(cls, path: Path) -> DicomRun | None:
+        """The run in a file, which may have one frame only; None where the file is no DICOM.
+
+        Raises:
+            InputError: the file cannot be read, or has no image.
+        """
+        with decoding(path):
+            if not looks_like_dicom(path):
+                return None
+        return cls(path)
 
     def reading(self, index: int) -> FileReading:
         """One frame: its pixels, and what the header says about that frame.
