@@ -86,6 +86,12 @@ class Frames(Sequence[Frame]):
     def __getitem__(self, index):  # type: ignore[no-untyped-def]  # an index or a slice, as of every sequence
         return self._frames[index]
 
+    @property
+    def title(self) -> str:
+        """What people call the run: its file, or the folder of its files."""
+        first = self.files[0]
+        return first.name if len(self.files) == 1 else first.parent.name or f"{len(self.files)} X-rays"
+
     def read(self, index: int) -> XRay:
         """The image of one frame with its own geometry.
 

@@ -151,7 +151,8 @@ def _names(structure: str, bone: str) -> bool:
 
 def _side(structure: str) -> str | None:
     sides = {found[0] for part in structure.split("+") for found in _SIDE.findall(part.lower().replace("_", " "))}
-    return {"l": "left", "r": "right"}[sides.pop()] if len(sides) == 1 else None
+    initials = {side[0] for side in sides}
+    return {"l": "left", "r": "right"}[initials.pop()] if len(initials) == 1 else None
 
 
 def _right(record: FrameRecord, structure: StructureRecord) -> bool:
