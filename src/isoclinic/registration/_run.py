@@ -347,7 +347,7 @@ class Run:
         return correlation - problem.at_depth_limit(x).to(correlation)
 
     def problem(self, stage: Stage, regions: tuple[Region, ...], *, last: bool = False) -> JointSimilarity:
-        """The X-rays at a resolution, in regions of each; the last stage's problem refines the intrinsics too."""
+        """The X-rays at a resolution, in regions of them; the last stage's problem refines intrinsics too."""
         images = self._images(stage.pixels, regions)
         views = [
             ImageSimilarity(

@@ -1,4 +1,4 @@
-"""What a result leaves for the X-rays after it: its pose, how it was found, and what is known of its geometry."""
+"""What a result leaves for the X-rays after it: its pose, how it was found, and its geometry."""
 
 from __future__ import annotations
 
@@ -51,9 +51,7 @@ class KnownGeometry:
             check=confidence.geometry,
         )
 
-    def holds(
-        self, cameras: Sequence[Camera], pose: Tensor, isocentre: Tensor, config: FollowConfig
-    ) -> bool:
+    def holds(self, cameras: Sequence[Camera], pose: Tensor, isocentre: Tensor, config: FollowConfig) -> bool:
         """Whether it holds at a pose [4, 4] of the first camera as well."""
         shift_mm, angle_deg = moved(self.camera_from_world, pose, isocentre)
         return (

@@ -36,8 +36,8 @@ class Session:
     What is kept are the CT's resolutions, its points and borders, what searches rendered, and the last pose
     that may be relied on. Results are those of `isoclinic.register`; only their time differs.
 
-    Where several X-rays are taken at a time, as by a biplane unit, give their views in place of the one X-ray;
-    poses are those of the first one's camera.
+    Where several X-rays are taken at a time, as by a biplane unit, give their views in place of the one
+    X-ray; poses are those of the first one's camera.
 
     Several threads may use one session, and several sessions may be used at once: registrations take turns,
     and each X-ray is followed from the result that was complete before it began.

@@ -87,9 +87,9 @@ class _Seen:
 class Tracker:
     """Follows the pose through the frames of a run, in the order in which they were taken.
 
-    A frame starts where the last two poses that may be relied on lead, at constant velocity of the tangent of
-    `se3.perturb`, or at the last one, whichever matches better. Where headers say that the C-arm turned, these
-    poses turn with it. Nothing of the frames before is kept besides, so that runs may be long.
+    A frame starts where the last two poses that may be relied on lead, at constant velocity of the tangent
+    of `se3.perturb`, or at the last one, whichever matches better. Where headers say that the C-arm turned,
+    these poses turn with it. Nothing of the frames before is kept besides, so that runs may be long.
 
     Args:
         session: of the patient's CT; what it knew before is forgotten. Use it for nothing else meanwhile.

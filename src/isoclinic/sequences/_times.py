@@ -54,11 +54,11 @@ def run_times(header: Dataset, count: int) -> Times:
     for keyword in _OF_FRAME:
         found = [_of_group(group, keyword) for group in groups[:count]]
         if len(found) == count and all(found):
-            clock = tuple(each for each in found if each is not None)
-            if any(after <= before for before, after in pairwise(clock)):
+            known = tuple(each for each in found if each is not None)
+            if any(after <= before for before, after in pairwise(known)):
                 return Times(problem=f"{keyword} does not grow from frame to frame")
-            seconds = tuple((each - clock[0]).total_seconds() for each in clock)
-            return Times(clock=clock, seconds=seconds)
+            seconds = tuple((each - known[0]).total_seconds() for each in known)
+            return Times(clock=known, seconds=seconds)
     steps_ms, problem = _steps_ms(header, count)
     if steps_ms is None:
         return Times(problem=problem)

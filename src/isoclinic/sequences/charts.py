@@ -37,7 +37,9 @@ class Point:
     jumped: bool = False
 
 
-def chart(title: str, unit: str, points: Sequence[Point], time_unit: str, *, from_zero: bool = False) -> Markup:
+def chart(
+    title: str, unit: str, points: Sequence[Point], time_unit: str, *, from_zero: bool = False
+) -> Markup:
     """A figure of one course.
 
     Args:
@@ -85,8 +87,12 @@ def chart(title: str, unit: str, points: Sequence[Point], time_unit: str, *, fro
             end=f"{_number(end)} s" if time_unit == "s" else f"{time_unit} {_number(end)}",
             lines=[line for line in lines if line],
             missing=[f"{x:.1f}" for x, _, each in marks if each.value is None],
-            doubtful=[(f"{x:.1f}", f"{y:.1f}") for x, y, each in marks if each.value is not None and not each.right],
-            jumps=[(f"{x:.1f}", f"{y:.1f}") for x, y, each in marks if each.value is not None and each.jumped],
+            doubtful=[
+                (f"{x:.1f}", f"{y:.1f}") for x, y, each in marks if each.value is not None and not each.right
+            ],
+            jumps=[
+                (f"{x:.1f}", f"{y:.1f}") for x, y, each in marks if each.value is not None and each.jumped
+            ],
         )
     )
 
@@ -135,4 +141,3 @@ def _nice(low: float, high: float) -> list[float]:
 
 def _number(value: float) -> str:
     return f"{value + 0.0:.6g}"
-

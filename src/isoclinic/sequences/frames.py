@@ -118,20 +118,18 @@ class Frames(Sequence[Frame]):
                 ) from error
         return XRay.read_frame(self._runs[frame.path], frame.number, self._options)
 
-    def check_geometry(self) -> None:
-        """Refuse a run of which no frame can be read, as where all lack their geometry.
+    def first_readable(self) -> XRay:
+        """The first frame that can be read.
 
         Raises:
-            InputError: why the first one cannot be read.
+            InputError: no frame can, as where all lack their geometry; why the first one cannot.
         """
         why: InputError | None = None
         for index in range(len(self)):
             try:
-                self.read(index)
+                return self.read(index)
             except InputError as error:
                 why = why or error
-                continue
-            return
         assert why is not None
         raise why
 

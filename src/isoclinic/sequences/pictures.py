@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,8 @@ from ..errors import InputError
 from ..registration import RegistrationConfig
 from ..results.pictures import bone_of, drr
 from ..solver import Status
-from ..viewer.overlay import edges, window
+from ..viewer._panels import window
+from ..viewer.overlay import edges
 from ..volumes import Volume, XRay, line_integrals
 from .config import SequenceConfig
 from .frames import Frames
@@ -204,7 +206,7 @@ def _durations_ms(shown: Sequence[FrameRecord], config: SequenceConfig) -> list[
     times = [record.time_s for record in shown]
     steps = [
         after - before if before is not None and after is not None else usual
-        for before, after in zip(times[:-1], times[1:], strict=True)
+        for before, after in pairwise(times)
     ]
     steps.append(steps[-1] if steps else usual)
     return [round(min(max(1000 * step, _SHORTEST_MS), _LONGEST_MS) / 10) * 10 for step in steps]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -136,6 +136,14 @@ class FrameRecord:
             doubts=(reason,),
         )
 
+    def worded(self, wording: Callable[[str], str]) -> FrameRecord:
+        """The same with its doubts in other words."""
+        structures = {
+            name: replace(each, doubts=tuple(map(wording, each.doubts)))
+            for name, each in self.structures.items()
+        }
+        return replace(self, doubts=tuple(map(wording, self.doubts)), structures=structures)
+
     def repeated(self, frame: Frame) -> FrameRecord:
         """Of a frame whose pixels are those of this one."""
         empty = self.unusable(frame, "")
@@ -164,7 +172,9 @@ class FrameRecord:
     @property
     def all_doubts(self) -> tuple[str, ...]:
         """Reasons not to rely on any of its poses, those of structures with their names."""
-        of_structures = (f"{name}: {doubt}" for name, each in self.structures.items() for doubt in each.doubts)
+        of_structures = (
+            f"{name}: {doubt}" for name, each in self.structures.items() for doubt in each.doubts
+        )
         return (*self.doubts, *of_structures)
 
     @property

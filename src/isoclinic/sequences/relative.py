@@ -1,10 +1,10 @@
 """How structures move relative to each other, and the angles of joints whose bones the labels name.
 
 Angles are those of a joint coordinate system: about an axis of the first structure, about the floating axis,
-about an axis of the second one (Grood & Suntay 1983, J. Biomech. Eng. 105(2); Wu et al. 2005, J. Biomech. 38(5),
-for the wrist). A CT does not show the anatomical axes that these define by landmarks. In their place stand the
-axes of the CT, patient right, anterior and superior, in both structures; so all angles are zero where the
-structures lie as in the CT.
+about an axis of the second one (Grood & Suntay 1983, J. Biomech. Eng. 105(2); for the wrist Wu et al. 2005,
+J. Biomech. 38(5)). A CT does not show the anatomical axes that these define by landmarks. In their place
+stand the axes of the CT, patient right, anterior and superior, in both structures; so all angles are zero
+where the structures lie as in the CT.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from ..geometry import se3
 from .record import FrameRecord, StructureRecord
 
 AXES = (
-    "Axes are those of the CT (patient right, anterior, superior), fixed in each bone; anatomical axes cannot "
-    "be known from the CT alone. All angles are 0 where the bones lie as in the CT."
+    "Axes are those of the CT (patient right, anterior, superior), fixed in each bone; anatomical axes "
+    "cannot be known from the CT alone. All angles are 0 where the bones lie as in the CT."
 )
 _PLAIN = ("about right", "about the floating axis", "about superior")
 _KNEE, _WRIST = ("flexion", "adduction", "internal rotation"), ("flexion", "ulnar deviation", "pronation")
@@ -150,7 +150,9 @@ def _names(structure: str, bone: str) -> bool:
 
 
 def _side(structure: str) -> str | None:
-    sides = {found[0] for part in structure.split("+") for found in _SIDE.findall(part.lower().replace("_", " "))}
+    sides = {
+        found[0] for part in structure.split("+") for found in _SIDE.findall(part.lower().replace("_", " "))
+    }
     initials = {side[0] for side in sides}
     return {"l": "left", "r": "right"}[initials.pop()] if len(initials) == 1 else None
 

@@ -205,11 +205,11 @@ def _stills(run: TrackedSequence) -> Iterator[tuple[str, str]]:
     odd = [record for record in run.records if not record.right or record.jumped]
     picked = chosen(odd, run.config.stills)
     rest = [record for record in run.records if record not in picked]
-    picked += chosen(rest, run.config.stills - len(picked)) if rest and len(picked) < run.config.stills else []
+    picked += (
+        chosen(rest, run.config.stills - len(picked)) if rest and len(picked) < run.config.stills else []
+    )
     for record in sorted(picked, key=lambda each: each.index):
-        picture = frame_picture(
-            run.volume, run.frames, record, run.registration, run.config.animation_pixels
-        )
+        picture = frame_picture(run.volume, run.frames, record, run.registration, run.config.animation_pixels)
         yield _png(picture), f"{record.name}: {'; '.join(record.all_doubts) or _state(record)}"
 
 
@@ -247,7 +247,11 @@ def _courses(run: TrackedSequence) -> Iterator[tuple[str, str, list[Markup]]]:
     errors = [record.expected_error_by_axis_mm for record in run.records]
     drawn = [
         chart(
-            name, "mm", points([each and each[axis] for each in errors], rights), unit, from_zero=True
+            name,
+            "mm",
+            points([None if each is None else each[axis] for each in errors], rights),
+            unit,
+            from_zero=True,
         )
         for axis, name in _ERRORS.items()
     ]
@@ -258,11 +262,21 @@ def _courses(run: TrackedSequence) -> Iterator[tuple[str, str, list[Markup]]]:
         motions = [relative_motion(record, joint) for record in run.records]
         sure = [motion is not None and motion.right for motion in motions]
         drawn = [
-            chart(name, "deg", points([each and each.angles_deg[axis] for each in motions], sure), unit)
+            chart(
+                name,
+                "deg",
+                points([None if each is None else each.angles_deg[axis] for each in motions], sure),
+                unit,
+            )
             for axis, name in enumerate(joint.angles)
         ]
         drawn += [
-            chart(f"Shift to {name}", "mm", points([each and each.shift_mm[axis] for each in motions], sure), unit)
+            chart(
+                f"Shift to {name}",
+                "mm",
+                points([None if each is None else each.shift_mm[axis] for each in motions], sure),
+                unit,
+            )
             for axis, name in enumerate(("right", "anterior", "superior"))
         ]
         yield joint.name[:1].upper() + joint.name[1:], AXES, drawn

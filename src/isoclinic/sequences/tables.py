@@ -1,4 +1,4 @@
-"""Tables of a tracked run for spreadsheets: CSV in UTF-8, a decimal point, empty where a value is not known."""
+"""Tables of a tracked run for spreadsheets: CSV in UTF-8, empty where a value is not known."""
 
 from __future__ import annotations
 

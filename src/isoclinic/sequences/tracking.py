@@ -56,6 +56,7 @@ class SequencePlan:
         track: when frames are marked.
         moving: how structures are registered.
         model_file: of the model, for the ledger; None for the default one or none.
+        wording: how people are told of doubts, which name parameters.
     """
 
     volume: Volume
@@ -70,6 +71,7 @@ class SequencePlan:
     track: TrackConfig = field(default_factory=TrackConfig)
     moving: StructuresConfig = field(default_factory=StructuresConfig)
     model_file: InputFile | None = None
+    wording: Callable[[str], str] = str
 
     def __post_init__(self) -> None:
         other = self.second_plane
@@ -189,14 +191,14 @@ def _tracked(
         views = plan.pair(index)
     except InputError as error:
         tracked = tracker.skip(str(error), time_s)
-        return FrameRecord.unusable(frame, tracked.unusable)
+        return FrameRecord.unusable(frame, plan.wording(tracked.unusable))
     tracked = tracker.add(views, time_s)
     if tracked.unchanged:
         return before[-1].repeated(frame)
     structures: tuple[StructureResult, ...] = ()
     if plan.structures and tracked.result is not None:
         structures = _structures(plan, tracked.result, doubtful=bool(tracked.doubts))
-    return FrameRecord.of(frame, tracked, structures)
+    return FrameRecord.of(frame, tracked, structures).worded(plan.wording)
 
 
 def _structures(
@@ -204,9 +206,7 @@ def _structures(
 ) -> tuple[StructureResult, ...]:
     """Where the structures are in a frame whose CT as a whole was registered."""
     first = result.xrays[0].recalibrated(result.cameras[0])
-    found = register_structures(
-        plan.volume, first, result.camera_from_world, plan.structures, plan.moving
-    )
+    found = register_structures(plan.volume, first, result.camera_from_world, plan.structures, plan.moving)
     if not doubtful:
         return found
     return tuple(replace(each, doubts=(*each.doubts, _DOUBTFUL_WHOLE)) for each in found)

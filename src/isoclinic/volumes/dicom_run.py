@@ -137,7 +137,7 @@ class DicomRun:
         frame = get_frame(
             file,
             index,
-            extended_offsets=offsets if all(offsets) else None,  # type: ignore[arg-type]
+            extended_offsets=offsets if all(offsets) else None,
             number_of_frames=self.count,
         )
         if not frame:
@@ -151,8 +151,9 @@ class _HeaderOf(Dataset):
     def __init__(self, header: FileDataset) -> None:
         super().__init__()
         self.update(header)
-        self.file_meta = getattr(header, "file_meta", None)
-        self.set_original_encoding(*header.original_encoding, character_encoding=None)
+        self.file_meta = header.file_meta
+        implicit, little = header.original_encoding
+        self.set_original_encoding(implicit, little, None)
 
     def put(self, keyword: str, value: object) -> None:
         """Set an attribute by an element of its own: elements are shared with the header."""

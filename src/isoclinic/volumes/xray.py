@@ -134,9 +134,7 @@ class XRay:
         with gathered("X-ray") as told:
             reading = run.reading(index)
             provenance = {**reading.provenance, "frame": f"frame {index} of {run.count}"}
-            reading = replace(
-                reading, values={**reading.values, "frame": index}, provenance=provenance
-            )
+            reading = replace(reading, values={**reading.values, "frame": index}, provenance=provenance)
             xray = cls._of_reading(run.path, reading, options or XRayOptions())
         return replace(xray, findings=tuple(dict.fromkeys((*told, *xray.findings))))
 
