@@ -83,8 +83,8 @@ def chart(
             top=_TOP,
             bottom=_HEIGHT - _BOTTOM,
             ticks=[(f"{down(value):.1f}", _number(value)) for value in _nice(low, high)],
-            begin=_number(begin),
-            end=f"{_number(end)} s" if time_unit == "s" else f"{time_unit} {_number(end)}",
+            begin=f"{begin:.4g}",
+            end=f"{end:.4g} s" if time_unit == "s" else f"{time_unit} {end:g}",
             lines=[line for line in lines if line],
             missing=[f"{x:.1f}" for x, _, each in marks if each.value is None],
             doubtful=[

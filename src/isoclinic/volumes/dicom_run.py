@@ -50,9 +50,10 @@ class DicomRun:
         self.path = path
         self._whole: FileDataset | None = None
         with decoding(path, " as DICOM"):
+            if not looks_like_dicom(path):
+                raise InputError(f"{path} is not DICOM", code="xray.unknown-format")
             with BoundedFile(path) as file:
-                self.header = _header(file, path)
-                self._start = file.tell()
+                self.header = _header(file)
                 self._found = None if self._deflated else _pixel_element(file, self.header)
             if self._deflated:
                 # What is compressed as a whole has no frame that could be read alone.
@@ -160,16 +161,13 @@ class _HeaderOf(Dataset):
         self.add_new(keyword, pydicom.datadict.dictionary_VR(keyword), value)
 
 
-def _header(file: BinaryIO, path: Path) -> FileDataset:
+def _header(file: BinaryIO) -> FileDataset:
     """Everything before the pixels; the file is left where they begin."""
     try:
         return pydicom.dcmread(file, stop_before_pixels=True)
-    except InvalidDicomError as error:
+    except InvalidDicomError:  # without the preamble, as old archives wrote files
         file.seek(0)
-        header = pydicom.dcmread(file, stop_before_pixels=True, force=True)
-        if not (isinstance(header.get("Rows"), int) and isinstance(header.get("Columns"), int)):
-            raise InputError(f"{path} is not DICOM", code="xray.unknown-format") from error
-        return header
+        return pydicom.dcmread(file, stop_before_pixels=True, force=True)
 
 
 def _pixel_element(file: BinaryIO, header: FileDataset) -> tuple[str, str, int, bool] | None:
