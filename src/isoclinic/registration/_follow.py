@@ -71,7 +71,10 @@ def followed(
     run = replace(run, start=_likeliest(run, starts, isocentre, follow))
     tried: list[Outcome] = []
     for count in dict.fromkeys(min(count, len(schedule.stages)) for count in follow.stages):
-        short = replace(run, config=replace(schedule, stages=schedule.stages[-count:]))
+        stages = tuple(
+            replace(stage, step_tolerance_mm=follow.step_tolerance_mm) for stage in schedule.stages[-count:]
+        )
+        short = replace(run, config=replace(schedule, stages=stages))
         outcome = from_pose(short, way, FOLLOWED)
         tried.append(outcome)
         pose = outcome.last.camera_from_world[outcome.last.best]

@@ -157,9 +157,8 @@ class Trusted:
 
 def moved(before: Tensor, after: Tensor, isocentre: Tensor) -> tuple[Tensor, float]:
     """How far the CT's centre moved in the camera's axes [3] [mm], and by what angle the CT turned [deg]."""
-    tangent = se3.perturbation(before, after, isocentre)
     centres = [pose[:3, :3] @ isocentre + pose[:3, 3] for pose in (before, after)]
-    return centres[1] - centres[0], math.degrees(float(tangent[:3].norm()))
+    return centres[1] - centres[0], float(se3.rotation_angle_deg(before, after))
 
 
 def _finite(value: Any) -> bool:

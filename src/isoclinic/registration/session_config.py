@@ -14,6 +14,8 @@ class FollowConfig:
     Attributes:
         stages: numbers of the schedule's stages, the last ones, that run without a search: the first number,
             and each further one where the ones before it lost the match. Coarse stages reach farther.
+        step_tolerance_mm: as `Stage.step_tolerance_mm`, which it replaces. The steps shrink so fast near by
+            that the one after such a step would be far below what the image can tell.
         least_edges_share: share of the last trusted match's edges (`Confidence.edges`) that a followed pose
             must keep. One that has slipped into a pose that matches by chance matches worse than before.
         moved_mm: largest distance across the beam between two poses, of the CT's centre [mm].
@@ -25,6 +27,7 @@ class FollowConfig:
     """
 
     stages: tuple[int, ...] = (1, 3)
+    step_tolerance_mm: float = 0.1
     least_edges_share: float = 0.8
     moved_mm: float = 30.0
     moved_deg: float = 10.0
@@ -42,8 +45,11 @@ class FollowConfig:
                 f"least_edges_share must be between 0 and 1, not {self.least_edges_share}",
                 code="registration.invalid-value",
             )
-        if not (self.moved_mm > 0 and self.moved_deg > 0):
-            raise UsageError("moved_mm and moved_deg must be positive", code="registration.invalid-value")
+        if not min(self.moved_mm, self.moved_deg, self.step_tolerance_mm) > 0:
+            raise UsageError(
+                "moved_mm, moved_deg and step_tolerance_mm must be positive",
+                code="registration.invalid-value",
+            )
         if not (self.geometry_mm >= 0 and self.geometry_deg >= 0):
             raise UsageError(
                 "geometry_mm and geometry_deg must not be negative", code="registration.invalid-value"
