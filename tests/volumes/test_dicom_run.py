@@ -1,4 +1,4 @@
-"""Runs in one DICOM file: each frame as a whole reading of the file gives it, without the others in memory."""
+"""Runs in one DICOM file: each frame as if the whole file were read, without the others in memory."""
 
 import tracemalloc
 
@@ -168,6 +168,8 @@ def test_without_a_preamble(tmp_path):
 
 
 def test_warns_of_what_a_frame_lacks(tmp_path):
-    run = DicomRun(write_run(tmp_path / "run.dcm", PIXELS, CAMERA, PixelIntensityRelationship=None, Modality="OT"))
+    run = DicomRun(
+        write_run(tmp_path / "run.dcm", PIXELS, CAMERA, PixelIntensityRelationship=None, Modality="OT")
+    )
     with pytest.warns(GeometryWarning, match="bright or dark"):
         XRay.read_frame(run, 0)

@@ -27,7 +27,7 @@ class FollowConfig:
     """
 
     stages: tuple[int, ...] = (1, 3)
-    step_tolerance_mm: float = 0.1
+    step_tolerance_mm: float = 0.2
     least_edges_share: float = 0.8
     moved_mm: float = 30.0
     moved_deg: float = 10.0
