@@ -155,7 +155,7 @@ def test_poses_turn_with_the_c_arm():
 
 
 def test_angles_that_are_wrong_do_not_lead_astray():
-    """The header says that the C-arm turned, but it did not: the last pose matches better, and is begun at."""
+    """The header says that the C-arm turned, but it did not: the last pose matches better."""
     tracker = Tracker(SESSION, "ap")
     tracker.add(turned_xray(0.0, 0)[0])
     frame = tracker.add(replace(turned_xray(0.0, 1)[0], primary_angle_deg=8.0))
@@ -191,7 +191,7 @@ def test_two_planes_are_followed_as_one():
         assert error_mm(VOLUME, frame.camera_from_world, moved(step)) < 0.5
         assert not frame.doubts and len(frame.result.cameras) == 2
     assert tracker.add(pair_at(3, 3)).unchanged
-    one, other = pair_at(4, 4)
+    one = pair_at(4, 4)[0]
     assert not tracker.add([one, View(xray=pair_at(3, 3)[1].xray, view_from_first=SIDE)]).unchanged
 
 
