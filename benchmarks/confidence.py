@@ -96,6 +96,7 @@ class Row:
         edges: correlation.
         rival: correlation; NaN where there is none.
         overlap: share.
+        significance: in standard deviations.
         status: of the result.
     """
 
@@ -108,6 +109,7 @@ class Row:
     edges: float
     rival: float
     overlap: float
+    significance: float
     status: str
 
     def judged(self, config: ConfidenceConfig) -> Row:
@@ -173,6 +175,7 @@ def _row(
         edges=confidence.edges,
         rival=math.nan if confidence.rival is None else confidence.rival,
         overlap=confidence.overlap,
+        significance=confidence.significance,
         status=str(result.status),
     )
 

@@ -24,6 +24,7 @@ from isoclinic.registration import (
 )
 from isoclinic.registration._fixed import FixedImage
 from isoclinic.registration.confidence import (
+    _chance,
     _covariance,
     _further_reasons,
     _in_view,
@@ -302,6 +303,22 @@ def test_further_reasons(similarity, across_mm, said):
     doubts = list(_further_reasons(similarity, across_mm, ConfidenceConfig(similarity_below=0.3)))
     assert len(doubts) == len(said)
     assert all(part in doubt for part, doubt in zip(said, doubts, strict=True))
+
+
+@pytest.mark.parametrize(("significance", "doubts"), [(10.0, 0), (9.9, 1), (math.nan, 1), (math.inf, 0)])
+def test_a_match_by_chance_is_a_reason(significance, doubts):
+    assert len(list(_chance(significance, ConfidenceConfig(significance_below=10)))) == doubts
+
+
+def test_one_smooth_outline_is_no_evidence_of_a_pose():
+    """Edges that are as smooth as can be correlate well with whatever is put there."""
+    row, column = np.mgrid[: CAMERA.height, : CAMERA.width] / CAMERA.height
+    outline = 1 / (1 + np.exp(-(0.3 * column + row - 0.8) / 0.06))
+    xray = XRay(pixels=outline.astype(np.float32), camera=CAMERA, polarity="dark_air", pixel_scale="log")
+    result = register(VOLUME, xray, TRUTH, SMALL)
+    own = register(VOLUME, XRAY, TRUTH, SMALL).confidence
+    assert result.confidence.significance < ConfidenceConfig().significance_below < own.significance
+    assert any("by chance" in doubt for doubt in result.confidence.doubts)
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from isoclinic.geometry import se3
+from isoclinic.geometry import se3, transform_points
 from isoclinic.registration import View, register, register_views
+from isoclinic.registration._ladder import seen_from_the_other_side
 from isoclinic.registration._readings import MIRRORED_DOUBT, mirrored, readings
 from isoclinic.solver import Status
 from isoclinic.volumes import (
@@ -121,3 +122,15 @@ def test_the_other_polarity_of_the_other_is_the_first():
     assert (twice.polarity, twice.pixel_scale) == ("bright_air", "linear")
     stated = replace(XRAY, provenance={**ASSUMED, "pixel_scale": "option `pixel_scale`"}).repolarized()
     assert (stated.polarity, stated.pixel_scale) == ("dark_air", "linear")
+
+
+def test_the_other_side_shows_everything_mirrored_but_for_perspective():
+    truth, isocentre = true_pose(VOLUME), torch.as_tensor(VOLUME.isocentre_world)
+    other = seen_from_the_other_side(truth, isocentre)
+    assert torch.linalg.det(other[:3, :3]) == pytest.approx(1, abs=1e-12)
+    points = isocentre + 50 * torch.from_numpy(np.random.default_rng(0).normal(size=(20, 3)))
+    here, there = (transform_points(pose, points) for pose in (truth, other))
+    depth = transform_points(truth, isocentre[None])[0, 2]
+    expected = torch.stack([-here[:, 0], here[:, 1], 2 * depth - here[:, 2]], dim=1)
+    torch.testing.assert_close(there, expected, rtol=0, atol=1e-9)
+    torch.testing.assert_close(seen_from_the_other_side(other, isocentre), truth, rtol=0, atol=1e-9)

@@ -170,19 +170,45 @@ def _any_view(run: Run, ways: Sequence[Reading], start: str) -> Iterator[Outcome
     """Searches over all directions and turns, the likeliest reading first and mirrored pictures last.
 
     A mirrored picture looks as if it were taken from the other side, but for perspective. So a match is not
-    final before the mirrored pictures have been tried, too.
+    final before the mirrored picture has been compared from there, too.
     """
     config = run.config.any_view
     runs = [(way, own) for way in ways if (own := read_as(run, way)) is not None]
     for outcome in _looked_around(run, runs, start, config):
         yield replace(outcome, final=not config.mirrored)
         if outcome.matched:
-            runs = [(outcome.reading, outcome.run)]
-            break
+            if config.mirrored:
+                yield from _from_the_other_side(outcome, start)
+            return
     if config.mirrored:
         images = [mirrored(way) for way, _ in runs]
         runs = [(way, own) for way in images if (own := read_as(run, way)) is not None]
         yield from _looked_around(run, runs, start, config)
+
+
+def _from_the_other_side(matched: Outcome, start: str) -> Iterator[Outcome]:
+    """Where all stages lead to in the mirrored pictures, from where these look as the matched ones do."""
+    run, way = matched.run, mirrored(matched.reading)
+    own = read_as(run, way)
+    if own is not None:
+        isocentre = torch.as_tensor(run.volume.isocentre_world, dtype=torch.float64)
+        pose = seen_from_the_other_side(matched.last.camera_from_world[matched.last.best], isocentre)
+        yield _outcome(own, way, pose[None], start, (), candidates=1, search=ANY_VIEW)
+
+
+def seen_from_the_other_side(camera_from_world: Tensor, isocentre_world: Tensor) -> Tensor:
+    """The pose [4, 4] whose picture is that of another [4, 4] mirrored left to right, but for perspective.
+
+    Parallel rays do not show depth: the picture of camera coordinates (-x, y, -z), z counted from the
+    isocentre, is that of (-x, y, z), and the former is a rotation.
+    """
+    flip = torch.diag(camera_from_world.new_tensor([-1.0, 1.0, -1.0]))
+    centre = camera_from_world[:3, :3] @ isocentre_world + camera_from_world[:3, 3]
+    rotation = flip @ camera_from_world[:3, :3]
+    pose = camera_from_world.clone()
+    pose[:3, :3] = rotation
+    pose[:3, 3] = centre * centre.new_tensor([-1.0, 1.0, 1.0]) - rotation @ isocentre_world
+    return pose
 
 
 def _looked_around(

@@ -159,7 +159,8 @@ def registered(
         view_from_first=view_from_first,
         start=start.camera_from_world,
         config=config,
-        bank=bank,
+        # Another reading of the X-rays is looked for among the same candidates.
+        bank=SearchBank() if bank is None else bank,
     )
     part = all(own.is_part() for way in ways if (own := read_as(run, way)) is not None)
     if part:

@@ -102,6 +102,7 @@ def assess(
     edges = float(check.correlate_images(images)[0])
     rival = _rival(trace, check, points, poses[0], config)
     overlap = covered_tissue(check.problem.views, images)
+    significance = check.problem.significance_of_images(images)
     return Confidence(
         covariance=covariance,
         expected_error_mm=error_mm,
@@ -110,15 +111,26 @@ def assess(
         edges=edges,
         rival=rival,
         overlap=overlap,
+        significance=significance,
         image_covariance=covariance,
         image_error_mm=error_mm,
         doubts=(
             *reasons_to_doubt(edges, rival, overlap, error_mm, config),
+            *_chance(significance, config),
             *_further_reasons(last.similarity, math.hypot(*by_axis_mm[:2]), config),
             *_held(last),
             *_undecided(trace),
         ),
     )
+
+
+def _chance(significance: float, config: ConfidenceConfig) -> Iterator[str]:
+    if not significance >= config.significance_below:
+        yield (
+            "X-ray and CT may match by chance: the correlation of their edges is only "
+            f"{significance:.1f} standard deviations beyond that of unrelated images which are as smooth, "
+            f"below {config.significance_below:g}"
+        )
 
 
 def _further_reasons(similarity: float, across_mm: float, config: ConfidenceConfig) -> Iterator[str]:

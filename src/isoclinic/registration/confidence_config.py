@@ -27,6 +27,8 @@ class ConfidenceConfig:
         rival_mm: distance from which a pose is another one, at the points where errors are expected [mm];
             across the beam, as depth is what the expected error is for.
         overlap_below: share of the tissue in the X-ray that the CT must cover.
+        significance_below: standard deviations of chance which that correlation, of as smooth images, must
+            exceed; the search alone, which takes the best of thousands, exceeds four.
         expected_error_above_mm: expected error above which a result is doubtful [mm].
         expected_across_above_mm: the same of the error across the first X-ray's beam alone [mm].
         points: number of points, of bone where the CT shows any, at which errors are expected.
@@ -41,6 +43,7 @@ class ConfidenceConfig:
     rival_above: float = 0.9
     rival_mm: float = 10.0
     overlap_below: float = 0.25
+    significance_below: float = 10.0
     expected_error_above_mm: float = 4.0
     expected_across_above_mm: float = 4.0
     points: int = 200

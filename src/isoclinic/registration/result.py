@@ -150,6 +150,8 @@ class Confidence:
             a perfect match.
         rival: the same of the best other pose that was found, None if there was none.
         overlap: share of the tissue in the X-ray that the CT covers.
+        significance: how many standard deviations of chance the correlation of the gradients is above 0; few
+            where an X-ray shows little besides one smooth outline.
         doubts: reasons why the result is doubtful, for people to read.
         image_covariance: the covariance that the image alone leaves, were the geometry exact [6, 6].
         image_error_mm: the expected error that the image alone leaves, were the geometry exact [mm]; it is
@@ -165,6 +167,7 @@ class Confidence:
     edges: float
     rival: float | None
     overlap: float
+    significance: float
     doubts: tuple[str, ...]
     image_covariance: Tensor
     image_error_mm: float

@@ -185,6 +185,11 @@ def _checks(result: RegistrationResult, config: ConfidenceConfig) -> Iterator[Ch
         limit=f"above {config.rival_above:.0%} of that",
     )
     yield CheckRow(
+        name="standard deviations by which these edges correlate beyond chance",
+        value=f"{confidence.significance:.0f}",
+        limit=f"below {config.significance_below:g}",
+    )
+    yield CheckRow(
         name="tissue in the X-ray that the CT covers",
         value=f"{confidence.overlap:.0%}",
         limit=f"below {config.overlap_below:.0%}",

@@ -16,6 +16,7 @@ from ..solver import Linearization, PseudoHuber, normal_equations
 from . import _local_kernel
 from ._gradients import central_differences, gradient_weight
 from .config import SimilarityConfig, SimilarityTerm
+from .significance import deviations_from_chance, effective_samples
 from .tone import Tone, fit_tone
 
 # Share of a DRR's contrast that part of an X-ray shows, below which it is taken for chance.
@@ -209,6 +210,22 @@ class ImageSimilarity:
             w, target = prepared.pixel_weight, prepared.target
             energy = (w * moving.square()).sum(1) * (w * target.square()).sum(1)
             total += prepared.term.share * (w * target * moving).sum(1) / energy.clamp(min=1e-12).sqrt()
+        return total / sum(prepared.term.share for prepared in self._terms)
+
+    def significance(self, image: Tensor) -> float:
+        """How many standard deviations of chance the correlation with an image [1, H, W] is above 0.
+
+        Chance is the correlation of unrelated images that are as smooth as these two: see `significance`.
+        """
+        flat, total = image.new_zeros(1, 0, *image.shape[1:]).cpu(), 0.0
+        for prepared in self._terms:
+            moving, _ = self._standardized(image, flat, prepared)
+            of_term = replace(self, config=replace(self.config, terms=(prepared.term,)))
+            shape = prepared.weight.shape[1:]
+            first, second = (each.unflatten(1, (-1, *shape))[0] for each in (moving, prepared.target))
+            samples = effective_samples(first, second, prepared.weight[0])
+            correlation = float(of_term.correlate_images(image)[0])
+            total += prepared.term.share * deviations_from_chance(correlation, samples)
         return total / sum(prepared.term.share for prepared in self._terms)
 
     def _standardized(self, image: Tensor, jacobian: Tensor, prepared: _Prepared) -> tuple[Tensor, Tensor]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -219,6 +220,15 @@ class JointSimilarity:
         """Mean over views of their correlation [b]; see `ImageSimilarity.correlation`."""
         pairs = zip(self.views, self.images(x), strict=True)
         return torch.stack([view.correlate_images(image) for view, image in pairs]).mean(dim=0)
+
+    def significance_of_images(self, images: Sequence[Tensor]) -> float:
+        """How many standard deviations of chance the correlations with images [1, H, W] are above 0.
+
+        Those of several views add up as independent evidence does (Stouffer 1949). See
+        `ImageSimilarity.significance`.
+        """
+        pairs = zip(self.views, images, strict=True)
+        return sum(view.significance(image) for view, image in pairs) / math.sqrt(len(self.views))
 
     @property
     def _isocentre_world(self) -> Tensor:
