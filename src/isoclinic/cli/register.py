@@ -111,7 +111,7 @@ def main(options: RegisterOptions, arguments: Sequence[str]) -> int:
             landmark_pose=marked,
             targets=targets_of(points, volume, result),
         )
-        again = shlex.join(["isoclinic", "register", *_writing_beside(options.output, arguments)])
+        again = shlex.join(["isoclinic", "register", *writing_beside(options.output, arguments)])
         write_result_files(folder, registered, warnings=said, reproduce=again)
     for warning in _doubts(options, registered):
         warning_line(warning)
@@ -250,7 +250,7 @@ def _start_option(options: RegisterOptions, result: RegistrationResult) -> str:
     return "--model" if result.initial.source == MODEL else "default"
 
 
-def _writing_beside(output: Path, arguments: Sequence[str]) -> list[str]:
+def writing_beside(output: Path, arguments: Sequence[str]) -> list[str]:
     """A command's arguments with another place for --output, so that it runs while its result is there."""
     again = f"{output}-again"
     changed = [f"--output={again}" if word.startswith("--output=") else word for word in arguments]

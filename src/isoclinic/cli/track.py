@@ -36,7 +36,7 @@ from ._model import chosen_model
 from ._structures import check_each_structure, structure_names
 from ._track_options import TrackOptions
 from ._wording import as_options
-from .register import DOUBTFUL_STATUS
+from .register import DOUBTFUL_STATUS, writing_beside
 
 # With what an end of the computer may have left of files that were being written.
 _KNOWN = frozenset({*SEQUENCE_FILES, *(f".*.{name}" for name in SEQUENCE_FILES)})
@@ -68,7 +68,7 @@ def main(options: TrackOptions, arguments: Sequence[str]) -> int:
             config=options.show,
             names=["+".join(map(str, group)) for group in plan.structures],
             warnings=said,
-            command=shlex.join(["isoclinic", "track", *arguments]),
+            command=_again(options, arguments),
         )
         with progress().status("writing"):
             write_sequence(options.output, run)
@@ -90,6 +90,12 @@ def _tracked(plan: SequencePlan, ledger: Ledger, watch: _Watch, *, resume: bool)
             "same command with --resume goes on",
             code="sequence.interrupted",
         ) from None
+
+
+def _again(options: TrackOptions, arguments: Sequence[str]) -> str:
+    """A command line that tracks the run anew, while its result is there."""
+    anew = [word for word in arguments if word not in ("--resume", "--overwrite")]
+    return shlex.join(["isoclinic", "track", *writing_beside(options.output, anew)])
 
 
 class _Speed:
@@ -263,7 +269,7 @@ def _show(options: TrackOptions, run: TrackedSequence, speed: _Speed) -> None:
     table.add_row("frames", f"{len(run.records)}")
     for name, key in (
         *(("right", "right"), ("doubtful", "doubtful"), ("without a pose", "unusable"), ("jumps", "jumped")),
-        *(("unchanged, skipped", "unchanged"), ("searched for", "searched")),
+        *(("unchanged, skipped", "unchanged"), ("searched for", "searched"), ("not settled", "unsettled")),
     ):
         table.add_row(name, f"{counts[key]}")
     if speed.text:
@@ -278,7 +284,7 @@ def _document(options: TrackOptions, run: TrackedSequence, verdict: str) -> dict
         "output": str(options.output),
         "frames": len(run.records),
         **{name: run.counts[name] for name in ("right", "doubtful", "unusable", "jumped")},
-        **{name: run.counts[name] for name in ("unchanged", "searched")},
+        **{name: run.counts[name] for name in ("unchanged", "searched", "unsettled")},
         "to_look_at": [
             {
                 "frame": each.index,

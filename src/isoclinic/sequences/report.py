@@ -77,12 +77,13 @@ class TrackedSequence:
 
     @property
     def counts(self) -> Counter[str]:
-        """Frames that are right, doubtful, unusable, jumped, searched, unchanged."""
+        """Frames that are right, unsettled among these, doubtful, unusable, jumped, searched, unchanged."""
         found: Counter[str] = Counter()
         for record in self.records:
             found["right"] += record.right
             found["unusable"] += not record.usable
             found["doubtful"] += record.usable and not record.right
+            found["unsettled"] += record.right and record.status == Status.MAX_STEPS
             for mark in ("jumped", "searched", "unchanged"):
                 found[mark] += bool(getattr(record, mark))
         return found
@@ -146,6 +147,7 @@ def _page(run: TrackedSequence, animation: Path, animated: int) -> str:
     counts = run.counts
     numbers = [("Frames", len(run.records)), ("right", counts["right"]), ("doubtful", counts["doubtful"])]
     numbers += [("without a pose", counts["unusable"]), ("jumps", counts["jumped"])]
+    numbers += [("not settled", counts["unsettled"])] if counts["unsettled"] else []
     numbers += [("unchanged", counts["unchanged"]), ("searched for", counts["searched"])]
     small = animation.stat().st_size <= _LARGEST
     status = Status.DOUBTFUL if run.doubtful else Status.CONVERGED
@@ -210,10 +212,13 @@ def _stills(run: TrackedSequence) -> Iterator[tuple[str, str]]:
     )
     for record in sorted(picked, key=lambda each: each.index):
         picture = frame_picture(run.volume, run.frames, record, run.registration, run.config.animation_pixels)
-        yield _png(picture), f"{record.name}: {'; '.join(record.all_doubts) or _state(record)}"
+        yield _png(picture), f"{record.name}: {_state(record)}"
 
 
 def _state(record: FrameRecord) -> str:
+    """The first thing to say of a frame; the table of frames has the rest."""
+    if record.all_doubts:
+        return record.all_doubts[0]
     if record.jumped:
         return "a jump from where the motion leads"
     error_mm = record.expected_error_mm
