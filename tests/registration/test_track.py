@@ -173,6 +173,22 @@ def test_where_the_motion_stops_the_last_pose_is_begun_at():
     assert error_mm(VOLUME, frame.camera_from_world, moved(2)) < EXACT_MM and not frame.jumped
 
 
+def test_errors_of_single_poses_average_out_of_the_motion():
+    """A patient who trembles: the line through four places, by numpy, and not that through the last two."""
+    steps = [0.0, 1.3, 1.7, 3.3]
+    tracker = Tracker(SESSION, "ap")
+    homogeneous = torch.cat([ISOCENTRE, ISOCENTRE.new_ones(1)])
+    places = [
+        (tracker.add(xray_at(step, seed)).camera_from_world @ homogeneous)[:2].numpy()
+        for seed, step in enumerate(steps)
+    ]
+    start = tracker.add(xray_at(4, 9)).result.initial.camera_from_world
+    found = (start @ homogeneous)[:2].numpy()
+    line = [np.polyval(np.polyfit(range(4), [place[axis] for place in places], 1), 4) for axis in (0, 1)]
+    np.testing.assert_allclose(found, line, atol=0.1)
+    assert np.linalg.norm(found - (2 * places[3] - places[2])) > 1
+
+
 SIDE = torch.tensor([[0.0, 0, -1, DEPTH_MM], [0, 1, 0, 0], [1, 0, 0, DEPTH_MM], [0, 0, 0, 1]]).double()
 
 
@@ -239,7 +255,9 @@ def test_what_is_no_state(state):
         Tracker(Session(VOLUME, SMALL), "ap").restore(state)
 
 
-@pytest.mark.parametrize("settings", [{"jump_mm": 0}, {"jump_deg": float("nan")}, {"gap": -1}])
+@pytest.mark.parametrize(
+    "settings", [{"jump_mm": 0}, {"jump_deg": float("nan")}, {"gap": -1}, {"history": 1}]
+)
 def test_settings_that_cannot_be(settings):
     with pytest.raises(UsageError):
         TrackConfig(**settings)

@@ -87,9 +87,10 @@ class _Seen:
 class Tracker:
     """Follows the pose through the frames of a run, in the order in which they were taken.
 
-    A frame starts where the last two poses that may be relied on lead, at constant velocity of the tangent
-    of `se3.perturb`, or at the last one, whichever matches better. Where headers say that the C-arm turned,
-    these poses turn with it. Nothing of the frames before is kept besides, so that runs may be long.
+    A frame starts where the last poses that may be relied on lead, at the constant velocity of the tangent of
+    `se3.perturb` that fits them best, or at the last one, whichever matches better. Where headers say that
+    the C-arm turned, these poses turn with it. Nothing of the frames before is kept besides, so that runs may
+    be long.
 
     Args:
         session: of the patient's CT; what it knew before is forgotten. Use it for nothing else meanwhile.
@@ -157,7 +158,7 @@ class Tracker:
         self._before = xrays, frame
         if not frame.doubts:
             # A jump is no motion to go on with.
-            kept = [] if frame.jumped else self._seen[-1:]
+            kept = [] if frame.jumped else self._seen[1 - self._config.history :]
             seen = _Seen(index=self._index, time_s=time_s, pose=result.camera_from_world, gantry=gantry)
             self._seen = [*kept, seen]
         return self._done(frame)
@@ -255,17 +256,30 @@ class Tracker:
 
     def _expected(self, time_s: float, gantry: Tensor | None) -> Tensor | None:
         """Where the motion so far leads [4, 4]; None where it says nothing."""
-        if len(self._seen) < 2:
+        seen = self._recent()
+        if len(seen) < 2:
             return None
-        first, second = self._seen
-        if max(self._index - second.index, second.index - first.index) > self._config.gap + 1:
-            return None
-        before, after = first.carried(gantry), second.carried(gantry)
-        step = se3.perturbation(before, after, self._isocentre)
-        share = (time_s - second.time_s) / (second.time_s - first.time_s)
-        expected = se3.perturb(after, share * step, self._isocentre)
+        last = seen[-1].carried(gantry)
+        poses = torch.stack([each.carried(gantry) for each in seen])
+        times = torch.tensor([each.time_s - seen[-1].time_s for each in seen], dtype=torch.float64)
+        tangents = se3.perturbation(last, poses, self._isocentre)
+        # A line in time through the tangents, by least squares.
+        middle, mean = times.mean(), tangents.mean(dim=0)
+        slope = ((times - middle) @ (tangents - mean)) / (times - middle).square().sum()
+        expected = se3.perturb(last, mean + slope * (time_s - seen[-1].time_s - middle), self._isocentre)
         # What leads as far as a jump between two frames is no smooth motion.
-        return None if self._far(after, expected) else expected
+        return None if self._far(last, expected) else expected
+
+    def _recent(self) -> list[_Seen]:
+        """The last poses that the motion can be told from: none of them long ago."""
+        recent: list[_Seen] = []
+        index = self._index
+        for each in reversed(self._seen):
+            if index - each.index > self._config.gap + 1:
+                break
+            recent.insert(0, each)
+            index = each.index
+        return recent
 
     def _far(self, one: Tensor, other: Tensor) -> bool:
         tangent = se3.perturbation(one, other, self._isocentre)
