@@ -122,6 +122,7 @@ def test_bad_frames_are_told_and_the_run_goes_on(track, tmp_path, pictures):
     assert track(path, "--overwrite", "--accept-doubtful").code == 0
 
 
+@pytest.mark.filterwarnings("always::isoclinic.volumes.GeometryWarning")
 def test_a_folder_of_pictures_with_options_for_their_geometry(track, tmp_path, pictures):
     folder = tmp_path / "frames"
     folder.mkdir()
@@ -129,12 +130,13 @@ def test_a_folder_of_pictures_with_options_for_their_geometry(track, tmp_path, p
         Image.fromarray(pictures[index]).save(folder / f"frame{index + 8}.png")
     ran = track(folder)
     assert ran.code == 1 and "--sdd-mm" in ran.err and not (tmp_path / "out").exists()
-    ran = track(
-        *(folder, "--sdd-mm", "1000", "--pixel-spacing-mm", "3", "3", "--polarity", "bright_air", "--json")
-    )
+    ran = track(*(folder, "--sdd-mm", "1000", "--pixel-spacing-mm", "3", "3", "--json"))
     assert ran.code == 0, ran.err
     document = json.loads(ran.out)
     assert next(iter(document)) == "verdict" and document["right"] == document["frames"] == 3
+    # That the polarity was guessed holds for every frame, and is told once.
+    told = [line.partition("png: ")[2] for line in ran.err.splitlines() if "png: " in line]
+    assert len(told) == 1 and "guessed" in told[0]
     rows = table(tmp_path / "out" / "poses.csv")
     assert [Path(row["file"]).name for row in rows] == ["frame8.png", "frame9.png", "frame10.png"]
     assert {row["time_s"] for row in rows} == {""}

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 
 from ..errors import InputError, UsageError
-from ..volumes import DicomRun, XRay, XRayOptions, images_in
+from ..volumes import DicomRun, GeometryWarning, XRay, XRayOptions, images_in
 from ._times import CLOCKS, UNDATED, Times, clock_of, growing, run_times
 
 
@@ -38,6 +40,14 @@ class Frame:
     def name(self) -> str:
         """For people to read."""
         return self.path.name if self.number is None else f"{self.path.name}, frame {self.number}"
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Where frames are read that are told of elsewhere."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", GeometryWarning)
+        yield
 
 
 class Frames(Sequence[Frame]):
@@ -119,7 +129,7 @@ class Frames(Sequence[Frame]):
         return XRay.read_frame(self._runs[frame.path], frame.number, self._options)
 
     def first_readable(self) -> XRay:
-        """The first frame that can be read.
+        """The first frame that can be read; what is odd about it is told where it is tracked.
 
         Raises:
             InputError: no frame can, as where all lack their geometry; why the first one cannot.
@@ -127,7 +137,8 @@ class Frames(Sequence[Frame]):
         why: InputError | None = None
         for index in range(len(self)):
             try:
-                return self.read(index)
+                with quietly():
+                    return self.read(index)
             except InputError as error:
                 why = why or error
         assert why is not None

@@ -22,7 +22,7 @@ from ..viewer._panels import window
 from ..viewer.overlay import edges
 from ..volumes import Volume, XRay, line_integrals
 from .config import SequenceConfig
-from .frames import Frames
+from .frames import Frames, quietly
 from .record import FrameRecord
 
 # Entries of the palette after the greys: edges at the pose, doubt, jump, writing.
@@ -51,7 +51,8 @@ def frame_picture(
         an image of mode P, all with one palette.
     """
     try:
-        xray = frames.read(record.index)
+        with quietly():
+            xray = frames.read(record.index)
         if record.cameras and _size(xray) == (record.cameras[0].width, record.cameras[0].height):
             xray = _as_registered(xray, record)
         shown = _levels(volume, xray, record, config, pixels)

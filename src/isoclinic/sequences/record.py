@@ -133,7 +133,7 @@ class FrameRecord:
             number=frame.number,
             time_s=frame.time_s,
             taken=frame.taken,
-            doubts=(reason,),
+            doubts=(" ".join(reason.split()),),
         )
 
     def worded(self, wording: Callable[[str], str]) -> FrameRecord:

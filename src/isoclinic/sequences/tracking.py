@@ -30,7 +30,7 @@ from ..registration import (
 from ..registration._register import Model
 from ..registration.structures import check_structures
 from ..volumes import GeometryWarning, Volume, XRay, XRayOptions, warn_geometry
-from .frames import Frames
+from .frames import Frames, quietly
 from .ledger import Ledger, LedgerLine
 from .record import FrameRecord
 
@@ -215,8 +215,7 @@ def _structures(
 def _readable(plan: SequencePlan, index: int) -> list[View] | None:
     """The X-rays of a frame that is done already; None where they cannot be used."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", GeometryWarning)
+        with quietly():
             return plan.pair(index)
     except InputError:
         return None
