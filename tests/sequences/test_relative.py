@@ -104,6 +104,7 @@ def test_shift_is_that_of_the_centroid_in_the_first_bone():
     motion = relative_motion(record(thigh, shank, names), joints_of(names)[0])
     assert motion is not None
     np.testing.assert_allclose(motion.shift_mm, (3, 0, -1), atol=1e-9)
+    np.testing.assert_allclose(motion.expected_error_mm, (0.1 * 2**0.5, 0.5 * 2**0.5))
     np.testing.assert_allclose(motion.angles_deg, 0, atol=1e-9)
 
 

@@ -9,12 +9,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import affine_transform
+from scipy.spatial.transform import Rotation
 from torch import Tensor
 
-from isoclinic import Camera, InputError, UsageError, XRayOptions
+from isoclinic import Camera, InputError, UsageError, Volume, XRayOptions
 from isoclinic.geometry import gantry_view, se3
 from isoclinic.registration import RegistrationConfig, SearchConfig, Stage, StructuresConfig
-from isoclinic.sequences import FrameRecord, Frames, Ledger, SequencePlan, track_sequence
+from isoclinic.sequences import (
+    FrameRecord,
+    Frames,
+    Ledger,
+    SequencePlan,
+    joints_of,
+    relative_motion,
+    track_sequence,
+)
 from phantoms import DEPTH_MM, error_mm, line_integrals, phantom, true_pose
 from run_files import write_run
 
@@ -251,6 +261,56 @@ def test_two_planes_see_depth(tmp_path, pictures):
     # Nothing says how the planes lie: every frame says so.
     records = track(plan_of(first, second_plane=Frames([second])), tmp_path)
     assert not any(record.usable for record in records) and "primary_angle_deg" in records[0].doubts[0]
+
+
+@pytest.mark.slow
+def test_a_bending_knee(tmp_path):
+    """The lower bones of the phantom flex by 0.8 degrees a frame, by warping the CT that is X-rayed."""
+    voxels = np.moveaxis(np.indices(VOLUME.shape), 0, -1)
+    z_mm = (voxels @ VOLUME.world_from_voxel[:3, :3].T + VOLUME.world_from_voxel[:3, 3])[..., 2]
+    labels = np.where(VOLUME.hu > 250, np.where(z_mm > VOLUME.isocentre_world[2], 1, 2), 0)
+    ct = VOLUME.with_labels(labels.astype(np.uint8), {1: "femur_right", 2: "tibia_right"})
+    bent_deg = [0.8 * index for index in range(6)]
+    frames = np.stack([_picture_of(_bent(labels, each), 20 + i) for i, each in enumerate(bent_deg)])
+    path = write_run(tmp_path / "run.dcm", frames, WIDE)
+    plan = SequencePlan(
+        volume=ct,
+        frames=Frames([path]),
+        init="ap",
+        structures=(("femur_right",), ("tibia_right",)),
+        registration=RegistrationConfig(searches=QUICK.searches),
+    )
+    (joint,) = joints_of(["femur_right", "tibia_right"])
+    motions = [relative_motion(record, joint) for record in track(plan, tmp_path)]
+    found = np.array([motion.angles_deg for motion in motions if motion is not None])
+    assert all(motion is not None and motion.right for motion in motions)
+    # One view sees this turn about an axis across the beam least of all.
+    np.testing.assert_allclose(found[:, 0], bent_deg, atol=1.0)
+    assert np.abs(found[:, 1:]).max() < 1.0
+
+
+WIDE = Camera.from_pixel_spacing(width=128, height=128, pixel_spacing_mm=(2.5, 2.5), sdd_mm=1000.0)
+
+
+def _bent(labels: np.ndarray, degrees: float) -> Volume:
+    """The CT whose structure 2 has turned backwards about the patient's right axis through the middle."""
+    centre = VOLUME.isocentre_world
+    rotation = Rotation.from_euler("x", -degrees, degrees=True).as_matrix()
+    back = np.eye(4)
+    back[:3, :3] = rotation.T
+    back[:3, 3] = centre - rotation.T @ centre
+    from_moved = np.linalg.inv(VOLUME.world_from_voxel) @ back @ VOLUME.world_from_voxel
+    bone = np.where(labels == 2, VOLUME.hu - 40, 0.0)
+    moved = affine_transform(bone, from_moved[:3, :3], from_moved[:3, 3], order=1)
+    return Volume(
+        hu=(np.where(labels == 2, 40, VOLUME.hu) + moved).astype(np.float32),
+        world_from_voxel=VOLUME.world_from_voxel,
+    )
+
+
+def _picture_of(volume: Volume, seed: int) -> np.ndarray:
+    arrived = np.random.default_rng(seed).poisson(2e4 * (np.exp(-line_integrals(volume, TRUTH, WIDE)) + 0.01))
+    return (3 * arrived).clip(0, 65535).astype(np.uint16)
 
 
 PROGRAM = """

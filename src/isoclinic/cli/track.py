@@ -85,9 +85,10 @@ def _tracked(plan: SequencePlan, ledger: Ledger, watch: _Watch, *, resume: bool)
     try:
         return track_sequence(plan, ledger, resume=resume, on_frame=watch)
     except KeyboardInterrupt:
+        # A line that was being written is whole before the signal takes effect.
         raise _Interrupted(
-            f"interrupted after {watch.done} of {len(plan.frames)} frames, which are in {ledger.path}; the "
-            "same command with --resume goes on",
+            f"interrupted after {ledger.count()} of {len(plan.frames)} frames, which are in {ledger.path}; "
+            "the same command with --resume goes on",
             code="sequence.interrupted",
         ) from None
 

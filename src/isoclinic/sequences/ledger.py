@@ -74,6 +74,14 @@ class Ledger:
         """
         self._write({**line.record.document(), "state": line.state}, "ab")
 
+    def count(self) -> int:
+        """The number of frames whose lines are whole.
+
+        Raises:
+            OSError: the file cannot be read.
+        """
+        return max(self.path.read_bytes().count(b"\n") - 1, 0) if self.path.exists() else 0
+
     def resume(self) -> tuple[list[LedgerLine], str]:
         """The frames that are done, and what is to be said of the file; a half-written last line is removed.
 

@@ -64,11 +64,14 @@ class RelativeMotion:
         angles_deg: of the joint [deg], by `Joint.angles`.
         shift_mm: of the second structure's centroid, right, anterior and superior in the first one [mm].
         right: whether nothing speaks against either pose.
+        expected_error_mm: of a point of the second structure relative to the first one, across the beam and
+            in depth, if the errors of both are independent [mm]; None where one is not known.
     """
 
     angles_deg: tuple[float, float, float]
     shift_mm: tuple[float, float, float]
     right: bool
+    expected_error_mm: tuple[float, float] | None = None
 
 
 def joints_of(names: Sequence[str]) -> list[Joint]:
@@ -101,6 +104,7 @@ def relative_motion(record: FrameRecord, joint: Joint) -> RelativeMotion | None:
         angles_deg=(signed[0], signed[1], signed[2]),
         shift_mm=(right_mm, anterior_mm, superior_mm),
         right=_right(record, first) and _right(record, second),
+        expected_error_mm=_together(first.expected_error_mm, second.expected_error_mm),
     )
 
 
@@ -155,6 +159,14 @@ def _side(structure: str) -> str | None:
     }
     initials = {side[0] for side in sides}
     return {"l": "left", "r": "right"}[initials.pop()] if len(initials) == 1 else None
+
+
+def _together(
+    one: tuple[float, float] | None, other: tuple[float, float] | None
+) -> tuple[float, float] | None:
+    if one is None or other is None:
+        return None
+    return math.hypot(one[0], other[0]), math.hypot(one[1], other[1])
 
 
 def _right(record: FrameRecord, structure: StructureRecord) -> bool:

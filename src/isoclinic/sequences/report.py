@@ -268,7 +268,7 @@ def _courses(run: TrackedSequence) -> Iterator[tuple[str, str, list[Markup]]]:
         sure = [motion is not None and motion.right for motion in motions]
         drawn = [
             chart(
-                name,
+                name[:1].upper() + name[1:],
                 "deg",
                 points([None if each is None else each.angles_deg[axis] for each in motions], sure),
                 unit,

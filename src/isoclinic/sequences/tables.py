@@ -61,12 +61,16 @@ def write_relative(path: Path, records: Sequence[FrameRecord], joints: Sequence[
     header = ["frame", "time_s", "structure", "relative_to"]
     header += [f"angle_{number}_name" for number in (1, 2, 3)]
     header += [f"angle_{number}_deg" for number in (1, 2, 3)]
-    header += ["shift_right_mm", "shift_anterior_mm", "shift_superior_mm", "doubtful"]
+    header += ["shift_right_mm", "shift_anterior_mm", "shift_superior_mm"]
+    header += ["expected_across_mm", "expected_depth_mm", "doubtful"]
     rows = []
     for record in records:
         for joint in joints:
             motion = relative_motion(record, joint)
-            values = [None] * 6 if motion is None else [*motion.angles_deg, *motion.shift_mm]
+            values: list[float | None] = [None] * 8
+            if motion is not None:
+                expected = motion.expected_error_mm or (None, None)
+                values = [*motion.angles_deg, *motion.shift_mm, *expected]
             doubtful = motion is None or not motion.right
             named = [record.index, record.time_s, joint.second, joint.first, *joint.angles]
             rows.append([*named, *values, int(doubtful)])
