@@ -149,3 +149,17 @@ def test_geometry_that_changes_from_file_to_file(tmp_path):
     assert [Frames([tmp_path]).read(index).camera.sdd_mm for index in range(3)] == [1000, 1100, 1000]
     shutil.copy(dataset, tmp_path / "4.dcm")
     assert len(Frames([tmp_path])) == 4
+
+
+@pytest.mark.filterwarnings("ignore:Expected|Unknown|The value")
+def test_times_that_cannot_be_decoded_are_told_and_left(tmp_path):
+    path = write_run(tmp_path / "run.dcm", PIXELS, CAMERA, FrameTime="40")
+    single = write_single(tmp_path / "single.dcm", 0, AcquisitionTime="101112")
+    for file, tag in ((path, b"\x18\x00\x63\x10DS"), (single, b"\x08\x00\x32\x00TM")):
+        content = file.read_bytes()
+        assert content.count(tag) == 1
+        file.write_bytes(content.replace(tag, tag[:-2] + b"DQ"))
+    frames = Frames([path])
+    assert frames[1].time_s is None and "cannot be read" in frames.notes[0]
+    np.testing.assert_array_equal(frames.read(1).pixels, PIXELS[1])
+    assert Frames([single])[0].time_s is None

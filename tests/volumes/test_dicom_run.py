@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate, generate_frames
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
@@ -173,3 +174,35 @@ def test_warns_of_what_a_frame_lacks(tmp_path):
     )
     with pytest.warns(GeometryWarning, match="bright or dark"):
         XRay.read_frame(run, 0)
+
+
+@pytest.mark.filterwarnings("ignore:Expected|Unknown|The value")
+@pytest.mark.parametrize("tag", [b"\x18\x00\x10\x11DS", b"\x18\x00\x64\x11DS"], ids=["distance", "spacing"])
+def test_attributes_of_no_known_type_are_refused(tmp_path, tag):
+    """They are decoded when they are asked for, long after the file was opened."""
+    path = write_run(tmp_path / "run.dcm", PIXELS, CAMERA)
+    content = path.read_bytes()
+    assert content.count(tag) == 1
+    path.write_bytes(content.replace(tag, tag[:-2] + b"DQ"))
+    run = DicomRun(path)
+    with pytest.raises(InputError):
+        XRay.read_frame(run, 1)
+    with pytest.raises(InputError):
+        XRay.read(path)
+
+
+@pytest.mark.parametrize("syntax", [JPEG2000Lossless, RLELossless], ids=lambda syntax: syntax.name)
+@pytest.mark.parametrize("table", [True, False], ids=["offsets", "no offsets"])
+def test_a_frame_of_another_size_is_refused_alone(tmp_path, syntax, table):
+    dataset, small = run_dataset(PIXELS, CAMERA), run_dataset(PIXELS[:1, :36, :36], CAMERA)
+    dataset.compress(syntax)
+    small.compress(syntax)
+    frames = list(generate_frames(dataset.PixelData, number_of_frames=5))
+    frames[2] = next(generate_frames(small.PixelData, number_of_frames=1))
+    dataset.PixelData = encapsulate(frames, has_bot=table)
+    dataset.save_as(tmp_path / "run.dcm", enforce_file_format=True)
+    run = DicomRun(tmp_path / "run.dcm")
+    with pytest.raises(InputError, match="cannot be decoded"):
+        XRay.read_frame(run, 2)
+    for index in (0, 1, 3, 4):
+        np.testing.assert_array_equal(XRay.read_frame(run, index).pixels, PIXELS[index])

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ..errors import InputError, UsageError
 from ..volumes import DicomRun, GeometryWarning, XRay, XRayOptions, images_in
+from ..volumes._grid import decoding
 from ._times import CLOCKS, UNDATED, Times, clock_of, growing, run_times
 
 
@@ -169,7 +170,7 @@ class Frames(Sequence[Frame]):
             self._runs[path] = run
             return [Frame(index=0, path=path, number=number) for number in range(run.count)]
         if run is not None:
-            self._clocks[path] = tuple(clock_of(run.header, names) for names in CLOCKS)
+            self._clocks[path] = _clocks(run)
         return [Frame(index=0, path=path)]
 
     def _in_order(self, named: list[Path]) -> list[Path]:
@@ -194,7 +195,7 @@ class Frames(Sequence[Frame]):
 
     def _set_times(self) -> None:
         """Take times from the files, where they grow from frame to frame."""
-        of_runs = {path: run_times(run.header, run.count) for path, run in self._runs.items()}
+        of_runs = {path: _times(run) for path, run in self._runs.items()}
         self.notes += tuple(f"{path}: {each.problem}" for path, each in of_runs.items() if each.problem)
         clocks = self._common_clock(of_runs)
         if clocks is not None:
@@ -227,6 +228,24 @@ class Frames(Sequence[Frame]):
             if known is not None:
                 return known
         return None
+
+
+def _times(run: DicomRun) -> Times:
+    """Times of a run; a problem where its header cannot be decoded."""
+    try:
+        with decoding(run.path, " as DICOM"):
+            return run_times(run.header, run.count)
+    except InputError as error:
+        return Times(problem=str(error))
+
+
+def _clocks(run: DicomRun) -> tuple[datetime | None, ...]:
+    """What each clock says of a single image; nothing where its header cannot be decoded."""
+    try:
+        with decoding(run.path, " as DICOM"):
+            return tuple(clock_of(run.header, names) for names in CLOCKS)
+    except InputError:
+        return (None,) * len(CLOCKS)
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ..errors import InputError, UsageError
 from ..geometry.camera import Camera, quarter_turns, roll, turn_pixels
 from ..geometry.distortion import Distortion
+from ._grid import decoding
 from ._reading import FileReading, PixelScale
 from ._resolve import POLARITY_BY_MATCH, POLARITY_GUESSED, resolved, scale_for
 from ._warnings import warn_geometry
@@ -151,6 +152,8 @@ class XRay:
         height, width = _checked(reading.pixels, str(path), excluded).shape
         found = resolved(path, reading, options.given, excluded)
         values = found.values
+        with decoding(path, " as DICOM"):
+            identity = Identity.of(reading.header)
         camera = Camera.from_pixel_spacing(
             width=width,
             height=height,
@@ -182,7 +185,7 @@ class XRay:
             provenance=found.provenance,
             path=path,
             excluded=excluded,
-            identity=Identity.of(reading.header),
+            identity=identity,
             findings=found.findings,
         )
         xray = xray.flip(left_right=left_right, top_bottom=top_bottom).turn(turn)
