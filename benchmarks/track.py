@@ -167,7 +167,7 @@ def main() -> None:
         records = track_sequence(
             plan,
             Ledger(Path(stack.enter_context(TemporaryDirectory())) / "poses.jsonl", {}),
-            on_frame=lambda _: done.append(time.perf_counter()),
+            on_frame=lambda *_: done.append(time.perf_counter()),
         )
     missed = told(console, config, ct, records, [began, *done])
     if missed:

@@ -79,7 +79,7 @@ def track(plan: SequencePlan, folder: Path, **options) -> list[FrameRecord]:
 
 def test_a_run_with_a_repeated_and_a_blank_frame(run, tmp_path):
     told: list[int] = []
-    records = track(plan_of(run), tmp_path, on_frame=lambda record: told.append(record.index))
+    records = track(plan_of(run), tmp_path, on_frame=lambda record, _: told.append(record.index))
     assert told == list(range(7))
     for record, step in zip(records, (0, 1, 1, 2, None, 4, 5), strict=True):
         if step is None:
@@ -105,7 +105,7 @@ def test_an_interrupted_run_goes_on_to_the_same_file(run, tmp_path, after):
     (tmp_path / "parts").mkdir()
     track(plan_of(run), tmp_path / "whole")
 
-    def stop(record: FrameRecord) -> None:
+    def stop(record: FrameRecord, _: bool) -> None:
         if record.index == after - 1:
             raise Stop
 
@@ -113,10 +113,15 @@ def test_an_interrupted_run_goes_on_to_the_same_file(run, tmp_path, after):
         track(plan_of(run), tmp_path / "parts", on_frame=stop)
     with (tmp_path / "parts" / "poses.jsonl").open("ab") as file:
         file.write(b'{"frame": 9, "fi')
-    told: list[int] = []
+    told: list[tuple[int, bool]] = []
     with pytest.warns(UserWarning, match="written by half"):
-        track(plan_of(run), tmp_path / "parts", resume=True, on_frame=lambda each: told.append(each.index))
-    assert told == list(range(7))
+        track(
+            plan_of(run),
+            tmp_path / "parts",
+            resume=True,
+            on_frame=lambda each, new: told.append((each.index, new)),
+        )
+    assert told == [(index, index >= after) for index in range(7)]
     whole, parts = (
         [json.loads(line) for line in (tmp_path / name / "poses.jsonl").read_text().splitlines()]
         for name in ("whole", "parts")

@@ -104,12 +104,14 @@ class _Speed:
 
     def __init__(self) -> None:
         self._began: float | None = None
+        self._ended = 0.0
         self._frames = 0
 
     def count(self) -> None:
         """One more frame is done; the first one, which is searched for and compiles, begins the time."""
+        self._ended = time.perf_counter()
         if self._began is None:
-            self._began = time.perf_counter()
+            self._began = self._ended
         else:
             self._frames += 1
 
@@ -118,7 +120,7 @@ class _Speed:
         """For people to read; empty where there is nothing to tell from."""
         if self._began is None or not self._frames:
             return ""
-        return f"{self._frames / (time.perf_counter() - self._began):.1f} frames/s"
+        return f"{self._frames / (self._ended - self._began):.1f} frames/s"
 
 
 class _Watch:
@@ -135,10 +137,11 @@ class _Watch:
         self.done = 0
         self._doubtful = 0
 
-    def __call__(self, record: FrameRecord) -> None:
+    def __call__(self, record: FrameRecord, tracked: bool) -> None:
         self.done += 1
         self._doubtful += not record.right
-        self._speed.count()
+        if tracked:
+            self._speed.count()
         doubts = f", {self._doubtful} doubtful" if self._doubtful else ""
         self._bar.update(
             self._task, completed=self.done, description=f"tracking{doubts}", rate=self._speed.text

@@ -133,7 +133,7 @@ def track_sequence(
     ledger: Ledger,
     *,
     resume: bool = False,
-    on_frame: Callable[[FrameRecord], None] = lambda _: None,
+    on_frame: Callable[[FrameRecord, bool], None] = lambda *_: None,
 ) -> list[FrameRecord]:
     """Track all frames of a run; each is in the ledger before the next one begins.
 
@@ -141,7 +141,8 @@ def track_sequence(
         plan: what to do.
         ledger: of the results; what it holds is replaced unless the run is resumed.
         resume: go on with the frames that the ledger lacks.
-        on_frame: told of each frame once it is in the ledger, and first of those that were there.
+        on_frame: told of each frame once it is in the ledger, and first of those that were there; and whether
+            it was tracked by this call.
 
     Returns:
         All frames, in their order.
@@ -166,7 +167,7 @@ def track_sequence(
     else:
         ledger.begin(len(plan.frames))
     for record in records:
-        on_frame(record)
+        on_frame(record, False)
     said: set[str] = set()
     timed = all(frame.time_s is not None for frame in plan.frames)
     for frame in plan.frames[len(records) :]:
@@ -174,7 +175,7 @@ def track_sequence(
             record = _tracked(plan, tracker, frame.index, frame.time_s if timed else None, records[-1:])
         ledger.append(LedgerLine(record=record, state=tracker.state()))
         records.append(record)
-        on_frame(record)
+        on_frame(record, True)
     return records
 
 
