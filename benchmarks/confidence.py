@@ -116,7 +116,9 @@ class Row:
         """The row under other thresholds and another factor."""
         expected_mm = self.expected_error_mm * config.error_factor / ConfidenceConfig().error_factor
         rival = None if math.isnan(self.rival) else self.rival
-        doubts = list(reasons_to_doubt(self.edges, rival, self.overlap, expected_mm, config))
+        doubts = list(
+            reasons_to_doubt(self.edges, self.significance, rival, self.overlap, expected_mm, config)
+        )
         status = "doubtful" if doubts else "converged" if self.status == "doubtful" else self.status
         return replace(self, expected_error_mm=expected_mm, status=status)
 

@@ -1,12 +1,16 @@
 """Real X-rays with known poses: where registrations with the default settings end.
 
     python benchmarks/real.py --folder ../shared/data/real
+    python benchmarks/real.py --starts 3 10 30          # with wrong results, for the second table
 
 The folder holds cases `SET/NAME/truth.json`, an object with `ct`, `xray` and, for two views,
 `further_xrays` and `views` (paths from the case's folder), `extrinsic` (camera_from_world, RAS mm),
 `landmarks` (points on the surface, RAS mm) and `inits` (starting poses by their
 size: n millimetres and n degrees off). Sets named `knee...` show implants, whose metal must not be masked.
 benchmarks/README.md says where such cases come from, and how far their truth can be trusted.
+
+The second table says how well wrong results are told from right ones where the threshold of the correlation
+in the last stage is fitted on all sets but the one that it is judged on.
 """
 
 from __future__ import annotations
@@ -14,18 +18,20 @@ from __future__ import annotations
 import json
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+import numpy as np
 import torch
 import tyro
 from _models import DATA
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
+from torch.nn.functional import normalize
 
 import isoclinic as iso
 from isoclinic.geometry import se3
@@ -39,7 +45,8 @@ class Config:
 
     Attributes:
         folder: of the cases.
-        starts: sizes of the starts, in millimetres and degrees.
+        starts: sizes of the starts, in millimetres and degrees; those that `inits` does not have are drawn.
+        seed: of these.
         in_plane_mm: a result counts as right if its landmarks project this near to where they should,
             in millimetres at their depth.
         rotation_deg: and if it is turned by no more than this.
@@ -49,6 +56,7 @@ class Config:
 
     folder: Path = DATA / "real"
     starts: tuple[int, ...] = (3, 10)
+    seed: int = 0
     in_plane_mm: float = 1.0
     rotation_deg: float = 2.0
     depth_mm: float = 1.0
@@ -66,6 +74,8 @@ class Run:
         depth_mm: mean error of the landmarks' depth.
         views: number of X-rays.
         doubtful: whether the result says so.
+        similarity: correlation in the last stage.
+        otherwise: whether there is a doubt besides one about this correlation.
     """
 
     group: str
@@ -74,6 +84,17 @@ class Run:
     depth_mm: float
     views: int
     doubtful: bool
+    similarity: float
+    otherwise: bool
+
+    @property
+    def source(self) -> str:
+        """The set it is from."""
+        return self.group.partition(" ")[0]
+
+    def flagged(self, below: float) -> bool:
+        """Whether it is doubtful with another threshold of the correlation in the last stage."""
+        return self.otherwise or not self.similarity >= below
 
     def within(self, config: Config, factor: float = 1.0) -> bool:
         """Whether the errors are within so many times the limits."""
@@ -87,6 +108,12 @@ class Run:
 def main(config: Config) -> None:
     """Register every case from every start and print a table."""
     runs = list(_runs(config))
+    console = Console(width=None if sys.stdout.isatty() else 140)
+    console.print(_by_group(runs, config))
+    console.print(_held_out(runs, config))
+
+
+def _by_group(runs: Sequence[Run], config: Config) -> Table:
     table = Table(
         "what, from where",
         "n",
@@ -110,11 +137,51 @@ def main(config: Config) -> None:
             f"{median(run.in_plane_mm for run in rows):.2f} mm",
             f"{median(run.rotation_deg for run in rows):.2f} deg",
         )
-    Console(width=None if sys.stdout.isatty() else 140).print(table)
+    return table
+
+
+def _held_out(runs: Sequence[Run], config: Config) -> Table:
+    """What a threshold fitted on the other sets makes of each set; what is nearly right is left out."""
+    table = Table("set", "threshold", "doubtful of wrong", "of right", title="fitted on the other sets")
+    sources = list(dict.fromkeys(run.source for run in runs))
+    default = iso.RegistrationConfig().partial.confidence.similarity_below
+    for source in sources:
+        others = [run for run in runs if run.source != source]
+        for below, name in ((_fitted(others, config), ""), (default, " (default)")):
+            right, wrong = _sorted([run for run in runs if run.source == source], config)
+            table.add_row(
+                source,
+                f"{below:.2f}{name}",
+                f"{sum(run.flagged(below) for run in wrong)} of {len(wrong)}",
+                f"{sum(run.flagged(below) for run in right)} of {len(right)}",
+            )
+    return table
+
+
+def _fitted(runs: Sequence[Run], config: Config) -> float:
+    """The middle of the thresholds that trust the fewest wrong results and flag the fewest right ones."""
+    right, wrong = _sorted(runs, config)
+    thresholds = np.linspace(0, 1, 101)
+    costs = np.array(
+        [
+            sum(not run.flagged(below) for run in wrong) / max(len(wrong), 1)
+            + sum(run.flagged(below) for run in right) / max(len(right), 1)
+            for below in thresholds
+        ]
+    )
+    best = thresholds[costs <= costs.min() + 1e-9]
+    return float(best[[0, -1]].mean())
+
+
+def _sorted(runs: Sequence[Run], config: Config) -> tuple[list[Run], list[Run]]:
+    """Those that are right, and those that are beyond twice the limits."""
+    return [run for run in runs if run.within(config)], [run for run in runs if not run.within(config, 2)]
 
 
 def _runs(config: Config) -> Iterator[Run]:
     volumes: dict[Path, iso.Volume] = {}
+    generator = torch.Generator().manual_seed(config.seed)
+    threshold = iso.RegistrationConfig().partial.confidence.similarity_below
     for file in sorted(config.folder.glob(f"{config.only}*/*/truth.json")):
         truth, folder = json.loads(file.read_text()), file.parent
         ct = (folder / truth["ct"]).resolve()
@@ -126,7 +193,7 @@ def _runs(config: Config) -> Iterator[Run]:
                 group = (
                     f"{folder.parent.name} {ct.name.partition('.')[0]}, {len(views)} view(s), {size} mm, deg"
                 )
-                start = torch.tensor(truth["inits"][str(size)], dtype=torch.float64)
+                start = _start(truth, size, generator)
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore", GeometryWarning)
                     settings = _settings(implant=folder.parent.name.startswith("knee"))
@@ -136,7 +203,21 @@ def _runs(config: Config) -> Iterator[Run]:
                     **_errors(result.camera_from_world, truth),
                     views=len(views),
                     doubtful=str(result.status) in ("doubtful", "diverged"),
+                    similarity=result.similarity,
+                    otherwise=len(result.confidence.doubts) > int(not result.similarity >= threshold),
                 )
+
+
+def _start(truth: Mapping[str, Any], size: int, generator: torch.Generator) -> Tensor:
+    """A start [4, 4] of a size: turned about a random axis through the landmarks' centre, and moved."""
+    if str(size) in truth["inits"]:
+        return torch.tensor(truth["inits"][str(size)], dtype=torch.float64)
+    axis, along = (
+        normalize(torch.randn(2, 3, generator=generator, dtype=torch.float64), dim=1) * size
+    ).unbind()
+    centre = torch.tensor(truth["landmarks"], dtype=torch.float64).mean(dim=0)
+    change = torch.cat([torch.deg2rad(axis), along])
+    return se3.perturb(torch.tensor(truth["extrinsic"], dtype=torch.float64), change, centre)
 
 
 def _views(truth: Mapping[str, Any], folder: Path) -> Iterator[tuple[View, ...]]:

@@ -437,14 +437,26 @@ FAULTS: tuple[Fault, ...] = (
         ),
         (
             "few edges are no reason for doubt, many are",
-            "if not edges >= config.edges_below:",
-            "if not edges <= config.edges_below:",
+            "if not edges >= least:",
+            "if not edges <= least:",
             (f"{_CONFIDENCE}::test_reasons",),
         ),
         (
             "edges that are not a number are no reason for doubt",
-            "if not edges >= config.edges_below:",
-            "if edges < config.edges_below:",
+            "if not edges >= least:",
+            "if edges < least:",
+            (f"{_CONFIDENCE}::test_reasons",),
+        ),
+        (
+            "a match that chance explains is no reason for doubt",
+            "if not significance >= config.significance_below:",
+            "if not significance <= config.significance_below:",
+            (f"{_CONFIDENCE}::test_reasons",),
+        ),
+        (
+            "a significance that is not a number is no reason for doubt",
+            "if not significance >= config.significance_below:",
+            "if significance < config.significance_below:",
             (f"{_CONFIDENCE}::test_reasons",),
         ),
         (

@@ -24,7 +24,6 @@ from isoclinic.registration import (
 )
 from isoclinic.registration._fixed import FixedImage
 from isoclinic.registration.confidence import (
-    _chance,
     _covariance,
     _further_reasons,
     _in_view,
@@ -261,7 +260,7 @@ def test_a_ct_that_covers_little_of_the_xray():
     )
 
 
-GOOD = {"edges": 0.9, "rival": 0.3, "overlap": 0.9, "error_mm": 0.3}
+GOOD = {"edges": 0.9, "significance": 14.0, "rival": 0.3, "overlap": 0.9, "error_mm": 0.3}
 
 
 @pytest.mark.parametrize(
@@ -274,6 +273,11 @@ GOOD = {"edges": 0.9, "rival": 0.3, "overlap": 0.9, "error_mm": 0.3}
         ({"edges": math.nan}, ["hardly match"]),
         ({"rival": 0.82}, ["another pose"]),
         ({"rival": 0.80}, []),
+        ({"significance": 10.9}, ["by chance"]),
+        ({"significance": 11.0}, []),
+        ({"significance": math.nan}, ["by chance"]),
+        ({"edges": 0.49, "significance": 15.0}, ["0.49, below 0.5"]),
+        ({"edges": 0.50, "significance": 15.0}, []),
         ({"overlap": 0.24}, ["covers only 24%"]),
         ({"overlap": 0.25}, []),
         ({"overlap": math.nan}, ["covers only"]),
@@ -305,9 +309,35 @@ def test_further_reasons(similarity, across_mm, said):
     assert all(part in doubt for part, doubt in zip(said, doubts, strict=True))
 
 
-@pytest.mark.parametrize(("significance", "doubts"), [(10.0, 0), (9.9, 1), (math.nan, 1), (math.inf, 0)])
-def test_a_match_by_chance_is_a_reason(significance, doubts):
-    assert len(list(_chance(significance, ConfidenceConfig(significance_below=10)))) == doubts
+@pytest.mark.parametrize(
+    ("edges", "significance", "similarity", "matched"),
+    [
+        (0.62, 11.0, 0.0, True),
+        (0.61, 14.9, 0.0, False),
+        (0.50, 15.0, 0.0, True),
+        (0.49, 99.0, 0.0, False),
+        (0.90, 10.9, 0.0, False),
+        (0.90, 99.0, -0.1, False),
+        (math.nan, 99.0, 0.0, False),
+        (0.90, math.nan, 0.0, False),
+    ],
+)
+def test_what_counts_as_a_match(edges, significance, similarity, matched):
+    config = ConfidenceConfig()
+    assert config.matched(edges, significance, similarity) is matched
+    if similarity >= 0:
+        assert (
+            bool(
+                list(
+                    reasons_to_doubt(**(GOOD | {"edges": edges, "significance": significance}), config=config)
+                )
+            )
+            is not matched
+        )
+
+
+def test_a_lower_threshold_than_that_of_significant_edges_holds():
+    assert ConfidenceConfig(edges_below=0.25).least_edges(99.0) == 0.25
 
 
 def test_one_smooth_outline_is_no_evidence_of_a_pose():

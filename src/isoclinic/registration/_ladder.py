@@ -58,7 +58,9 @@ class Outcome:
         """Whether X-rays and CT match there, so that nothing else need be tried."""
         if not self.finished:
             return False
-        return self.run.thresholds(self.last).matched(self.confidence.edges, self.last.similarity)
+        confidence = self.confidence
+        thresholds = self.run.thresholds(self.last)
+        return thresholds.matched(confidence.edges, confidence.significance, self.last.similarity)
 
     def completed(self) -> Outcome:
         """The outcome after its last stage."""

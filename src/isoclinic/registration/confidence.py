@@ -115,22 +115,12 @@ def assess(
         image_covariance=covariance,
         image_error_mm=error_mm,
         doubts=(
-            *reasons_to_doubt(edges, rival, overlap, error_mm, config),
-            *_chance(significance, config),
+            *reasons_to_doubt(edges, significance, rival, overlap, error_mm, config),
             *_further_reasons(last.similarity, math.hypot(*by_axis_mm[:2]), config),
             *_held(last),
             *_undecided(trace),
         ),
     )
-
-
-def _chance(significance: float, config: ConfidenceConfig) -> Iterator[str]:
-    if not significance >= config.significance_below:
-        yield (
-            "X-ray and CT may match by chance: the correlation of their edges is only "
-            f"{significance:.1f} standard deviations beyond that of unrelated images which are as smooth, "
-            f"below {config.significance_below:g}"
-        )
 
 
 def _further_reasons(similarity: float, across_mm: float, config: ConfidenceConfig) -> Iterator[str]:
@@ -261,12 +251,24 @@ def _across_mm(points: Tensor, others: Tensor) -> Tensor:
 
 
 def reasons_to_doubt(
-    edges: float, rival: float | None, overlap: float, error_mm: float, config: ConfidenceConfig
+    edges: float,
+    significance: float,
+    rival: float | None,
+    overlap: float,
+    error_mm: float,
+    config: ConfidenceConfig,
 ) -> Iterator[str]:
     """Why a result with these values of `Confidence` is doubtful, if it is."""
     # Comparisons are negated so that what is not a number counts as doubt.
-    if not edges >= config.edges_below:
-        yield f"X-ray and CT hardly match: their edges correlate by {edges:.2f}, below {config.edges_below:g}"
+    least = config.least_edges(significance)
+    if not edges >= least:
+        yield f"X-ray and CT hardly match: their edges correlate by {edges:.2f}, below {least:g}"
+    if not significance >= config.significance_below:
+        yield (
+            "X-ray and CT may match by chance: the correlation of their edges is only "
+            f"{significance:.1f} standard deviations beyond that of unrelated images which are as smooth, "
+            f"below {config.significance_below:g}"
+        )
     if rival is not None and rival > config.rival_above * edges:
         yield f"another pose matches about as well: edges correlate by {rival:.2f} there, {edges:.2f} here"
     if not overlap >= config.overlap_below:

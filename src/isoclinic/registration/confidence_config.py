@@ -22,13 +22,15 @@ class ConfidenceConfig:
         window_px: side of the window for local standardisation in that check [px], odd.
         edges_below: local correlation of the two images' gradients, in that check and as a share of what the
             X-ray's noise allows, below which a result is doubtful.
+        significant_edges_below: the same where they correlate far beyond chance.
+        significant_above: how far that is, in standard deviations of chance.
         similarity_below: local correlation in the last stage below which a result is doubtful.
         rival_above: share of that correlation which another pose, one that the search found too, may reach.
         rival_mm: distance from which a pose is another one, at the points where errors are expected [mm];
             across the beam, as depth is what the expected error is for.
         overlap_below: share of the tissue in the X-ray that the CT must cover.
-        significance_below: standard deviations of chance which that correlation, of as smooth images, must
-            exceed; the search alone, which takes the best of thousands, exceeds four.
+        significance_below: standard deviations of chance that this correlation must be above 0; a search,
+            which takes the best of thousands, reaches some six by chance.
         expected_error_above_mm: expected error above which a result is doubtful [mm].
         expected_across_above_mm: the same of the error across the first X-ray's beam alone [mm].
         points: number of points, of bone where the CT shows any, at which errors are expected.
@@ -39,11 +41,13 @@ class ConfidenceConfig:
     pixels: int = 64
     window_px: int = 9
     edges_below: float = 0.62
+    significant_edges_below: float = 0.5
+    significant_above: float = 15.0
     similarity_below: float = 0.0
     rival_above: float = 0.9
     rival_mm: float = 10.0
     overlap_below: float = 0.25
-    significance_below: float = 10.0
+    significance_below: float = 11.0
     expected_error_above_mm: float = 4.0
     expected_across_above_mm: float = 4.0
     points: int = 200
@@ -81,9 +85,18 @@ class ConfidenceConfig:
                 code="registration.invalid-value",
             )
 
-    def matched(self, edges: float, similarity: float) -> bool:
+    def least_edges(self, significance: float) -> float:
+        """The correlation of edges that a match needs which is so many standard deviations beyond chance."""
+        if significance >= self.significant_above:
+            return min(self.edges_below, self.significant_edges_below)
+        return self.edges_below
+
+    def matched(self, edges: float, significance: float, similarity: float) -> bool:
         """Whether X-ray and CT match, by these values of `Confidence` and of the last stage."""
-        return edges >= self.edges_below and similarity >= self.similarity_below
+        beyond_chance = significance >= self.significance_below
+        return (
+            beyond_chance and edges >= self.least_edges(significance) and similarity >= self.similarity_below
+        )
 
     @property
     def similarity(self) -> SimilarityConfig:

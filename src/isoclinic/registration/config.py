@@ -206,6 +206,8 @@ _PART_STAGES = (
 def _part_confidence() -> ConfidenceConfig:
     return ConfidenceConfig(
         edges_below=0.25,
+        # Edges of a part are few among all others: right poses reach 5.5, and similarity_below tells.
+        significance_below=3.0,
         similarity_below=0.29,
         overlap_below=0.0,
         expected_error_above_mm=30.0,
