@@ -141,6 +141,7 @@ CODES: Mapping[str, str] = {
     "rendering.invalid-value": "A setting of a rendering is outside its range.",
     "rendering.not-supported": "The renderer does not support an operation of torch.",
     "sequence.cannot-resume": "There is no run to go on with, or it is to be replaced at the same time.",
+    "sequence.changed-meanwhile": "Another program has written to the ledger of a run that is being tracked.",
     "sequence.damaged": "The ledger of a run is damaged.",
     "sequence.empty": "A run holds no image.",
     "sequence.interrupted": "Someone interrupted the tracking of a run; what was done is kept.",

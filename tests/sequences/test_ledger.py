@@ -124,6 +124,20 @@ def test_other_inputs_are_refused_by_name(ledger, part):
     assert len(ledger.resume()[0]) == 3
 
 
+def test_two_processes_do_not_write_to_one_ledger(ledger):
+    other = Ledger(ledger.path, KEY)
+    other.resume()
+    other.append(LedgerLine(record=record(3), state={}))
+    content = ledger.path.read_bytes()
+    with pytest.raises(InputError, match="another program"):
+        ledger.append(LedgerLine(record=record(3), state={}))
+    assert ledger.path.read_bytes() == content
+    other.append(LedgerLine(record=record(4), state={}))
+    ledger.path.unlink()
+    with pytest.raises(InputError, match="cannot be written"):
+        other.append(LedgerLine(record=record(5), state={}))
+
+
 def test_other_files_are_no_ledger(tmp_path):
     ledger = Ledger(tmp_path / "poses.jsonl", KEY)
     for content in (b"", b"no newline", b'{"format": "something"}\n', b"text\nmore\n"):

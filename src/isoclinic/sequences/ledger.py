@@ -53,6 +53,8 @@ class Ledger:
     def __init__(self, path: Path, key: Mapping[str, str]) -> None:
         self.path = path
         self._key = dict(key)
+        # Length of what this object knows to be there, once it has written or read it.
+        self._length: int | None = None
 
     def begin(self, count: int) -> None:
         """Write the first line of a new ledger, in the place of an older one.
@@ -70,8 +72,10 @@ class Ledger:
         """Write a frame's line; it is on disk when this returns, and never there by half.
 
         Raises:
-            InputError: the file cannot be written, as where the disk is full.
+            InputError: the file cannot be written, as where the disk is full; or another process has written
+                to it meanwhile.
         """
+        self._check_alone()
         self._write({**line.record.document(), "state": line.state}, "ab")
 
     def count(self) -> int:
@@ -110,9 +114,23 @@ class Ledger:
             )
         self._check(documents[0])
         lines = [self._line(document, number) for number, document in enumerate(documents[1:])]
+        self._length = sum(len(text) + 1 for text in texts[: len(documents)])
         if note:
-            self._cut(sum(len(text) + 1 for text in texts[: len(documents)]))
+            self._cut(self._length)
         return lines, note
+
+    def _check_alone(self) -> None:
+        """Raises InputError where the file is not as this object has left it."""
+        try:
+            found = self.path.stat().st_size
+        except OSError as error:
+            raise self._unwritable(error) from error
+        if self._length is not None and found != self._length:
+            raise InputError(
+                f"{self.path} was changed by another program meanwhile, such as a second isoclinic track; "
+                "nothing more is written to it",
+                code="sequence.changed-meanwhile",
+            )
 
     def _parsed(self, text: bytes, number: int) -> Mapping[str, Any]:
         document = _document(text)
@@ -149,15 +167,16 @@ class Ledger:
             os.fsync(file.fileno())
 
     def _write(self, document: Mapping[str, Any], mode: str) -> None:
-        text = json.dumps(document, allow_nan=False, ensure_ascii=False)
+        text = json.dumps(document, allow_nan=False, ensure_ascii=False).encode() + b"\n"
         # A line must be there as a whole before a signal ends the command.
         with Held(), self._opened(mode) as file:
             try:
-                file.write(text.encode() + b"\n")
+                file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
             except OSError as error:
                 raise self._unwritable(error) from error
+            self._length = file.tell()
 
     def _opened(self, mode: str) -> Any:
         try:
