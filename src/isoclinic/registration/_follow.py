@@ -71,9 +71,9 @@ def followed(
     run = replace(run, start=_likeliest(run, starts, isocentre, follow))
     tried: list[Outcome] = []
     for count in dict.fromkeys(min(count, len(schedule.stages)) for count in follow.stages):
-        stages = tuple(
-            replace(stage, step_tolerance_mm=follow.step_tolerance_mm) for stage in schedule.stages[-count:]
-        )
+        stages = schedule.stages[-count:]
+        if not trusted.part:
+            stages = tuple(replace(stage, step_tolerance_mm=follow.step_tolerance_mm) for stage in stages)
         short = replace(run, config=replace(schedule, stages=stages))
         outcome = from_pose(short, way, FOLLOWED)
         tried.append(outcome)

@@ -14,8 +14,9 @@ class FollowConfig:
     Attributes:
         stages: numbers of the schedule's stages, the last ones, that run without a search: the first number,
             and each further one where the ones before it lost the match. Coarse stages reach farther.
-        step_tolerance_mm: as `Stage.step_tolerance_mm`, which it replaces. The steps shrink so fast near by
-            that the one after such a step would be far below what the image can tell.
+        step_tolerance_mm: as `Stage.step_tolerance_mm`, which it replaces for a CT that explains the whole
+            X-ray: near by its steps shrink to a third each, and what is left after such a step is far below
+            what the image can tell. A part, whose steps shrink slowly, keeps that of the stage.
         least_edges_share: share of the last trusted match's edges (`Confidence.edges`) that a followed pose
             must keep. One that has slipped into a pose that matches by chance matches worse than before.
         moved_mm: largest distance across the beam between two poses, of the CT's centre [mm].
@@ -27,7 +28,7 @@ class FollowConfig:
     """
 
     stages: tuple[int, ...] = (1, 3)
-    step_tolerance_mm: float = 0.2
+    step_tolerance_mm: float = 0.1
     least_edges_share: float = 0.8
     moved_mm: float = 30.0
     moved_deg: float = 10.0
