@@ -19,6 +19,7 @@ _COMMANDS = {
     "inspect": "show what is read from a CT and an X-ray, and what about it is odd",
     "register": "find the pose that aligns a CT with an X-ray",
     "track": "follow a CT through a run of X-rays",
+    "listen": "register X-rays as they arrive during an operation",
     "render": "draw the radiograph of a CT at a pose",
     "convert": "write a pose for another program, or read one back",
     "simulate": "show what networks are trained on: simulated X-rays of a CT",
