@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 _PREAMBLE = 128
 _MAGIC = b"DICM"
-# (0002,0000) FileMetaInformationGroupLength, UL, of 4 bytes, and the tag of (0002,0010) TransferSyntaxUID, UI, in
+# (0002,0000) FileMetaInformationGroupLength, UL, of 4 bytes, and (0002,0010) TransferSyntaxUID, UI, both in
 # Explicit VR Little Endian (PS3.10 section 7.1).
 _GROUP_LENGTH = b"\x02\x00\x00\x00UL\x04\x00"
 _SYNTAX_TAG = b"\x02\x00\x10\x00UI"
@@ -17,7 +17,7 @@ def image_digest(content: bytes, sidecars: Mapping[str, bytes] | None = None) ->
     """SHA-256 by which an image is known, as hexadecimal digits.
 
     Of a DICOM file, the preamble and the file meta information do not count, but for the transfer syntax:
-    they tell who wrote the file, and differ where one image is sent over the network and exported to a folder.
+    they tell who wrote the file, and differ where an image is both sent over the network and exported.
 
     Args:
         content: of the file.

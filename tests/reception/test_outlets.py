@@ -1,0 +1,173 @@
+"""Lines of results go to a file, which is never left wrong, and to a web address, which may fail."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.request import ProxyHandler, build_opener
+
+import pytest
+
+from isoclinic.errors import InputError
+from isoclinic.reception import outlets
+from isoclinic.reception.health import HealthPage
+from isoclinic.reception.outlets import LineFile, Webhook
+
+from .senders import free_port
+
+LINES = [{"number": number, "state": "done"} for number in range(4)]
+
+
+def read(path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_lines_are_added(tmp_path):
+    file = LineFile(tmp_path / "lines.jsonl")
+    file.renew(LINES[:2])
+    for line in LINES[2:]:
+        file.append(line)
+    assert read(tmp_path / "lines.jsonl") == LINES and not file.stale
+
+
+@pytest.mark.parametrize("present", ["", '{"number": 0, "st', '{"number": 0}\n{"number": 9}\n'])
+def test_what_an_end_has_left_is_put_right(tmp_path, present):
+    (tmp_path / "lines.jsonl").write_text(present)
+    LineFile(tmp_path / "lines.jsonl").renew(LINES)
+    assert read(tmp_path / "lines.jsonl") == LINES
+
+
+def test_a_file_that_is_right_is_not_touched(tmp_path):
+    path = tmp_path / "lines.jsonl"
+    LineFile(path).renew(LINES)
+    before = path.stat()
+    LineFile(path).renew(LINES)
+    assert (path.stat().st_ino, path.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+def test_on_a_full_disk_it_is_to_be_renewed(tmp_path, monkeypatch):
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    file = LineFile(tmp_path / "lines.jsonl")
+    file.renew(LINES[:1])
+    with monkeypatch.context() as patch, pytest.raises(InputError) as raised:
+        patch.setattr(outlets.os, "fsync", full)
+        file.append(LINES[1])
+    assert raised.value.code == "output.unwritable" and file.stale
+    file.renew(LINES)
+    assert read(tmp_path / "lines.jsonl") == LINES and not file.stale
+
+
+class Receiver:
+    """A web server that keeps what it is sent."""
+
+    def __init__(self, status: int = 200) -> None:
+        self.got: list[tuple[str, dict]] = []
+        self.held = threading.Event()
+        self.held.set()
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self):
+                content = self.rfile.read(int(self.headers["Content-Length"]))
+                receiver.got.append((self.headers["Content-Type"], json.loads(content)))
+                receiver.held.wait(20)
+                self.send_response(status)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_):
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.address = f"http://127.0.0.1:{self.server.server_address[1]}/hook"
+
+    def stop(self) -> None:
+        self.held.set()
+        self.server.shutdown()
+        self.server.server_close()
+
+
+@pytest.fixture
+def receiver():
+    made = []
+
+    def make(**named):
+        made.append(Receiver(**named))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.stop()
+
+
+def test_a_web_address_gets_each_line_in_order(receiver):
+    there = receiver()
+    hook = Webhook(there.address, 10)
+    for line in LINES:
+        hook.send(line)
+    hook.stop()
+    assert there.got == [("application/json", line) for line in LINES]
+
+
+def test_a_slow_receiver_holds_up_nobody(receiver, monkeypatch, caplog):
+    monkeypatch.setattr(outlets, "_WAITING", 2)
+    there = receiver()
+    there.held.clear()
+    hook = Webhook(there.address, 0.5)
+    for number in range(50):  # returns at once, and says what was not sent
+        hook.send({"number": number})
+    assert "image 49 was not sent: too many lines wait" in caplog.text
+    hook.stop()
+    assert len(there.got) < 10
+
+
+@pytest.mark.parametrize("status", [404, 500])
+def test_a_refusal_is_logged_and_the_next_line_is_sent(receiver, caplog, status):
+    there = receiver(status=status)
+    hook = Webhook(f"{there.address}?token=secret", 10)
+    for line in LINES[:2]:
+        hook.send(line)
+    hook.stop()
+    assert len(there.got) == 2
+    assert caplog.text.count(f"refused with status {status}") == 2 and "secret" not in caplog.text
+
+
+def test_nobody_there_is_logged(caplog):
+    hook = Webhook(f"http://127.0.0.1:{free_port()}/?token=secret", 5)
+    hook.send(LINES[0])
+    hook.stop()
+    assert "image 0 was not sent: URLError" in caplog.text and "secret" not in caplog.text
+
+
+def test_the_health_page():
+    told = {"status": "ok", "problems": []}
+    page = HealthPage(0, lambda: told)
+    opener = build_opener(ProxyHandler({}))
+
+    def asked(path: str) -> tuple[int, bytes]:
+        try:
+            with opener.open(f"http://127.0.0.1:{page.port}{path}", timeout=10) as answer:
+                return answer.status, answer.read()
+        except OSError as error:
+            with error:
+                return error.code, error.read()
+
+    try:
+        status, content = asked("/healthz")
+        assert status == 200 and json.loads(content) == told
+        told = {"status": "failing", "problems": ["the disk is full"]}
+        status, content = asked("/healthz")
+        assert status == 503 and json.loads(content) == told
+        assert asked("/")[0] == 404
+        with pytest.raises(InputError) as raised:
+            HealthPage(page.port, lambda: told)
+        assert raised.value.code == "reception.cannot-listen"
+    finally:
+        page.stop()
