@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import logging
 import os
 import shutil
@@ -31,6 +32,17 @@ from isoclinic.reception.storage import StorageService
 
 from .conftest import content, image, stored
 from .senders import VERIFICATION, associated, context_of, free_port, sent
+
+# pynetdicom leaves the sockets of failed connections to the garbage collector.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning"
+)
+
+
+@pytest.fixture(autouse=True)
+def collected():
+    yield
+    gc.collect()
 
 
 @pytest.fixture
@@ -252,8 +264,6 @@ def keys(tmp_path_factory) -> Path:
     return folder
 
 
-# A handshake that fails leaves a socket of pynetdicom for the garbage collector.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
 def test_over_tls(service, spool, keys):
     cert, key = keys / "cert.pem", keys / "key.pem"
     trusting = ssl.create_default_context(cafile=str(cert))

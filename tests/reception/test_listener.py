@@ -1,0 +1,257 @@
+"""The loop: one image after another, whatever one of them does, and a clean end at any moment."""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import os
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from isoclinic.errors import InputError, IsoclinicError
+from isoclinic.reception import Listener, ReceptionConfig, Spool
+from isoclinic.reception.registrar import LINE, line_of
+
+from .conftest import VOLUME, content, image
+
+
+class Scripted:
+    """In the place of a registrar: does what is said for an image, by its number."""
+
+    def __init__(self, script=None) -> None:
+        self.script = script or {}
+        self.seen: list[int] = []
+        self.restored = None
+
+    def register(self, received, folder: Path):
+        self.seen.append(received.number)
+        step = self.script.get(received.number)
+        if isinstance(step, list):
+            step = step.pop(0) if step else None
+        if step is not None:
+            raise step
+        folder.mkdir(parents=True)
+        line = {**line_of(received, "done", received.received_at), "status": "converged"}
+        (folder / LINE).write_text(json.dumps(line))
+        return line
+
+    def state(self):
+        return {"after": self.seen[-1]}
+
+    def restore(self, state) -> bool:
+        self.restored = state
+        return state is not None
+
+
+@pytest.fixture
+def listen(tmp_path, monkeypatch):
+    """Run a listener until every image is done or failed, then interrupt it; or until it ends by itself."""
+
+    def run(registrar, *, count: int = 0, **settings: object) -> Spool:
+        spool = Spool(tmp_path / "out", VOLUME)
+        for number in range(count):
+            spool.store(content(image(number, SOPInstanceUID=f"1.2.{number + 1}")), source="dicom:ARM")
+        real = spool.wait
+
+        def wait(timeout_s: float) -> None:
+            counts = spool.counts()
+            if not counts["received"] + counts["registering"]:
+                raise KeyboardInterrupt
+            real(timeout_s)
+
+        monkeypatch.setattr(spool, "wait", wait)
+        settings = {"port": None, "retry_s": 0.01, **settings}
+        with pytest.raises(KeyboardInterrupt):
+            Listener(spool, registrar, ReceptionConfig(**settings)).run()
+        return Spool(tmp_path / "out", VOLUME)  # the listener has closed the other one
+
+    opened: list[Spool] = []
+
+    def kept(*arguments, **named) -> Spool:
+        for each in opened:
+            each.close()
+        opened.append(run(*arguments, **named))
+        return opened[-1]
+
+    yield kept
+    for each in opened:
+        each.close()
+
+
+def told(spool: Spool) -> list[dict]:
+    return [json.loads(line) for line in (spool.folder / "results.jsonl").read_text().splitlines()]
+
+
+def test_images_are_registered_in_their_order(listen):
+    registrar = Scripted()
+    spool = listen(registrar, count=5)
+    assert registrar.seen == [1, 2, 3, 4, 5] and registrar.restored is None
+    assert told(spool) == spool.lines()
+    assert [(line["number"], line["state"]) for line in told(spool)] == [(n, "done") for n in range(1, 6)]
+    assert spool.about("session") == {"after": 5}
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (InputError("no geometry", code="xray.geometry-missing"), "xray.geometry-missing"),
+        (IsoclinicError("diverged", code="registration.diverged"), "registration.diverged"),
+        (ZeroDivisionError("a bug, of Doe^Jane"), "reception.unexpected"),
+        (MemoryError(), "reception.unexpected"),
+    ],
+)
+def test_one_failure_does_not_stop_the_rest(listen, caplog, error, code):
+    caplog.set_level(logging.DEBUG, "isoclinic")
+    spool = listen(Scripted({2: error}), count=3)
+    lines = told(spool)
+    assert [line["state"] for line in lines] == ["done", "failed", "done"]
+    assert lines[1]["error"]["code"] == code and str(error) in lines[1]["error"]["message"]
+    assert code in caplog.text and "Doe" not in caplog.text
+
+
+def test_an_interrupted_image_waits_and_its_attempt_does_not_count(listen, tmp_path):
+    spool = Spool(tmp_path / "out", VOLUME)
+    spool.store(content(image()), source="folder")
+    with pytest.raises(KeyboardInterrupt):
+        Listener(spool, Scripted({1: KeyboardInterrupt()}), ReceptionConfig()).run()
+    registrar = Scripted()
+    spool = listen(registrar, attempts=1)
+    assert registrar.seen == [1] and told(spool)[0]["state"] == "done"
+
+
+def test_a_full_disk_is_waited_for(listen):
+    full = InputError("no space", code="output.unwritable")
+    registrar = Scripted({1: [full, full, full, full]})
+    spool = listen(registrar, count=2, attempts=2)
+    assert registrar.seen == [1, 1, 1, 1, 1, 2]
+    assert [line["state"] for line in told(spool)] == ["done", "done"]
+
+
+def test_a_ledger_that_cannot_be_written_after_a_result_repeats_nothing(listen, monkeypatch):
+    real, failures = Spool.finish, [InputError("full", code="output.unwritable")] * 2
+
+    def finish(self, *arguments, **named):
+        if failures:
+            raise failures.pop()
+        real(self, *arguments, **named)
+
+    monkeypatch.setattr(Spool, "finish", finish)
+    registrar = Scripted()
+    spool = listen(registrar, count=2)
+    assert registrar.seen == [1, 2]
+    assert [line["number"] for line in told(spool)] == [1, 2]
+
+
+def crashed(folder: Path, *, result: bool) -> None:
+    """What is left when the program is killed while it registers, or just after it has written the result."""
+    spool = Spool(folder, VOLUME)
+    spool.store(content(image()), source="folder")
+    taken = spool.next()
+    if result:
+        Scripted().register(taken, folder / "results" / "0001")
+    spool.close()
+
+
+def test_killed_while_it_registers_it_registers_again(listen, tmp_path):
+    crashed(tmp_path / "out", result=False)
+    registrar = Scripted()
+    spool = listen(registrar)
+    assert registrar.seen == [1] and len(told(spool)) == 1
+
+
+def test_killed_after_a_result_it_repeats_nothing(listen, tmp_path):
+    crashed(tmp_path / "out", result=True)
+    registrar = Scripted()
+    spool = listen(registrar)
+    assert registrar.seen == [] and [line["state"] for line in told(spool)] == ["done"]
+    assert spool.counts()["done"] == 1
+
+
+def test_killed_before_its_line_was_written_it_writes_it(listen, tmp_path):
+    first = listen(Scripted(), count=2)
+    lines = told(first)
+    (tmp_path / "out" / "results.jsonl").write_text(json.dumps(lines[0]) + '\n{"numb')
+    first.close()
+    registrar = Scripted()
+    assert told(listen(registrar)) == lines
+    assert registrar.seen == [] and registrar.restored == {"after": 2}
+
+
+def test_an_image_that_kills_the_program_each_time_fails_in_the_end(listen, tmp_path):
+    folder = tmp_path / "out"
+    crashed(folder, result=False)
+    spool = Spool(folder, VOLUME)
+    spool.put_back(spool.registering()[0], counts=True)
+    assert spool.next().attempts == 2
+    spool.close()
+    registrar = Scripted()
+    spool = listen(registrar, attempts=2)
+    assert registrar.seen == []
+    (line,) = told(spool)
+    assert line["state"] == "failed" and line["error"]["code"] == "reception.ended"
+
+
+def test_a_result_of_another_image_is_not_taken(tmp_path):
+    crashed(tmp_path / "out", result=True)
+    path = tmp_path / "out" / "results" / "0001" / LINE
+    path.write_text(path.read_text().replace('"sha256": "', '"sha256": "0'))
+    spool = Spool(tmp_path / "out", VOLUME)
+    with pytest.raises(InputError) as raised:
+        Listener(spool, Scripted(), ReceptionConfig()).run()
+    assert raised.value.code == "reception.damaged"
+
+
+def test_lines_that_could_not_be_written_are_there_with_the_next(listen, monkeypatch):
+    from isoclinic.reception import outlets
+
+    real, failures = outlets.LineFile.append, [OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))]
+
+    def append(self, line):
+        if failures:
+            self.stale = True
+            failures.pop()
+            raise InputError("full", code="output.unwritable")
+        real(self, line)
+
+    monkeypatch.setattr(outlets.LineFile, "append", append)
+    assert [line["number"] for line in told(listen(Scripted(), count=3))] == [1, 2, 3]
+
+
+def test_its_health_says_what_is_wrong(tmp_path):
+    spool = Spool(tmp_path / "out", VOLUME)
+    spool.store(content(image()), source="folder")
+    watched = tmp_path / "watched"
+    watched.mkdir()
+    full = InputError("no space", code="output.unwritable")
+    config = ReceptionConfig(watch=watched, retry_s=0.2)
+    listener = Listener(spool, Scripted({1: [full]}), config)
+    found = []
+
+    def look() -> None:
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline and not (found and found[-1]["status"] == "ok" and len(found) > 1):
+            health = listener.health()
+            if not found or health["problems"] != found[-1]["problems"]:
+                found.append(health)
+            time.sleep(0.01)
+
+    before = listener.health()
+    assert before["status"] == "failing" and "not looked through" in before["problems"][0]
+    looking = threading.Thread(target=look)
+    real = spool.wait
+
+    def wait(timeout_s: float) -> None:
+        if not looking.is_alive():
+            raise KeyboardInterrupt
+        real(0.05)
+
+    spool.wait = wait
+    looking.start()
+    with pytest.raises(KeyboardInterrupt):
+        listener.run()
+    assert any("disk full" in problem for each in found for problem in each["problems"])
+    assert found[-1]["status"] == "ok" and found[-1]["problems"] == []
