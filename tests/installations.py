@@ -25,7 +25,9 @@ ROOT = Path(__file__).resolve().parents[1]
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 PLAIN = "plain"
 # What would show up in the plain installation if another one's packages leaked into it.
-ONLY_IN_EXTRAS = ("cmaes", "einops", "h5py", "monai", "nanodrr", "pytest", "ray", "tensorboard")
+ONLY_IN_EXTRAS = (
+    *("cmaes", "einops", "h5py", "monai", "nanodrr", "pynetdicom", "pytest", "ray", "tensorboard"),
+)
 SKIPPED = {
     "cuda": "the CUDA libraries take gigabytes, and the kernels need a GPU; `make test` simulates one",
     "diffdrr": "it requires torchvision, which must match torch; benchmarks/README.md installs it",
@@ -206,6 +208,46 @@ def check_ray(work: Path) -> None:
     _evaluate("on-ray", "--ray", "local")
 
 
+def check_listen(work: Path) -> None:
+    """An X-ray that is sent over the network, from its arrival to its pose."""
+    import signal
+    import socket
+
+    import pydicom
+    from pynetdicom import AE
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    output = work / f"listen-{time.time_ns()}"
+    program = "import sys; from isoclinic.cli import main; sys.exit(main())"
+    start = ("--init", "start.json", "--config", "fast.toml")
+    options = ("--volume", "ct.nii.gz", "--output", str(output), "--port", str(port), *start)
+    listening = subprocess.Popen([sys.executable, "-c", program, "listen", *options])
+    try:
+        dataset, entity = pydicom.dcmread(work / "xray.dcm"), AE(ae_title="ARM")
+        entity.add_requested_context(dataset.SOPClassUID, dataset.file_meta.TransferSyntaxUID)
+        for _ in range(240):
+            association = entity.associate("127.0.0.1", port, ae_title="ISOCLINIC")
+            if association.is_established:
+                break
+            assert listening.poll() is None, "it has ended by itself"
+            time.sleep(0.5)
+        assert association.send_c_store(dataset).Status == 0
+        association.release()
+        lines = output / "results.jsonl"
+        for _ in range(240):
+            if lines.exists() and lines.read_text().endswith("\n"):
+                break
+            time.sleep(0.5)
+        assert json.loads(lines.read_text())["status"] == "converged", lines.read_text()
+        if os.name != "nt":
+            listening.send_signal(signal.SIGTERM)
+            assert listening.wait(60) == 0
+    finally:
+        listening.kill()
+        listening.wait()
+
+
 def check_peers(work: Path) -> None:
     """A few steps of each method of others."""
     from isoclinic.datasets import CaseFolder
@@ -294,6 +336,7 @@ CHECKS: dict[str, Callable[[Path], None]] = {
     "tensorboard": check_tensorboard,
     "datasets": check_datasets,
     "ray": check_ray,
+    "listen": check_listen,
     "peers": check_peers,
 }
 _UNKNOWN = set(EXTRAS) - set(CHECKS) - set(SKIPPED)

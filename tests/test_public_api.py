@@ -17,7 +17,17 @@ TOP = {
 }
 ROOMS = {
     *("anatomy", "datasets", "evaluation", "exchange", "geometry", "inspection", "models", "networks"),
-    *("registration", "rendering", "results", "sequences", "similarity", "simulation", "solver", "training"),
+    *(
+        "reception",
+        "registration",
+        "rendering",
+        "results",
+        "sequences",
+        "similarity",
+        "simulation",
+        "solver",
+        "training",
+    ),
     *("viewer", "volumes"),
 }
 REGISTRATION = {
@@ -50,6 +60,7 @@ SEQUENCES = {
     *("SequenceConfig", "SequencePlan", "StructureRecord", "TrackedSequence", "joints_of"),
     *("relative_motion", "sequence_verdict", "track_sequence", "write_sequence"),
 }
+RECEPTION = {"Listener", "ReceivedImage", "ReceptionConfig", "Registrar", "Spool"}
 
 
 @pytest.mark.parametrize(
@@ -61,6 +72,7 @@ SEQUENCES = {
         ("isoclinic.training", TRAINING),
         ("isoclinic.results", RESULTS),
         ("isoclinic.sequences", SEQUENCES),
+        ("isoclinic.reception", RECEPTION),
     ],
 )
 def test_the_names_are_these(module, names):

@@ -1,7 +1,8 @@
-"""`isoclinic listen` as an operating room runs it: a C-arm sends, the program is killed, and nothing is lost."""
+"""`isoclinic listen` in use: a C-arm sends, the program is killed at any moment, and nothing is lost."""
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -88,6 +89,12 @@ class Program:
         return self.process.wait(60)
 
 
+@pytest.fixture(autouse=True)
+def collected():
+    yield
+    gc.collect()
+
+
 @pytest.fixture
 def program(files, tmp_path):
     started: list[Program] = []
@@ -141,7 +148,7 @@ def webhook():
 
 
 def right(line: dict) -> bool:
-    """Whether a line says that the X-ray was registered, and its pose is within a millimetre across the beam."""
+    """Whether the X-ray was registered, and its pose is within a millimetre across the beam."""
     found = torch.tensor(line["camera_from_world"], dtype=torch.float64)
     return line["status"] == "converged" and float((found - true_pose())[:2, 3].norm()) < 1
 
