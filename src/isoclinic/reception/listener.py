@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import time
 import traceback
 from collections.abc import Mapping
@@ -23,6 +24,8 @@ from .watch import FolderWatch
 
 _LOG = logging.getLogger("isoclinic.reception")
 RESULTS, LINES = "results", "results.jsonl"
+# Of `new_folder` and `atomic`; nobody else writes here, as the spool is in use by this process only.
+_UNFINISHED_RESULTS, _UNFINISHED_LINES = ".*.new", f".*.{LINES}"
 # In the ledger.
 _STATE = "session"
 _IDLE_S = 0.5
@@ -70,6 +73,7 @@ class Listener:
                 self._webhook = Webhook(config.webhook, config.webhook_timeout_s)
                 ends.callback(self._webhook.stop)
             with Held():
+                self._tidy()
                 self._recover(ended=True)
                 if self._registrar.restore(self._spool.about(_STATE)):
                     _LOG.info("goes on from the last pose that may be relied on")
@@ -135,14 +139,14 @@ class Listener:
         except IsoclinicError as error:
             if error.code == _UNWRITABLE:
                 raise
-            self._failed(image, error.code, str(error))
+            self._failed(image, str(error), code=error.code)
         except Exception as error:
             # The receiver must outlive whatever an image sets off; it is told as a failure of that image.
             # Not the message, nor the image's values: logs name no patient.
             place = traceback.extract_tb(error.__traceback__)[-1]
             _LOG.error("%s: %s at %s:%s", image.name, type(error).__name__, place.filename, place.lineno)
             told = f"an unexpected {type(error).__name__}: {error}; please report it"
-            self._failed(image, "reception.unexpected", told)
+            self._failed(image, told, code="reception.unexpected")
         else:
             self._done(image, line)
         return True
@@ -153,7 +157,7 @@ class Listener:
             self._tell(line)
         _LOG.info("%s is %s after %.2f s", image.name, line["status"], line["seconds"])
 
-    def _failed(self, image: ReceivedImage, code: str, message: str) -> None:
+    def _failed(self, image: ReceivedImage, message: str, *, code: str) -> None:
         line = {**line_of(image, "failed", now()), "error": {"code": code, "message": message}}
         with Held():
             self._spool.finish(image, "failed", line)
@@ -169,6 +173,24 @@ class Listener:
             # The image is done; the file is renewed from the ledger before the next one.
             _LOG.error("%s cannot be written: is the disk full?", LINES)
 
+    def _tidy(self) -> None:
+        """Remove what an end of the program has left of results that were being written.
+
+        Raises:
+            InputError: it cannot be removed.
+        """
+        results = self._spool.folder / RESULTS
+        try:
+            results.mkdir(exist_ok=True)
+            for folder in results.glob(_UNFINISHED_RESULTS):
+                shutil.rmtree(folder)
+            for file in self._spool.folder.glob(_UNFINISHED_LINES):
+                file.unlink()
+        except OSError as error:
+            raise InputError(
+                f"{self._spool.folder} cannot be written: {error.strerror or error}", code="output.unwritable"
+            ) from error
+
     def _recover(self, *, ended: bool) -> None:
         """See to images that were begun and are not finished.
 
@@ -183,7 +205,7 @@ class Listener:
                 self._tell(line)
             elif ended and image.attempts >= self._config.attempts:
                 told = f"the program has ended {image.attempts} times while it was being registered"
-                self._failed(image, "reception.ended", told)
+                self._failed(image, told, code="reception.ended")
             else:
                 self._spool.put_back(image, counts=ended)
 
