@@ -216,6 +216,30 @@ def test_whoever_connects_and_says_nothing_is_cut_off(service):
         assert silent.recv(100) == b""
 
 
+@pytest.mark.parametrize(
+    "beginning", [b"\x01", b"\x01\x00\x00\x00\x00\xff", b"\x01\x00\x00\x00\x00\xff\x00\x01"]
+)
+def test_whoever_stops_within_a_message_is_cut_off(service, beginning):
+    """Connections are few: one that waits for ever would take a place of the C-arm."""
+    storage = service(timeout_s=0.5, connections=1)
+    with socket.create_connection(("127.0.0.1", storage.port), timeout=20) as silent:
+        silent.sendall(beginning)
+        while silent.recv(100):  # an A-ABORT may come first
+            pass
+    deadline = time.monotonic() + 10
+    while storage._entity.active_associations and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert sent(storage.port, image()) == [0x0000]
+
+
+def test_whoever_says_nothing_to_tls_keeps_nobody_out(service, keys):
+    cert = keys / "cert.pem"
+    port = service(tls_certificate=cert, tls_key=keys / "key.pem", timeout_s=20).port
+    trusting = ssl.create_default_context(cafile=str(cert))
+    with socket.create_connection(("127.0.0.1", port)), socket.create_connection(("127.0.0.1", port)):
+        assert sent(port, image(), tls=trusting) == [0x0000]
+
+
 def test_noise_is_no_reason_to_end(service, spool):
     storage = service()
     for noise in (b"GET / HTTP/1.1\r\n\r\n", bytes(100), b"\x01\x00" + b"\xff" * 200, os.urandom(500)):

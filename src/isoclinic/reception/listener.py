@@ -68,10 +68,11 @@ class Listener:
         """
         config = self._config
         with ExitStack() as ends:
-            ends.callback(self._leave)
+            ends.callback(self._spool.close)
             if config.webhook is not None:
                 self._webhook = Webhook(config.webhook, config.webhook_timeout_s)
                 ends.callback(self._webhook.stop)
+            ends.callback(self._leave)
             with Held():
                 self._tidy()
                 self._recover(ended=True)
@@ -210,14 +211,13 @@ class Listener:
                 self._spool.put_back(image, counts=ended)
 
     def _leave(self) -> None:
-        """Put back what is under way, and let another process use the folder."""
+        """Put back what is under way."""
         with Held():
             try:
                 self._recover(ended=False)
             except InputError as error:
                 # The next start finds the same.
                 _LOG.error("the image at hand could not be put back [%s]", error.code)
-            self._spool.close()
 
     def _folder(self, image: ReceivedImage) -> Path:
         return self._spool.folder / RESULTS / f"{image.number:04}"

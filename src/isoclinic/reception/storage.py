@@ -95,6 +95,7 @@ class StorageService:
         """
         evt, config = self._evt, self._config
         handlers = [
+            (evt.EVT_CONN_OPEN, self._limit_silence),
             (evt.EVT_C_STORE, self._store),
             (evt.EVT_DATA_RECV, self._count),
             (evt.EVT_CONN_CLOSE, self._forget),
@@ -168,6 +169,10 @@ class StorageService:
             _LOG.warning("dicom: %s is cut off: its image is larger than --largest-mb", sender)
             event.assoc.abort(block=False)
 
+    def _limit_silence(self, event: Any) -> None:
+        """Let no read last longer than `timeout_s`: pynetdicom waits for the rest of a message for ever."""
+        event.assoc.dul.socket.socket.settimeout(self._config.timeout_s)
+
     def _forget(self, event: Any) -> None:
         self._received.pop(event.assoc, None)
 
@@ -188,6 +193,17 @@ def _printable(title: str) -> str:
     return "".join(each if each.isascii() and each.isprintable() else "?" for each in title.strip())
 
 
+class _LateHandshake(ssl.SSLContext):
+    """TLS whose handshake is made when the connection is first read from, by the thread of its own.
+
+    pynetdicom wraps sockets in the thread that accepts all connections: a handshake there would let one
+    silent client keep everybody else out.
+    """
+
+    def wrap_socket(self, *arguments: Any, **named: Any) -> ssl.SSLSocket:
+        return super().wrap_socket(*arguments, **{**named, "do_handshake_on_connect": False})
+
+
 def _tls(config: ReceptionConfig) -> ssl.SSLContext | None:
     """TLS 1.2 or newer with this program's certificate; None where none is given.
 
@@ -196,7 +212,7 @@ def _tls(config: ReceptionConfig) -> ssl.SSLContext | None:
     """
     if config.tls_certificate is None or config.tls_key is None:
         return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context = _LateHandshake(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
         # An encrypted key would ask the terminal for its password, where nobody may sit.
