@@ -11,6 +11,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -230,6 +231,44 @@ def test_whoever_stops_within_a_message_is_cut_off(service, beginning):
     while storage._entity.active_associations and time.monotonic() < deadline:
         time.sleep(0.05)
     assert sent(storage.port, image()) == [0x0000]
+
+
+def test_a_message_that_would_fill_the_memory_is_not_read(service):
+    """A P-DATA-TF PDU that says that it has 2 GB (PS3.8 section 9.3.5), and goes on."""
+    storage = service()
+    with socket.create_connection(("127.0.0.1", storage.port), timeout=20) as stranger:
+        stranger.sendall(b"\x04\x00\x7f\xff\xff\xff")
+        with pytest.raises(OSError):  # cut off by the other side
+            for _ in range(400):
+                stranger.sendall(bytes(1_000_000))
+    assert sent(storage.port, image()) == [0x0000]
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="needs Linux")
+def test_connections_that_fail_leave_nothing_open(service):
+    storage = service(timeout_s=1, connections=100)
+
+    def fail() -> None:
+        for noise in (b"", b"\x01", b"GET / HTTP/1.1\r\n\r\n", b"\x04\x00\x7f\xff\xff\xff"):
+            with socket.create_connection(("127.0.0.1", storage.port), timeout=20) as stranger:
+                stranger.sendall(noise)
+        sent(storage.port, image())
+
+    def settled() -> tuple[int, int]:
+        deadline = time.monotonic() + 20
+        while storage._entity.active_associations and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(0.2)
+        gc.collect()
+        return threading.active_count(), len(os.listdir("/proc/self/fd"))
+
+    fail()
+    before = settled()
+    for _ in range(5):
+        fail()
+    after = settled()
+    assert after[0] <= before[0] + 1 and after[1] <= before[1] + 2, (before, after)
+    assert storage._received == {}
 
 
 def test_whoever_says_nothing_to_tls_keeps_nobody_out(service, keys):

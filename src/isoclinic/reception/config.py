@@ -55,7 +55,7 @@ class ReceptionConfig:
     settle_s: float = 1.0
     patience_s: float = 30.0
     largest_mb: float = 500.0
-    connections: int = 8
+    connections: int = 16
     timeout_s: float = 30.0
     webhook: str | None = None
     webhook_timeout_s: float = 5.0

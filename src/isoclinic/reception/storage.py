@@ -42,7 +42,10 @@ _SYNTAXES = [
 # Status of a response (PS3.4 table B.2-1, PS3.7 annex C).
 SUCCESS, OUT_OF_RESOURCES, CLASS_DIFFERS = 0x0000, 0xA700, 0xA900
 NOT_UNDERSTOOD, CLASS_NOT_SUPPORTED = 0xC000, 0x0122
-# What a request has besides its data set, with room to spare [bytes].
+# Time within which a sender says what it wants [s]; until then it takes a place, even if it is gone already.
+_GREETING_S = 5.0
+# What a request has besides its data set, and what one PDU may have, with room to spare [bytes]: senders are
+# told to send PDUs of 16 kB at most (PS3.8 annex D.1).
 _OVERHEAD = 1_000_000
 
 
@@ -72,7 +75,8 @@ class StorageService:
         entity.require_called_aet = True
         entity.require_calling_aet = list(config.allow)
         entity.maximum_associations = config.connections
-        entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = config.timeout_s
+        entity.dimse_timeout = entity.network_timeout = config.timeout_s
+        entity.acse_timeout = min(config.timeout_s, _GREETING_S)
         entity.add_supported_context(_VERIFICATION)
         for each in XRAY_CLASSES:
             entity.add_supported_context(each, _SYNTAXES)
@@ -95,7 +99,7 @@ class StorageService:
         """
         evt, config = self._evt, self._config
         handlers = [
-            (evt.EVT_CONN_OPEN, self._limit_silence),
+            (evt.EVT_CONN_OPEN, self._limit),
             (evt.EVT_C_STORE, self._store),
             (evt.EVT_DATA_RECV, self._count),
             (evt.EVT_CONN_CLOSE, self._forget),
@@ -169,9 +173,21 @@ class StorageService:
             _LOG.warning("dicom: %s is cut off: its image is larger than --largest-mb", sender)
             event.assoc.abort(block=False)
 
-    def _limit_silence(self, event: Any) -> None:
-        """Let no read last longer than `timeout_s`: pynetdicom waits for the rest of a message for ever."""
-        event.assoc.dul.socket.socket.settimeout(self._config.timeout_s)
+    def _limit(self, event: Any) -> None:
+        """Let no read last longer than `timeout_s`, and none be of more than any honest sender sends at once.
+
+        pynetdicom would wait for the rest of a PDU for ever, and keep up to 4 GB of it, as its length says.
+        """
+        transport = event.assoc.dul.socket
+        transport.socket.settimeout(self._config.timeout_s)
+        read = transport.recv
+
+        def limited(count: int) -> Any:
+            if count > _OVERHEAD:
+                raise OSError("a PDU is longer than was agreed")
+            return read(count)
+
+        transport.recv = limited
 
     def _forget(self, event: Any) -> None:
         self._received.pop(event.assoc, None)
@@ -185,7 +201,8 @@ class StorageService:
         )
 
     def _aborted(self, event: Any) -> None:
-        _LOG.warning("dicom: the connection of %s was cut", _printable(event.assoc.requestor.ae_title))
+        asking = event.assoc.requestor
+        _LOG.warning("dicom: the connection of %s was cut", _printable(asking.ae_title) or asking.address)
 
 
 def _printable(title: str) -> str:
