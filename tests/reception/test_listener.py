@@ -15,6 +15,7 @@ import pytest
 from isoclinic.errors import InputError, IsoclinicError
 from isoclinic.reception import Listener, ReceptionConfig, Spool
 from isoclinic.reception.registrar import LINE, line_of
+from raising import raises
 
 from .conftest import VOLUME, content, image
 
@@ -211,9 +212,8 @@ def test_a_result_of_another_image_is_not_taken(tmp_path):
     path = tmp_path / "out" / "results" / "0001" / LINE
     path.write_text(path.read_text().replace('"sha256": "', '"sha256": "0'))
     spool = Spool(tmp_path / "out", VOLUME)
-    with pytest.raises(InputError) as raised:
+    with raises(InputError, "reception.damaged"):
         Listener(spool, Scripted(), ReceptionConfig()).run()
-    assert raised.value.code == "reception.damaged"
 
 
 def test_lines_that_could_not_be_written_are_there_with_the_next(listen, monkeypatch):

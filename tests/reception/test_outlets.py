@@ -15,6 +15,7 @@ from isoclinic.errors import InputError
 from isoclinic.reception import outlets
 from isoclinic.reception.health import HealthPage
 from isoclinic.reception.outlets import LineFile, Webhook
+from raising import raises
 
 from .senders import free_port
 
@@ -54,10 +55,10 @@ def test_on_a_full_disk_it_is_to_be_renewed(tmp_path, monkeypatch):
 
     file = LineFile(tmp_path / "lines.jsonl")
     file.renew(LINES[:1])
-    with monkeypatch.context() as patch, pytest.raises(InputError) as raised:
+    with monkeypatch.context() as patch, raises(InputError, "output.unwritable", tmp_path / "lines.jsonl"):
         patch.setattr(outlets.os, "fsync", full)
         file.append(LINES[1])
-    assert raised.value.code == "output.unwritable" and file.stale
+    assert file.stale
     file.renew(LINES)
     assert read(tmp_path / "lines.jsonl") == LINES and not file.stale
 
@@ -166,8 +167,7 @@ def test_the_health_page():
         status, content = asked("/healthz")
         assert status == 503 and json.loads(content) == told
         assert asked("/")[0] == 404
-        with pytest.raises(InputError) as raised:
+        with raises(InputError, "reception.cannot-listen"):
             HealthPage(page.port, lambda: told)
-        assert raised.value.code == "reception.cannot-listen"
     finally:
         page.stop()

@@ -19,6 +19,7 @@ from isoclinic.reception import Registrar
 from isoclinic.reception.registrar import LINE, ReceptionPlan, finished_line
 from isoclinic.reception.spool import ReceivedImage
 from isoclinic.registration import FollowConfig, PoseFile, SearchConfig, Stage
+from raising import raises
 
 from ..cli.conftest import off, phantom, true_pose, write_xray
 
@@ -172,6 +173,5 @@ def test_a_damaged_line_is_not_taken(plan, received, tmp_path):
     (tmp_path / "r").mkdir()
     for text in ("{", "[]", '{"sha256": "other"}'):
         (tmp_path / "r" / LINE).write_text(text)
-        with pytest.raises(InputError) as raised:
+        with raises(InputError, "reception.damaged"):
             finished_line(tmp_path / "r", image)
-        assert raised.value.code == "reception.damaged"

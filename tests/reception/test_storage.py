@@ -30,6 +30,7 @@ from isoclinic.errors import InputError, UsageError
 from isoclinic.reception import ReceptionConfig
 from isoclinic.reception import spool as spool_module
 from isoclinic.reception.storage import StorageService
+from raising import raises
 
 from .conftest import content, image, stored
 from .senders import VERIFICATION, associated, context_of, free_port, sent
@@ -304,14 +305,13 @@ def test_logs_name_no_patient(service, caplog):
 
 def test_a_port_that_is_taken(service):
     port = service().port
-    with pytest.raises(InputError) as raised:
+    with raises(InputError, "reception.cannot-listen", "`port`"):
         service(port=port)
-    assert raised.value.code == "reception.cannot-listen" and "port" in raised.value.parameters
 
 
 def test_without_its_package_it_names_the_extra(spool, monkeypatch):
     monkeypatch.setitem(sys.modules, "pynetdicom", None)
-    with pytest.raises(UsageError, match=r"isoclinic\[listen\]"):
+    with raises(UsageError, "installation.package-missing", "pynetdicom", "isoclinic[listen]"):
         StorageService(spool, ReceptionConfig(port=11112))
 
 
@@ -344,9 +344,8 @@ def test_over_tls(service, spool, keys):
 def test_files_for_tls_that_cannot_be_used(service, keys, tmp_path):
     (tmp_path / "no.pem").write_text("nothing")
     for cert, key in (("gone.pem", "gone.pem"), (tmp_path / "no.pem", keys / "key.pem")):
-        with pytest.raises(InputError) as raised:
+        with raises(InputError, "reception.cannot-listen"):
             service(tls_certificate=Path(cert), tls_key=Path(key))
-        assert raised.value.code == "reception.cannot-listen"
 
 
 needs_dcmtk = pytest.mark.skipif(shutil.which("storescu") is None, reason="dcmtk's storescu is not installed")
