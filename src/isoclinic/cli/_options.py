@@ -16,6 +16,7 @@ import tyro
 from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
+from typeguard import CollectionCheckStrategy, TypeCheckError, check_type
 from tyro.conf import Suppress
 
 from .._files import read_text
@@ -316,9 +317,6 @@ class _Table:
         return table.applied_to(kind(**given))
 
     def _leaf(self, name: str, value: Any, hint: Any) -> Any:
-        # It takes long to import, and only values of a file need it.
-        from typeguard import CollectionCheckStrategy, TypeCheckError, check_type
-
         value = _tuples(value)
         if isinstance(value, str) and Path in (hint, *get_args(hint)):
             if "\0" in value:

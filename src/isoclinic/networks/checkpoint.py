@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeVar, get_args, get_type_hints
 
 import torch
 from torch import Tensor
+from typeguard import CollectionCheckStrategy, TypeCheckError, check_type
 
 from ..errors import InputError, IsoclinicError
 from ..geometry import Camera
@@ -238,9 +239,6 @@ def _network(kind: str, config: Any, tensors: dict[str, Tensor], path: Path) -> 
 
 def _restored(kind: type[T], value: Any, label: str) -> T:
     """Dataclass from what `asdict` and JSON made of it, every field present and of its type."""
-    # It takes long to import, and only files of networks need it.
-    from typeguard import CollectionCheckStrategy, TypeCheckError, check_type
-
     hints = get_type_hints(kind)
     every = fields(kind)  # type: ignore[arg-type]
     names = [field.name for field in every]
