@@ -120,12 +120,14 @@ class Coverage:
         starts, slopes = (source @ basis.mT).float(), (basis @ along).float()
         v = torch.arange(camera.height, dtype=torch.float32)[:, None]
         u = torch.arange(camera.width, dtype=torch.float32)
-        enter, leave = torch.zeros(()), torch.ones(())
+        enter = torch.zeros(len(source), camera.height, camera.width)
+        leave = torch.ones_like(enter)
         for index, (low, high) in enumerate(limits):
             start, slope = starts[:, index, None, None], slopes[:, index, :, None, None]
-            step = slope[:, 0] * u + slope[:, 1] * v + slope[:, 2]
-            step = torch.where(step.abs() < 1e-6, torch.full_like(step, 1e-6), step)
+            # In place where that is possible: memory takes longer here than arithmetic.
+            step = (slope[:, 0] * u + slope[:, 1] * v).add_(slope[:, 2])
+            step.masked_fill_(step.abs() < 1e-6, 1e-6)
             one, other = (low - start) / step, (high - start) / step
-            enter = torch.maximum(enter, torch.minimum(one, other))
-            leave = torch.minimum(leave, torch.maximum(one, other))
+            enter = torch.maximum(enter, torch.minimum(one, other, out=step), out=enter)
+            leave = torch.minimum(leave, torch.maximum(one, other, out=step), out=leave)
         return enter < leave
