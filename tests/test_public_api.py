@@ -17,8 +17,8 @@ TOP = {
 }
 ROOMS = {
     *("anatomy", "datasets", "evaluation", "exchange", "geometry", "inspection", "models", "networks"),
-    *("registration", "rendering", "results", "similarity", "simulation", "solver", "training", "viewer"),
-    "volumes",
+    *("registration", "rendering", "results", "sequences", "similarity", "simulation", "solver", "training"),
+    *("viewer", "volumes"),
 }
 REGISTRATION = {
     *("AnyViewConfig", "Confidence", "ConfidenceConfig", "InitialPose", "IntrinsicsConfig"),
@@ -45,6 +45,11 @@ RESULTS = {
     *("view_pictures", "write_course", "write_document", "write_overlays", "write_pose", "write_report"),
     *("write_result", "write_result_files", "write_structures", "write_transform"),
 }
+SEQUENCES = {
+    *("Frame", "FrameRecord", "Frames", "Joint", "Ledger", "RelativeMotion", "SEQUENCE_FILES"),
+    *("SequenceConfig", "SequencePlan", "StructureRecord", "TrackedSequence", "joints_of"),
+    *("relative_motion", "sequence_verdict", "track_sequence", "write_sequence"),
+}
 
 
 @pytest.mark.parametrize(
@@ -55,6 +60,7 @@ RESULTS = {
         ("isoclinic.evaluation", EVALUATION),
         ("isoclinic.training", TRAINING),
         ("isoclinic.results", RESULTS),
+        ("isoclinic.sequences", SEQUENCES),
     ],
 )
 def test_the_names_are_these(module, names):

@@ -71,6 +71,8 @@ def write_page_files(folder: Path, ct: Path, xray: Path, cases: Path) -> None:
         (folder / f"{Path(name).stem}-phantom.json").write_text(json.dumps(pose.tolist()))
     pixels = _pixels(volume, camera_from_world("ap.dcm"))
     _write_xray(folder / "xray.dcm", xray, pixels, None)
+    for name, still in (("cine.dcm", "ap.dcm"), ("cine-side.dcm", "lateral.dcm")):
+        _write_cine(folder / name, xray, volume, still)
     _write_screenshot(folder / "xray.png", pixels)
     _write_mask(folder / "tool-mask.png")
     (folder / "ct.mrk.json").write_text(json.dumps(_markups()))
@@ -95,6 +97,20 @@ def _write_xray(
     dataset.ImagerPixelSpacing = list(CAMERA.pixel_spacing_mm)
     if angles_deg is not None:
         dataset.PositionerPrimaryAngle, dataset.PositionerSecondaryAngle = angles_deg
+    dataset.save_as(path)
+
+
+def _write_cine(path: Path, template: Path, volume: Volume, still: str) -> None:
+    """A few frames of a patient who moves by a millimetre from frame to frame."""
+    frames = []
+    for index in range(4):
+        motion = torch.eye(4, dtype=torch.float64)
+        motion[:3, 3] = torch.tensor([0.5, 0.3, 1.0]) * index
+        frames.append(_pixels(volume, camera_from_world(still) @ motion))
+    _write_xray(path, template, frames[0], ANGLES_DEG[still])
+    dataset = pydicom.dcmread(path)
+    dataset.NumberOfFrames, dataset.FrameTime = len(frames), "66.7"
+    dataset.PixelData = np.stack(frames).tobytes()
     dataset.save_as(path)
 
 

@@ -24,13 +24,14 @@ import torch
 import tyro
 
 import isoclinic
-from isoclinic import XRay, registration
+from isoclinic import Volume, XRay, registration
 from isoclinic._spread_config import SpreadConfig
 from isoclinic.cli import _COMMANDS, adapt, dataset, main, pretrain, register, train
 from isoclinic.datasets.preparation import Preparation, PreparationConfig, prepare_ctspine1k
 from isoclinic.evaluation.methods import pipeline
 from isoclinic.registration import PoseFile, RegistrationConfig, SearchConfig, Stage, views_from_file
 from isoclinic.registration.landmarks import read_landmark_pairs
+from isoclinic.sequences import tracking
 from isoclinic.training import TrainConfig, Trainer, TrainingData
 from tiny_training import CONFIG as TINY
 
@@ -49,7 +50,7 @@ OF_STRUCTURES = {"stages": (Stage(pixels=32),), "candidates": 4, "starts": 1, "r
 REGISTRATIONS = (
     ("register", SCHEDULE, (isoclinic, registration, pipeline)),
     ("register_views", SCHEDULE, (registration, register)),
-    ("register_structures", OF_STRUCTURES, (registration, register)),
+    ("register_structures", OF_STRUCTURES, (registration, register, tracking)),
 )
 
 # Pages on which a result is doubtful by its nature: a bone is out of view, one view refines intrinsics, or
@@ -86,11 +87,17 @@ def user_folder(page_files, tmp_path, monkeypatch) -> Path:
         quick = with_schedule(getattr(registration, name), schedule)
         for module in modules:
             monkeypatch.setattr(module, name, quick)
+    monkeypatch.setattr(tracking, "Session", quick_session)
     for module in (train, pretrain):
         monkeypatch.setattr(module, "Trainer", quick_trainer)
     monkeypatch.setattr(adapt, "Trainer", quick_adaptation)
     monkeypatch.setattr(dataset, "prepare_ctspine1k", quick_preparation)
     return tmp_path
+
+
+def quick_session(ct: Volume, config: RegistrationConfig, **named: Any) -> registration.Session:
+    """A session with a short schedule."""
+    return registration.Session(ct, replace(config, **SCHEDULE), **named)
 
 
 def quick_preparation(

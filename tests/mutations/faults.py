@@ -437,14 +437,14 @@ FAULTS: tuple[Fault, ...] = (
         ),
         (
             "few edges are no reason for doubt, many are",
-            "if not edges >= least:",
-            "if not edges <= least:",
+            "if not edges >= config.edges_below:",
+            "if not edges <= config.edges_below:",
             (f"{_CONFIDENCE}::test_reasons",),
         ),
         (
             "edges that are not a number are no reason for doubt",
-            "if not edges >= least:",
-            "if edges < least:",
+            "if not edges >= config.edges_below:",
+            "if edges < config.edges_below:",
             (f"{_CONFIDENCE}::test_reasons",),
         ),
         (

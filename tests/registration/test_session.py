@@ -18,9 +18,10 @@ from isoclinic.registration import (
     RegistrationResult,
     SearchConfig,
     Session,
+    _follow,
     register,
 )
-from isoclinic.registration._follow import FOLLOWED
+from isoclinic.registration._follow import FOLLOWED, from_pose
 from isoclinic.solver import Status
 from isoclinic.volumes import POLARITY_GUESSED, Finding
 from phantoms import CAMERA, displaced, error_mm, phantom, true_pose, xray_of
@@ -204,6 +205,22 @@ def test_without_a_pose_to_rely_on_the_ladder_runs_from_where_it_began():
     result = session.follow(XRAY)
     assert torch.equal(result.initial.camera_from_world, start) and result.attempt.start == "matrix"
     assert error_mm(VOLUME, result.camera_from_world, TRUTH) < EXACT_MM
+
+
+@pytest.mark.parametrize(("part", "tolerance_mm"), [(False, 0.1), (True, 0.03)])
+def test_only_whole_cts_end_by_a_longer_step(monkeypatch, part, tolerance_mm):
+    """The steps of parts shrink slowly, so that a longer one would leave them short of the match."""
+    session, ran = Session(VOLUME, SMALL), []
+
+    def watched(run, *more):
+        ran.append([stage.step_tolerance_mm for stage in run.config.stages])
+        return from_pose(run, *more)
+
+    monkeypatch.setattr(_follow, "from_pose", watched)
+    session.register(XRAY)
+    session._trusted = replace(session._trusted, part=part)
+    session.follow(xray_of(VOLUME, NEAR, 4))
+    assert ran and all(each == tolerance_mm for run in ran for each in run)
 
 
 def test_another_camera_has_its_geometry_looked_at_anew():

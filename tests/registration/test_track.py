@@ -1,5 +1,6 @@
 """Tracking through runs of simulated X-rays: motion, jumps, frames that are bad, missing or repeated."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -7,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from isoclinic.errors import UsageError
-from isoclinic.geometry import se3
-from isoclinic.registration import RegistrationConfig, SearchConfig, Session, TrackConfig, Tracker
-from phantoms import CAMERA, error_mm, phantom, true_pose, xray_of
+from isoclinic.errors import InputError, UsageError
+from isoclinic.geometry import gantry_view, se3
+from isoclinic.registration import RegistrationConfig, SearchConfig, Session, TrackConfig, Tracker, View
+from phantoms import CAMERA, DEPTH_MM, error_mm, phantom, true_pose, xray_of
 from raising import raises
 
 VOLUME, OTHER = phantom(0), phantom(1)
@@ -132,7 +133,132 @@ def test_a_first_frame_that_cannot_be_used_leaves_the_start_to_the_next():
     assert frame.result.initial.source == "preset ap"
 
 
-@pytest.mark.parametrize("settings", [{"jump_mm": 0}, {"jump_deg": float("nan")}, {"gap": -1}])
+def gantry(degrees: float) -> Tensor:
+    return gantry_view(degrees, 0.0, DEPTH_MM)
+
+
+def turned_xray(degrees: float, seed: int):
+    """What the C-arm takes at a primary angle of a patient at rest, and the pose."""
+    pose = gantry(degrees) @ se3.inverse(gantry(0.0)) @ TRUTH
+    xray = xray_of(VOLUME, pose, seed)
+    return replace(xray, primary_angle_deg=degrees, secondary_angle_deg=0.0), pose
+
+
+def test_poses_turn_with_the_c_arm():
+    tracker = Tracker(SESSION, "ap")
+    tracker.add(turned_xray(0.0, 0)[0])
+    for seed, degrees in enumerate((6.0, 12.0, 12.0, 3.0), start=1):
+        xray, pose = turned_xray(degrees, seed)
+        frame = tracker.add(xray)
+        assert error_mm(VOLUME, frame.result.initial.camera_from_world, pose) < EXACT_MM
+        assert error_mm(VOLUME, frame.camera_from_world, pose) < EXACT_MM
+        assert not (frame.jumped or frame.doubts or frame.searched)
+
+
+def test_angles_that_are_wrong_do_not_lead_astray():
+    """The header says that the C-arm turned, but it did not: the last pose matches better."""
+    tracker = Tracker(SESSION, "ap")
+    tracker.add(turned_xray(0.0, 0)[0])
+    frame = tracker.add(replace(turned_xray(0.0, 1)[0], primary_angle_deg=8.0))
+    assert not frame.searched and error_mm(VOLUME, frame.camera_from_world, TRUTH) < EXACT_MM
+    assert error_mm(VOLUME, frame.result.initial.camera_from_world, TRUTH) < EXACT_MM
+    assert frame.jumped, "it is far from where the header says"
+
+
+def test_where_the_motion_stops_the_last_pose_is_begun_at():
+    tracker = Tracker(SESSION, "ap")
+    for step in (0, 1, 2):
+        tracker.add(xray_at(step, step))
+    frame = tracker.add(xray_at(2, 9))
+    assert error_mm(VOLUME, frame.result.initial.camera_from_world, moved(2)) < EXACT_MM
+    assert error_mm(VOLUME, frame.camera_from_world, moved(2)) < EXACT_MM and not frame.jumped
+
+
+def test_errors_of_single_poses_average_out_of_the_motion():
+    """A patient who trembles: the line through four places, by numpy, and not that through the last two."""
+    steps = [0.0, 1.3, 1.7, 3.3]
+    tracker = Tracker(SESSION, "ap")
+    homogeneous = torch.cat([ISOCENTRE, ISOCENTRE.new_ones(1)])
+    places = [
+        (tracker.add(xray_at(step, seed)).camera_from_world @ homogeneous)[:2].numpy()
+        for seed, step in enumerate(steps)
+    ]
+    start = tracker.add(xray_at(4, 9)).result.initial.camera_from_world
+    found = (start @ homogeneous)[:2].numpy()
+    line = [np.polyval(np.polyfit(range(4), [place[axis] for place in places], 1), 4) for axis in (0, 1)]
+    np.testing.assert_allclose(found, line, atol=0.1)
+    assert np.linalg.norm(found - (2 * places[3] - places[2])) > 1
+
+
+SIDE = torch.tensor([[0.0, 0, -1, DEPTH_MM], [0, 1, 0, 0], [1, 0, 0, DEPTH_MM], [0, 0, 0, 1]]).double()
+
+
+def pair_at(steps: float, seed: int) -> list[View]:
+    """A frame of two planes at a right angle."""
+    second = xray_of(VOLUME, SIDE @ moved(steps), seed + 50)
+    return [View(xray=xray_at(steps, seed)), View(xray=second, view_from_first=SIDE)]
+
+
+def test_two_planes_are_followed_as_one():
+    tracker = Tracker(SESSION, "ap")
+    frames = [tracker.add(pair_at(step, step)) for step in range(4)]
+    assert [frame.searched for frame in frames] == [True, False, False, False]
+    for step, frame in enumerate(frames):
+        # Depth, too: one plane sees what the other one does not.
+        assert error_mm(VOLUME, frame.camera_from_world, moved(step)) < 0.5
+        assert not frame.doubts and len(frame.result.cameras) == 2
+    assert tracker.add(pair_at(3, 3)).unchanged
+    one = pair_at(4, 4)[0]
+    assert not tracker.add([one, View(xray=pair_at(3, 3)[1].xray, view_from_first=SIDE)]).unchanged
+
+
+def test_a_state_that_was_kept_leads_to_the_same_poses():
+    whole = Tracker(Session(VOLUME, SMALL), "ap")
+    for step in (0, 1, 2):
+        whole.add(xray_at(step, step), time_s=step / 10)
+    state = json.loads(json.dumps(whole.state()))
+    tracker = Tracker(Session(VOLUME, SMALL), "ap")
+    tracker.restore(state, xray_at(2, 2))
+    repeated = tracker.add(xray_at(2, 2), time_s=0.25)
+    assert repeated.unchanged and repeated.result is None and repeated.index == 3
+    whole.add(xray_at(2, 2), time_s=0.25)
+    for step in (3, 4):
+        one, other = (each.add(xray_at(step, step), time_s=step / 10) for each in (whole, tracker))
+        assert torch.equal(one.camera_from_world, other.camera_from_world)
+        assert (one.index, one.searched, one.jumped) == (other.index, other.searched, other.jumped)
+    with pytest.raises(UsageError, match="not after"):
+        tracker.add(xray_at(5), time_s=0.1)
+
+
+def test_a_state_before_any_frame_and_after_a_doubtful_one():
+    fresh = Tracker(Session(VOLUME, SMALL), "ap")
+    tracker = Tracker(Session(VOLUME, SMALL), "ap")
+    tracker.restore(json.loads(json.dumps(fresh.state())))
+    assert tracker.add(xray_at(0)).searched
+    hidden = replace(xray_at(0), excluded=np.eye(128, dtype=bool) == 0)
+    fresh.add(hidden)
+    tracker.restore(json.loads(json.dumps(fresh.state())))
+    frame = tracker.add(xray_at(1))
+    assert frame.searched and frame.index == 1 and not frame.doubts
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {},
+        {"index": 1, "time_s": None, "seen": [{}], "session": {}},
+        {"index": 1, "time_s": None, "seen": [], "session": {"begun": True, "trusted": {"edges": 1}}},
+        {"index": "x", "time_s": None, "seen": [], "session": {}},
+    ],
+)
+def test_what_is_no_state(state):
+    with pytest.raises(InputError, match="damaged"):
+        Tracker(Session(VOLUME, SMALL), "ap").restore(state)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"jump_mm": 0}, {"jump_deg": float("nan")}, {"gap": -1}, {"history": 1}]
+)
 def test_settings_that_cannot_be(settings):
     with raises(UsageError, "registration.invalid-value", *settings):
         TrackConfig(**settings)

@@ -8,8 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-import numpy as np
-
 from .._folders import new_folder
 from .._json import dumps
 from ..errors import IsoclinicError, UsageError
@@ -29,7 +27,6 @@ from ..registration import (
 from ..registration._inputs import input_doubts
 from ..registration.initialize import MODEL
 from ..registration.landmarks import read_landmark_pairs, read_world_points
-from ..registration.structures import check_structures
 from ..results import (
     RESULT_FILES,
     Registered,
@@ -48,9 +45,9 @@ from ._model import chosen_model, last_resort_file
 from ._model_names import DEFAULT
 from ._register_options import RegisterOptions
 from ._register_tables import print_tables
+from ._structures import check_each_structure, structure_names
 from ._wording import as_options
 
-_ALL = "all"
 Doubted = TypeVar("Doubted", Confidence, StructureResult)
 # The exit status of a result that must not be used before someone has looked at it.
 DOUBTFUL_STATUS = 3
@@ -69,7 +66,7 @@ def main(options: RegisterOptions, arguments: Sequence[str]) -> int:
         volume = Volume.read(options.volume, labels=options.labels)
         ct, images = InputFile.of(options.volume), [InputFile.of(path) for path in options.xray]
         learned, model = chosen_model(options.model, ct, xrays[0], volume)
-        names = _structure_names(options, volume)
+        names = structure_names(options.each_structure, options.labels, volume)
         points = read_world_points(options.targets) if options.targets else {}
         views = _views(options, xrays)
         marked = pose_from_landmark_files(xrays[0], *options.landmarks) if options.landmarks else None
@@ -114,7 +111,7 @@ def main(options: RegisterOptions, arguments: Sequence[str]) -> int:
             landmark_pose=marked,
             targets=targets_of(points, volume, result),
         )
-        again = shlex.join(["isoclinic", "register", *_writing_beside(options.output, arguments)])
+        again = shlex.join(["isoclinic", "register", *writing_beside(options.output, arguments)])
         write_result_files(folder, registered, warnings=said, reproduce=again)
     for warning in _doubts(options, registered):
         warning_line(warning)
@@ -191,15 +188,7 @@ def _check(options: RegisterOptions) -> None:
             "several lie",
             code="options.conflict",
         )
-    if options.each_structure and options.labels is None:
-        raise UsageError(
-            "--each-structure chooses from a label map; give it with --labels", code="labels.missing"
-        )
-    if options.each_structure and options.registration.structures is not None:
-        raise UsageError(
-            "--structures registers structures as one, --each-structure one by one: choose",
-            code="options.conflict",
-        )
+    check_each_structure(options.each_structure, options.labels, options.registration.structures)
 
 
 def _views(options: RegisterOptions, xrays: Sequence[XRay]) -> Sequence[View]:
@@ -234,27 +223,6 @@ def _other_files(options: RegisterOptions) -> dict[str, InputFile]:
     }
 
 
-def _structure_names(options: RegisterOptions, volume: Volume) -> list[tuple[int | str, ...]]:
-    """What --each-structure means, checked against the label map before anything is registered."""
-    if not options.each_structure:
-        return []
-    names: list[tuple[int | str, ...]]
-    if options.each_structure == (_ALL,):
-        assert volume.labels is not None
-        labels = np.unique(volume.labels).tolist()
-        names = [(volume.label_names.get(label, label),) for label in labels if label > 0]
-        if not names:
-            raise UsageError(
-                f"--each-structure all: the label map {options.labels} has no structure",
-                code="labels.structure-missing",
-            )
-    else:
-        groups = (group.split("+") for group in options.each_structure)
-        names = [tuple(int(name) if name.isdecimal() else name for name in group) for group in groups]
-    check_structures(volume, names)
-    return names
-
-
 def _doubts(options: RegisterOptions, registered: Registered) -> Iterator[str]:
     """What should make people look before they use the result."""
     result, report = registered.result, options.output / REPORT
@@ -282,7 +250,7 @@ def _start_option(options: RegisterOptions, result: RegistrationResult) -> str:
     return "--model" if result.initial.source == MODEL else "default"
 
 
-def _writing_beside(output: Path, arguments: Sequence[str]) -> list[str]:
+def writing_beside(output: Path, arguments: Sequence[str]) -> list[str]:
     """A command's arguments with another place for --output, so that it runs while its result is there."""
     again = f"{output}-again"
     changed = [f"--output={again}" if word.startswith("--output=") else word for word in arguments]

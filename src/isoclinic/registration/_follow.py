@@ -2,119 +2,50 @@
 
 from __future__ import annotations
 
-import math
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from ..geometry import Camera, Distortion, se3
-from ..volumes import Volume, XRay
+from ..geometry import Distortion
+from ..similarity import SimilarityConfig, SimilarityTerm
+from ..volumes import Volume
 from ._geometry_check import carried_geometry
 from ._inputs import input_doubts
 from ._ladder import Outcome, from_pose
 from ._readings import readings
 from ._register import looked_at, result_of
 from ._run import Run
-from .config import RegistrationConfig
+from ._trusted import KnownGeometry, Trusted, moved
+from .config import RegistrationConfig, Stage
 from .initialize import InitialPose
-from .result import GeometryCheck, RegistrationResult
+from .result import RegistrationResult
 from .session_config import FollowConfig
+from .views import View, stacked_views
 
 FOLLOWED = "the last pose"
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Trusted:
-    """A result that others are followed from.
-
-    Attributes:
-        camera_from_world: its pose [4, 4].
-        edges: see `Confidence`.
-        reading: name of the `Reading` by which the X-ray was read.
-        run: the run that registered it.
-        geometry: the check of the intrinsics; None where they have to be checked anew.
-    """
-
-    camera_from_world: Tensor
-    edges: float
-    reading: str
-    run: Run
-    geometry: KnownGeometry | None
-
-    @classmethod
-    def of(cls, volume: Volume, result: RegistrationResult, best: Outcome) -> Trusted | None:
-        """The state that a result of the whole ladder leaves for following; None where its pose is doubtful.
-
-        Doubts that the next X-ray is asked about in any case do not count: those of headers.
-        """
-        of_headers = input_doubts(volume, best.reading.xrays, same_patient=best.run.config.same_patient)
-        if not best.matched or not set(result.confidence.doubts) <= set(of_headers):
-            return None
-        return cls(
-            camera_from_world=result.camera_from_world,
-            edges=best.confidence.edges,
-            reading=best.reading.name,
-            run=best.run,
-            geometry=KnownGeometry.of(best),
-        )
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class KnownGeometry:
-    """The effect of wrong intrinsics on poses near one at which it was computed.
-
-    Attributes:
-        camera: the camera of the X-ray.
-        camera_from_world: pose [4, 4] at which it was looked at.
-        covariance: the part of the covariance that is due to the intrinsics [6, 6].
-        check: the check of the X-ray's geometry by its image.
-    """
-
-    camera: Camera
-    camera_from_world: Tensor
-    covariance: Tensor
-    check: GeometryCheck
-
-    @classmethod
-    def of(cls, best: Outcome) -> KnownGeometry | None:
-        """The effect known from an outcome whose geometry was checked; None where it cannot be taken over."""
-        confidence = best.confidence
-        config = best.run.config
-        if confidence.geometry is None or config.refine_distortion or config.refine_intrinsics.on:
-            return None
-        return cls(
-            camera=best.reading.xrays[0].camera,
-            camera_from_world=best.last.camera_from_world[best.last.best],
-            covariance=confidence.covariance - confidence.image_covariance,
-            check=confidence.geometry,
-        )
-
-    def holds(self, camera: Camera, pose: Tensor, isocentre: Tensor, config: FollowConfig) -> bool:
-        """Whether it holds at a pose [4, 4] as well."""
-        shift_mm, angle_deg = _moved(self.camera_from_world, pose, isocentre)
-        return (
-            camera == self.camera
-            and float(shift_mm.norm()) <= config.geometry_mm
-            and angle_deg <= config.geometry_deg
-        )
+# Where one of several starts is chosen: edges, as blurred as the starts lie apart.
+_CHOSEN_BY = SimilarityConfig(terms=(SimilarityTerm(image="gradient", window_px=9),))
+# Starts nearer to each other than this are as good as one [mm].
+_APART_MM = 1.0
 
 
 def followed(
     volume: Volume,
-    xray: XRay,
-    start: Tensor,
+    views: Sequence[View],
+    starts: Sequence[Tensor],
     trusted: Trusted,
     config: RegistrationConfig,
     follow: FollowConfig,
 ) -> tuple[RegistrationResult, Trusted] | None:
-    """The pose of an X-ray near that of the one before; None where it is lost, or in any doubt.
+    """The pose of X-rays near that of those before; None where it is lost, or in any doubt.
 
     Args:
         volume: the CT.
-        xray: the X-ray.
-        start: the pose [4, 4] to begin at: the last one, or the one that the motion so far predicts.
+        views: the X-rays.
+        starts: where to begin [4, 4], the likeliest first; the one that matches best counts.
         trusted: the last pose, and how it was found.
         config: settings of the registration.
         follow: the schedule, and what counts as lost.
@@ -123,21 +54,27 @@ def followed(
         InputError: an X-ray that is masked out entirely.
     """
     began = time.perf_counter()
-    way = next((way for way in readings([xray], config.preprocess) if way.name == trusted.reading), None)
-    if way is None or not trusted.run.config.stages:
+    xrays = [view.xray for view in views]
+    way = next((way for way in readings(xrays, config.preprocess) if way.name == trusted.reading), None)
+    schedule, whole = trusted.schedule(config)
+    if way is None or not schedule.stages:
         return None
     isocentre = torch.from_numpy(volume.isocentre_world)
     run = Run(
         volume=volume,
         fixed=way.fixed,
-        view_from_first=torch.eye(4, dtype=torch.float64)[None],
-        start=start,
-        config=trusted.run.config,
-        whole=trusted.run.whole,
+        view_from_first=stacked_views(views),
+        start=starts[0],
+        config=schedule,
+        whole=whole,
     )
+    run = replace(run, start=_likeliest(run, starts, isocentre, follow))
     tried: list[Outcome] = []
-    for count in dict.fromkeys(min(count, len(run.config.stages)) for count in follow.stages):
-        short = replace(run, config=replace(run.config, stages=run.config.stages[-count:]))
+    for count in dict.fromkeys(min(count, len(schedule.stages)) for count in follow.stages):
+        stages = schedule.stages[-count:]
+        if not trusted.part:
+            stages = tuple(replace(stage, step_tolerance_mm=follow.step_tolerance_mm) for stage in stages)
+        short = replace(run, config=replace(schedule, stages=stages))
         outcome = from_pose(short, way, FOLLOWED)
         tried.append(outcome)
         pose = outcome.last.camera_from_world[outcome.last.best]
@@ -146,8 +83,8 @@ def followed(
     else:
         return None
     known = trusted.geometry
-    distortions: tuple[Distortion | None, ...] = (None,)
-    if known is not None and known.holds(xray.camera, pose, isocentre, follow):
+    distortions: tuple[Distortion | None, ...] = (None,) * len(xrays)
+    if known is not None and known.holds([xray.camera for xray in xrays], pose, isocentre, follow):
         confidence = carried_geometry(outcome.confidence, outcome.last, known.covariance, known.check, run)
         outcome = replace(outcome, confidence=confidence)
     else:
@@ -155,11 +92,28 @@ def followed(
         known = KnownGeometry.of(outcome)
     if outcome.confidence.doubts:
         return None
-    initial = InitialPose(camera_from_world=start, source=FOLLOWED, rough=False)
+    initial = InitialPose(camera_from_world=run.start, source=FOLLOWED, rough=False)
     result = result_of(outcome, initial, [each.attempt for each in tried], distortions, began)
-    result = result.doubted(*input_doubts(volume, [xray], same_patient=config.same_patient))
+    result = result.doubted(*input_doubts(volume, xrays, same_patient=config.same_patient))
     # Edges are compared with the match that the whole ladder made, so that they cannot fade unnoticed.
     return result, replace(trusted, camera_from_world=result.camera_from_world, geometry=known)
+
+
+def _likeliest(run: Run, starts: Sequence[Tensor], isocentre: Tensor, follow: FollowConfig) -> Tensor:
+    """The one of several poses [4, 4] whose edges match best; the first one where they are all the same."""
+    first, *others = starts
+    apart = [first]
+    for other in others:
+        shift_mm, angle_deg = moved(first, other, isocentre)
+        turned_mm = run.config.length_mm * torch.deg2rad(torch.tensor(angle_deg))
+        if float(shift_mm[:2].norm()) + float(turned_mm) > _APART_MM:
+            apart.append(other)
+    if len(apart) == 1:
+        return first
+    poses = torch.stack(apart)
+    stage = Stage(pixels=follow.start_pixels, similarity=_CHOSEN_BY)
+    problem = run.problem(stage, run.regions(poses, 0.0)).seen_from(poses)
+    return apart[int(problem.correlation(poses).argmax())]
 
 
 def _lost(outcome: Outcome, pose: Tensor, trusted: Trusted, isocentre: Tensor, follow: FollowConfig) -> bool:
@@ -169,12 +123,5 @@ def _lost(outcome: Outcome, pose: Tensor, trusted: Trusted, isocentre: Tensor, f
         return True
     if not confidence.edges >= follow.least_edges_share * trusted.edges:
         return True
-    shift_mm, angle_deg = _moved(trusted.camera_from_world, pose, isocentre)
+    shift_mm, angle_deg = moved(trusted.camera_from_world, pose, isocentre)
     return not (float(shift_mm[:2].norm()) <= follow.moved_mm and angle_deg <= follow.moved_deg)
-
-
-def _moved(before: Tensor, after: Tensor, isocentre: Tensor) -> tuple[Tensor, float]:
-    """The motion of the CT's centre in the camera's axes [3] [mm], and the angle of its turn [deg]."""
-    tangent = se3.perturbation(before, after, isocentre)
-    centres = [pose[:3, :3] @ isocentre + pose[:3, 3] for pose in (before, after)]
-    return centres[1] - centres[0], math.degrees(float(tangent[:3].norm()))

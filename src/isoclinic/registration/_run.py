@@ -83,7 +83,7 @@ class Run:
         """
         regions = tuple(Region.whole(fixed.camera) for fixed in self.fixed)
         stage = Stage(pixels=_EXPLAINED_PX, similarity=self.config.confidence.similarity)
-        views = self._problem(stage, regions, last=False).views
+        views = self.problem(stage, regions, last=False).views
         poses = self.view_from_first @ self.start
         shares = [coverable_tissue(view, pose) for view, pose in zip(views, poses, strict=True)]
         return sum(shares) / len(shares)
@@ -221,7 +221,7 @@ class Run:
         """The check of results near a pose [4, 4]."""
         config = self.config.confidence
         regions = self.regions(pose[None], _STAGE_MARGIN)
-        problem = self._problem(Stage(pixels=config.pixels, similarity=config.similarity), regions, last=True)
+        problem = self.problem(Stage(pixels=config.pixels, similarity=config.similarity), regions, last=True)
         cropped = [region.crop(fixed) for region, fixed in zip(regions, self.fixed, strict=True)]
         halves = [
             fixed.halves(fixed.factor(config.pixels, region.span_px))
@@ -247,7 +247,7 @@ class Run:
         last: bool,
         steps: int | None = None,
     ) -> ImageStageResult:
-        problem = self._problem(stage, regions, last=last)
+        problem = self.problem(stage, regions, last=last)
         cameras = [view.projector.camera for view in problem.views]
         name = " + ".join(f"{camera.width} x {camera.height} px" for camera in cameras)
         return self._solved(problem, problem.start(points), stage, name, steps)
@@ -274,7 +274,7 @@ class Run:
         found = self._run_stage(stage, points, regions, last=True)
         twins = self._twins(found)
         best = int((twins.edges + twins.wide).argmax())
-        problem = self._problem(stage, regions, last=True).seen_from(found.solution.x[best : best + 1])
+        problem = self.problem(stage, regions, last=True).seen_from(found.solution.x[best : best + 1])
         name = f"{found.name}, and its mirror image"
         return replace(found, name=name, best=best, problem=problem, twins=twins)
 
@@ -295,7 +295,7 @@ class Run:
     def _twins(self, found: ImageStageResult) -> Twins:
         x = found.solution.x
         stage = replace(self.config.stages[-1], similarity=WIDE)
-        wide = self._problem(stage, self.regions(x[:, :4], _STAGE_MARGIN), last=True).seen_from(x)
+        wide = self.problem(stage, self.regions(x[:, :4], _STAGE_MARGIN), last=True).seen_from(x)
         check = self._check(found.camera_from_world[found.best])
         return Twins(edges=check.correlation(x), wide=wide.correlation(x))
 
@@ -346,8 +346,8 @@ class Run:
         correlation = problem.correlation(x) * (problem.known_share / _ENOUGH_KNOWN).clamp(max=1).sqrt()
         return correlation - problem.at_depth_limit(x).to(correlation)
 
-    def _problem(self, stage: Stage, regions: tuple[Region, ...], *, last: bool) -> JointSimilarity:
-        """The X-rays at a resolution; the last stage's problem refines the intrinsics too."""
+    def problem(self, stage: Stage, regions: tuple[Region, ...], *, last: bool = False) -> JointSimilarity:
+        """The X-rays at a resolution, in regions of them; the last stage's problem refines intrinsics too."""
         images = self._images(stage.pixels, regions)
         views = [
             ImageSimilarity(

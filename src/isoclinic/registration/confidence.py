@@ -260,9 +260,8 @@ def reasons_to_doubt(
 ) -> Iterator[str]:
     """Why a result with these values of `Confidence` is doubtful, if it is."""
     # Comparisons are negated so that what is not a number counts as doubt.
-    least = config.least_edges(significance)
-    if not edges >= least:
-        yield f"X-ray and CT hardly match: their edges correlate by {edges:.2f}, below {least:g}"
+    if not edges >= config.edges_below:
+        yield f"X-ray and CT hardly match: their edges correlate by {edges:.2f}, below {config.edges_below:g}"
     if not significance >= config.significance_below:
         yield (
             "X-ray and CT may match by chance: the correlation of their edges is only "

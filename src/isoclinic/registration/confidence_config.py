@@ -22,8 +22,6 @@ class ConfidenceConfig:
         window_px: side of the window for local standardisation in that check [px], odd.
         edges_below: local correlation of the two images' gradients, in that check and as a share of what the
             X-ray's noise allows, below which a result is doubtful.
-        significant_margin: how much lower that limit is where edges correlate far beyond chance.
-        significant_above: how far that is, in standard deviations of chance.
         similarity_below: local correlation in the last stage below which a result is doubtful.
         rival_above: share of that correlation which another pose, one that the search found too, may reach.
         rival_mm: distance from which a pose is another one, at the points where errors are expected [mm];
@@ -41,8 +39,6 @@ class ConfidenceConfig:
     pixels: int = 64
     window_px: int = 9
     edges_below: float = 0.62
-    significant_margin: float = 0.12
-    significant_above: float = 15.0
     similarity_below: float = 0.0
     rival_above: float = 0.9
     rival_mm: float = 10.0
@@ -85,16 +81,10 @@ class ConfidenceConfig:
                 code="registration.invalid-value",
             )
 
-    def least_edges(self, significance: float) -> float:
-        """The correlation of edges that a match needs which is so many standard deviations beyond chance."""
-        return self.edges_below - self.significant_margin * (significance >= self.significant_above)
-
     def matched(self, edges: float, significance: float, similarity: float) -> bool:
         """Whether X-ray and CT match, by these values of `Confidence` and of the last stage."""
         beyond_chance = significance >= self.significance_below
-        return (
-            beyond_chance and edges >= self.least_edges(significance) and similarity >= self.similarity_below
-        )
+        return beyond_chance and edges >= self.edges_below and similarity >= self.similarity_below
 
     @property
     def similarity(self) -> SimilarityConfig:

@@ -28,6 +28,8 @@ class Stage:
         voxel_per_pixel: voxel size of the CT as a multiple of the pixel seen at the isocentre.
         similarity: how X-ray and DRR are compared.
         max_steps: Levenberg-Marquardt steps per start.
+        step_tolerance_mm: step so short that it is the last one, in millimetres and rotations scaled by the
+            length.
         keep: starts that go on to the next stage, the best ones.
         ranked_by: the similarity by which starts are ranked; `similarity` when None. Derivatives pull towards
             the right pose only from near by, but tell better than intensities which of several poses is
@@ -38,13 +40,16 @@ class Stage:
     voxel_per_pixel: float = 0.9
     similarity: SimilarityConfig = field(default_factory=SimilarityConfig)
     max_steps: int = 15
+    step_tolerance_mm: float = 0.03
     keep: int = 1
     ranked_by: SimilarityConfig | None = None
 
     def __post_init__(self) -> None:
-        if self.pixels < 8 or self.max_steps < 1 or self.keep < 1 or not self.voxel_per_pixel > 0:
+        lengths = min(self.voxel_per_pixel, self.step_tolerance_mm)
+        if self.pixels < 8 or self.max_steps < 1 or self.keep < 1 or not lengths > 0:
             raise UsageError(
-                "a stage needs pixels >= 8, max_steps >= 1, keep >= 1 and voxel_per_pixel > 0",
+                "a stage needs pixels >= 8, max_steps >= 1, keep >= 1, voxel_per_pixel > 0 and "
+                "step_tolerance_mm > 0",
                 code="registration.invalid-value",
             )
 
@@ -55,7 +60,8 @@ class Stage:
             length_mm: length by which rotations are scaled [mm].
             max_step_mm: longest single step, in millimetres and rotations so scaled.
         """
-        return _solver(self.max_steps, length_mm, max_step_mm)
+        settings = _solver(self.max_steps, length_mm, max_step_mm)
+        return replace(settings, step_tolerance=self.step_tolerance_mm)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +141,6 @@ def _solver(max_steps: int, length_mm: float, max_step_mm: float) -> LMConfig:
         max_steps=max_steps,
         step_scale=(1 / length_mm,) * 3 + (1.0,) * 3,
         max_step=max_step_mm,
-        step_tolerance=0.03,
         decrease_tolerance=1e-4,
         step_deviation_tolerance=0.0,
     )
@@ -204,7 +209,6 @@ def _part_confidence() -> ConfidenceConfig:
         edges_below=0.25,
         # Edges of a part are few among all others: right poses reach 5.5, and similarity_below tells.
         significance_below=3.0,
-        significant_margin=0.0,
         similarity_below=0.29,
         overlap_below=0.0,
         expected_error_above_mm=30.0,

@@ -146,6 +146,14 @@ def _views(xrays: Sequence[XRay], matrices: Sequence[Tensor]) -> list[View]:
     return [View(xray=xray, view_from_first=matrix) for xray, matrix in zip(xrays, matrices, strict=True)]
 
 
+def camera_from_gantry(xray: XRay) -> Tensor | None:
+    """Pose [4, 4] of a C-arm's camera about its isocentre, by the X-ray's angles; None where it lacks one."""
+    primary, secondary = xray.primary_angle_deg, xray.secondary_angle_deg
+    if primary is None or secondary is None or xray.source_isocentre_mm is None:
+        return None
+    return gantry_view(primary, secondary, xray.source_isocentre_mm)
+
+
 def _camera_from_gantry(xray: XRay) -> Tensor:
     needed = {
         "primary_angle_deg": xray.primary_angle_deg,

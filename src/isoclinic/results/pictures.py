@@ -114,7 +114,7 @@ def view_pictures(
         start = pose @ se3.inverse(result.camera_from_world) @ result.initial.camera_from_world
         rendered = [drr(volume, picture.camera, each, config) for each in (pose, start)]
         bones = [
-            _bone_of(volume, picture.camera, each, config, tissue)
+            bone_of(volume, picture.camera, each, config, tissue)
             for each, tissue in zip((pose, start), rendered, strict=True)
         ]
         yield ViewPictures(
@@ -192,7 +192,7 @@ def expected_error_text(result: RegistrationResult) -> str:
     return f"expected error {error_mm:.2f} mm ({parts})"
 
 
-def _bone_of(
+def bone_of(
     volume: Volume,
     camera: Camera,
     camera_from_world: Tensor,

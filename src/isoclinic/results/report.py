@@ -177,7 +177,7 @@ def _checks(result: RegistrationResult, config: ConfidenceConfig) -> Iterator[Ch
     yield CheckRow(
         name="edges of X-ray and CT correlate",
         value=f"{confidence.edges:.2f}",
-        limit=f"below {config.least_edges(confidence.significance):g}",
+        limit=f"below {config.edges_below:g}",
     )
     yield CheckRow(
         name="the same at the best other pose",

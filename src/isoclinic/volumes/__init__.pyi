@@ -3,6 +3,7 @@ from ._written_poses import written_poses
 from .attenuation import AttenuationConfig, mu_from_hu, split_materials
 from .config import MaskConfig, Material, PreprocessConfig, XRayOptions
 from .correction import CTCorrection
+from .dicom_run import DicomRun
 from .extent import OpenFace, open_faces, tissue_points
 from .findings import Finding, gathered, tell
 from .identity import Identity, compare_identities
@@ -14,12 +15,14 @@ from .symmetry import MirrorPlane, mirror_plane
 from .volume import Structures, Volume
 from .voxel_identity import VoxelIdentity, looks_like_labels
 from .xray import POLARITY_BY_MATCH, POLARITY_GUESSED, XRay
+from .xray_readers import images_in
 
 __all__ = [
     "POLARITY_BY_MATCH",
     "POLARITY_GUESSED",
     "AttenuationConfig",
     "CTCorrection",
+    "DicomRun",
     "Finding",
     "GeometryWarning",
     "Identity",
@@ -39,6 +42,7 @@ __all__ = [
     "find_masks",
     "find_volumes",
     "gathered",
+    "images_in",
     "line_integrals",
     "looks_like_labels",
     "mirror_plane",

@@ -32,7 +32,7 @@ from ._grid import decoding
 AIR_HU = -1000.0
 # What a CT says of itself when its values are no Hounsfield units (RescaleType, PS3.3 C.11.1.1.2).
 _OTHER_UNITS = ("OD", "MGML", "Z_EFF", "ED", "EDW", "PCT")
-_PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 # Between these a padding's value might be tissue as well.
 _TISSUE_HU = (-950.0, 3071.0)
 # No material reaches so many; -1 without its sign is 65535.
@@ -119,7 +119,7 @@ def _hounsfield_units(dataset: Dataset, where: str, frame: int) -> tuple[NDArray
 
 def has_pixels(dataset: Dataset) -> bool:
     """Tell whether there is an image, of whole numbers or others."""
-    return any(name in dataset for name in _PIXELS)
+    return any(name in dataset for name in PIXELS)
 
 
 def check_hounsfield(dataset: Dataset, where: str, frame: int = 0) -> None:
@@ -172,7 +172,7 @@ def read_pixels(dataset: Dataset, where: str, *, frame: int = 0, modality_lut: b
         InputError: a step that cannot be taken; the message names the tag.
     """
     places = _places(dataset, frame)
-    keyword = next((name for name in _PIXELS if name in dataset), None)
+    keyword = next((name for name in PIXELS if name in dataset), None)
     if keyword is None:
         raise InputError(f"{where} is DICOM without an image (no pixel data)", code="dicom.no-pixels")
     if keyword == "PixelData":

@@ -44,7 +44,7 @@ _LOSSY_LEVELS = 2
 
 def decoded_words(dataset: Dataset, where: str, frame: int) -> tuple[NDArray[Any], str]:
     """Words as they were stored, [H, W] or [H, W, channels], and how several channels are meant."""
-    syntax = _transfer_syntax(dataset)
+    syntax = transfer_syntax(dataset)
     try:
         if syntax == JPEGExtended12Bit and dataset.get("BitsStored") not in (None, 8):
             return _jpeg_of_12_bits(dataset, where, frame), ""
@@ -63,7 +63,8 @@ def decoded_words(dataset: Dataset, where: str, frame: int) -> tuple[NDArray[Any
     return pixels, str(properties.get("photometric_interpretation", "")) if channels > 1 else ""
 
 
-def _transfer_syntax(dataset: Dataset) -> UID:
+def transfer_syntax(dataset: Dataset) -> UID:
+    """How a data set is encoded; what its file does not say follows from how it was read."""
     meta = getattr(dataset, "file_meta", None)
     if meta is not None and meta.get("TransferSyntaxUID"):
         return UID(meta.TransferSyntaxUID)
@@ -122,7 +123,7 @@ def samples_of(words: NDArray[Any], dataset: Dataset, where: str) -> tuple[NDArr
             code="dicom.malformed-header",
         )
     shift = high + 1 - stored
-    as_words = _transfer_syntax(dataset) in _WORDS
+    as_words = transfer_syntax(dataset) in _WORDS
     if shift and not as_words:
         raise InputError(
             f"{where} is compressed and its {describe('HighBit')} {high} is not {describe('BitsStored')}"
@@ -158,7 +159,7 @@ def unused_bits(
     """
     stored = whole_number(dataset, "BitsStored", where)
     bits = 8 * words.dtype.itemsize
-    if _transfer_syntax(dataset) not in _WORDS or stored >= bits or dataset.get("BitsAllocated") == 1:
+    if transfer_syntax(dataset) not in _WORDS or stored >= bits or dataset.get("BitsAllocated") == 1:
         return []
     high = stored - 1 if dataset.get("HighBit") is None else whole_number(dataset, "HighBit", where)
     unsigned = words.view(f"u{words.dtype.itemsize}")
@@ -241,7 +242,7 @@ def one_channel(samples: NDArray[Any], colour: str, dataset: Dataset, where: str
     """The grey image in RGB of equal channels, or in YBR without colour."""
     if samples.ndim == 2:
         return samples
-    lossy = _transfer_syntax(dataset) not in _WORDS
+    lossy = transfer_syntax(dataset) not in _WORDS
     tolerance = _LOSSY_LEVELS if lossy else 0
     levels = samples.astype(np.int64)
     if samples.ndim == 3 and samples.shape[-1] == 3 and colour.startswith("YBR"):

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
+from ._grid import decoding
 from ._header_geometry import HeaderGeometry
 from ._header_notes import header_notes
 from ._reading import FileReading, PixelScale
@@ -94,7 +95,8 @@ def resolved(
         provenance["turn"] = f"undoes {orientation.source}"
     findings += checks(values, provenance)
     if reading.header is not None:
-        findings += header_notes(reading.header)
+        with decoding(path, " as DICOM"):
+            findings += header_notes(reading.header)
     left = still_open(findings, given)
     tell(left, path)
     return Resolved(
@@ -110,12 +112,14 @@ def _of_header(path: Path, reading: FileReading, given: Mapping[str, Any]) -> He
     if reading.header is None:
         return HeaderGeometry()
     height, width = reading.pixels.shape
-    try:
-        return header_geometry(reading.header, (height, width), given)
-    except ValueError as error:
-        raise InputError(
-            f"{path} has a malformed DICOM header: {error}", code="xray.malformed-header"
-        ) from error
+    # Attributes are decoded when they are first asked for.
+    with decoding(path, " as DICOM"):
+        try:
+            return header_geometry(reading.header, (height, width), given)
+        except ValueError as error:
+            raise InputError(
+                f"{path} has a malformed DICOM header: {error}", code="xray.malformed-header"
+            ) from error
 
 
 def _check_required(

@@ -39,7 +39,7 @@ def read_dicom_xray(path: Path, frame: int | None) -> FileReading:
             dataset: pydicom.Dataset = read_dicom(path)
         except InvalidDicomError as error:
             dataset = _without_preamble(path, error)
-        return _from_dataset(path, dataset, frame)
+        return reading_of(path, dataset, frame)
 
 
 def _without_preamble(path: Path, error: InvalidDicomError) -> pydicom.Dataset:
@@ -59,7 +59,13 @@ def _without_preamble(path: Path, error: InvalidDicomError) -> pydicom.Dataset:
     return dataset
 
 
-def _from_dataset(path: Path, dataset: pydicom.Dataset, frame: int | None) -> FileReading:
+def reading_of(path: Path, dataset: pydicom.Dataset, frame: int | None) -> FileReading:
+    """One frame of a data set with its pixels; the middle one when None.
+
+    Raises:
+        InputError: no projection, no image, or one that cannot be read.
+        UsageError: `frame` does not exist.
+    """
     notes = check_projection(path, dataset)
     if not has_pixels(dataset):
         raise InputError(f"{path} is DICOM without an image (no pixel data)", code="dicom.no-pixels")

@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 from ..errors import InputError, UsageError
 from ..geometry.camera import Camera, quarter_turns, roll, turn_pixels
 from ..geometry.distortion import Distortion
-from ._reading import PixelScale
+from ._grid import decoding
+from ._reading import FileReading, PixelScale
 from ._resolve import POLARITY_BY_MATCH, POLARITY_GUESSED, resolved, scale_for
 from ._warnings import warn_geometry
 from .config import XRayOptions
+from .dicom_run import DicomRun
 from .findings import Finding, gathered
 from .identity import Identity
 from .polarity import Polarity
@@ -115,8 +117,34 @@ class XRay:
         return replace(xray, findings=tuple(dict.fromkeys((*told, *xray.findings))))
 
     @classmethod
+    def read_frame(cls, run: DicomRun, index: int, options: XRayOptions | None = None) -> XRay:
+        """Read one frame of a DICOM run with the geometry of that frame, and nothing of the others.
+
+        Args:
+            run: the file.
+            index: of the frame, counted from 0.
+            options: as for `read`, but for `frame`.
+
+        Raises:
+            InputError: as for `read`.
+            UsageError: as for `read`.
+
+        Warns:
+            GeometryWarning: as for `read`.
+        """
+        with gathered("X-ray") as told:
+            reading = run.reading(index)
+            provenance = {**reading.provenance, "frame": f"frame {index} of {run.count}"}
+            reading = replace(reading, values={**reading.values, "frame": index}, provenance=provenance)
+            xray = cls._of_reading(run.path, reading, options or XRayOptions())
+        return replace(xray, findings=tuple(dict.fromkeys((*told, *xray.findings))))
+
+    @classmethod
     def _read(cls, path: Path, options: XRayOptions) -> XRay:
-        reading = read_file(path, options.frame)
+        return cls._of_reading(path, read_file(path, options.frame), options)
+
+    @classmethod
+    def _of_reading(cls, path: Path, reading: FileReading, options: XRayOptions) -> XRay:
         excluded = reading.excluded
         if options.exclude is not None:
             mask = _read_mask(options.exclude, path, reading.pixels.shape)
@@ -124,6 +152,8 @@ class XRay:
         height, width = _checked(reading.pixels, str(path), excluded).shape
         found = resolved(path, reading, options.given, excluded)
         values = found.values
+        with decoding(path, " as DICOM"):
+            identity = Identity.of(reading.header)
         camera = Camera.from_pixel_spacing(
             width=width,
             height=height,
@@ -155,7 +185,7 @@ class XRay:
             provenance=found.provenance,
             path=path,
             excluded=excluded,
-            identity=Identity.of(reading.header),
+            identity=identity,
             findings=found.findings,
         )
         xray = xray.flip(left_right=left_right, top_bottom=top_bottom).turn(turn)

@@ -12,7 +12,7 @@ from ._sidecar import with_sidecar
 from ._xray_dicom import read_dicom_xray
 from ._xray_images import read_itk_image, read_nifti_image
 
-__all__ = ["FileReading", "PixelScale", "read_file", "xray_file"]
+__all__ = ["FileReading", "PixelScale", "images_in", "read_file", "xray_file"]
 
 # What a file's first bytes say goes before its name.
 _MAGIC = {
@@ -64,13 +64,23 @@ def xray_file(path: Path) -> Path:
     return path
 
 
+def images_in(folder: Path) -> list[Path]:
+    """Files directly in a folder, but for what lies beside images and is none, sorted by name.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    with decoding(folder):
+        return [
+            file
+            for file in sorted(folder.iterdir())
+            if file.is_file() and not file.name.startswith(".") and not file.name.lower().endswith(_BESIDE)
+            if file.name.upper() != "DICOMDIR"
+        ]
+
+
 def _only_file(folder: Path) -> Path:
-    files = [
-        file
-        for file in sorted(folder.iterdir())
-        if file.is_file() and not file.name.startswith(".") and not file.name.lower().endswith(_BESIDE)
-        if file.name.upper() != "DICOMDIR"
-    ]
+    files = images_in(folder)
     if len(files) == 1:
         return xray_file(files[0])
     names = ", ".join(file.name for file in files[:_NAMED])

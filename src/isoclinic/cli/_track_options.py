@@ -1,0 +1,89 @@
+"""Options of `isoclinic track`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, arg
+
+from ..registration import FollowConfig, TrackConfig
+from ..sequences import SequenceConfig
+from ..volumes import XRayOptions
+from ._model_names import DEFAULT
+from ._options import FLAT, REGISTRATION_PRESETS, RegistrationOptions, StructuresOptions, parse_options
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackOptions:
+    """Follow a CT through a run of X-rays, and write poses, a report and an animation.
+
+    Each frame is in the output folder before the next one begins. Ctrl-C keeps what is done; --resume goes on
+    from there.
+
+    Attributes:
+        xray: the run: a multi-frame DICOM file, a folder of images, or several of them, one after another.
+            Images are taken in the natural order of their names, or in that of their times; options that say
+            how to read an X-ray hold for all frames.
+        volume: the CT: NIfTI, NRRD, MetaImage or a DICOM folder.
+        output: folder for poses.jsonl (a line for each frame), poses.csv, report.html and animation.gif, and
+            relative.csv where structures are registered.
+        second_plane: the run of a second plane that was taken at the same moments: as many frames, in the
+            same form. Both planes of a moment give one pose, depth included.
+        views: how the planes lie relative to each other: a JSON file of "view_from_first" matrices, or a pose
+            file for each plane. By default it follows from the C-arm angles in the headers of each frame.
+        init: where the first frame starts: a pose file, a view ("ap", "pa", "left", "right"), "dicom" for the
+            C-arm angles in the header, "model" for the pose that --model predicts, or "any" where nothing is
+            known. The default is that of isoclinic register.
+        model: networks, as of isoclinic register; they take part where a frame is searched for.
+        labels: label map of the CT, which --structures and --each-structure choose from: an image of labels,
+            .seg.nrrd, DICOM SEG, or a folder with a mask for each structure.
+        each_structure: find where each of these structures of --labels is, in each frame, after the CT as a
+            whole: names, labels, or "all"; several joined by "+" move as one. Their relative motion is
+            reported, as joint angles where the names say which bones meet.
+        resume: go on with the run that the output folder holds, after its last whole line; all other options
+            and all files must be as they were.
+        overwrite: replace an older run.
+        accept_doubtful: end with exit status 0 even if frames are doubtful. Without it the status is then 3,
+            with all files written: as soon as one frame is doubtful or has no pose.
+        json: print a summary as JSON instead of a table.
+        preset: where all further options start from: "isoclinic", or "paper" for the published registration.
+        config: TOML file with any of these options; the command line wins.
+        xray_options: how to read the X-rays.
+        registration: how to register.
+        moving: how the structures of --each-structure are registered.
+        follow: how a frame is registered from the pose of the one before.
+        track: when frames are marked.
+        show: how the run is shown.
+    """
+
+    xray: Annotated[
+        Positional[tuple[Path, ...]], arg(metavar="RUN [RUN ...]", help_behavior_hint="(required)")
+    ]
+    volume: Path
+    output: Path
+    second_plane: tuple[Path, ...] = ()
+    views: tuple[Path, ...] = ()
+    init: str | None = None
+    model: str = DEFAULT
+    labels: Path | None = None
+    each_structure: tuple[str, ...] = ()
+    resume: bool = False
+    overwrite: bool = False
+    accept_doubtful: bool = False
+    json: bool = False
+    preset: Literal["isoclinic", "paper"] = "isoclinic"
+    config: Path | None = None
+    xray_options: Annotated[XRayOptions, FLAT] = field(default_factory=XRayOptions)
+    registration: Annotated[RegistrationOptions, FLAT] = field(default_factory=RegistrationOptions)
+    moving: StructuresOptions = field(default_factory=StructuresOptions)
+    follow: FollowConfig = field(default_factory=FollowConfig)
+    track: TrackConfig = field(default_factory=TrackConfig)
+    show: SequenceConfig = field(default_factory=SequenceConfig)
+
+
+def parse(arguments: Sequence[str]) -> TrackOptions:
+    """The options of a command line; see `parse_options`."""
+    return parse_options(TrackOptions, "track", arguments, REGISTRATION_PRESETS)
