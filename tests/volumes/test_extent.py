@@ -88,7 +88,7 @@ def test_points_are_the_centres_of_blocks_with_tissue():
 
 
 def test_no_tissue_is_left_out_whatever_the_size():
-    """Blocks of 1, 2 and 3 voxels, the last ones of which reach beyond the volume; single voxels of tissue."""
+    """Single voxels of tissue, in blocks of 1, 2 and 3 voxels, the last of which reach beyond the volume."""
     rng = np.random.default_rng(4)
     hu = np.where(rng.random((24, 47, 71)) < 0.002, 0.0, -1000.0)
     hu[-1, -1, -1] = hu[0, 0, 0] = 0.0

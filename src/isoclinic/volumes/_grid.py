@@ -64,11 +64,11 @@ def decoding(path: Path, what: str = "") -> Iterator[None]:
 
 
 def slabs_of(stored: NDArray[np.generic], slope: float, intercept: float) -> Iterator[NDArray[Any]]:
-    """Rescaled values of [nx, ny, nz] in slabs along the last axis: int16 where that is exact, else float32."""
+    """Rescaled values of [nx, ny, nz] in slabs along the last axis: int16 if that is exact, else float32."""
     exact = _whole_numbers(stored, slope, intercept)
     for first in range(0, stored.shape[-1], _SLAB):
         with np.errstate(over="ignore", invalid="ignore"):  # `compact` counts what is not finite
-            slab = stored[..., first : first + _SLAB].astype(np.int16 if exact else np.float32)
+            slab: NDArray[Any] = stored[..., first : first + _SLAB].astype(np.int16 if exact else np.float32)
             if slope != 1:
                 slab *= slab.dtype.type(slope)
             if intercept != 0:
