@@ -19,8 +19,8 @@ HEAVY = ("torch", "numba", "numpy", "scipy", "matplotlib", "skimage", "SimpleITK
 UNUSED = (
     *("matplotlib", "monai", "safetensors", "tifffile", "h5py", "ray", "pandas"),
     *("scipy.stats", "scipy.optimize", "scipy.fft", "scipy.signal", "scipy.interpolate", "scipy.spatial"),
-    *("skimage.transform", "skimage.measure", "skimage.morphology", "isoclinic.evaluation"),
-    *("isoclinic.training.trainer", "isoclinic.datasets", "isoclinic.simulation", "isoclinic.inspection"),
+    *("skimage.transform", "skimage.measure", "skimage.morphology", "isoclinic.training.trainer"),
+    *("isoclinic.evaluation.runner", "isoclinic.simulation.xray", "isoclinic.inspection.volume"),
 )
 PROGRAM = f"""
 import sys
