@@ -16,7 +16,8 @@ TOP = {
     "Session",
 }
 ROOMS = {
-    *("anatomy", "datasets", "evaluation", "exchange", "geometry", "inspection", "models", "networks"),
+    *("anatomy", "batches", "datasets", "evaluation", "exchange", "geometry", "inspection", "models"),
+    "networks",
     *("registration", "rendering", "results", "sequences", "similarity", "simulation", "solver", "training"),
     *("viewer", "volumes"),
 }
@@ -51,6 +52,11 @@ SEQUENCES = {
     *("relative_motion", "sequence_verdict", "track_sequence", "write_sequence"),
 }
 
+BATCHES = {
+    *("Batch", "BatchPlan", "BatchRow", "BatchRows", "RowOutcome", "batch_verdict", "read_table"),
+    *("register_batch", "rows_in_folder"),
+}
+
 
 @pytest.mark.parametrize(
     ("module", "names"),
@@ -61,6 +67,7 @@ SEQUENCES = {
         ("isoclinic.training", TRAINING),
         ("isoclinic.results", RESULTS),
         ("isoclinic.sequences", SEQUENCES),
+        ("isoclinic.batches", BATCHES),
     ],
 )
 def test_the_names_are_these(module, names):
