@@ -68,13 +68,13 @@ class Batch:
 
     @property
     def counts(self) -> Counter[str]:
-        """Rows that are "right", "unsettled" among these, "doubtful", "failed" and "pending"."""
+        """Rows that are "passed", "unsettled" among these, "doubtful", "failed" and "pending"."""
         found: Counter[str] = Counter()
         for each in self.outcomes:
             if each.document is None:
                 found[each.status] += 1
             else:
-                found["doubtful" if each.doubtful else "right"] += 1
+                found["doubtful" if each.doubtful else "passed"] += 1
                 found["unsettled"] += not each.doubtful and each.status == Status.MAX_STEPS
         return found
 
@@ -90,14 +90,14 @@ class Batch:
 
 
 def batch_verdict(batch: Batch, report: Path | None = None) -> str:
-    """The one line that matters most: how many X-rays are right, and the first reason why others are not.
+    """The one line that matters most: how many X-rays passed all checks, and why the first other did not.
 
     Args:
         batch: the batch.
         report: the page that shows it; not mentioned when None.
     """
     counts, where = batch.counts, "" if report is None else f" -> {report}"
-    parts = [f"{counts['right']} of {len(batch.outcomes)} X-rays are right"]
+    parts = [f"{counts['passed']} of {len(batch.outcomes)} X-rays passed all checks"]
     if counts["unsettled"]:
         parts.append(f"{counts['unsettled']} of them not settled")
     for name, words in (("doubtful", "doubtful"), (FAILED, "failed"), (PENDING, "not registered yet")):

@@ -24,14 +24,14 @@ _STATUS_NAMES = {
     PENDING: "Not registered yet",
     Status.DOUBTFUL: "Doubtful",
     Status.MAX_STEPS: "Not settled",
-    Status.CONVERGED: "Registered",
+    Status.CONVERGED: "Passed",
 }
 # In the order in which people should look.
 _SECTIONS = (
     ("Failed", (FAILED,), "These X-rays have no result. The next run tries them again."),
     ("Doubtful", (Status.DOUBTFUL,), "Do not use these poses before someone has looked at their reports."),
-    ("Not settled", (Status.MAX_STEPS,), "All checks passed, but the solver was still moving."),
-    ("Registered", (Status.CONVERGED,), ""),
+    ("Passed, not settled", (Status.MAX_STEPS,), "All checks passed, but the solver was still moving."),
+    ("Passed all checks", (Status.CONVERGED,), ""),
     ("Not registered yet", (PENDING,), "The batch was interrupted; the same command goes on."),
 )
 
@@ -65,10 +65,10 @@ def summary_page(plan: BatchPlan, batch: Batch) -> str:
     """The page as HTML."""
     templates = environment("isoclinic.batches", "page_template")
     counts = batch.counts
-    names = [("right", "right"), ("not settled", "unsettled"), ("doubtful", "doubtful")]
+    names = [("passed all checks", "passed"), ("not settled", "unsettled"), ("doubtful", "doubtful")]
     names += [("failed", "failed"), ("not registered yet", "pending")]
     numbers = [("X-rays", str(len(batch.outcomes)))]
-    numbers += [(text, str(counts[name])) for text, name in names if counts[name] or name == "right"]
+    numbers += [(text, str(counts[name])) for text, name in names if counts[name] or name == "passed"]
     pictures = _pictures(plan, batch)
     sections = []
     for title, statuses, text in _SECTIONS:

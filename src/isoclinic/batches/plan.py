@@ -116,7 +116,7 @@ class Digests:
         Raises:
             InputError: a file does not exist or cannot be read.
         """
-        start = None if row.init is None or not os.path.isfile(row.init) else self.of(Path(row.init)).sha256
+        start = _pose_file(row)
         model = None if plan.model is None else plan.model.sha256
         excluded = plan.files.get("exclude")
         return {
@@ -124,12 +124,26 @@ class Digests:
             "volume": self._with_beside(row.ct),
             "xray": self._with_beside(row.xray),
             "labels": "" if row.labels is None else self._with_beside(row.labels),
-            "start": settings_digest(start or row.init),
+            "start": settings_digest(row.init if start is None else self.of(start).sha256),
             "model": settings_digest([model, plan.last_resort]),
             "reading": settings_digest([asdict(plan.reading), excluded and excluded.sha256]),
             "settings": settings_digest(asdict(plan.registration)),
         }
 
+    def inputs(self, row: BatchRow) -> dict[str, InputFile]:
+        """The CT as "volume", the "xray", and the files that the row names besides, by what they are.
+
+        Raises:
+            InputError: a file does not exist or cannot be read.
+        """
+        named = {"volume": row.ct, "xray": row.xray, "init": _pose_file(row), "labels": row.labels}
+        return {name: self.of(path) for name, path in named.items() if path is not None}
+
     def _with_beside(self, path: Path) -> str:
         """Of a file and those that belong to it."""
         return settings_digest([self.of(each).sha256 for each in (path, *files_beside(path))])
+
+
+def _pose_file(row: BatchRow) -> Path | None:
+    """Where the row starts, if that is a file."""
+    return Path(row.init) if row.init and os.path.isfile(row.init) else None

@@ -64,9 +64,7 @@ def _outstanding(plan: BatchPlan, ledger: Ledger) -> tuple[dict[str, RowOutcome]
         outcomes[row.name] = RowOutcome(row=row)
         try:
             key = digests.key(plan, row)
-            inputs = {"volume": digests.of(row.ct), "xray": digests.of(row.xray)}
-            if row.labels is not None:
-                inputs["labels"] = digests.of(row.labels)
+            inputs = digests.inputs(row)
         except InputError as error:
             # A result of an earlier run stays: perhaps a disk is only not there at the moment.
             outcomes[row.name] = RowOutcome(row=row, error=plan.wording(str(error)), error_code=error.code)

@@ -46,7 +46,7 @@ def batch_document(batch: Batch, folder: Path | None = None) -> dict[str, Any]:
     return {
         "verdict": batch_verdict(batch, None if folder is None else folder / REPORT),
         "rows": len(batch.outcomes),
-        **{name: counts[name] for name in ("right", "unsettled", "doubtful", "failed", "pending")},
+        **{name: counts[name] for name in ("passed", "unsettled", "doubtful", "failed", "pending")},
         "notes": list(batch.notes),
         "results": [_row(each) for each in batch.outcomes],
     }

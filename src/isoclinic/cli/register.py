@@ -39,7 +39,7 @@ from ..results import (
 from ..results.names import REPORT
 from ..results.registered import rescue_tried
 from ..solver import Status
-from ..volumes import Volume, XRay, images_in
+from ..volumes import Volume, XRay
 from ._console import progress, recorded_warnings, results, warning_line
 from ._model import chosen_model, last_resort_file
 from ._model_names import DEFAULT
@@ -169,8 +169,13 @@ def _check(options: RegisterOptions) -> None:
             "give the X-ray, or several, before the options: isoclinic register XRAY ...",
             code="options.incomplete",
         )
-    for path in options.xray:
-        _check_one_patient(path)
+    table = next((path for path in options.xray if path.suffix.lower() in _TABLES), None)
+    if table is not None:
+        raise UsageError(
+            f"{table} is a table, but isoclinic register finds one pose of one patient: isoclinic batch "
+            f"{table} registers each X-ray of a table or a folder",
+            code="batch.other-command",
+        )
     if len(options.landmarks) > 2:
         raise UsageError(
             f"--landmarks takes one file or two, CT first, not {len(options.landmarks)}",
@@ -193,22 +198,6 @@ def _check(options: RegisterOptions) -> None:
             code="options.conflict",
         )
     check_each_structure(options.each_structure, options.labels, options.registration.structures)
-
-
-def _check_one_patient(path: Path) -> None:
-    """Raises UsageError for a table or a folder of X-rays in the place of one X-ray."""
-    if path.suffix.lower() in _TABLES:
-        what = "a table"
-    elif path.is_dir() and len(images_in(path)) > 1:
-        what = "a folder of several images"
-    else:
-        return
-    raise UsageError(
-        f"{path} is {what}, but isoclinic register finds one pose of one patient: isoclinic batch {path} "
-        "registers each of many X-rays, isoclinic track follows a run, and several views of one patient are "
-        "given file by file",
-        code="batch.other-command",
-    )
 
 
 def _views(options: RegisterOptions, xrays: Sequence[XRay]) -> Sequence[View]:
