@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from scipy.ndimage import binary_dilation
 
 from .._files import atomic
 from ..results import Registered
@@ -31,7 +32,9 @@ def write_thumbnail(path: Path, registered: Registered) -> None:
     levels = window(image, seen if seen.any() else np.ones_like(seen))
     bone = _resized(view.result_bone)
     shown = np.rint(255 * levels)[..., None].repeat(3, axis=-1).astype(np.uint8)
-    shown[edges(window(bone, np.ones_like(bone, dtype=bool)))] = _EDGE_RGB
+    lines = edges(window(bone, np.ones_like(bone, dtype=bool)))
+    # Pages show pictures at half their size, where lines of one pixel would fade.
+    shown[binary_dilation(lines, np.ones((2, 2)))] = _EDGE_RGB
     with atomic(path) as temporary:
         Image.fromarray(shown).save(temporary, format="jpeg", quality=_QUALITY, subsampling=0)
 
