@@ -200,7 +200,7 @@ def _runs(config: Config) -> Iterator[Run]:
                     result = register_views(volume, views, start, settings)
                 yield Run(
                     group=group,
-                    **_errors(result.camera_from_world, truth),
+                    **errors(result.camera_from_world, truth),
                     views=len(views),
                     doubtful=str(result.status) in ("doubtful", "diverged"),
                     similarity=result.similarity,
@@ -235,7 +235,7 @@ def _settings(*, implant: bool) -> iso.RegistrationConfig:
     return replace(config, preprocess=replace(config.preprocess, masks=masks))
 
 
-def _errors(pose: Tensor, truth: Mapping[str, Any]) -> dict[str, float]:
+def errors(pose: Tensor, truth: Mapping[str, Any]) -> dict[str, float]:
     """Errors at the landmarks: a point that moves along its own ray does not move in plane."""
     true_pose = torch.tensor(truth["extrinsic"], dtype=torch.float64)
     points = torch.tensor(truth["landmarks"], dtype=torch.float64)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from isoclinic.cli.register import _writing_beside
+from isoclinic.cli.register import writing_beside
 from isoclinic.geometry import se3
 from isoclinic.registration import PoseFile
 
@@ -82,7 +82,7 @@ def test_the_command_in_the_report_does_it_again(run, awkward):
 )
 def test_the_result_is_written_beside(arguments, expected):
     """Also where a TOML file names the place."""
-    assert _writing_beside(Path("r"), arguments) == expected
+    assert writing_beside(Path("r"), arguments) == expected
 
 
 def test_a_doubtful_result_says_why(run, files, tmp_path):
