@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 CODES: Mapping[str, str] = {
     "anatomy.invalid-value": "A setting of made-up or varied anatomies is outside its range.",
+    "batch.busy": "Another process registers into the folder of a batch.",
     "batch.empty": "A table or folder of a batch has no X-ray.",
     "batch.incomplete": "Some X-rays of a batch could not be registered; the others have their results.",
     "batch.interrupted": "Someone interrupted a batch; what was done is kept.",

@@ -244,6 +244,37 @@ def test_bad_rows_do_not_stop_the_others(batch, work):
     batch("table.csv", "--init", "start2.json").refused(1, "batch.incomplete", "5 of 10")
 
 
+def test_a_fault_of_the_program_is_an_error_of_its_row_alone(batch, work, monkeypatch):
+    real = worker.write_result
+
+    def broken(folder, *arguments, **named):
+        if folder.name == "p1":
+            raise RuntimeError("a fault")
+        real(folder, *arguments, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(worker, "write_result", broken)
+        batch("table.csv").refused(1, "batch.incomplete", "1 of 3", "p1", "RuntimeError", "out/rows/p1.txt")
+    assert [row["status"] for row in summary()] == ["converged", "failed", "converged"]
+    assert "in broken" in Path("out/rows/p1.txt").read_text()
+    assert batch("table.csv").code == 0 and not Path("out/rows/p1.txt").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no locks of this kind")
+def test_two_processes_do_not_share_a_folder(batch, work, monkeypatch):
+    inner = []
+
+    def twice(task):
+        if not inner:
+            inner.append(batch("table.csv"))
+        return worker.run_row(task)
+
+    monkeypatch.setattr(runner, "run_row", twice)
+    assert batch("table.csv").code == 0
+    inner[0].refused(2, "batch.busy", "out", "--output")
+    assert batch("table.csv").code == 0
+
+
 def test_inputs_that_are_gone_for_a_while_cost_no_result(batch, work):
     assert batch("table.csv").code == 0
     before = contents(Path("out/results"))
@@ -298,6 +329,16 @@ def test_results_of_something_else_are_refused_by_name(batch, work, change, opti
     ran = batch("table.csv", *options)
     ran.refused(2, "output.of-other-settings", what, "p0", "--overwrite", "--output")
     assert contents(Path("out")) == before
+
+
+def test_another_mask_in_the_same_file_is_another_setting(batch, work):
+    mask = np.zeros((64, 64), dtype=np.uint8)
+    mask[:4] = 255
+    Image.fromarray(mask).save("mask.png")
+    assert batch("table.csv", "--exclude", "mask.png").code == 0
+    Image.fromarray(mask.T).save("mask.png")
+    ran = batch("table.csv", "--exclude", "mask.png")
+    ran.refused(2, "output.of-other-settings", "other settings of how X-rays are read")
 
 
 def test_overwrite_replaces_what_differs_alone(batch, work, monkeypatch):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import glob
 import json
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,35 @@ class Ledger:
     def record(self, row: BatchRow) -> Path:
         """The record of a row."""
         return self.folder / RECORDS / f"{row.name}.json"
+
+    def traceback(self, row: BatchRow) -> Path:
+        """Where an error of the program itself is told in full."""
+        return self.folder / RECORDS / f"{row.name}.txt"
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other processes from the folder, once it was begun; the lock ends with this process.
+
+        Raises:
+            UsageError: another process registers into it.
+        """
+        try:
+            import fcntl
+        except ImportError:  # Windows has other locks
+            yield
+            return
+        with (self.folder / BATCH_FILE).open(encoding="utf-8") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise UsageError(
+                    f"another process registers into `output` {self.folder} at the moment; wait for it, or "
+                    "choose another folder",
+                    code="batch.busy",
+                ) from error
+            except OSError:
+                pass  # some network drives have no locks
+            yield
 
     def begin(self) -> None:
         """Make the folder, or see to it that what is there is a batch.
@@ -140,6 +170,7 @@ class Ledger:
         # First of all, so that what is removed by half is not taken for done.
         self.record(row).unlink(missing_ok=True)
         self.picture(row).unlink(missing_ok=True)
+        self.traceback(row).unlink(missing_ok=True)
         if folder.exists():
             check_replaceable(folder, overwrite=True, known=RESULT_FILES)
             shutil.rmtree(folder)

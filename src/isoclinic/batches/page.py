@@ -134,8 +134,10 @@ def _pictures(plan: BatchPlan, batch: Batch) -> dict[str, str]:
     found: dict[str, str] = {}
     ranked = sorted(batch.outcomes, key=lambda each: not each.doubtful)
     for each in (each for each in ranked if each.document is not None):
+        if len(found) == _MOST_PICTURES:
+            break
         uri = _uri(ledger.picture(each.row))
-        if uri and len(found) < _MOST_PICTURES:
+        if uri:
             found[each.row.name] = uri
     return found
 

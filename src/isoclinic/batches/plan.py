@@ -118,7 +118,7 @@ class Digests:
         """
         start = _pose_file(row)
         model = None if plan.model is None else plan.model.sha256
-        excluded = plan.files.get("exclude")
+        mask = plan.reading.exclude
         return {
             "isoclinic": __version__,
             "volume": self._with_beside(row.ct),
@@ -126,7 +126,9 @@ class Digests:
             "labels": "" if row.labels is None else self._with_beside(row.labels),
             "start": settings_digest(row.init if start is None else self.of(start).sha256),
             "model": settings_digest([model, plan.last_resort]),
-            "reading": settings_digest([asdict(plan.reading), excluded and excluded.sha256]),
+            "reading": settings_digest(
+                [asdict(plan.reading), None if mask is None else self.of(mask).sha256]
+            ),
             "settings": settings_digest(asdict(plan.registration)),
         }
 

@@ -32,6 +32,11 @@ def register_batch(plan: BatchPlan, on_progress: Callable[[int, int, str], None]
     plan.check()
     ledger = Ledger(plan.output)
     ledger.begin()
+    with ledger.alone():
+        return _register(plan, ledger, on_progress)
+
+
+def _register(plan: BatchPlan, ledger: Ledger, on_progress: Callable[[int, int, str], None]) -> Batch:
     outcomes, tasks = _outstanding(plan, ledger)
     ledger.sweep(task.row for task in tasks)
     done = len(plan.rows) - len(tasks)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path
+from traceback import format_exception
 from typing import Any
 
 from ..errors import InputError, IsoclinicError
@@ -80,22 +82,34 @@ def run_row(task: Task) -> RowOutcome:
     try:
         with warnings.catch_warnings(record=True) as caught:
             return _registered(task, caught)
-    except (IsoclinicError, OSError, MemoryError) as error:
-        if isinstance(error, MemoryError):
+    except Exception as error:
+        # Not only what is raised on purpose: a fault of the program at one row must not cost the others, and
+        # is no less an error of this row.
+        if not isinstance(error, IsoclinicError):
             forget_ct()
         return failed(task, error)
 
 
 def failed(task: Task, error: BaseException) -> RowOutcome:
     """The outcome of a row that was tried in vain; an older result of it is gone."""
+    ledger = Ledger(task.plan.output)
+    code = error.code if isinstance(error, IsoclinicError) else ""
     message = str(error)
+    unforeseen = False
     if isinstance(error, MemoryError):
         message = f"not enough memory: {error}"
     elif isinstance(error, OSError):
         message = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-    code = error.code if isinstance(error, IsoclinicError) else ""
+    elif not isinstance(error, IsoclinicError):
+        unforeseen = True
+        where = ledger.traceback(task.row)
+        message = (
+            f"a fault of isoclinic itself, {type(error).__name__}: {error}; please report it with {where}"
+        )
     try:
-        Ledger(task.plan.output).forget(task.row)
+        ledger.forget(task.row)
+        if unforeseen:
+            ledger.traceback(task.row).write_text("".join(format_exception(error)), encoding="utf-8")
     except (IsoclinicError, OSError) as left:
         message = f"{message}. What is in its folder is of an earlier run, and stays: {left}"
     return RowOutcome(row=task.row, error=task.plan.wording(message), error_code=code)
@@ -137,14 +151,24 @@ def _registered(task: Task, caught: Sequence[warnings.WarningMessage]) -> RowOut
     )
     # From here on the row is not done until its new record is there.
     ledger.record(row).unlink(missing_ok=True)
+    ledger.traceback(row).unlink(missing_ok=True)
     write_result(ledger.result(row), registered, overwrite=True, warnings=said, reproduce=plan.reproduce)
     write_thumbnail(ledger.picture(row), registered)
-    document = document_of(registered)
+    document = _finite(document_of(registered))
     for entry in document["xray"].values():
         entry["source"] = None if entry["source"] is None else plan.wording(entry["source"])
     outcome = RowOutcome(row=row, document=document, doubtful=registered.doubtful, warnings=said)
     ledger.keep(outcome, task.key)
     return outcome
+
+
+def _finite(value: Any) -> Any:
+    """A document without numbers that JSON cannot hold; None takes their place."""
+    if isinstance(value, Mapping):
+        return {name: _finite(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _prepared(task: Task) -> _Prepared:
