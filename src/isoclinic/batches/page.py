@@ -103,7 +103,10 @@ def summary_page(plan: BatchPlan, batch: Batch) -> str:
 def _tile(outcome: RowOutcome, picture: str) -> _Tile:
     row, confidence = outcome.row, outcome.confidence
     error_mm = confidence.get("expected_error_mm")
-    details: list[str] = list(confidence.get("doubts", ()))
+    doubts = confidence.get("doubts", ())
+    details: list[str] = list(doubts[:1])
+    if len(doubts) > 1:
+        details.append(f"{len(doubts) - 1} more {'doubt' if len(doubts) == 2 else 'doubts'}, in the report")
     if outcome.document is None:
         headline = outcome.verdict
     elif error_mm is None:
