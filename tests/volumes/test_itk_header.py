@@ -286,3 +286,36 @@ class TestNumbers:
     def test_of_metaimage_spacings(self, tmp_path: Path) -> None:
         with raises(InputError, "ct.malformed-header", "elementspacing", "0,7 0,9 2,5"):
             Volume.read(mha(tmp_path / "ct.mha", "Offset = 1 2 3", spacing="0,7 0,9 2,5"))
+
+
+_PLACED = (
+    "space: left-posterior-superior\nspace directions: (0.7,0,0) (0,0.9,0) (0,0,2.5)\nspace origin: (3,4,5)"
+)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "space units: " + 10 * '"mm" "mm" "mm" ' + 1100 * "x",
+        "labels: " + 1100 * "x",
+        "nonsense: " + 1100 * "x",
+        1100 * "x",
+        "old min: " + 5000 * "1",
+    ],
+    ids=["units", "labels", "unknown field", "no field", "longer than is read at once"],
+)
+def test_a_field_on_which_itk_would_crash_is_refused(tmp_path, line):
+    path = nrrd(tmp_path / "long.nrrd", f"{_PLACED}\n{line}")
+    ct = nrrd(tmp_path / "ct.nrrd", _PLACED)
+    with raises(InputError, "ct.unreadable", "long.nrrd"):
+        Volume.read(path)
+    with raises(InputError, "ct.unreadable", "long.nrrd"):
+        Volume.read(ct, labels=path)
+
+
+@pytest.mark.parametrize("line", ["# {}", "key:={}", "labels: {}"])
+def test_comments_and_keys_may_be_long_and_fields_up_to_the_limit(tmp_path, line):
+    length = 880 if line.startswith("labels") else 3000
+    text = '"' + (length - 20) * "x" + '" "" ""' if line.startswith("labels") else length * "x"
+    path = nrrd(tmp_path / "long.nrrd", f"{_PLACED}\n{line.format(text)}")
+    np.testing.assert_array_equal(Volume.read(path).hu, HU)

@@ -26,8 +26,9 @@ _MOST_VOXELS = 1 << 31
 _DIMENSIONS = range(1, 8)
 # Smaller reads of DICOM need no second look [bytes].
 _SMALL = 1 << 16
-# Lines of a header [bytes]: beyond it ITK's parsers overrun their buffers. NRRD's key:=value may be longer.
-_LONGEST_LINE = 2048
+# Lines of a header [bytes] beyond which ITK's parsers overrun their buffers. That of NRRD (teem) writes
+# messages that quote the line into 1024 bytes; comments and key:=value may be longer.
+_LONGEST_LINE = {"=": 2048, ":": 900}
 _LONGEST_PAIR = 1 << 20
 
 # Bytes of a value: https://itk.org/Wiki/MetaIO/Documentation, http://teem.sourceforge.net/nrrd/format.html
@@ -189,7 +190,8 @@ def _fields(path: Path, separator: str) -> dict[str, str]:
     with path.open("rb") as file:
         while line := file.readline(_LONGEST_PAIR).decode("latin-1").strip():
             name, found, value = line.partition(separator)
-            if len(line) > _LONGEST_LINE and not value.startswith("="):
+            free = separator == ":" and (line.startswith("#") or value.startswith("="))
+            if len(line) > _LONGEST_LINE[separator] and not free:
                 raise InputError(
                     f"the header of {path} is damaged: it has a line of {len(line)} characters",
                     code="ct.unreadable",
