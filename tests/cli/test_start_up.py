@@ -6,12 +6,22 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from isoclinic import XRay
 from isoclinic.cli import _COMMANDS
 
 # None of them is part of an answer about options; torch alone takes more than a second.
 HEAVY = ("torch", "numba", "numpy", "scipy", "matplotlib", "skimage", "SimpleITK", "pydicom", "nibabel")
+# A registration of a NIfTI file and a PNG has no use for these.
+UNUSED = (
+    *("matplotlib", "monai", "safetensors", "tifffile", "h5py", "ray", "pandas"),
+    *("scipy.stats", "scipy.optimize", "scipy.fft", "scipy.signal", "scipy.interpolate", "scipy.spatial"),
+    *("skimage.transform", "skimage.measure", "skimage.morphology", "isoclinic.training.trainer"),
+    *("isoclinic.evaluation.runner", "isoclinic.simulation.xray", "isoclinic.inspection.volume"),
+)
 PROGRAM = f"""
 import sys
 from isoclinic.cli import main
@@ -19,13 +29,15 @@ try:
     code = main(sys.argv[1:])
 except SystemExit as error:
     code = error.code
-print("code", code, "loaded", *(name for name in {HEAVY} if name in sys.modules))
+print("code", code, "loaded", *(name for name in {HEAVY + UNUSED} if name in sys.modules))
 """
 
 
-def loaded(*arguments: str) -> tuple[int, list[str]]:
-    """Exit status of a command line, and which of the heavy packages it imported."""
-    ran = subprocess.run([sys.executable, "-c", PROGRAM, *arguments], capture_output=True, text=True)
+def loaded(*arguments: object) -> tuple[int, list[str]]:
+    """Exit status of a command line, and which of the packages above it imported."""
+    ran = subprocess.run(
+        [sys.executable, "-c", PROGRAM, *map(str, arguments)], capture_output=True, text=True
+    )
     assert ran.returncode == 0, ran.stderr
     _, code, _, *names = ran.stdout.splitlines()[-1].split()
     return int(code), names
@@ -57,6 +69,18 @@ def test_help_and_version_import_nothing_heavy():
 )
 def test_a_mistake_is_told_without_importing_anything_heavy(arguments):
     assert loaded(*arguments) == (2, [])
+
+
+def test_a_registration_of_nifti_and_png_imports_only_what_it_needs(files, tmp_path):
+    """The X-ray has no shadow of a collimator, whose hull would need scipy.spatial."""
+    pixels = XRay.read(files.xray).pixels
+    Image.fromarray(np.rint(pixels).astype(np.uint16)).save(tmp_path / "xray.png")
+    camera = ("--sdd-mm", 1000, "--pixel-spacing-mm", 3, 3, "--polarity", "bright_air")
+    inputs = (tmp_path / "xray.png", "--volume", files.ct, "--init", files.init, "--config", files.config)
+    code, names = loaded("register", *inputs, *camera, "--output", tmp_path / "result")
+    assert code in (0, 3) and (tmp_path / "result" / "report.html").is_file()
+    assert {"torch", "numba", "nibabel"} <= set(names)
+    assert [name for name in names if name in UNUSED] == []
 
 
 def test_the_package_runs_as_a_module():

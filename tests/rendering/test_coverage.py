@@ -95,12 +95,16 @@ def test_a_batch_of_any_size_is_seen_pose_by_pose():
     )
 
 
-def test_a_pixel_near_an_unknown_one_is_unknown_with_a_margin():
+@pytest.mark.parametrize("margin_px", [1, 2, 30])
+def test_a_pixel_near_an_unknown_one_is_unknown_with_a_margin(margin_px):
+    """The largest margin is larger than the picture."""
     coverage = _coverage((_face(2, True, False),))
     poses = _poses(2)
-    known, within = coverage.known(CAMERA, poses), coverage.known(CAMERA, poses, margin_px=1)
+    known, within = coverage.known(CAMERA, poses), coverage.known(CAMERA, poses, margin_px=margin_px)
+    assert 0 < known.mean() < 1
     for (index, row, column), value in np.ndenumerate(within.numpy()):
-        around = known[index, max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2]
+        rows = slice(max(row - margin_px, 0), row + margin_px + 1)
+        around = known[index, rows, max(column - margin_px, 0) : column + margin_px + 1]
         assert value == float(around.min())
 
 

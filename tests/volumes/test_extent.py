@@ -87,6 +87,18 @@ def test_points_are_the_centres_of_blocks_with_tissue():
     assert np.allclose(points, [[10 - 2 * 10.5, 20 + 3 * 3, 30 + 4 * 5]])
 
 
+def test_no_tissue_is_left_out_whatever_the_size():
+    """Single voxels of tissue, in blocks of 1, 2 and 3 voxels, the last of which reach beyond the volume."""
+    rng = np.random.default_rng(4)
+    hu = np.where(rng.random((24, 47, 71)) < 0.002, 0.0, -1000.0)
+    hu[-1, -1, -1] = hu[0, 0, 0] = 0.0
+    volume = _ct(hu)
+    blocks = {tuple(index) for index in np.argwhere(hu > -300) // (1, 2, 3)}
+    voxels = np.minimum((np.array(sorted(blocks)) + 0.5) * (1, 2, 3) - 0.5, np.array(hu.shape) - 1)
+    expected = voxels @ volume.world_from_voxel[:3, :3].T + volume.world_from_voxel[:3, 3]
+    np.testing.assert_allclose(tissue_points(volume).numpy(), expected)
+
+
 def test_points_of_structures_alone():
     labels = np.zeros(WHOLE.shape, dtype=np.uint8)
     labels[:8] = 7

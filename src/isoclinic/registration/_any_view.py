@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from scipy.fft import next_fast_len
 from torch import Tensor
 from torch.nn.functional import grid_sample, normalize
 
@@ -153,6 +152,8 @@ class _Spectra:
     @classmethod
     def of(cls, view: SearchView, wide: Camera, poses: Tensor, side: int, config: AnyViewConfig) -> _Spectra:
         """Features of the CT at poses [B, 4, 4], in pictures that are `side` pixels wide and high."""
+        from scipy.fft import next_fast_len  # it takes long to import
+
         moving = rendered_features(view, wide, poses, config)
         size = (next_fast_len(wide.height, real=True), next_fast_len(wide.width, real=True))
         return cls(

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from ..errors import InputError
@@ -242,6 +241,8 @@ def _solver(radius_mm: float, *, max_steps: int) -> LMConfig:
 
 def _starts(world: Tensor, marks: Tensor, camera: Camera) -> Tensor:
     """Every rotation [60, 4, 4] of the group, at the depth at which points and marks spread alike."""
+    from scipy.spatial.transform import Rotation  # it takes long to import
+
     rotations = torch.from_numpy(Rotation.create_group("I").as_matrix())
     focal = torch.tensor([camera.fx, camera.fy], dtype=torch.float64)
     principal = torch.tensor([camera.cx, camera.cy], dtype=torch.float64)

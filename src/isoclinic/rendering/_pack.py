@@ -12,11 +12,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..volumes import Material, Volume
+from ..volumes import Material, Volume, mu_from_hu
+from ..volumes.attenuation import attenuation_of
+from ._pack_kernel import pack_whole_numbers
 
 Structures = Sequence[int | str] | None
 
 _STORED_MAX = 65535
+_WHOLE_NUMBERS = np.arange(-32768, 32768, dtype=np.int16)
 _cache: WeakKeyDictionary[Volume, dict[tuple[Any, ...], PackedVolume]] = WeakKeyDictionary()
 
 
@@ -103,17 +106,14 @@ def _pack(
         volume = volume.crop_to_structures(structures, margin_mm=0.0)
     shape = tuple(-(-n // f) for n, f in zip(volume.hu.shape, factors, strict=True))
     size = (shape[0] + 2, shape[1] + 2, shape[2] + 2)
-    densest = int(np.argmax(volume.hu)) // (volume.hu.shape[1] * volume.hu.shape[2])
-    peak = float(volume.attenuation(slice(densest, densest + 1)).max())
+    peak = float(mu_from_hu(volume.hu.max()))
     scale = peak / _STORED_MAX if peak > 0 else 1.0
     words = np.zeros(size, dtype=np.uint32)
-    for i in range(shape[0]):
-        rows = slice(i * factors[0], (i + 1) * factors[0])
-        mu = volume.attenuation(rows, structures=structures, material=material).sum(axis=0) / factors[0]
-        mu = _block_mean(mu, factors[1:])
-        stored = np.rint(mu / scale).astype(np.uint32)
-        words[i + 1, 1:-1, 1:-1] = stored
-        words[i + 1, 1:-1, :-2] |= stored << np.uint32(16)
+    if volume.hu.dtype == np.int16 and structures is None:
+        table = attenuation_of(_WHOLE_NUMBERS, material)
+        pack_whole_numbers(volume.hu, table, factors, np.float32(scale), words)
+    else:
+        _pack_slabs(volume, factors, scale, words, structures, material)
     world_from_voxel = volume.world_from_voxel @ _block_affine(factors)
     return PackedVolume(
         words=words.ravel(),
@@ -121,6 +121,24 @@ def _pack(
         scale_per_mm=scale,
         voxel_from_world=np.linalg.inv(world_from_voxel).astype(np.float64, copy=False),
     )
+
+
+def _pack_slabs(
+    volume: Volume,
+    factors: tuple[int, int, int],
+    scale: float,
+    words: NDArray[np.uint32],
+    structures: Structures,
+    material: Material,
+) -> None:
+    """`pack_whole_numbers` for any values and for structures."""
+    for i in range(words.shape[0] - 2):
+        rows = slice(i * factors[0], (i + 1) * factors[0])
+        mu = volume.attenuation(rows, structures=structures, material=material).sum(axis=0) / factors[0]
+        mu = _block_mean(mu, factors[1:])
+        stored = np.rint(mu / scale).astype(np.uint32)
+        words[i + 1, 1:-1, 1:-1] = stored
+        words[i + 1, 1:-1, :-2] |= stored << np.uint32(16)
 
 
 def _block_mean(plane: NDArray[np.float32], factors: tuple[int, ...]) -> NDArray[np.float32]:

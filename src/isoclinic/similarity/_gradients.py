@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import max_pool2d
 
 
 def central_differences(image: Tensor) -> Tensor:
@@ -16,6 +15,6 @@ def central_differences(image: Tensor) -> Tensor:
 
 def gradient_weight(weight: Tensor) -> Tensor:
     """Least weight of the pixels a central difference touches: [..., H - 2, W - 2] of [..., H, W]."""
-    planes = weight.reshape(-1, 1, *weight.shape[-2:])
-    least = -max_pool2d(-planes, 3, stride=1)
-    return least.reshape(*weight.shape[:-2], *least.shape[-2:])
+    # Row by row and column by column: much faster than pooling over squares.
+    rows = torch.minimum(torch.minimum(weight[..., :-2, :], weight[..., 1:-1, :]), weight[..., 2:, :])
+    return torch.minimum(torch.minimum(rows[..., :-2], rows[..., 1:-1]), rows[..., 2:])

@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
@@ -26,6 +27,7 @@ Grid = tuple[HuArray, NDArray[np.float64]]
 RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 _SLAB = 16
+_INT16 = np.iinfo(np.int16)
 _LONGEST_REASON = 160
 
 # What the decoders of other packages raise on damaged files: hardly any keeps to exceptions of its own.
@@ -61,19 +63,31 @@ def decoding(path: Path, what: str = "") -> Iterator[None]:
         ) from error
 
 
-def slabs_of(stored: NDArray[np.generic], slope: float, intercept: float) -> Iterator[NDArray[np.float32]]:
-    """The rescaled values of [nx, ny, nz] in float32 slabs along the last axis."""
+def slabs_of(stored: NDArray[np.generic], slope: float, intercept: float) -> Iterator[NDArray[Any]]:
+    """Rescaled values of [nx, ny, nz] in slabs along the last axis: int16 if that is exact, else float32."""
+    exact = _whole_numbers(stored, slope, intercept)
     for first in range(0, stored.shape[-1], _SLAB):
         with np.errstate(over="ignore", invalid="ignore"):  # `compact` counts what is not finite
-            slab = stored[..., first : first + _SLAB].astype(np.float32)
+            slab: NDArray[Any] = stored[..., first : first + _SLAB].astype(np.int16 if exact else np.float32)
             if slope != 1:
-                slab *= np.float32(slope)
+                slab *= slab.dtype.type(slope)
             if intercept != 0:
-                slab += np.float32(intercept)
+                slab += slab.dtype.type(intercept)
         yield slab
 
 
-def compact(shape: tuple[int, int, int], slabs: Iterable[NDArray[np.float32]], path: Path) -> HuArray:
+def _whole_numbers(stored: NDArray[Any], slope: float, intercept: float) -> bool:
+    """Tell whether int16 holds all rescaled values and both factors.
+
+    What overflows on the way there returns into the range: integers are added and multiplied modulo 2^16.
+    """
+    if stored.dtype.kind not in "iu" or not (float(slope).is_integer() and float(intercept).is_integer()):
+        return False
+    ends = (int(end) * int(slope) + int(intercept) for end in (stored.min(), stored.max()))
+    return all(_INT16.min <= each <= _INT16.max for each in (*ends, slope, intercept))
+
+
+def compact(shape: tuple[int, int, int], slabs: Iterable[NDArray[Any]], path: Path) -> HuArray:
     """Gather slabs along the last axis: int16 if all values are whole numbers within its range, else float32.
 
     Values that are NaN or infinite stay, in float32.
@@ -90,7 +104,7 @@ def compact(shape: tuple[int, int, int], slabs: Iterable[NDArray[np.float32]], p
     values: HuArray = np.empty(shape, dtype=np.int16)
     first = 0
     for slab in slabs:
-        if values.dtype == np.int16 and not fits_int16(slab):
+        if values.dtype == np.int16 and slab.dtype != np.int16 and not fits_int16(slab):
             values = values.astype(np.float32)
         last = first + slab.shape[-1]
         values[..., first:last] = slab
@@ -123,5 +137,4 @@ def check_affine(affine: NDArray[np.float64], source: str | Path) -> None:
 
 def fits_int16(slab: HuArray) -> bool:
     """Tell whether all values are whole numbers within the range of int16."""
-    limits = np.iinfo(np.int16)
-    return bool((slab == np.rint(slab)).all() and slab.min() >= limits.min and slab.max() <= limits.max)
+    return bool((slab == np.rint(slab)).all() and slab.min() >= _INT16.min and slab.max() <= _INT16.max)

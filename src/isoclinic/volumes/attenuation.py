@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UsageError
+from .config import Material
 
 # Hubbell & Seltzer, Tables of X-Ray Mass Attenuation Coefficients (NISTIR 5632, version 1.4, 2004,
 # doi:10.18434/T4D01F), table 4: total mu/rho [cm^2/g] with coherent scattering, and density [g/cm^3].
@@ -89,6 +90,29 @@ def split_materials(
     ramp = np.clip(ramp, 0, 1)
     bone = mu * (ramp * ramp * (3 - 2 * ramp))
     return mu - bone, bone
+
+
+def attenuation_of(
+    hu: NDArray[np.generic], material: Material = "all", config: AttenuationConfig | None = None
+) -> NDArray[np.float32]:
+    """Linear attenuation [1/mm], float32, of all that Hounsfield units stand for or of one component of it.
+
+    Args:
+        hu: Hounsfield units of any shape.
+        material: all of it, or the component to keep (`split_materials`).
+        config: how they are converted.
+
+    Raises:
+        UsageError: an unknown material.
+    """
+    if material == "all":
+        return mu_from_hu(hu, config)
+    if material not in ("soft_tissue", "bone"):
+        raise UsageError(
+            f"material must be all, soft_tissue or bone, not {material!r}", code="ct.invalid-value"
+        )
+    soft_tissue, bone = split_materials(hu, config)
+    return bone if material == "bone" else soft_tissue
 
 
 def _water_and_bone(energy_kev: float) -> tuple[float, float]:

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from scipy.spatial import ConvexHull
 
 from ._fog import find_fog
 from ._metal import find_metal
@@ -210,6 +209,8 @@ def _convex_hull(mask: Mask) -> Mask:
         return mask
     first, last = mask[rows].argmax(axis=1), mask.shape[1] - mask[rows, ::-1].argmax(axis=1)
     corners = [np.column_stack([rows + step, ends]) for step in (0, 1) for ends in (first, last)]
+    from scipy.spatial import ConvexHull  # it takes long to import, and few X-rays have shadows
+
     # Facets n . (row, column) + c <= 0 bound the columns of each row from the left or from the right.
     down, right, offset = ConvexHull(np.concatenate(corners)).equations.T
     centres = np.arange(len(mask))[:, None] + 0.5

@@ -16,7 +16,7 @@ from ..errors import InputError, UsageError
 from . import readers
 from ._ct_identity import ct_identity
 from ._grid import HuArray, LabelArray, check_affine
-from .attenuation import AttenuationConfig, mu_from_hu, split_materials
+from .attenuation import AttenuationConfig, attenuation_of
 from .config import Material
 from .correction import CTCorrection
 from .findings import Finding, gathered
@@ -162,16 +162,7 @@ class Volume:
         Raises:
             UsageError: structures of a volume without labels, an unknown structure or material.
         """
-        hu = self.hu[slices]
-        if material == "all":
-            mu = mu_from_hu(hu, config)
-        elif material in ("soft_tissue", "bone"):
-            soft_tissue, bone = split_materials(hu, config)
-            mu = bone if material == "bone" else soft_tissue
-        else:
-            raise UsageError(
-                f"material must be all, soft_tissue or bone, not {material!r}", code="ct.invalid-value"
-            )
+        mu = attenuation_of(self.hu[slices], material, config)
         if structures is not None:
             mu *= self.structure_mask(structures, slices)
         return mu
