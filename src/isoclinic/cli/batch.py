@@ -48,8 +48,8 @@ def main(options: BatchOptions, arguments: Sequence[str]) -> int:
     failed = [each for each in batch.outcomes if each.error]
     if failed:
         raise InputError(
-            f"{len(failed)} of {len(plan.rows)} X-rays could not be registered; what there is of the others is "
-            f"in {options.output}: {'; '.join(f'{each.row.name} ({each.error})' for each in failed[:3])}"
+            f"{len(failed)} of {len(plan.rows)} X-rays could not be registered; what there is of the others "
+            f"is in {options.output}: {'; '.join(f'{each.row.name} ({each.error})' for each in failed[:3])}"
             + ("; ..." if len(failed) > 3 else ""),
             code="batch.incomplete",
         )
