@@ -76,15 +76,17 @@ class _Kept:
 
 _kept = _Kept()
 
+# What one row may fail of without costing the others: what is raised on purpose, files and memory, and
+# torch's only error. Any other is a fault of the program, which ends the run; finished rows are kept.
+_FAILURES = (IsoclinicError, OSError, MemoryError, RuntimeError)
+
 
 def run_row(task: Task) -> RowOutcome:
     """Register a row and write its result, its picture and its record; or say why that cannot be done."""
     try:
         with warnings.catch_warnings(record=True) as caught:
             return _registered(task, caught)
-    except Exception as error:
-        # Not only what is raised on purpose: a fault of the program at one row must not cost the others, and
-        # is no less an error of this row.
+    except _FAILURES as error:
         if not isinstance(error, IsoclinicError):
             forget_ct()
         return failed(task, error)
