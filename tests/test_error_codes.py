@@ -14,7 +14,7 @@ from isoclinic.error_codes import CODES
 from isoclinic.errors import InputError, IsoclinicError, UsageError, reworded
 
 SOURCE = Path(isoclinic.__file__).parent
-KINDS = {"InputError", "UsageError", "IsoclinicError", "_Interrupted", "Unfit"}
+KINDS = {"InputError", "UsageError", "IsoclinicError", "Interrupted", "Unfit"}
 
 
 def raised() -> dict[str, list[str]]:

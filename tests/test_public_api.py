@@ -16,18 +16,9 @@ TOP = {
     "Session",
 }
 ROOMS = {
-    *("anatomy", "datasets", "evaluation", "exchange", "geometry", "inspection", "models", "networks"),
-    *(
-        "reception",
-        "registration",
-        "rendering",
-        "results",
-        "sequences",
-        "similarity",
-        "simulation",
-        "solver",
-        "training",
-    ),
+    *("anatomy", "batches", "datasets", "evaluation", "exchange", "geometry", "inspection", "models"),
+    *("networks", "reception"),
+    *("registration", "rendering", "results", "sequences", "similarity", "simulation", "solver", "training"),
     *("viewer", "volumes"),
 }
 REGISTRATION = {
@@ -61,6 +52,10 @@ SEQUENCES = {
     *("relative_motion", "sequence_verdict", "track_sequence", "write_sequence"),
 }
 RECEPTION = {"Listener", "ReceivedImage", "ReceptionConfig", "Registrar", "Spool"}
+BATCHES = {
+    *("Batch", "BatchPlan", "BatchRow", "BatchRows", "RowOutcome", "batch_verdict", "read_table"),
+    *("register_batch", "rows_in_folder"),
+}
 
 
 @pytest.mark.parametrize(
@@ -73,6 +68,7 @@ RECEPTION = {"Listener", "ReceivedImage", "ReceptionConfig", "Registrar", "Spool
         ("isoclinic.results", RESULTS),
         ("isoclinic.sequences", SEQUENCES),
         ("isoclinic.reception", RECEPTION),
+        ("isoclinic.batches", BATCHES),
     ],
 )
 def test_the_names_are_these(module, names):

@@ -117,6 +117,23 @@ def test_a_task_that_is_always_lost_is_named(config, tmp_path):
     assert attempts(tmp_path)[1] == 1
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="processes are killed by a signal of POSIX")
+@pytest.mark.slow
+def test_the_others_go_on_where_someone_has_a_result_for_a_lost_task(config, tmp_path):
+    tasks = [Fatal(folder=tmp_path, seed=seed, times=9 if seed == 1 else 0) for seed in range(4)]
+    lost = spread(
+        spread_tasks.numbers_unless_killed,
+        tasks,
+        replace(config, retries=1),
+        lambda index, error: (index, error.code),
+    )
+    results = dict(lost)
+    assert sorted(results) == list(range(4)) and results[1] == (1, "spread.task-lost")
+    for seed in (0, 2, 3):
+        np.testing.assert_array_equal(results[seed][0], spread_tasks.numbers(seed))
+    assert attempts(tmp_path)[1] == 2
+
+
 def test_an_error_on_purpose_reaches_the_caller_as_itself(config):
     with raises(InputError, "input.unreadable", "0") as caught:
         list(spread(spread_tasks.refuse, [0], config))

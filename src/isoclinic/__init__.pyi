@@ -1,5 +1,6 @@
 from . import (
     anatomy,
+    batches,
     datasets,
     evaluation,
     exchange,
@@ -43,6 +44,7 @@ __all__ = [
     "XRay",
     "XRayOptions",
     "anatomy",
+    "batches",
     "datasets",
     "default_model",
     "evaluation",

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import numba
 import torch
@@ -29,12 +29,24 @@ _RAY_TASKS_PER_CORE = 2
 _REACH_S = 10.0
 
 
-def spread(function: Callable[[T], R], tasks: Sequence[T], config: SpreadConfig) -> Iterator[tuple[int, R]]:
+def spread(
+    function: Callable[[T], R],
+    tasks: Sequence[T],
+    config: SpreadConfig,
+    on_lost: Callable[[int, InputError], R] | None = None,
+) -> Iterator[tuple[int, R]]:
     """Results of tasks as they complete, each with the index of its task.
 
     The function, tasks and results must be picklable, the function importable from a module; a script that
     uses several processes needs `if __name__ == "__main__":`. A task may run more than once, and should leave
     its files whole at every moment. Closing the iterator, or an error, ends what still runs.
+
+    Args:
+        function: what to do with a task.
+        tasks: in the order in which they are begun.
+        config: where they run.
+        on_lost: gives the result of a task whose process was lost more than `retries` times, from its index
+            and the error that is raised otherwise, so that the other tasks go on.
 
     Raises:
         IsoclinicError: the first one raised by a task. Any other exception of a task surfaces as it is.
@@ -42,10 +54,15 @@ def spread(function: Callable[[T], R], tasks: Sequence[T], config: SpreadConfig)
         UsageError: Ray is not installed.
     """
     if config.ray is not None:
-        return _on_ray(function, tasks, config.ray, config)
+        return _on_ray(function, tasks, config, on_lost or _raise)
     if config.processes > 1:
-        return _in_processes(function, tasks, config)
+        return _in_processes(function, tasks, config, on_lost or _raise)
     return _here(function, tasks, config)
+
+
+def _raise(index: int, error: InputError) -> NoReturn:
+    """What becomes of a lost task unless someone has a result for it."""
+    raise error
 
 
 def _here(function: Callable[[T], R], tasks: Sequence[T], config: SpreadConfig) -> Iterator[tuple[int, R]]:
@@ -110,7 +127,10 @@ def _limit_threads(threads: int) -> None:
 
 
 def _in_processes(
-    function: Callable[[T], R], tasks: Sequence[T], config: SpreadConfig
+    function: Callable[[T], R],
+    tasks: Sequence[T],
+    config: SpreadConfig,
+    on_lost: Callable[[int, InputError], R],
 ) -> Iterator[tuple[int, R]]:
     processes, retries = config.processes, config.retries
     threads = config.threads or max(1, torch.get_num_threads() // processes)
@@ -135,20 +155,25 @@ def _in_processes(
                 except BrokenProcessPool:
                     losses[index] += 1
                     if losses[index] > retries:
-                        raise _lost(index, tasks) from None
-                    waiting.appendleft(index)
+                        finished.append((index, on_lost(index, _lost(index, tasks))))
+                    else:
+                        waiting.appendleft(index)
     finally:
         for worker in workers:
             worker.stop()
 
 
 def _on_ray(
-    function: Callable[[T], R], tasks: Sequence[T], address: str, config: SpreadConfig
+    function: Callable[[T], R],
+    tasks: Sequence[T],
+    config: SpreadConfig,
+    on_lost: Callable[[int, InputError], R],
 ) -> Iterator[tuple[int, R]]:
+    assert config.ray is not None
     threads = config.threads or 1
     ray = require("ray", extra="ray")
     errors = ray.exceptions
-    with _connected(ray, address):
+    with _connected(ray, config.ray):
         shared = ray.put(function)
         # Ray itself repeats a task whose process or machine is lost.
         remote = ray.remote(num_cpus=threads, max_retries=config.retries)(_on_threads)
@@ -168,8 +193,8 @@ def _on_ray(
                     if isinstance(error.cause, IsoclinicError):
                         raise error.cause from None
                     raise
-                except errors.RayError as error:
-                    raise _lost(index, tasks) from error
+                except errors.RayError:
+                    result = on_lost(index, _lost(index, tasks))
                 yield index, result
         finally:
             for reference in running:

@@ -6,6 +6,13 @@ from collections.abc import Mapping
 
 CODES: Mapping[str, str] = {
     "anatomy.invalid-value": "A setting of made-up or varied anatomies is outside its range.",
+    "batch.busy": "Another process registers into the folder of a batch.",
+    "batch.empty": "A table or folder of a batch has no X-ray.",
+    "batch.incomplete": "Some X-rays of a batch could not be registered; the others have their results.",
+    "batch.interrupted": "Someone interrupted a batch; what was done is kept.",
+    "batch.malformed-table": "The table of a batch lacks a column or a cell, or names two rows alike.",
+    "batch.other-command": "X-rays of several patients were given to a command that registers one patient.",
+    "batch.unreadable": "A table, folder or record of a batch cannot be read.",
     "config-file.invalid": "A configuration file is not TOML, or has a value of the wrong type.",
     "config-file.unknown-key": "A configuration file has a key that is not an option of the command.",
     "config-file.unreadable": "A configuration file cannot be read.",

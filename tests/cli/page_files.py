@@ -71,6 +71,9 @@ def write_page_files(folder: Path, ct: Path, xray: Path, cases: Path) -> None:
         (folder / f"{Path(name).stem}-phantom.json").write_text(json.dumps(pose.tolist()))
     pixels = _pixels(volume, camera_from_world("ap.dcm"))
     _write_xray(folder / "xray.dcm", xray, pixels, None)
+    (folder / "xrays").mkdir()
+    for name in ANGLES_DEG:
+        shutil.copy(folder / name, folder / "xrays" / name)
     for name, still in (("cine.dcm", "ap.dcm"), ("cine-side.dcm", "lateral.dcm")):
         _write_cine(folder / name, xray, volume, still)
     _write_screenshot(folder / "xray.png", pixels)

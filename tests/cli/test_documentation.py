@@ -26,6 +26,7 @@ import tyro
 import isoclinic
 from isoclinic import Volume, XRay, registration
 from isoclinic._spread_config import SpreadConfig
+from isoclinic.batches import worker as batch_worker
 from isoclinic.cli import _COMMANDS, adapt, dataset, main, pretrain, register, train
 from isoclinic.datasets.preparation import Preparation, PreparationConfig, prepare_ctspine1k
 from isoclinic.evaluation.methods import pipeline
@@ -88,6 +89,7 @@ def user_folder(page_files, tmp_path, monkeypatch) -> Path:
         for module in modules:
             monkeypatch.setattr(module, name, quick)
     monkeypatch.setattr(tracking, "Session", quick_session)
+    monkeypatch.setattr(batch_worker, "Session", quick_session)
     for module in (train, pretrain):
         monkeypatch.setattr(module, "Trainer", quick_trainer)
     monkeypatch.setattr(adapt, "Trainer", quick_adaptation)

@@ -18,6 +18,7 @@ __all__ = ["main"]
 _COMMANDS = {
     "inspect": "show what is read from a CT and an X-ray, and what about it is odd",
     "register": "find the pose that aligns a CT with an X-ray",
+    "batch": "register X-rays of many patients, and summarise the results",
     "track": "follow a CT through a run of X-rays",
     "listen": "register X-rays as they arrive during an operation",
     "render": "draw the radiograph of a CT at a pose",
@@ -36,8 +37,8 @@ _COMMANDS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status.
 
-    The status is 0 (done), 1 (cannot be done), 2 (wrong options), 3 (`register` and `track`: done, and a
-    pose is doubtful) or 130 (interrupted).
+    The status is 0 (done), 1 (cannot be done), 2 (wrong options), 3 (`register`, `batch` and `track`:
+    done, and a pose is doubtful) or 130 (interrupted).
 
     A request to end the process (SIGTERM) or the end of its terminal (SIGHUP) interrupts it like Ctrl-C.
 
@@ -107,7 +108,7 @@ def _parser() -> argparse.ArgumentParser:
         + "\n".join(f"  {name:{width}}  {what}" for name, what in _COMMANDS.items())
         + "\n\nisoclinic COMMAND --help explains a command and its main options, --help-all every option."
         + "\n\nexit status: 0 done, 1 cannot be done, 2 wrong options, "
-        + "3 register or track doubts a pose it found, 130 interrupted",
+        + "3 register, batch or track doubts a pose it found, 130 interrupted",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"isoclinic {version('isoclinic')}")

@@ -12,9 +12,16 @@ from typing import Any, TextIO
 from rich.console import Console
 from rich.progress import Progress, ProgressColumn
 
+from ..errors import IsoclinicError
 from ._wording import as_options
 
 _WIDTH_IN_FILES = 120
+
+
+class Interrupted(IsoclinicError):
+    """Someone asked to stop, and there is something to say about what was done."""
+
+    exit_code = 130
 
 
 def show_any_name() -> None:

@@ -51,6 +51,8 @@ from ._wording import as_options
 Doubted = TypeVar("Doubted", Confidence, StructureResult)
 # The exit status of a result that must not be used before someone has looked at it.
 DOUBTFUL_STATUS = 3
+# What a table of X-rays may be called.
+_TABLES = (".csv", ".tsv", ".xlsx", ".xls", ".ods")
 
 
 def main(options: RegisterOptions, arguments: Sequence[str]) -> int:
@@ -166,6 +168,13 @@ def _check(options: RegisterOptions) -> None:
         raise UsageError(
             "give the X-ray, or several, before the options: isoclinic register XRAY ...",
             code="options.incomplete",
+        )
+    table = next((path for path in options.xray if path.suffix.lower() in _TABLES), None)
+    if table is not None:
+        raise UsageError(
+            f"{table} is a table, but isoclinic register finds one pose of one patient: isoclinic batch "
+            f"{table} registers each X-ray of a table or a folder",
+            code="batch.other-command",
         )
     if len(options.landmarks) > 2:
         raise UsageError(

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from .._folders import check_replaceable
 from .._json import dumps
-from ..errors import InputError, IsoclinicError, UsageError
+from ..errors import InputError, UsageError
 from ..provenance import InputFile
 from ..sequences import (
     SEQUENCE_FILES,
@@ -31,7 +31,7 @@ from ..sequences import (
 from ..sequences.report import REPORT
 from ..sequences.tracking import LEDGER
 from ..volumes import Volume
-from ._console import progress, progress_bar, recorded_warnings, results, warning_line
+from ._console import Interrupted, progress, progress_bar, recorded_warnings, results, warning_line
 from ._model import chosen_model
 from ._structures import check_each_structure, structure_names
 from ._track_options import TrackOptions
@@ -40,12 +40,6 @@ from .register import DOUBTFUL_STATUS, writing_beside
 
 # With what an end of the computer may have left of files that were being written.
 _KNOWN = frozenset({*SEQUENCE_FILES, *(f".*.{name}" for name in SEQUENCE_FILES)})
-
-
-class _Interrupted(IsoclinicError):
-    """Someone asked to stop."""
-
-    exit_code = 130
 
 
 def main(options: TrackOptions, arguments: Sequence[str]) -> int:
@@ -80,13 +74,13 @@ def _tracked(plan: SequencePlan, ledger: Ledger, watch: _Watch, *, resume: bool)
     """All frames.
 
     Raises:
-        _Interrupted: someone asked to stop; what is done is in the ledger.
+        Interrupted: someone asked to stop; what is done is in the ledger.
     """
     try:
         return track_sequence(plan, ledger, resume=resume, on_frame=watch)
     except KeyboardInterrupt:
         # A line that was being written is whole before the signal takes effect.
-        raise _Interrupted(
+        raise Interrupted(
             f"interrupted after {ledger.count()} of {len(plan.frames)} frames, which are in {ledger.path}; "
             "the same command with --resume goes on",
             code="sequence.interrupted",

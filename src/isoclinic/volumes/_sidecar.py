@@ -26,6 +26,8 @@ _KNOWN = (*_SIDECAR_NUMBERS, *_SIDECAR_PAIRS, *_SIDECAR_CHOICES)
 _IMAGE_SIZE = ("width", "height")
 _GEOMETRY = tuple(key for key in _KNOWN if key not in _IMAGE_SIZE)
 _OWN_SUFFIX = ".isoclinic.json"
+# Of data beside its header, as writers of MetaImage, NRRD and Analyze name them.
+_DETACHED = (".raw", ".zraw", ".raw.gz", ".img", ".img.gz", ".hdr")
 _CAMEL_CASE = re.compile(r"[A-Z][a-z]+([A-Z0-9][A-Za-z0-9]*)*")
 _RESEMBLES = 0.8  # of difflib; 'sdd_mn' and 'pixelspacing' do, other programs' keys do not
 _AGREES = 1e-2  # of spacings that are said twice
@@ -76,6 +78,16 @@ def with_sidecar(path: Path, picture: Picture) -> FileReading:
         notes=(*picture.notes, *notes),
         excluded=picture.excluded,
     )
+
+
+def files_beside(path: Path) -> list[Path]:
+    """Files that belong to an image or a label map by their names: its JSON files, and data of a header.
+
+    Args:
+        path: of the image.
+    """
+    names = [f"{_stem(path)}{suffix}" for suffix in (".json", _OWN_SUFFIX, *_DETACHED)]
+    return [file for name in names if (file := path.with_name(name)).is_file() and file != path]
 
 
 def _stem(path: Path) -> str:

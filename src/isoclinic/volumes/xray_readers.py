@@ -87,7 +87,8 @@ def _only_file(folder: Path) -> Path:
     raise InputError(
         f"{folder} is a folder, not an X-ray: it holds "
         + (f"{len(files)} files ({names}{', ...' if len(files) > _NAMED else ''})" if files else "no image")
-        + "; give one X-ray file. A CT series is given as the volume (`volume`)",
+        + "; give one X-ray file. A CT series is given as the volume (`volume`), and X-rays of several "
+        "patients to isoclinic batch",
         code="xray.several-files",
     )
 
