@@ -122,8 +122,13 @@ class StorageService:
 
     def stop(self) -> None:
         """Receive no more; connections are cut, and what was acknowledged is in the spool."""
-        if self._server is not None:
-            self._entity.shutdown()
+        if self._server is None:
+            return
+        self._server.shutdown()
+        for association in self._entity.active_associations:
+            # One that has not been greeted cannot be aborted (PS3.8 table 9-10); it ends within `_GREETING_S`.
+            if association.is_established:
+                association.abort()
 
     def _store(self, event: Any) -> int:
         """The status with which a C-STORE request is answered."""
