@@ -126,7 +126,7 @@ class StorageService:
             return
         self._server.shutdown()
         for association in self._entity.active_associations:
-            # One that has not been greeted cannot be aborted (PS3.8 table 9-10); it ends within `_GREETING_S`.
+            # One not greeted yet cannot be aborted (PS3.8 table 9-10), and ends within `_GREETING_S`.
             if association.is_established:
                 association.abort()
 
