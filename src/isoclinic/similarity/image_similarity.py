@@ -207,9 +207,7 @@ class ImageSimilarity:
         total = image.new_zeros(len(image))
         for prepared in self._terms:
             moving, _ = self._standardized(image, flat, prepared)
-            w, target = prepared.pixel_weight, prepared.target
-            energy = (w * moving.square()).sum(1) * (w * target.square()).sum(1)
-            total += prepared.term.share * (w * target * moving).sum(1) / energy.clamp(min=1e-12).sqrt()
+            total += prepared.term.share * _correlation(moving, prepared)
         return total / sum(prepared.term.share for prepared in self._terms)
 
     def significance(self, image: Tensor) -> float:
@@ -220,11 +218,10 @@ class ImageSimilarity:
         flat, total = image.new_zeros(1, 0, *image.shape[1:]).cpu(), 0.0
         for prepared in self._terms:
             moving, _ = self._standardized(image, flat, prepared)
-            of_term = replace(self, config=replace(self.config, terms=(prepared.term,)))
             shape = prepared.weight.shape[1:]
             first, second = (each.unflatten(1, (-1, *shape))[0] for each in (moving, prepared.target))
             samples = effective_samples(first, second, prepared.weight[0])
-            correlation = float(of_term.correlate_images(image)[0])
+            correlation = float(_correlation(moving, prepared)[0])
             total += prepared.term.share * deviations_from_chance(correlation, samples)
         return total / sum(prepared.term.share for prepared in self._terms)
 
@@ -244,6 +241,13 @@ class ImageSimilarity:
         change = change.unflatten(0, (batch, per_image)).movedim(1, 2)
         moving = moving.reshape(batch, -1)
         return moving, change.reshape(batch, parameters, moving.shape[1])
+
+
+def _correlation(moving: Tensor, prepared: _Prepared) -> Tensor:
+    """Correlation [b] of standardised features [b, N] with the target's."""
+    w, target = prepared.pixel_weight, prepared.target
+    energy = (w * moving.square()).sum(1) * (w * target.square()).sum(1)
+    return (w * target * moving).sum(1) / energy.clamp(min=1e-12).sqrt()
 
 
 def _shown_by_tile(moving: Tensor, prepared: _Prepared, tile_px: int) -> Tensor:
