@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -17,26 +17,21 @@ from rich.table import Table
 from .._files import atomic
 from .._folders import check_replaceable
 from .._optional import require
-from ..errors import InputError, IsoclinicError, UsageError
+from ..errors import UsageError
 from ..training import Trainer, distributed
 from ..training.file_names import MODEL_FILE, STATE_FILE
 from ..training.phase import COLUMNS, Phase
 from ..training.trainer import TrainingProgress, check_device
 from ..viewer import write_training_curves
-from ._console import progress, results
+from ._console import Interrupted, progress, results
 from ._dashboard import Dashboard, errors_text, name
+from ._output_folder import output_folder
 from ._run_options import RunOptions
 
 _CURVES, _PICTURE, _TENSORBOARD = "training.csv", "training.png", "tensorboard"
 _FILES = (MODEL_FILE, STATE_FILE, _CURVES, _PICTURE)
 # Someone who ends the program while it writes may leave a file that was not complete yet.
 _KNOWN = frozenset({*_FILES, *(f".*.{file}" for file in _FILES), "events.out.tfevents.*"})
-
-
-class _Interrupted(IsoclinicError):
-    """Someone asked to stop."""
-
-    exit_code = 130
 
 
 def run(options: RunOptions, prepare: Callable[[torch.device], Trainer], then: str) -> None:
@@ -107,19 +102,8 @@ def _folder(options: RunOptions) -> Iterator[None]:
             f"--output {path} holds no training to --resume: there is no {STATE_FILE}",
             code="training.cannot-resume",
         )
-    made = [folder for folder in (path, *path.parents) if not folder.exists()]
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"--output {path} cannot be written: {error.strerror}", code="output.unwritable"
-        ) from error
-    try:
+    with output_folder(path):
         yield
-    finally:
-        for folder in made:
-            with suppress(OSError):
-                folder.rmdir()
 
 
 def _trainer(
@@ -142,7 +126,7 @@ def _train(trainer: Trainer, options: RunOptions, console: Console) -> None:
     """Train and write.
 
     Raises:
-        _Interrupted: someone asked to stop; all is saved.
+        Interrupted: someone asked to stop; all is saved.
         InputError: a file cannot be written.
     """
     with _stop_on_signals() as should_stop, _scalars(options) as write_scalars:
@@ -157,7 +141,7 @@ def _train(trainer: Trainer, options: RunOptions, console: Console) -> None:
         with dashboard.shown():
             complete = trainer.run(options.output, on_batch, should_stop)
     if not complete:
-        raise _Interrupted(
+        raise Interrupted(
             f"interrupted, and all is saved in {options.output}; the same command with --resume goes on",
             code="training.interrupted",
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from rich.table import Table
 
 from .._folders import check_replaceable
 from .._json import dumps
-from ..errors import InputError, UsageError
+from ..errors import UsageError
 from ..provenance import InputFile
 from ..sequences import (
     SEQUENCE_FILES,
@@ -33,6 +33,7 @@ from ..sequences.tracking import LEDGER
 from ..volumes import Volume
 from ._console import Interrupted, progress, progress_bar, recorded_warnings, results, warning_line
 from ._model import chosen_model
+from ._output_folder import output_folder
 from ._structures import check_each_structure, structure_names
 from ._track_options import TrackOptions
 from ._wording import as_options
@@ -239,19 +240,8 @@ def _folder(options: TrackOptions) -> Iterator[None]:
         raise UsageError(
             f"--output {path} holds no run to --resume: there is no {LEDGER}", code="sequence.cannot-resume"
         )
-    made = [folder for folder in (path, *path.parents) if not folder.exists()]
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"--output {path} cannot be written: {error.strerror}", code="output.unwritable"
-        ) from error
-    try:
+    with output_folder(path):
         yield
-    finally:
-        for folder in made:
-            with suppress(OSError):
-                folder.rmdir()
 
 
 def _show(options: TrackOptions, run: TrackedSequence, speed: _Speed) -> None:
