@@ -9,7 +9,7 @@ from isoclinic.rendering import Projector, RenderConfig
 from phantoms import CAMERA, phantom, true_pose
 
 BACKBONE = BackboneConfig(channels=(8, 16), transformer_blocks=1, heads=2, norm_groups=4)
-VARIANTS = [("global", "spherical"), ("dense", "spherical"), ("global", "euclidean"), ("dense", "euclidean")]
+VARIANTS = [(head, metric) for metric in ("spherical", "euclidean") for head in ("global", "dense", "motion")]
 LENGTH_MM = 100.0
 
 

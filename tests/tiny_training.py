@@ -39,6 +39,9 @@ POSES = PoseConfig(source_isocentre_mm=670.0, lateral_reach_mm=10.0, depth_reach
 REGRESSOR = RegressorPhase(batch=4, copies=2, network=PoseRegressorConfig(width=8))
 GLOBAL = EncoderPhase(batch=4, network=ENCODER)
 DENSE = EncoderPhase(batch=4, network=replace(ENCODER, head="dense"))
+MOTION = EncoderPhase(
+    batch=4, around=2, motion=1.0, value=0.0, direction=0.0, network=replace(ENCODER, head="motion")
+)
 CANONICAL = CanonicalPhase(batch=4, network=CanonicalConfig(backbone=BACKBONE, window_px=9))
 CT_REGRESSOR = CTRegressorPhase(
     batch=4,
@@ -94,7 +97,13 @@ def weights(made: Trainer) -> dict[str, torch.Tensor]:
 
 def stream(phase: PhaseConfig, batch: int = 4, copies: int = 2) -> SimulationStream:
     config = StreamConfig(
-        batch=batch, copies=copies, moving=moving_for(phase), voxel_mm="full", poses=POSES, backend="cpu"
+        batch=batch,
+        copies=copies,
+        moving=moving_for(phase),
+        around=phase.around if isinstance(phase, EncoderPhase) else 1,
+        voxel_mm="full",
+        poses=POSES,
+        backend="cpu",
     )
     return SimulationStream([subject().volume], CAMERA, config, seed=0)
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from isoclinic.geometry import se3
+from isoclinic.geometry import se3, so4
 from isoclinic.networks import (
     CanonicalConfig,
     CanonicalImage,
@@ -17,6 +17,7 @@ from isoclinic.similarity import canonical_target
 from isoclinic.training.losses import (
     CanonicalLoss,
     DirectionLoss,
+    MotionLoss,
     StepLoss,
     UnrolledLoss,
     ValueLoss,
@@ -62,7 +63,17 @@ def value_loss(network, batch):
     return ValueLoss()(distance, space().squared_distance(moving, fixed))
 
 
+def motion_loss(network, batch):
+    fixed_image, image, _, fixed, moving = batch
+    like = next(network.parameters())
+    residual = network.residual(network(image.to(like)), network(fixed_image.to(like)))
+    return MotionLoss()(residual, so4.residual(space().element(moving), space().element(fixed)))
+
+
 LOSSES = [value_loss, direction_loss, step_loss]
+CASES = [(loss, *variant) for loss in LOSSES for variant in VARIANTS] + [
+    (motion_loss, *variant) for variant in VARIANTS if variant[0] == "motion"
+]
 
 
 def test_equal_distances_cost_nothing_and_zero_has_a_derivative():
@@ -124,8 +135,7 @@ def test_the_step_loss_is_nothing_at_the_truth(batch):
     assert step_loss(encoder("dense").double(), at_truth) < 1e-12
 
 
-@pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize(("head", "metric"), VARIANTS)
+@pytest.mark.parametrize(("loss", "head", "metric"), CASES)
 def test_derivatives_by_the_weights_are_those_of_finite_differences(batch, loss, head, metric):
     """Double backward and reverse over forward mode: the losses themselves contain derivatives."""
     network = encoder(head, metric).double()
@@ -148,6 +158,33 @@ def test_derivatives_by_the_weights_are_those_of_finite_differences(batch, loss,
 
     # Truncation h^2 of third derivatives of some 1e4, rounding 1e-13 / h.
     assert math.isclose((moved(1e-6) - moved(-1e-6)) / 2e-6, slope.item(), rel_tol=1e-3, abs_tol=1e-5)
+
+
+def test_the_motion_loss_is_the_relative_error_of_motion_and_distance():
+    generator = torch.Generator().manual_seed(0)
+    motion = 0.1 * torch.randn(5, 6, generator=generator).double()
+    exact = torch.cat([motion, torch.zeros(5, 3).double()], 1).requires_grad_()
+    loss = MotionLoss()(exact, motion)
+    assert loss == 0
+    loss.backward()
+    assert exact.grad.isfinite().all()
+    residual = 0.1 * torch.randn(5, 9, generator=generator).double()
+    expected = 0.0
+    for r, t in zip(residual, motion, strict=True):
+        d, found = t.norm() / math.sqrt(2), r.norm() / math.sqrt(2)
+        by_motion = (r[:6] - t).norm() / math.sqrt(2) / (d + 0.02)
+        expected += math.sqrt(1 + by_motion**2) - 1
+        expected += 3 * (math.sqrt(1 + ((found - d) / (d + 0.02)) ** 2) - 1)
+    got = MotionLoss(value_share=3.0)(residual, motion).item()
+    # The margin that smooths the root is a thousandth of the floor.
+    assert math.isclose(got, float(expected) / 5, rel_tol=1e-3)
+
+
+def test_numbers_after_the_sixth_may_hold_a_size_without_direction():
+    motion = torch.tensor([[0.1, 0, 0, 0, 0, 0]]).double()
+    unread = torch.zeros(1, 7).double()
+    sized = torch.cat([torch.zeros(1, 6), torch.tensor([[0.1]])], 1).double()
+    assert MotionLoss()(sized, motion) < MotionLoss()(unread, motion) / 2
 
 
 def test_the_pose_loss_is_the_squared_geodesic_distance():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from itertools import combinations
 
@@ -9,13 +10,24 @@ import pytest
 import torch
 
 from isoclinic import RenderConfig, render
-from isoclinic.geometry import se3
+from isoclinic.geometry import se3, so4
 from isoclinic.networks import masked
 from isoclinic.similarity import canonical_target
 from isoclinic.training import EncoderPhase
-from isoclinic.training.losses import CanonicalLoss, DirectionLoss, StepLoss, ValueLoss
+from isoclinic.training.losses import CanonicalLoss, DirectionLoss, MotionLoss, StepLoss, ValueLoss
 from isoclinic.training.objectives import PoseObjective, moving_for, objective
-from tiny_training import CAMERA, CANONICAL, DENSE, GLOBAL, REGRESSOR, objective_of, space, stream, subject
+from tiny_training import (
+    CAMERA,
+    CANONICAL,
+    DENSE,
+    GLOBAL,
+    MOTION,
+    REGRESSOR,
+    objective_of,
+    space,
+    stream,
+    subject,
+)
 
 EVERYTHING = {"value": 1.0, "pairs": 1.0, "direction": 1.0, "step": 1.0, "unrolled": 1.0}
 PHASES = {
@@ -23,6 +35,7 @@ PHASES = {
     "global": (replace(GLOBAL, **EVERYTHING), set(EVERYTHING)),
     "dense": (replace(DENSE, **EVERYTHING), set(EVERYTHING)),
     "value alone": (replace(DENSE, direction=0.0), {"value"}),
+    "motion": (MOTION, {"motion"}),
     "direction alone": (replace(DENSE, value=0.0), {"direction"}),
     "canonical": (CANONICAL, {"canonical"}),
 }
@@ -110,6 +123,28 @@ def test_pairs_are_all_pairs():
     torch.testing.assert_close(each(batch)["pairs"], torch.stack(losses).mean(), rtol=1e-4, atol=0.0)
 
 
+def test_motions_are_read_from_every_moving_image_to_all_near_ones():
+    # 22 mm of perturbation are about 0.17 rad: the two views of this batch are farther apart than that.
+    phase = replace(MOTION, perturbation_mm=(1.0, 22.0))
+    batch, each = stream(phase, copies=1).batch(0), objective_of(phase)
+    images = torch.cat([masked(image, batch.weight) for image in (batch.moving, batch.fixed)])
+    poses = torch.cat([batch.moving_camera_from_world, batch.fixed_camera_from_world])
+    elements = space().element(poses)
+    losses, others, left_out = [], 0, 0
+    for i in range(4):
+        for j in range(8):
+            motion = so4.residual(elements[i : i + 1], elements[j : j + 1])
+            distance = so4.distance(elements[i], elements[j])
+            if i == j or (j != i + 4 and distance > math.hypot(math.radians(22 / 3), 22 / 200)):
+                left_out += i != j
+                continue
+            residual = each.network.residual(each.network(images[i : i + 1]), each.network(images[j : j + 1]))
+            losses.append(MotionLoss()(residual, motion))
+            others += j != i + 4
+    assert others and left_out
+    torch.testing.assert_close(each(batch)["motion"], torch.stack(losses).mean(), rtol=1e-4, atol=0.0)
+
+
 def test_the_canonical_target_is_of_the_xrays_own_pose():
     simulation = stream(CANONICAL)
     batch, each = simulation.batch(0), objective_of(CANONICAL)
@@ -161,6 +196,7 @@ def test_batches_hold_what_is_needed():
         "global": "jacobian",
         "dense": "jacobian",
         "value alone": "image",
+        "motion": "image",
         "direction alone": "jacobian",
         "canonical": "same",
     }

@@ -8,8 +8,10 @@ import torch
 from scipy.stats import kstest, truncnorm
 
 from isoclinic import UsageError
+from isoclinic.geometry import se3
+from isoclinic.networks import PoseSpace
 from isoclinic.training import PoseConfig
-from isoclinic.training.poses import draw_perturbations, draw_poses
+from isoclinic.training.poses import draw_perturbations, draw_poses, farthest_rad
 from raising import raises
 
 MANY = 3000
@@ -66,6 +68,19 @@ def test_no_reach_is_the_view_itself():
     reach = dict.fromkeys((name for name in CONFIG if "_reach_" in name), 0.0)
     poses = draw_poses(PoseConfig(**CONFIG | reach), ISOCENTRE, torch.Generator(), 2).numpy()
     np.testing.assert_allclose(deviations(poses), 0, atol=1e-12)
+
+
+@pytest.mark.parametrize("size_mm", [1.0, 20.0, 60.0])
+def test_how_far_a_perturbation_leads_in_so4(size_mm):
+    config = PoseConfig(**CONFIG, perturbation_mm=(size_mm, size_mm))
+    generator = torch.Generator().manual_seed(0)
+    poses = draw_poses(config, ISOCENTRE, generator, 20)
+    space = PoseSpace.about(config.middle(ISOCENTRE), ISOCENTRE, 100.0)
+    moved = se3.perturb(poses, draw_perturbations(config, generator, 20), ISOCENTRE)
+    ratio = space.squared_distance(poses, moved).sqrt() / farthest_rad(size_mm, 100.0)
+    # Far from the nominal view (up to 140 mm off) translations count for less; a turn takes a shift along.
+    assert ratio.median() == pytest.approx(1.0, abs=0.12)
+    assert ((ratio > 0.7) & (ratio < 1.15)).all()
 
 
 def test_perturbations_are_log_uniform_with_a_third_as_many_degrees():

@@ -119,6 +119,21 @@ def test_copies_share_the_rendering(volume):
     assert not torch.equal(batch.fixed[0], batch.fixed[1])
 
 
+def test_pairs_around_a_view_are_near_each_other(volume):
+    batch = stream(volume, batch=6, around=3).batch(0)
+    isocentre = torch.as_tensor(volume.isocentre_world, dtype=torch.float64)
+    poses = batch.fixed_camera_from_world
+    tangent = se3.perturbation(poses[::3].repeat_interleave(3, dim=0), poses, isocentre)
+    shift = tangent[:, 3:].norm(dim=1)
+    assert (shift[::3] < 1e-9).all()
+    others = shift.reshape(2, 3)[:, 1:]
+    # Within the range of perturbations; the two views are farther apart.
+    assert ((others > 0.1 - 1e-9) & (others < 20 + 1e-9)).all() and len(others.unique()) == 4
+    assert se3.perturbation(poses[:1], poses[3:4], isocentre)[0, 3:].norm() > 20
+    for image, pose in zip(batch.moving, batch.moving_camera_from_world, strict=True):
+        assert torch.equal(image, render(volume, CAMERA, pose[None], RENDERING)[0])
+
+
 def test_no_moving_image_unless_wanted(volume):
     batch = stream(volume, moving="none").batch(0)
     assert batch.moving is None and batch.jacobian is None
@@ -135,7 +150,9 @@ def test_many_volumes_take_turns(volume):
         )
 
 
-@pytest.mark.parametrize("change", [{"batch": 0}, {"copies": 0}, {"copies": 3}, {"moving": "film"}])
+@pytest.mark.parametrize(
+    "change", [{"batch": 0}, {"copies": 0}, {"copies": 3}, {"moving": "film"}, {"around": 0}, {"around": 3}]
+)
 def test_batches_that_are_none(change):
     with raises(UsageError, "training.invalid-value", next(iter(change))):
         replace(CONFIG, **change)

@@ -6,6 +6,7 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d
 
 from ..errors import UsageError
 from ._layers import Convolution, Enlargement, LayerNorm, ResidualUnit, TransformerBlock
@@ -13,6 +14,8 @@ from .config import BackboneConfig
 
 # Of an image's intensities: below it an image counts as empty.
 _FLAT = 1e-6
+# Deviation within a window, as a share of the image's, below which the window counts as flat.
+_LOCALLY_FLAT = 0.05
 
 
 class Backbone(nn.Module):
@@ -27,9 +30,11 @@ class Backbone(nn.Module):
         channels, groups = config.channels, config.norm_groups
         self.stride = config.stride
         self.output_channels = channels[output_level]
+        self._contrast_px = config.contrast_px
+        inputs = 2 if config.contrast_px else 1
         self.levels = nn.ModuleList(
-            ResidualUnit(below, here, stride=1 if level == 0 else 2, norm_groups=groups)
-            for level, (below, here) in enumerate(zip((1, *channels), channels, strict=False))
+            ResidualUnit(below, here, stride=config.first_stride if level == 0 else 2, norm_groups=groups)
+            for level, (below, here) in enumerate(zip((inputs, *channels), channels, strict=False))
         )
         self.transformer = nn.Sequential(
             *(TransformerBlock(channels[-1], config.heads) for _ in range(config.transformer_blocks)),
@@ -55,6 +60,8 @@ class Backbone(nn.Module):
                 code="model.wrong-shape",
             )
         x = standardized(image)[:, None]
+        if self._contrast_px:
+            x = torch.cat([x, local_contrast(x, self._contrast_px)], 1)
         skips = []
         for level in self.levels:
             x = level(x)
@@ -90,6 +97,17 @@ def standardized(image: Tensor) -> Tensor:
     """Images [B, H, W] with mean 0 and deviation 1 each: line integrals come in any scale."""
     centred = image - image.mean((-2, -1), keepdim=True)
     return centred / (centred.square().mean((-2, -1), keepdim=True) + _FLAT).sqrt()
+
+
+def local_contrast(image: Tensor, window_px: int) -> Tensor:
+    """Standardised images [B, 1, H, W] standardised once more, within windows that end at the image's rim."""
+
+    def mean(of: Tensor) -> Tensor:
+        return avg_pool2d(of, window_px, 1, window_px // 2, count_include_pad=False)
+
+    average = mean(image)
+    variance = (mean(image.square()) - average.square()).clamp(min=0)
+    return (image - average) / (variance + _LOCALLY_FLAT**2).sqrt()
 
 
 def wide(x: Tensor) -> Tensor:

@@ -41,7 +41,11 @@ _VERSION = 1
 # Training hides about as much behind collimators.
 _LEAST_VIEW = 0.5
 # Fields that files of older versions lack; their defaults say what was so then.
-_ADDED = {"TrainingRecord": ("domain", "renderer", "ct_voxels", "trained_on")}
+_ADDED = {
+    "TrainingRecord": ("domain", "renderer", "ct_voxels", "trained_on"),
+    "BackboneConfig": ("first_stride", "contrast_px"),
+    "SphericalEncoderConfig": ("readings",),
+}
 _KINDS: dict[str, tuple[type[Network], type[Any]]] = {
     "pose_regressor": (PoseRegressor, PoseRegressorConfig),
     "ct_regressor": (CTConditionedRegressor, CTConditionedRegressorConfig),

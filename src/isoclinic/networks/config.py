@@ -24,12 +24,18 @@ class BackboneConfig:
         transformer_blocks: number of Transformer blocks on the tokens of the coarsest level.
         heads: attention heads of each block; divide the last of `channels`.
         norm_groups: channel groups of the normalisation; divide all of `channels`.
+        first_stride: 2 where the first level already has half the resolution of the image, which is most of
+            the arithmetic; else 1.
+        contrast_px: side of the window within which the image is standardised to become a second channel
+            [px], odd: what tone, scatter and shading change least. 0 for the image alone.
     """
 
     channels: tuple[int, ...] = (16, 32, 64, 96)
     transformer_blocks: int = 2
     heads: int = 4
     norm_groups: int = 8
+    first_stride: int = 1
+    contrast_px: int = 0
 
     def __post_init__(self) -> None:
         if len(self.channels) < 2 or any(channels % self.norm_groups for channels in self.channels):
@@ -42,11 +48,20 @@ class BackboneConfig:
                 f"{self.channels[-1]} channels must be a multiple of 4 and of {self.heads} heads",
                 code="model.invalid-value",
             )
+        if self.first_stride not in (1, 2):
+            raise UsageError(
+                f"first_stride must be 1 or 2, not {self.first_stride}", code="model.invalid-value"
+            )
+        if self.contrast_px != 0 and (self.contrast_px < 3 or self.contrast_px % 2 == 0):
+            raise UsageError(
+                f"contrast_px must be odd and at least 3, or 0 for none, not {self.contrast_px}",
+                code="model.invalid-value",
+            )
 
     @property
     def stride(self) -> int:
         """Pixels from one token to the next."""
-        return 2 ** (len(self.channels) - 1)
+        return self.first_stride * 2 ** (len(self.channels) - 1)
 
 
 ImageDomain = Literal["line_integrals", "log_ratio"]
@@ -241,19 +256,25 @@ class SphericalEncoderConfig:
 
     Attributes:
         backbone: the network below the head.
-        head: "global" for elements of the whole image, "dense" for elements at every location of a map.
+        head: "global" for elements of the whole image; "dense" for elements at every location of a map, whose
+            squared distances are averaged; "motion" for a map whose differences are read together, see
+            `networks.embedding`.
         elements: SO(4) elements K, of the image or of each location.
-        dense_level: level of the pyramid that "dense" decodes to: its map has a 2^level-th of the pixels.
+        dense_level: level of the pyramid that "dense" and "motion" decode to: every level halves the map.
+        readings: numbers that "motion" reads from the differences, at least 6.
         metric: "spherical", or "euclidean" for the same network without normalisation, as an ablation.
     """
 
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
-    head: Literal["global", "dense"] = "global"
+    head: Literal["global", "dense", "motion"] = "global"
     elements: int = 8
     dense_level: int = 2
     metric: Metric = "spherical"
+    readings: int = 16
 
     def __post_init__(self) -> None:
+        if self.readings < 6:
+            raise UsageError(f"readings must be at least 6, not {self.readings}", code="model.invalid-value")
         if not 0 <= self.dense_level < len(self.backbone.channels):
             raise UsageError(
                 f"dense_level must be a level of the pyramid, not {self.dense_level}",
@@ -265,6 +286,13 @@ class SphericalEncoderConfig:
         """For a GPU: about 7 million parameters. `settings` replace fields."""
         backbone = BackboneConfig(channels=(32, 64, 128, 256), transformer_blocks=6, heads=8)
         return cls(**{"backbone": backbone, "elements": 16, **settings})  # type: ignore[arg-type]
+
+    @classmethod
+    def motion(cls, **settings: object) -> SphericalEncoderConfig:
+        """The encoder whose distance is read from all locations together. `settings` replace fields."""
+        backbone = BackboneConfig(channels=(32, 64, 96), first_stride=2, contrast_px=15)
+        chosen = {"backbone": backbone, "head": "motion", "elements": 6, "dense_level": 2, **settings}
+        return cls(**chosen)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -287,6 +315,11 @@ class CanonicalConfig:
         if self.window_px < 3 or self.window_px % 2 == 0:
             raise UsageError(
                 f"window_px must be odd and at least 3, not {self.window_px}", code="model.invalid-value"
+            )
+        if self.backbone.first_stride != 1:
+            raise UsageError(
+                "the canonical image has all pixels: its backbone needs first_stride 1",
+                code="model.invalid-value",
             )
         if not (self.floor > 0 and self.log_precision_range > 0):
             raise UsageError("floor and log_precision_range must be positive", code="model.invalid-value")

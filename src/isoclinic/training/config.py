@@ -88,6 +88,9 @@ class EncoderPhase(PhaseConfig):
         perturbation_mm: smallest and largest shift between the two images [mm]; see `PoseConfig`.
         value: weight of `ValueLoss` between each X-ray and its moving image.
         pairs: weight of `ValueLoss` between all images of a batch.
+        motion: weight of `MotionLoss` from every moving image to all images of the batch that are no farther
+            away than the largest perturbation; for the head "motion".
+        around: number of pairs in succession whose images are near each other; see `StreamConfig`.
         direction: weight of `DirectionLoss`.
         step: weight of `StepLoss`; it makes a batch about five times as slow.
         unrolled: weight of `UnrolledLoss`, the only one that differentiates the whole solver; each of its
@@ -100,6 +103,8 @@ class EncoderPhase(PhaseConfig):
     perturbation_mm: Range = (1.0, 60.0)
     value: float = 1.0
     pairs: float = 0.0
+    motion: float = 0.0
+    around: int = 1
     direction: float = 1.0
     step: float = 0.0
     unrolled: float = 0.0
@@ -109,10 +114,22 @@ class EncoderPhase(PhaseConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_range(self, "perturbation_mm", low=1e-6)
-        weights = (self.value, self.pairs, self.direction, self.step, self.unrolled)
+        weights = (self.value, self.pairs, self.motion, self.direction, self.step, self.unrolled)
         if min(weights) < 0 or not any(weights):
             raise UsageError(
-                "value, pairs, direction, step and unrolled must not be negative, and one be positive",
+                "value, pairs, motion, direction, step and unrolled must not be negative, and one must be "
+                "positive",
+                code="training.invalid-value",
+            )
+        if self.motion and self.network.head != "motion":
+            raise UsageError(
+                f'the loss "motion" needs network.head "motion", not "{self.network.head}"',
+                code="training.invalid-value",
+            )
+        if self.around < 1 or (self.batch // self.copies) % self.around:
+            raise UsageError(
+                f"around ({self.around}) must be at least 1 and divide batch over copies "
+                f"({self.batch // self.copies})",
                 code="training.invalid-value",
             )
         if self.unrolled_steps < 1:

@@ -9,6 +9,7 @@ Normalisations, floors and the step loss are ours.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -45,6 +46,37 @@ class ValueLoss:
             (network_squared_distance + margin).sqrt() + (expected + margin).sqrt()
         )
         return (error / (expected.sqrt() + self.floor_rad)).square().mean()
+
+
+@dataclass(frozen=True, kw_only=True)
+class MotionLoss:
+    """What an embedding with a reading reads is the motion between two poses, and its length their distance.
+
+    With t the logarithm of the motion from the moving to the fixed pose in SO(4), d = |t| / sqrt(2) its
+    geodesic length, r the residual and D = |r| / sqrt(2) the distance of the embeddings: mean of
+    s(|r_6 - t| / sqrt(2)) + value_share s(D - d), where r_6 are the first six numbers of r and
+    s(e) = sqrt(1 + e^2 / (d + floor)^2) - 1 is the relative error, squared where it is small. The first part
+    alone would make D too small: a motion of which only the size is known has the mean zero. The numbers
+    after the sixth may hold that size.
+
+    Attributes:
+        floor_rad: distance of poses below which errors count absolutely [rad of SO(4)].
+        value_share: weight of the second part.
+    """
+
+    floor_rad: float = 0.02
+    value_share: float = 2.0
+
+    def __call__(self, residual: Tensor, motion: Tensor) -> Tensor:
+        """Loss [] of residuals [N, R] and logarithms of motions [N, 6], see `so4.residual`."""
+        motion = motion.to(residual)
+        # Lengths with derivatives at zero, as in `ValueLoss`.
+        margin = 2 * (1e-3 * self.floor_rad) ** 2
+        found, length = ((each.square().sum(-1) + margin).sqrt() for each in (residual, motion))
+        unit = length + math.sqrt(2) * self.floor_rad
+        by_motion = (residual[:, :6] - motion).square().sum(-1) / unit.square()
+        by_value = ((found - length) / unit).square()
+        return (_robust(by_motion) + self.value_share * _robust(by_value)).mean()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,6 +247,11 @@ class CanonicalLoss:
         precision = predicted.log_precision
         likelihood = precision.exp() * square - precision
         return (square + self.nll_share * likelihood).mean() / 2
+
+
+def _robust(square: Tensor) -> Tensor:
+    """Half of squared errors where they are small, errors where they are large."""
+    return (1 + square).sqrt() - 1
 
 
 def _angular(gradient: Tensor, expected: Tensor) -> Tensor:

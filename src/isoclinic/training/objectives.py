@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ..geometry import se3
+from ..geometry import se3, so4
 from ..networks import (
     CanonicalNetwork,
     CTConditionedRegressor,
@@ -26,12 +26,14 @@ from .config import CanonicalPhase, CTRegressorPhase, EncoderPhase, PhaseConfig,
 from .losses import (
     CanonicalLoss,
     DirectionLoss,
+    MotionLoss,
     StepLoss,
     UnrolledLoss,
     ValueLoss,
     network_gradient,
     pose_loss,
 )
+from .poses import farthest_rad
 from .stream import Batch, Moving
 
 
@@ -89,7 +91,7 @@ class SphericalObjective(Objective):
         jacobian = None
         if batch.jacobian is not None:
             jacobian = masked(batch.jacobian.movedim(-1, 1), batch.weight[:, None])
-        if phase.value or phase.pairs or phase.direction:
+        if phase.value or phase.pairs or phase.motion or phase.direction:
             moving = moving.requires_grad_(phase.direction > 0)
             embedded = encoder(moving), encoder(fixed)
             distance = encoder.squared_distance(*embedded)
@@ -102,6 +104,8 @@ class SphericalObjective(Objective):
                 )
             if phase.pairs:
                 losses["pairs"] = phase.pairs * self._pairs(embedded, poses, space)
+            if phase.motion:
+                losses["motion"] = phase.motion * self._motion(embedded, poses, space)
         if phase.step:
             assert jacobian is not None
             # Not the perturbation backwards: that one turned about where the isocentre was before it.
@@ -118,14 +122,28 @@ class SphericalObjective(Objective):
     ) -> Tensor:
         """`ValueLoss` of all images of the batch with all others, moving and fixed ones alike."""
         moving, fixed = embedded
-        both = Embedding(
-            torch.cat([moving.elements, fixed.elements]),
-            torch.cat([moving.log_confidence, fixed.log_confidence]),
-        )
+        both = moving.followed_by(fixed)
         every = torch.cat(poses)
         first, second = torch.triu_indices(len(every), len(every), 1)
         distance = self._encoder.squared_distance(both.select(first), both.select(second))
         return ValueLoss()(distance, space.squared_distance(every[first], every[second]))
+
+    def _motion(
+        self, embedded: tuple[Embedding, Embedding], poses: tuple[Tensor, Tensor], space: PoseSpace
+    ) -> Tensor:
+        """`MotionLoss` from the moving images to all others that are not too far away."""
+        moving, fixed = embedded
+        both = moving.followed_by(fixed)
+        elements = space.element(torch.cat(poses))
+        every, count = torch.arange(len(elements)), len(poses[0])
+        motion = so4.residual(elements[:count, None], elements[None])
+        # From the moving to the fixed image of a pair: these always count.
+        own = every == torch.arange(count)[:, None] + count
+        far = 2 * farthest_rad(self._phase.perturbation_mm[1], space.length_mm) ** 2
+        near = (motion.square().sum(-1) <= far) & (every != torch.arange(count)[:, None])
+        first, second = (own | near).nonzero(as_tuple=True)
+        residual = self._encoder.residual(both.select(first), both.select(second))
+        return MotionLoss()(residual, motion[first, second])
 
 
 class CanonicalObjective(Objective):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -37,6 +39,16 @@ def draw_perturbations(config: PoseConfig, generator: torch.Generator, batch: in
     axes = torch.randn(2, batch, 3, generator=generator, dtype=torch.float64)
     turn, shift = axes / axes.norm(dim=-1, keepdim=True)
     return torch.cat([torch.deg2rad(size_mm / _MM_PER_DEG) * turn, size_mm * shift], dim=1)
+
+
+def farthest_rad(perturbation_mm: float, length_mm: float) -> float:
+    """Geodesic distance in SO(4) [rad] that a perturbation of this size [mm] leads away, to first order.
+
+    Args:
+        perturbation_mm: as in `draw_perturbations`.
+        length_mm: characteristic length of the poses' distance.
+    """
+    return math.hypot(math.radians(perturbation_mm / _MM_PER_DEG), perturbation_mm / (2 * length_mm))
 
 
 def _deviations(distribution: Distribution, generator: torch.Generator, batch: int) -> Tensor:

@@ -36,6 +36,8 @@ class StreamConfig:
         copies: pairs that share their renderings and differ in the randomisation only; divides the batch.
         moving: "none" for X-rays alone, "same" for a clean rendering of each, "image" for one of the
             perturbed pose, "jacobian" for its derivative by the pose, too.
+        around: pairs in succession whose X-rays show the same view but for a perturbation of each after the
+            first: any two images of theirs then make a pair. Divides `batch` over `copies`.
         domain: of all images; see `in_domain`.
         method: of rendering.
         voxel_mm: voxel size to render at, as in `RenderConfig`; "auto" is chosen for the middle of the poses.
@@ -50,6 +52,7 @@ class StreamConfig:
     batch: int = 8
     copies: int = 1
     moving: Moving = "image"
+    around: int = 1
     domain: ImageDomain = "line_integrals"
     method: Method = "trilinear"
     voxel_mm: Literal["auto", "full"] | float = "auto"
@@ -61,6 +64,12 @@ class StreamConfig:
         if self.copies < 1 or self.batch < 1 or self.batch % self.copies:
             raise UsageError(
                 f"copies ({self.copies}) must divide the batch ({self.batch}), both at least 1",
+                code="training.invalid-value",
+            )
+        if self.around < 1 or (self.batch // self.copies) % self.around:
+            raise UsageError(
+                f"around ({self.around}) must be at least 1 and divide the renderings of a batch "
+                f"({self.batch // self.copies})",
                 code="training.invalid-value",
             )
         if self.moving not in get_args(Moving):
@@ -166,7 +175,7 @@ class SimulationStream:
         projectors = self._projectors_of(volume)
         config, isocentre = self.config, projectors["all"].isocentre_world
         pairs = config.batch // config.copies
-        fixed_pose = draw_poses(config.poses, isocentre, generator, pairs)
+        fixed_pose = self._fixed_poses(isocentre, generator, pairs)
         perturbation = draw_perturbations(config.poses, generator, pairs)
         if config.moving == "same":
             perturbation = torch.zeros_like(perturbation)
@@ -218,6 +227,15 @@ class SimulationStream:
             image, jacobian = map(self._copies, projector.image_and_jacobian(pose))
             return jacobian_in_domain(image, jacobian, weight, self.config.domain)
         return in_domain(self._copies(projector.image(pose)), weight, self.config.domain), None
+
+    def _fixed_poses(self, isocentre: Tensor, generator: torch.Generator, pairs: int) -> Tensor:
+        poses, around = self.config.poses, self.config.around
+        views = draw_poses(poses, isocentre, generator, pairs // around)
+        if around == 1:
+            return views
+        perturbation = draw_perturbations(poses, generator, pairs)
+        perturbation[::around] = 0
+        return se3.perturb(views.repeat_interleave(around, dim=0), perturbation, isocentre)
 
     def _copies(self, of_pairs: Tensor) -> Tensor:
         return of_pairs.repeat_interleave(self.config.copies, dim=0) if self.config.copies > 1 else of_pairs

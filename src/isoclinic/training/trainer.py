@@ -329,13 +329,14 @@ class Trainer:
         )
 
     def _stream(self, phase: PhaseConfig) -> SimulationStream:
-        poses = self.config.poses
+        poses, around = self.config.poses, 1
         if isinstance(phase, EncoderPhase):
-            poses = replace(poses, perturbation_mm=phase.perturbation_mm)
+            poses, around = replace(poses, perturbation_mm=phase.perturbation_mm), phase.around
         config = StreamConfig(
             batch=phase.batch,
             copies=phase.copies,
             moving=moving_for(phase),
+            around=around,
             domain=self.config.domain,
             method=self.config.renderer,
             poses=poses,
