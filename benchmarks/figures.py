@@ -23,6 +23,8 @@ import tyro
 
 _HERE = Path(__file__).parent
 _CTS = ("chest", "pelvis")
+# The loss through the solver costs some fifteen times as much as the others.
+_UNROLLED_IMAGES = 1200
 _CONVERGENCE = "--residuals classical 'fine, dense' --lengths 50 100 --rates-mm 0.5 1 2"
 
 
@@ -88,7 +90,6 @@ def steps(config: Config) -> list[Step]:
             ("", "networks"),
             ("-euclidean", "euclidean"),
             ("-others", "others"),
-            ("-unrolled", "unrolled"),
         )
         for ct in _CTS
     ]
@@ -96,6 +97,8 @@ def steps(config: Config) -> list[Step]:
         folder = out / "cts" / ct
         general = _training(config, f"{ct}-any", "pretrain", str(folder), "any-patient")
         found.append(replace(general, link=(cts[ct], folder)))
+    found.append(_training(config, "pelvis-motion", "train", str(config.pelvis), "motion"))
+    found += _compared(config)
     ours, twins, others = (config.models(kind) for kind in ("", "-euclidean", "-others"))
     cases = ("--folder", str(config.cases), "--pelvis-ct", str(config.pelvis))
     three = tuple(f"{ct}{kind}" for kind in ("", "-euclidean", "-others") for ct in _CTS)
@@ -123,34 +126,82 @@ def steps(config: Config) -> list[Step]:
             tuple(f"{ct}-any" for ct in _CTS),
             ("results.csv",),
         ),
-        _benchmark(
-            out,
-            "distance",
-            ("--volume", str(config.chest), "--model", str(config.model("chest"))),
-            ("chest",),
-            ("distance.csv", "distance.png"),
-        ),
     ]
+    # Of the encoders that registrations can use on the CT they were trained on; and of the encoder that is
+    # trained to measure distances, on its CT and on one that it never saw.
+    for name, volume, model in (
+        ("distance", config.chest, "chest"),
+        ("distance-motion", config.pelvis, "pelvis-motion"),
+        ("distance-motion-unseen", config.chest, "pelvis-motion"),
+    ):
+        options = ("--volume", str(volume), "--model", str(config.model(model)), "--bounds")
+        found.append(
+            _benchmark(out, "distance", options, (model,), ("distance.csv", "distance.png"), name=name)
+        )
     return found
 
 
-def _training(config: Config, name: str, command: str, source: str, toml: str) -> Step:
+def _compared(config: Config) -> list[Step]:
+    """Short trainings that differ in one thing, and their comparisons."""
+    euclidean = ("--coarse-encoder.network.metric", "euclidean")
+    comparisons: dict[str, tuple[dict[str, tuple[str, ...]], Sequence[int], int | None]] = {
+        "twins": ({"sphere": (), "Euclidean": euclidean}, (0, 1, 2), None),
+        "unrolled": ({"without": (), "with": ("--coarse-encoder.unrolled", "1")}, (0,), _UNROLLED_IMAGES),
+    }
+    found = []
+    for name, (kinds, seeds, images) in comparisons.items():
+        line: list[str] = ["--volume", str(config.pelvis), "--names", *kinds]
+        needs: list[str] = []
+        for side, (kind, options) in zip(("--first", "--second"), kinds.items(), strict=True):
+            folders = [f"{name}-{kind.lower()}-{seed}" for seed in seeds]
+            for folder, seed in zip(folders, seeds, strict=True):
+                more = (*options, "--seed", str(seed))
+                found.append(
+                    _training(config, folder, "train", str(config.pelvis), "twins", more, images=images)
+                )
+            line += [side, *(str(config.model(folder)) for folder in folders)]
+            needs += folders
+        found.append(
+            _benchmark(config.output, "compare", tuple(line), tuple(needs), ("compare.csv",), name=name)
+        )
+    return found
+
+
+def _training(
+    config: Config,
+    name: str,
+    command: str,
+    source: str,
+    toml: str,
+    options: tuple[str, ...] = (),
+    *,
+    images: int | None = None,
+) -> Step:
     model = config.model(name)
     line = ["isoclinic", command, source, "--output", str(model), "--config", str(_HERE / f"{toml}.toml")]
-    line += [] if config.images is None else ["--images", str(config.images)]
+    line += options
+    images = images if config.images is None else config.images
+    line += [] if images is None else ["--images", str(images)]
     keeps = {f"training-{name}.csv": model / "training.csv"}
     keeps |= {"training.png": model / "training.png"} if name == "chest" else {}
     return Step(name=name, command=tuple(line), done=model / "complete", keeps=keeps)
 
 
 def _benchmark(
-    out: Path, name: str, options: tuple[str, ...], needs: tuple[str, ...], files: tuple[str, ...]
+    out: Path,
+    script: str,
+    options: tuple[str, ...],
+    needs: tuple[str, ...],
+    files: tuple[str, ...],
+    *,
+    name: str | None = None,
 ) -> Step:
-    folder = out / name
-    line = (f"{name}.py", *options)
-    if name != "gradients":
+    """A script of this folder; `name` where it is run more than once."""
+    folder = out / (name or script)
+    line = (f"{script}.py", *options)
+    if script != "gradients":
         line = (*line, "--output", str(folder))
-    label = name.replace("_", "-")
+    label = (name or script).replace("_", "-")
     keeps = {f"{label}{Path(file).suffix}": folder / file for file in files}
     return Step(name=label, command=line, done=folder / "complete", needs=needs, keeps=keeps)
 
