@@ -139,8 +139,8 @@ def _further_reasons(
     if not turn_deg <= config.expected_rotation_above_deg:
         yield (
             f"the expected error of the rotation is {turn_deg:.1f} degrees, above "
-            f"{config.expected_rotation_above_deg:g}: one view hardly shows how a rod is turned about its own "
-            "axis, and a further view does"
+            f"{config.expected_rotation_above_deg:g}: one view hardly shows how a rod is turned about its "
+            "own axis, and a further view does"
         )
 
 
