@@ -5,9 +5,9 @@ r"""Can an embedding replace the search? A bank of embedded renderings against t
 Renderings of a CT on a grid of directions and turns within the views of a model are embedded once; an X-ray
 then costs one pass and the distances to all of them. Beside it, the search over all views correlates
 derivatives at all positions (`registration._any_view`), and does so over the whole sphere. X-rays are
-simulated at random poses within the views of the model, as in its training, up to 60 mm beside the middle. The
-table says how far the best candidates are turned from the truth: one within 15 degrees is within reach of what
-follows.
+simulated at random poses within the views of the model, as in its training, up to 60 mm beside the middle.
+The table says how far the best candidates are turned from the truth: one within 15 degrees is within reach of
+what follows.
 """
 
 from __future__ import annotations
