@@ -2,8 +2,7 @@ r"""Two kinds of encoder at equal images: what distances and registrations are w
 
     for seed in 0 1 2; do
         isoclinic train pelvis.nii.gz --output models/sphere-$seed --config benchmarks/twins.toml --seed $seed
-        isoclinic train pelvis.nii.gz --output models/euclidean-$seed --config benchmarks/twins.toml \
-            --seed $seed --coarse-encoder.network.metric euclidean
+        isoclinic train pelvis.nii.gz --output models/euclidean-$seed --config benchmarks/twins-euclidean.toml --seed $seed
     done
     python benchmarks/compare.py --volume pelvis.nii.gz --names sphere Euclidean --output twins \
         --first models/sphere-0 models/sphere-1 models/sphere-2 \

@@ -143,21 +143,22 @@ def steps(config: Config) -> list[Step]:
 
 def _compared(config: Config) -> list[Step]:
     """Short trainings that differ in one thing, and their comparisons."""
-    euclidean = ("--coarse-encoder.network.metric", "euclidean")
+    twins, euclidean = ("twins",), ("twins-euclidean",)
+    unrolled = (*twins, "--coarse-encoder.unrolled", "1")
     comparisons: dict[str, tuple[dict[str, tuple[str, ...]], Sequence[int], int | None]] = {
-        "twins": ({"sphere": (), "Euclidean": euclidean}, (0, 1, 2), None),
-        "unrolled": ({"without": (), "with": ("--coarse-encoder.unrolled", "1")}, (0,), _UNROLLED_IMAGES),
+        "twins": ({"sphere": twins, "Euclidean": euclidean}, (0, 1, 2), None),
+        "unrolled": ({"without": twins, "with": unrolled}, (0,), _UNROLLED_IMAGES),
     }
     found = []
     for name, (kinds, seeds, images) in comparisons.items():
         line: list[str] = ["--volume", str(config.pelvis), "--names", *kinds]
         needs: list[str] = []
-        for side, (kind, options) in zip(("--first", "--second"), kinds.items(), strict=True):
+        for side, (kind, (toml, *options)) in zip(("--first", "--second"), kinds.items(), strict=True):
             folders = [f"{name}-{kind.lower()}-{seed}" for seed in seeds]
             for folder, seed in zip(folders, seeds, strict=True):
                 more = (*options, "--seed", str(seed))
                 found.append(
-                    _training(config, folder, "train", str(config.pelvis), "twins", more, images=images)
+                    _training(config, folder, "train", str(config.pelvis), toml, more, images=images)
                 )
             line += [side, *(str(config.model(folder)) for folder in folders)]
             needs += folders
