@@ -1,8 +1,10 @@
 r"""Two kinds of encoder at equal images: what distances and registrations are worth, with intervals.
 
     for seed in 0 1 2; do
-        isoclinic train pelvis.nii.gz --output models/sphere-$seed --config benchmarks/twins.toml --seed $seed
-        isoclinic train pelvis.nii.gz --output models/euclidean-$seed --config benchmarks/twins-euclidean.toml --seed $seed
+        isoclinic train pelvis.nii.gz --seed $seed \
+            --output models/sphere-$seed --config benchmarks/twins.toml
+        isoclinic train pelvis.nii.gz --seed $seed \
+            --output models/euclidean-$seed --config benchmarks/twins-euclidean.toml
     done
     python benchmarks/compare.py --volume pelvis.nii.gz --names sphere Euclidean --output twins \
         --first models/sphere-0 models/sphere-1 models/sphere-2 \
