@@ -243,6 +243,19 @@ def test_an_encoder_overfits_a_batch(batch, loss, head, metric, steps, factor):
     assert after < before / factor
 
 
+@pytest.mark.slow
+def test_the_distance_of_a_motion_encoder_can_become_that_of_the_poses(batch):
+    """On six pairs: nothing in head, metric or loss stands in the way."""
+    network = encoder("motion")
+    overfitted(network, lambda: motion_loss(network, batch), 150, rate=1e-2)
+    fixed_image, image, _, fixed, moving = batch
+    with torch.no_grad():
+        found = network.squared_distance(network(image.float()), network(fixed_image.float())).sqrt()
+    expected = space().squared_distance(moving, fixed).sqrt().float()
+    assert ((found - expected).abs() / expected).median() < 0.05
+    assert torch.corrcoef(torch.stack([found, expected]))[0, 1] > 0.99
+
+
 def test_a_regressor_overfits_a_batch(batch):
     images, _, _, truth, _ = batch
     torch.manual_seed(0)
