@@ -23,6 +23,8 @@ import tyro
 
 _HERE = Path(__file__).parent
 _CTS = ("chest", "pelvis")
+# The encoder that reads motion is trained on fewer X-rays, too, for a curve.
+_FEWER_IMAGES = (1000, 4000)
 # The loss through the solver costs some fifteen times as much as the others.
 _UNROLLED_IMAGES = 1200
 _CONVERGENCE = "--residuals classical 'fine, dense' --lengths 50 100 --rates-mm 0.5 1 2"
@@ -98,6 +100,9 @@ def steps(config: Config) -> list[Step]:
         general = _training(config, f"{ct}-any", "pretrain", str(folder), "any-patient")
         found.append(replace(general, link=(cts[ct], folder)))
     found.append(_training(config, "pelvis-motion", "train", str(config.pelvis), "motion"))
+    for images in _FEWER_IMAGES:
+        name = f"pelvis-motion-{images}"
+        found.append(_training(config, name, "train", str(config.pelvis), "motion", images=images))
     found += _compared(config)
     ours, twins, others = (config.models(kind) for kind in ("", "-euclidean", "-others"))
     cases = ("--folder", str(config.cases), "--pelvis-ct", str(config.pelvis))
@@ -133,8 +138,10 @@ def steps(config: Config) -> list[Step]:
         ("distance", config.chest, "chest"),
         ("distance-motion", config.pelvis, "pelvis-motion"),
         ("distance-motion-unseen", config.chest, "pelvis-motion"),
+        *((f"distance-motion-{n}", config.pelvis, f"pelvis-motion-{n}") for n in _FEWER_IMAGES),
     ):
-        options = ("--volume", str(volume), "--model", str(config.model(model)), "--bounds")
+        options: tuple[str, ...] = ("--volume", str(volume), "--model", str(config.model(model)))
+        options += () if name[-1].isdigit() else ("--bounds",)
         found.append(
             _benchmark(out, "distance", options, (model,), ("distance.csv", "distance.png"), name=name)
         )
@@ -143,11 +150,13 @@ def steps(config: Config) -> list[Step]:
 
 def _compared(config: Config) -> list[Step]:
     """Short trainings that differ in one thing, and their comparisons."""
-    twins, euclidean = ("twins",), ("twins-euclidean",)
-    unrolled = (*twins, "--coarse-encoder.unrolled", "1")
+    dense, euclidean = ("twins-dense",), ("twins-dense-euclidean",)
+    unrolled = (*dense, "--coarse-encoder.unrolled", "1")
+    read: dict[str, tuple[str, ...]] = {"sphere": ("twins",), "Euclidean": ("twins-euclidean",)}
     comparisons: dict[str, tuple[dict[str, tuple[str, ...]], Sequence[int], int | None]] = {
-        "twins": ({"sphere": twins, "Euclidean": euclidean}, (0, 1, 2), None),
-        "unrolled": ({"without": twins, "with": unrolled}, (0,), _UNROLLED_IMAGES),
+        "twins-dense": ({"sphere": dense, "Euclidean": euclidean}, (0, 1, 2), None),
+        "twins": (read, (0, 1, 2), None),
+        "unrolled": ({"without": dense, "with": unrolled}, (0,), _UNROLLED_IMAGES),
     }
     found = []
     for name, (kinds, seeds, images) in comparisons.items():
