@@ -145,6 +145,10 @@ def steps(config: Config) -> list[Step]:
         found.append(
             _benchmark(out, "distance", options, (model,), ("distance.csv", "distance.png"), name=name)
         )
+    options = ("--volume", str(config.pelvis), "--model", str(config.model("pelvis-motion")))
+    found.append(_benchmark(out, "bank", options, ("pelvis-motion",), ("bank.csv",)))
+    for name, volume in (("distance-shipped", config.pelvis), ("distance-shipped-chest", config.chest)):
+        found.append(_benchmark(out, "distance", ("--volume", str(volume)), (), ("distance.csv",), name=name))
     return found
 
 
