@@ -54,7 +54,7 @@ def _read(options: ConvertOptions) -> PosedCamera:
         if not options.pose.is_file():
             raise
         raise InputError(
-            f"{error}; a file of another program needs --from PROGRAM", code="options.incomplete"
+            f"{error}; a file of another program needs --from PROGRAM", code=error.code
         ) from error
     if file.status is Status.DOUBTFUL:
         # The files of other programs have no place for it.

@@ -247,7 +247,7 @@ def _load_json(path: Path) -> Any:
         ) from error
     except (RecursionError, ValueError) as error:
         raise InputError(
-            f"{path} is not JSON, so not a pose file: {error}", code="pose-file.invalid-value"
+            f"{path} is not JSON, so not a pose file: {error}", code="pose-file.unreadable"
         ) from error
 
 

@@ -109,10 +109,23 @@ def segments_of(metadata: Mapping[str, str], path: Path) -> list[tuple[str, int,
     return segments
 
 
+def _text(path: Path) -> str:
+    """The text of a file that names labels; a ValueError where it is no text."""
+    try:
+        return read_text(path)
+    except OSError as error:
+        raise InputError(
+            f"{path}, which names the labels, cannot be read: {error.strerror or error}",
+            code="labels.unreadable",
+        ) from error
+
+
 def _from_json(path: Path) -> Names:
     remedy = 'must map labels to names, as {"1": "hip_left"}'
     try:
-        document = json.loads(read_text(path))
+        document = json.loads(_text(path))
+    except InputError:
+        raise
     except (RecursionError, ValueError) as error:
         raise InputError(f"{path} {remedy}: {error}", code="labels.malformed-names") from error
     if not isinstance(document, Mapping):
@@ -136,7 +149,9 @@ def _from_json(path: Path) -> Names:
 def _from_table(path: Path) -> Names:
     """Names of a table; empty where the file is something else."""
     try:
-        lines = [line for line in read_text(path).splitlines() if line.strip() and not line.startswith("#")]
+        lines = [line for line in _text(path).splitlines() if line.strip() and not line.startswith("#")]
+    except InputError:
+        raise
     except ValueError:  # not text
         return {}
     if path.suffix.lower() in (".tsv", ".csv"):

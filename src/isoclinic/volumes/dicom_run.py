@@ -19,7 +19,7 @@ from ._dicom_files import DicomFile, looks_like_dicom
 from ._dicom_pixels import PIXELS, has_pixels
 from ._dicom_tables import describe
 from ._dicom_words import transfer_syntax
-from ._grid import decoding
+from ._grid import decoding, of_kind
 from ._reading import FileReading
 from ._xray_dicom import reading_of
 
@@ -46,6 +46,7 @@ class DicomRun:
         InputError: no DICOM with an image, or a number of frames that cannot be.
     """
 
+    @of_kind("xray")
     def __init__(self, path: Path) -> None:
         self.path = path
         self._whole: FileDataset | None = None
@@ -63,6 +64,7 @@ class DicomRun:
             self.count = DicomFile(path=path, header=self.header).frames
 
     @classmethod
+    @of_kind("xray")
     def of(cls, path: Path) -> DicomRun | None:
         """The run in a file, which may have one frame only; None where the file is no DICOM.
 
