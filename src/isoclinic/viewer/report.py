@@ -220,7 +220,11 @@ def _rms(distances_mm: NDArray[np.floating]) -> float:
 
 def _check_table(checks: Sequence[CheckRow]) -> Markup:
     rows = [(heading(row.name), cell(row.value, "number"), cell(row.limit)) for row in checks]
-    return table((column(""), column("found", "number"), column("the result is doubtful if it is")), rows)
+    return table(
+        (column(""), column("found", "number"), column("the result is doubtful if it is")),
+        rows,
+        "stacked checks",
+    )
 
 
 def _structure_table(structures: Sequence[StructureRow]) -> Markup:
@@ -228,7 +232,7 @@ def _structure_table(structures: Sequence[StructureRow]) -> Markup:
         (
             heading(row.name, "; ".join(row.doubts)),
             cell(str(row.status), f"state {row.status}"),
-            cell(row.moved),
+            cell(row.moved, "state"),
             cell(_millimetres(row.across_mm), "number"),
             cell(_millimetres(row.depth_mm), "number"),
             cell(f"{row.visible:.0%}", "number"),
