@@ -157,7 +157,7 @@ def _cells(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
         ) from error
     except UnicodeDecodeError as error:
         raise InputError(
-            f"{path} is no text in UTF-8; in a spreadsheet, save the table as CSV UTF-8",
+            f"{path} is not text in UTF-8; in a spreadsheet, save the table as CSV UTF-8",
             code="batch.unreadable",
         ) from error
     if "\0" in text:

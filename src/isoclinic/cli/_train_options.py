@@ -201,7 +201,7 @@ class TrainOptions(RunOptions):
         of_file = replace(self.xray_options, sdd_mm=None, pixel_spacing_mm=None)
         if self.xray is None and of_file != _Geometry():
             raise UsageError(
-                "there is no X-ray whose reading options could change: add --xray",
+                "reading options need an X-ray to apply to: add --xray",
                 code="options.unknown-name",
             )
         size = self.width, self.height

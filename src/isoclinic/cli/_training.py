@@ -49,7 +49,7 @@ def run(options: RunOptions, prepare: Callable[[torch.device], Trainer], then: s
     """
     if options.resume and options.overwrite:
         raise UsageError(
-            "--resume goes on with a training that --overwrite would remove; choose",
+            "--resume continues a training that --overwrite would remove; choose one of the two",
             code="training.cannot-resume",
         )
     device = _device(options)
@@ -142,7 +142,7 @@ def _train(trainer: Trainer, options: RunOptions, console: Console) -> None:
             complete = trainer.run(options.output, on_batch, should_stop)
     if not complete:
         raise Interrupted(
-            f"interrupted, and all is saved in {options.output}; the same command with --resume goes on",
+            f"interrupted, and all is saved in {options.output}; the same command with --resume continues",
             code="training.interrupted",
         )
 

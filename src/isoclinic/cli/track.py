@@ -83,7 +83,7 @@ def _tracked(plan: SequencePlan, ledger: Ledger, watch: _Watch, *, resume: bool)
         # A line that was being written is whole before the signal takes effect.
         raise Interrupted(
             f"interrupted after {ledger.count()} of {len(plan.frames)} frames, which are in {ledger.path}; "
-            "the same command with --resume goes on",
+            "the same command with --resume continues",
             code="sequence.interrupted",
         ) from None
 
@@ -203,19 +203,20 @@ def _check(options: TrackOptions) -> None:
         )
     if options.resume and options.overwrite:
         raise UsageError(
-            "--resume goes on with a run that --overwrite would remove; choose", code="sequence.cannot-resume"
+            "--resume continues a run that --overwrite would remove; choose one of the two",
+            code="sequence.cannot-resume",
         )
     if options.views and not options.second_plane:
         raise UsageError(
-            "--views says how two planes lie to each other, but there is only one; give the other with "
-            "--second-plane",
+            "--views gives the relative geometry of two planes, but there is only one plane; give the "
+            "other one with --second-plane",
             code="options.conflict",
         )
     angles = options.xray_options.primary_angle_deg, options.xray_options.secondary_angle_deg
     if options.second_plane and angles != (None, None):
         raise UsageError(
-            "--primary-angle-deg and --secondary-angle-deg would hold for both planes alike; --views says "
-            "how they lie",
+            "--primary-angle-deg and --secondary-angle-deg would apply to both planes; give their relative "
+            "geometry with --views",
             code="options.conflict",
         )
     check_each_structure(options.each_structure, options.labels, options.registration.structures)

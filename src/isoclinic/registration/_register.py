@@ -144,8 +144,8 @@ def registered(
         start = learned.start() or usual
     if not config.stages and (learned is None or not (learned.names or start is not usual)):
         raise UsageError(
-            "stages = [] leaves the pose where a model's networks end: give a `model` whose "
-            "networks take part, or leave the stages in",
+            "stages = [] ends the registration where the networks of a model end: give a `model` whose "
+            "networks take part, or keep the stages",
             code="registration.invalid-value",
         )
     if from_model and start is usual:

@@ -109,7 +109,7 @@ def views_from_poses(xrays: Sequence[XRay], paths: Sequence[str | Path]) -> tupl
     """
     if len(paths) != len(xrays):
         raise InputError(
-            f"{len(xrays)} X-rays need as many pose files to lie relative to, not {len(paths)}",
+            f"{len(xrays)} X-rays need one pose file each, not {len(paths)}",
             code="views.wrong-count",
         )
     return _relative(xrays, [read_initial_pose(path) for path in paths])
@@ -129,7 +129,7 @@ def stacked_views(views: Sequence[View]) -> Tensor:
     for view in views[1:]:
         if view.view_from_first is None:
             raise UsageError(
-                f"nothing says how {_name(view.xray)} lies relative to {_name(views[0].xray)}: take it from "
+                f"the relative geometry of {_name(views[0].xray)} and {_name(view.xray)} is unknown: take it from "
                 f"the C-arm angles, from pose files of both, or from a file with {_KEY}",
                 code="views.geometry-missing",
             )
@@ -176,7 +176,7 @@ def _check_identity(matrix: Tensor, name: str) -> None:
     off = (matrix - torch.eye(4, dtype=torch.float64)).abs()
     if off[:3, :3].max() > _SAME_ROTATION or off[:3, 3].max() > _SAME_PLACE_MM:
         raise UsageError(
-            f"{name} must be the identity: the others are relative to the first X-ray",
+            f"{name} must be the identity, because the transforms are relative to the first X-ray",
             code="views.invalid-value",
         )
 

@@ -141,7 +141,7 @@ def _from_json(path: Path) -> Names:
             raise InputError(f"{path} {remedy}: {error}", code="labels.malformed-names") from error
     if document:
         warn_geometry(
-            f"{path}, beside the label map, names no structures and is not used; to do so it {remedy}"
+            f"{path}, beside the label map, names no structures and is not used; to be used, it {remedy}"
         )
     return {}
 

@@ -60,7 +60,9 @@ class DicomRun:
                 # What is compressed as a whole has no frame that could be read alone.
                 self._whole = read_dicom(path)
             if not (self._found or (self._whole is not None and has_pixels(self._whole))):
-                raise InputError(f"{path} is DICOM without an image (no pixel data)", code="dicom.no-pixels")
+                raise InputError(
+                    f"{path} is a DICOM file without an image (no pixel data)", code="dicom.no-pixels"
+                )
             self.count = DicomFile(path=path, header=self.header).frames
 
     @classmethod
@@ -132,7 +134,9 @@ class DicomRun:
         file.seek(index * length, 1)
         stored = file.read(length)
         if len(stored) < length:
-            raise InputError(f"{self.path} ends before frame {index}", code="dicom.unreadable")
+            raise InputError(
+                f"{self.path} ends before frame {index}; copy or export it again", code="dicom.unreadable"
+            )
         return stored
 
     def _encapsulated(self, file: BinaryIO, index: int) -> bytes:

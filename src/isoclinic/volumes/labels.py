@@ -40,7 +40,7 @@ def read_labels_onto(
     The label map is an image file of labels or channels, a .seg.nrrd, a DICOM segmentation (SEG), or a folder
     with a mask for every structure, named by its file. It may have other axes than the CT, other voxels, and
     cover another part of the patient: what counts is where it is in the world. Where its voxels are not those
-    of the CT, every voxel of the CT takes the label of the nearest.
+    of the CT, every voxel of the CT takes the nearest label.
 
     Args:
         path: the path of the file or folder.

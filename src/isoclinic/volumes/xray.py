@@ -408,7 +408,7 @@ def _read_mask(path: Path, xray: Path, size: tuple[int, ...]) -> NDArray[np.bool
     for none_or_all, consequence in ((~excluded, "excludes nothing"), (excluded, "excludes every pixel")):
         if none_or_all.all():
             raise InputError(
-                f"`exclude` {path} {consequence}: it must be nonzero on what to leave out only",
+                f"`exclude` {path} {consequence}: it must be nonzero only where pixels are left out",
                 code="xray.unusable-mask",
             )
     return excluded
