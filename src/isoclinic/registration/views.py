@@ -129,8 +129,8 @@ def stacked_views(views: Sequence[View]) -> Tensor:
     for view in views[1:]:
         if view.view_from_first is None:
             raise UsageError(
-                f"the relative geometry of {_name(views[0].xray)} and {_name(view.xray)} is unknown: take it from "
-                f"the C-arm angles, from pose files of both, or from a file with {_KEY}",
+                f"the relative geometry of {_name(views[0].xray)} and {_name(view.xray)} is unknown: take it "
+                f"from the C-arm angles, from pose files of both, or from a file with {_KEY}",
                 code="views.geometry-missing",
             )
     return torch.stack([identity, *(view.view_from_first for view in views[1:])])
