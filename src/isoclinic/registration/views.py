@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .._files import read_text
+from .._files import read_text, reading
 from ..errors import InputError, UsageError
 from ..geometry import gantry_view, se3
 from ..volumes import XRay, written_poses
@@ -68,16 +68,13 @@ def views_from_file(xrays: Sequence[XRay], path: str | Path) -> tuple[View, ...]
     Raises:
         InputError: a file that cannot be read, or that says something else.
     """
-    try:
-        document = json.loads(read_text(Path(path)))
-    except OSError as error:
-        raise InputError(
-            f"view file {path} cannot be read: {error.strerror or error}", code="views.unreadable"
-        ) from error
-    except (RecursionError, ValueError) as error:
-        raise InputError(
-            f"{path} is not JSON, so not a view file: {error}", code="views.wrong-kind"
-        ) from error
+    with reading(f"view file {path}", code="views.unreadable"):
+        try:
+            document = json.loads(read_text(Path(path)))
+        except (RecursionError, ValueError) as error:
+            raise InputError(
+                f"{path} is not JSON, so not a view file: {error}", code="views.wrong-kind"
+            ) from error
     if isinstance(document, Mapping):
         if _KEY not in document:
             raise InputError(

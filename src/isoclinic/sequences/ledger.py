@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .._files import reading
 from .._interrupts import Held
 from ..errors import InputError, UsageError
 from .record import FrameRecord
@@ -93,12 +94,8 @@ class Ledger:
             InputError: the file cannot be read, or is damaged before its last line.
             UsageError: its results depend on something else.
         """
-        try:
+        with reading(str(self.path), code="sequence.unreadable"):
             content = self.path.read_bytes()
-        except OSError as error:
-            raise InputError(
-                f"{self.path} cannot be read: {error.strerror or error}", code="sequence.unreadable"
-            ) from error
         whole, _, rest = content.rpartition(b"\n")
         texts = whole.split(b"\n") if whole else []
         documents = [self._parsed(text, number) for number, text in enumerate(texts[:-1], start=1)]

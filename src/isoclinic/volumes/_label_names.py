@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from .._files import read_text
+from .._files import read_text, reading
 from ..errors import InputError
 from ._grid import decoding
 from ._nifti import open_nifti
@@ -109,25 +109,13 @@ def segments_of(metadata: Mapping[str, str], path: Path) -> list[tuple[str, int,
     return segments
 
 
-def _text(path: Path) -> str:
-    """The text of a file that names labels; a ValueError where it is no text."""
-    try:
-        return read_text(path)
-    except OSError as error:
-        raise InputError(
-            f"{path}, which names the labels, cannot be read: {error.strerror or error}",
-            code="labels.unreadable",
-        ) from error
-
-
 def _from_json(path: Path) -> Names:
     remedy = 'must map labels to names, as {"1": "hip_left"}'
-    try:
-        document = json.loads(_text(path))
-    except InputError:
-        raise
-    except (RecursionError, ValueError) as error:
-        raise InputError(f"{path} {remedy}: {error}", code="labels.malformed-names") from error
+    with reading(f"{path}, which names the labels,", code="labels.unreadable"):
+        try:
+            document = json.loads(read_text(path))
+        except (RecursionError, ValueError) as error:
+            raise InputError(f"{path} {remedy}: {error}", code="labels.malformed-names") from error
     if not isinstance(document, Mapping):
         raise InputError(f"{path} {remedy}: it holds no JSON object", code="labels.malformed-names")
     inner = document.get("labels")  # nnU-Net's dataset.json
@@ -148,12 +136,13 @@ def _from_json(path: Path) -> Names:
 
 def _from_table(path: Path) -> Names:
     """Names of a table; empty where the file is something else."""
-    try:
-        lines = [line for line in _text(path).splitlines() if line.strip() and not line.startswith("#")]
-    except InputError:
-        raise
-    except ValueError:  # not text
-        return {}
+    with reading(f"{path}, which names the labels,", code="labels.unreadable"):
+        try:
+            lines = [
+                line for line in read_text(path).splitlines() if line.strip() and not line.startswith("#")
+            ]
+        except ValueError:  # not text
+            return {}
     if path.suffix.lower() in (".tsv", ".csv"):
         return _from_columns(lines, "\t" if path.suffix.lower() == ".tsv" else ",")
     for pattern in (_ITK_SNAP, _COLOUR_TABLE):
