@@ -235,7 +235,7 @@ def _folder(options: TrackOptions) -> Iterator[None]:
         path,
         overwrite=options.overwrite or options.resume,
         known=_KNOWN,
-        remedy="add --resume to go on with it, or --overwrite",
+        remedy="add --resume to continue it, or --overwrite",
     )
     if options.resume and not (path / LEDGER).exists():
         raise UsageError(
