@@ -41,8 +41,8 @@ _NAMES = {
     Status.DIVERGED: "Diverged",
 }
 _ADVICE = {
-    Status.CONVERGED: "The search settled and all checks passed. Compare the pictures before relying on it.",
-    Status.MAX_STEPS: "The search was still moving when it reached its limit of steps.",
+    Status.CONVERGED: "All checks passed. Compare the pictures before you rely on this result.",
+    Status.MAX_STEPS: "All checks passed, but the solver was still moving when it reached its limit of steps.",
     Status.DOUBTFUL: "Do not rely on this result: a check failed.",
     Status.DIVERGED: "This pose is not a registration.",
 }
