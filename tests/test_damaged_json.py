@@ -45,7 +45,7 @@ def evaluation(path: Path) -> None:
 
 
 READERS: dict[str, tuple[Callable[[Path], object], str]] = {
-    "pose file": (PoseFile.read, "pose-file.invalid-value"),
+    "pose file": (PoseFile.read, "pose-file.unreadable"),
     "points of the CT": (read_world_points, "landmarks.unreadable"),
     "points of the X-ray": (read_pixel_points, "landmarks.unreadable"),
     "prepared data set": (read_document, "dataset.unreadable"),
