@@ -52,7 +52,7 @@ def _table(registered: Registered, output: str, start: str) -> Table:
         fallback = fallback_text(result)
         if fallback is not None:
             table.add_row("fallback", *fallback)
-    table.add_row("status", str(result.status), f"stopped by {result.reason}")
+    table.add_row("status", str(result.status), f"{result.reason}: {result.reason.explanation}")
     error_mm, by_axis_mm = confidence.stated_error_mm, confidence.stated_error_by_axis_mm
     if error_mm is None or by_axis_mm is None:
         table.add_row("expected error", "unknown", "; ".join(confidence.doubts))

@@ -65,7 +65,11 @@ def report_of(registered: Registered, warnings: Sequence[str] = (), command: str
 
 
 def _unsettled(result: RegistrationResult) -> tuple[str, ...]:
-    return () if result.status is Status.CONVERGED else (f"the solver stopped by {result.reason}",)
+    return (
+        ()
+        if result.status is Status.CONVERGED
+        else (f"the solver stopped: {result.reason.explanation} ({result.reason})",)
+    )
 
 
 def _view(registered: Registered, index: int, name: str) -> ReportView:

@@ -42,7 +42,7 @@ _NAMES = {
 }
 _ADVICE = {
     Status.CONVERGED: "All checks passed. Compare the pictures before you rely on this result.",
-    Status.MAX_STEPS: "All checks passed, but the solver was still moving when it reached its limit of steps.",
+    Status.MAX_STEPS: "All checks passed, but the solver was still moving at its limit of steps.",
     Status.DOUBTFUL: "Do not rely on this result: a check failed.",
     Status.DIVERGED: "This pose is not a registration.",
 }
