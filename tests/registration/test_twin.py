@@ -50,9 +50,8 @@ def test_projects_a_symmetric_part_onto_itself_but_for_perspective(seed):
     assert off[1] < 0.2 * off[0] < 0.2 * 5.0
 
 
-
 def _tray() -> Volume:
-    """A metal plate with a stem and two pegs, which is its own mirror image left to right and in no other way."""
+    """A metal plate with a stem and two pegs, its own mirror image left to right and in no other way."""
     right, front, up = np.meshgrid(*[np.arange(-24.0, 25.0)] * 3, indexing="ij")
     plate = (np.hypot(right / 22, (front + 2) / 13) < 1) & (np.abs(up) < 2)
     stem = (np.hypot(right, front + 3) < 4) & (up > -22) & (up < 0)
