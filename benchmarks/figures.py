@@ -25,7 +25,7 @@ _HERE = Path(__file__).parent
 _CTS = ("chest", "pelvis")
 # The encoder that reads motion is trained on fewer X-rays, too, for a curve.
 _FEWER_IMAGES = (1000, 4000)
-# The loss through the solver costs some fifteen times as much as the others.
+# The loss through the solver makes training about ten times as slow.
 _UNROLLED_IMAGES = 1200
 _CONVERGENCE = "--residuals classical 'fine, dense' --lengths 50 100 --rates-mm 0.5 1 2"
 
