@@ -60,22 +60,34 @@ class Archive:
             made = secondary_capture(line, self._spool.file_of(line), self._spool.identity)
         except InputError as error:
             raise RefusedError(f"it has no overlay to be sent [{error.code}]") from error
-        association = self._entity.associate(self._host, self._port, ae_title=self._called)
-        if not association.is_established:
-            raise NotNowError(
-                "rejects the association; compare --send-ae-title and --ae-title with its settings"
-                if association.is_rejected
-                else "does not answer"
-            )
+        association = self._associated()
         try:
             status = association.send_c_store(made).get("Status")
-        except ValueError:
-            # What pynetdicom says where no context was accepted for the object.
-            raise NotNowError("does not take Secondary Capture images") from None
         finally:
             if association.is_established:
                 association.release()
         self._judge(status, line)
+
+    def _associated(self) -> Any:
+        """An association in which overlays are taken.
+
+        Raises:
+            NotNowError: there is none.
+        """
+        try:
+            association = self._entity.associate(self._host, self._port, ae_title=self._called)
+        except OSError:  # the host has no address
+            raise NotNowError("does not answer: its host is unknown") from None
+        if association.is_established:
+            return association
+        if association.is_rejected:
+            raise NotNowError(
+                "rejects this program; compare --send-ae-title and --ae-title with its settings"
+            )
+        # pynetdicom gives up an association in which nothing of what was asked for is accepted.
+        if association.rejected_contexts:
+            raise NotNowError("does not take Secondary Capture images")
+        raise NotNowError("does not answer")
 
     def _judge(self, status: int | None, line: Mapping[str, Any]) -> None:
         if status is None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -115,9 +116,21 @@ class Delivery:
                 continue
             try:
                 self._deliver(line)
+            except NotNowError:
+                raise
             except RefusedError as error:
                 self._refused.add(number)
                 _LOG.warning("%s: image %d is refused: %s", self._place, number, error)
+                continue
+            except Exception as error:
+                # One line that nobody foresaw must not keep the others back. Not its message: logs name no
+                # patient.
+                self._refused.add(number)
+                place = traceback.extract_tb(error.__traceback__)[-1]
+                kind = type(error).__name__
+                _LOG.error(
+                    "%s: image %d: %s at %s:%s", self._place, number, kind, place.filename, place.lineno
+                )
                 continue
             self._spool.delivered(self._place, line)
 

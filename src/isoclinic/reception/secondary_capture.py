@@ -19,17 +19,18 @@ import pydicom
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from pydicom import Dataset, uid
-from pydicom.errors import InvalidDicomError
 
 from .. import __version__
 from ..errors import InputError
 from ..results.names import OVERLAY
 from ..volumes._grid import decoding
+from .digest import is_dicom
 from .registrar import is_reliable
 
 # Attributes that tell whose image it is and of which examination: the modules Patient (PS3.3 C.7.1.1),
 # General Study (C.7.2.1), Patient Study (C.7.2.2), Clinical Trial Subject and Study (C.7.1.3, C.7.2.3). What
-# is in the second list must be there even where its value is unknown.
+# is in the second list must be there even where its value is unknown, and so must Laterality (General Series,
+# C.7.3.1).
 _COPIED = (
     *("IssuerOfPatientID", "IssuerOfPatientIDQualifiersSequence", "TypeOfPatientID", "PatientComments"),
     *("OtherPatientIDsSequence", "OtherPatientNames", "EthnicGroup", "PatientBirthTime"),
@@ -42,16 +43,21 @@ _COPIED = (
     *("SpecificCharacterSet", "LossyImageCompressionRatio", "LossyImageCompressionMethod"),
 )
 _NEEDED = (
-    *("PatientName", "PatientID", "PatientBirthDate", "PatientSex"),
+    *("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "Laterality"),
     *("StudyDate", "StudyTime", "ReferringPhysicianName", "StudyID", "AccessionNumber"),
 )
-# The burnt-in verdict: letters [px], margins [px], and the colours of paper and ink.
-_LETTER_PX, _MARGIN_PX = 22, 12
+# The burnt-in verdict: letters, margins and least width [px], and the colours of paper and
+# ink.
+_LETTER_PX, _MARGIN_PX, _LEAST_WIDTH_PX = 22, 12, 400
 _RELIABLE, _DOUBTFUL = ((0, 60, 0), (255, 255, 255)), ((150, 0, 0), (255, 255, 255))
 # Under which unique identifiers are derived from names (RFC 9562 section 5.5; PS3.5 section B.2).
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "https://github.com/isoclinic/isoclinic/overlay")
 # PS3.3 C.7.6.1.1.4, context group 7202.
 _SOURCE_PURPOSE = ("121322", "DCM", "Source image for image processing operation")
+# Behind the series of the devices, in lists that are sorted by it.
+_SERIES_NUMBER = 9001
+# Bytes after which a file is known to be DICOM or not.
+_BEGINNING = 132
 # Longest value of a short text (PS3.5 section 6.2).
 _SHORT_TEXT = 1024
 _RESEARCH = "Research software, not a medical device."
@@ -103,23 +109,28 @@ def with_verdict(picture: Image.Image, line: Mapping[str, Any]) -> NDArray[np.ui
     text = f"isoclinic {__version__}, image {line['number']}: {verdict(line)} {_RESEARCH}"
     paper, ink = _RELIABLE if is_reliable(line) else _DOUBTFUL
     font = ImageFont.load_default(_LETTER_PX)
-    # The mean width of a letter, with room for wide ones; long reasons take several lines.
-    per_line = max(20, int((picture.width - 2 * _MARGIN_PX) / (0.6 * _LETTER_PX)))
-    written = "\n".join(textwrap.wrap(text, per_line))
-    measure = ImageDraw.Draw(picture).multiline_textbbox((0, 0), written, font=font)
-    height = int(measure[3]) + 2 * _MARGIN_PX
-    whole = Image.new("RGB", (picture.width, picture.height + height), paper)
+    width = max(picture.width, _LEAST_WIDTH_PX)
+    pen = ImageDraw.Draw(picture)
+    # As many letters as fit, whichever they are; long reasons take several lines.
+    for count in range(width // 4, 0, -1):
+        written = "\n".join(textwrap.wrap(text, count))
+        *_, right, bottom = pen.multiline_textbbox((0, 0), written, font=font)
+        if right <= width - 2 * _MARGIN_PX:
+            break
+    height = int(bottom) + 2 * _MARGIN_PX
+    whole = Image.new("RGB", (width, picture.height + height), paper)
     ImageDraw.Draw(whole).multiline_text((_MARGIN_PX, _MARGIN_PX), written, fill=ink, font=font)
     whole.paste(picture, (0, height))
     return np.asarray(whole)
 
 
 def _header(path: Path) -> Dataset:
-    try:
-        with decoding(path):
-            header = pydicom.dcmread(path, stop_before_pixels=True)
-    except InvalidDicomError as error:
-        raise InputError(f"{path} is no DICOM file", code="input.unreadable") from error
+    with decoding(path), path.open("rb") as stream:
+        beginning = stream.read(_BEGINNING)
+    if not is_dicom(beginning):
+        raise InputError(f"{path} is no DICOM file", code="input.unreadable")
+    with decoding(path):
+        header = pydicom.dcmread(path, stop_before_pixels=True)
     for keyword in ("StudyInstanceUID", "SOPInstanceUID", "SOPClassUID"):
         if not header.get(keyword):
             raise InputError(f"{path} has no {keyword}", code="input.unreadable")
@@ -142,7 +153,7 @@ def _add_series_and_identity(made: Dataset, source: Dataset, line: Mapping[str, 
     made.SOPClassUID = uid.SecondaryCaptureImageStorage
     made.SOPInstanceUID = _derived("image", source.SOPInstanceUID, content)
     made.SeriesInstanceUID = _derived("series", source.StudyInstanceUID, identity)
-    made.SeriesNumber = None
+    made.SeriesNumber = _SERIES_NUMBER
     made.SeriesDescription = "isoclinic: CT on X-ray"
     made.Modality = "OT"
     made.InstanceNumber = line["number"]
