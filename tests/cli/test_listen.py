@@ -245,6 +245,7 @@ def test_slicer_has_the_pose_before_files_are_written_and_the_archive_the_overla
     port, igtl, archive = (free_port() for _ in range(3))
     options = ("--port", port, "--igtl", igtl, "--send", f"127.0.0.1:{archive}", "--retry-s", 0.2)
     (image,) = images(1)
+    image.StudyInstanceUID = generate_uid()
     running = program(*options).ready()
     with socket.create_connection(("127.0.0.1", igtl), timeout=PATIENT_S) as connection:
         said = messages(connection)

@@ -166,7 +166,7 @@ def test_without_an_overlay_or_a_study_there_is_nothing_to_send(spool, store, ch
     if change == "overlay":
         (Path(line["output"]) / "overlay.png").unlink()
     there = store(port := free_port())
-    with pytest.raises(RefusedError, match="no overlay"):
+    with pytest.raises(RefusedError, match="StudyInstanceUID, or its overlay is gone"):
         archive(spool, port)(line)
     assert there.got == []
 

@@ -59,7 +59,9 @@ class Archive:
         try:
             made = secondary_capture(line, self._spool.file_of(line), self._spool.identity)
         except InputError as error:
-            raise RefusedError(f"it has no overlay to be sent [{error.code}]") from error
+            raise RefusedError(
+                f"it is not DICOM, has no StudyInstanceUID, or its overlay is gone [{error.code}]"
+            ) from error
         association = self._associated()
         try:
             status = association.send_c_store(made).get("Status")
