@@ -195,7 +195,7 @@ def test_from_the_c_arm_to_the_webhook_and_on_after_an_end(program, images, webh
         "spool.sync_folder",  # the image is there, and the ledger does not know it
         "registrar.Registrar.find",
         "registrar.Registrar.write",
-        "registrar.write_result_files",
+        "registrar.result_files_in_steps",
         "spool.Spool.finish",  # the result is there, and the ledger does not know it
         "outlets.LineFile.append",
     ],

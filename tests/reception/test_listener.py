@@ -8,6 +8,7 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -52,9 +53,15 @@ class Scripted:
         state = {"after": received.number}
         return Found(image=received, folder=folder, result=None, said=[], line=line, state=state)
 
-    def write(self, found: Found) -> None:
+    def write(self, found: Found) -> Iterator[None]:
         self.steps.append(f"write {found.image.number}")
-        self._play(self.writing, found.image.number)
+        half = found.folder.with_name(f".{found.folder.name}.new")
+        half.mkdir(parents=True)
+        try:
+            yield
+            self._play(self.writing, found.image.number)
+        finally:
+            half.rmdir()
         found.folder.mkdir(parents=True)  # its parent is there, but not in `crashed`
         (found.folder / LINE).write_text(json.dumps(found.line))
 
@@ -111,7 +118,11 @@ def listen(tmp_path, monkeypatch):
 
 
 def told(spool: Spool) -> list[dict]:
-    return [json.loads(line) for line in (spool.folder / "results.jsonl").read_text().splitlines()]
+    return json_lines(spool.folder)
+
+
+def json_lines(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
 
 
 def test_images_are_registered_in_their_order(listen):
@@ -149,6 +160,27 @@ def test_poses_are_found_before_files_are_written(listen):
     # The one that failed was finished first.
     assert [line["number"] for line in told(spool)] == [2, 1, 3, 4]
     assert spool.about("session") == {"after": 4}
+
+
+def test_an_image_that_arrives_while_files_are_written_does_not_wait_for_them(tmp_path):
+    """A second image arrives after the first step of the writing of the first one."""
+    spool, registrar = Spool(tmp_path / "out", VOLUME), Scripted()
+    spool.store(content(image(1, SOPInstanceUID="1.2.1")), source="folder")
+    real = registrar.write
+
+    def write(found: Found) -> Iterator[None]:
+        for step in real(found):
+            spool.store(content(image(2, SOPInstanceUID="1.2.2")), source="folder")
+            yield step
+
+    def wait(_: float) -> None:
+        raise KeyboardInterrupt
+
+    registrar.write, spool.wait = write, wait
+    with pytest.raises(KeyboardInterrupt):
+        Listener(spool, registrar, ReceptionConfig()).run()
+    assert registrar.steps == ["find 1", "write 1", "find 2", "write 2"]
+    assert [line["number"] for line in json_lines(tmp_path / "out")] == [1, 2]
 
 
 def test_files_are_written_before_too_many_wait(listen):
@@ -252,7 +284,8 @@ def crashed(folder: Path, *, result: bool) -> None:
     taken = spool.next()
     if result:
         registrar = Scripted()
-        registrar.write(registrar.find(taken, folder / "results" / "0001"))
+        for _ in registrar.write(registrar.find(taken, folder / "results" / "0001")):
+            pass
     spool.close()
 
 

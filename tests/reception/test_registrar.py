@@ -16,7 +16,7 @@ from isoclinic.errors import InputError
 from isoclinic.geometry import gantry_view, se3
 from isoclinic.provenance import InputFile
 from isoclinic.reception import Registrar
-from isoclinic.reception.registrar import LINE, ReceptionPlan, finished_line
+from isoclinic.reception.registrar import LINE, Found, ReceptionPlan, finished_line
 from isoclinic.reception.spool import ReceivedImage
 from isoclinic.registration import FollowConfig, PoseFile, SearchConfig, Stage
 from raising import raises
@@ -77,10 +77,15 @@ def received(tmp_path):
     return make
 
 
+def written(registrar: Registrar, found: Found) -> None:
+    for _ in registrar.write(found):
+        assert not found.folder.exists()
+
+
 def line_after(registrar: Registrar, image: ReceivedImage, folder: Path) -> dict:
     """The line of an image that is registered and written."""
     found = registrar.find(image, folder)
-    registrar.write(found)
+    written(registrar, found)
     assert found.state == registrar.state()
     return found.line
 
@@ -133,7 +138,7 @@ def test_before_it_is_written_nothing_is_there_and_its_state_is_its_own(plan, re
     second = registrar.find(received(off(true_pose(), 2.0)), tmp_path / "2")
     assert not (tmp_path / "1").exists() and second.line["followed"] is True
     assert first.state != second.state == registrar.state()
-    registrar.write(first)
+    written(registrar, first)
     assert json.loads((tmp_path / "1" / LINE).read_text()) == json.loads(json.dumps(first.line))
     read = PoseFile.read(tmp_path / "1" / "pose.json")
     assert read.camera_from_world.tolist() == first.line["camera_from_world"]

@@ -44,7 +44,7 @@ class Listener:
 
     Registrations run in the thread that calls `run`; everything else in threads of its own, so that a slow
     registration delays no sender. The pose of an image is told over OpenIGTLink as soon as it is found. Its
-    files are written while no other image waits; until they are, the image is not done.
+    files are written, step by step, while no other image waits; until they are, the image is not done.
 
     Args:
         spool: with the images.
@@ -72,6 +72,8 @@ class Listener:
         self._watch = None if config.watch is None else FolderWatch(spool, config)
         # Images whose poses are found and told, but whose files are not written, in the order of arrival.
         self._unwritten: deque[Found] = deque()
+        # Of the first of them, the steps that are left.
+        self._writing: Iterator[None] | None = None
         self._problem = ""
 
     def run(self) -> None:
@@ -133,7 +135,7 @@ class Listener:
             _LOG.info("watches a folder")
 
     def _turn(self) -> None:
-        """One image, or the files of one, or a short wait; a longer one where the disk is full."""
+        """One image, or some files of one, or a short wait; a longer one where the disk is full."""
         try:
             if self._problem or self._lines.stale:
                 with Held():
@@ -176,20 +178,35 @@ class Listener:
         return found.image.attempts > 1 or self._config.attempts == 1
 
     def _write_next(self) -> bool:
-        """Write the files of the image that was found first; whether there was one."""
+        """Write some of the files of the image that was found first; whether there was one."""
         if not self._unwritten:
             return False
         found = self._unwritten[0]
         with self._failing(found.image):
-            # It is written already where only the ledger could not be.
-            if finished_line(found.folder, found.image) is None:
-                self._registrar.write(found)
+            if not self._is_written(found):
+                return True
             with Held():
                 self._spool.finish(found.image, "done", found.line, {_STATE: found.state})
                 self._tell(found.line)
             _LOG.info("%s is done", found.image.name)
         self._unwritten.popleft()
         return True
+
+    def _is_written(self, found: Found) -> bool:
+        """Whether all files of an image are written; if not, the next step is made."""
+        if self._writing is None:
+            # It is written already where only the ledger could not be.
+            if finished_line(found.folder, found.image) is not None:
+                return True
+            self._writing = self._registrar.write(found)
+        try:
+            next(self._writing)
+        except BaseException as error:
+            self._writing = None
+            if not isinstance(error, StopIteration):
+                raise
+            return True
+        return False
 
     @contextmanager
     def _failing(self, image: ReceivedImage) -> Iterator[None]:
@@ -268,6 +285,8 @@ class Listener:
     def _leave(self) -> None:
         """Put back what is under way."""
         with Held():
+            # Its files that are half written go with it.
+            self._writing = None
             self._unwritten.clear()
             try:
                 self._recover(ended=False)

@@ -26,7 +26,8 @@ from ..registration import FollowConfig, RegistrationConfig, RegistrationResult,
 from ..registration._follow import FOLLOWED
 from ..registration._register import Model
 from ..registration.views import camera_from_gantry
-from ..results import RESULT_FILES, Registered, check_not_diverged, write_result_files
+from ..results import RESULT_FILES, Registered, check_not_diverged
+from ..results.files import result_files_in_steps
 from ..solver import Status
 from ..volumes import GeometryWarning, Volume, XRay, XRayOptions
 from .spool import ReceivedImage, now, sync_folder
@@ -152,8 +153,10 @@ class Registrar:
         line = self._line(image, result, said, folder)
         return Found(image=image, folder=folder, result=result, said=said, line=line, state=self.state())
 
-    def write(self, found: Found) -> None:
-        """Write the result of an X-ray, which is on disk, whole, when this returns.
+    def write(self, found: Found) -> Iterator[None]:
+        """Write the result of an X-ray in steps, after the last of which it is on disk, whole.
+
+        Until then there is nothing under its name. Other X-rays may be found between two steps.
 
         Args:
             found: what `find` has returned; its folder does not exist.
@@ -175,7 +178,7 @@ class Registrar:
             ),
         )
         with new_folder(found.folder, overwrite=False, known=RESULT_FILES | {LINE}) as building:
-            write_result_files(building, registered, warnings=found.said)
+            yield from result_files_in_steps(building, registered, warnings=found.said)
             (building / LINE).write_text(dumps(found.line) + "\n", encoding="utf-8")
             _sync(building)
         with _unwritable(found.folder):
