@@ -22,6 +22,7 @@ from isoclinic.registration import (
     register,
 )
 from isoclinic.registration._follow import FOLLOWED, from_pose
+from isoclinic.rendering import _cpu
 from isoclinic.solver import Status
 from isoclinic.volumes import POLARITY_GUESSED, Finding
 from phantoms import CAMERA, displaced, error_mm, phantom, true_pose, xray_of
@@ -268,6 +269,31 @@ def test_an_xray_that_cannot_be_used_changes_nothing():
     with raises(InputError, "xray.all-masked"):
         session.follow(replace(XRAY, excluded=np.ones(XRAY.pixels.shape, bool)))
     assert session.last is first and torch.equal(session.last_pose, first.camera_from_world)
+
+
+def test_where_the_last_one_ended_is_not_rendered_again(monkeypatch):
+    """With the rendering and without: the same bits, and a rendering less."""
+    renderings, real = [], _cpu.render_all
+
+    def counted(*arguments) -> None:
+        renderings.append(arguments[-1].shape)
+        real(*arguments)
+
+    monkeypatch.setattr(_cpu, "render_all", counted)
+    results, counts = [], []
+    for kept in (True, False):
+        session = Session(VOLUME, SMALL)
+        session.register(XRAY, TRUTH)
+        session.follow(xray_of(VOLUME, NEAR, seed=1))
+        assert len(session._trusted.rendered) == 1
+        if not kept:
+            session._trusted = replace(session._trusted, rendered=())
+        renderings.clear()
+        results.append(session.follow(XRAY))
+        counts.append(len(renderings))
+    assert results[0].attempt.start == FOLLOWED
+    assert_same(*results)
+    assert counts[0] == counts[1] - 1
 
 
 def test_results_keep_no_renderings():
