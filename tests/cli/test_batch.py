@@ -21,6 +21,7 @@ import pytest
 from PIL import Image
 
 from isoclinic.batches import runner, worker
+from isoclinic.geometry import gantry_view, se3
 from isoclinic.registration import PoseFile
 from isoclinic.volumes import Volume
 
@@ -509,3 +510,58 @@ def test_processes_and_a_real_ctrl_c(files, work):
     # Whichever process registered it, an X-ray has one pose.
     for index in range(3, 40):
         assert rows[index]["similarity"] == rows[index % 3]["similarity"]
+
+
+@pytest.mark.slow
+def test_several_views_of_a_row_give_one_pose(batch, run, work):
+    """Two X-rays at a right angle show the depth, which one of them hardly does."""
+    truth = true_pose()
+    side = gantry_view(90.0, 0.0, 650.0) @ se3.inverse(gantry_view(180.0, 0.0, 650.0))
+    write_xray(work / "side.dcm", phantom(), side @ truth)
+    (work / "lie.json").write_text(json.dumps({"view_from_first": [side.tolist()]}))
+    rows = ["xray,ct,init,xray2,views", "p0.dcm,ct.nii.gz,start0.json,side.dcm,lie.json"]
+    (work / "pair.csv").write_text("\n".join([*rows, "p1.dcm,ct.nii.gz,start1.json,,"]))
+    assert batch("pair.csv").code == 0
+    pair, single = summary()
+    assert pair["further_xrays"].endswith("side.dcm") and pair["views"].endswith("lie.json")
+    assert single["further_xrays"] == single["views"] == ""
+    first, second = (PoseFile.read(f"out/results/p0/pose{suffix}.json") for suffix in ("", "-2"))
+    off_mm = (first.camera_from_world - truth)[:3, 3]
+    assert float(off_mm.norm()) < 1.0
+    assert np.allclose(second.camera_from_world, side @ first.camera_from_world, atol=1e-6)
+    assert first.xray.path.endswith("p0.dcm") and second.xray.path.endswith("side.dcm")
+    assert "p0.dcm, side.dcm in ct.nii.gz" in unescape(Path("out/report.html").read_text())
+    # Another geometry is another row; nothing is registered again where it is the same.
+    assert batch("pair.csv").code == 0
+    (work / "lie.json").write_text(json.dumps({"view_from_first": [truth.tolist()]}))
+    batch("pair.csv").refused(2, "output.of-other-settings", "another X-ray")
+
+
+@pytest.mark.slow
+def test_structures_are_found_one_by_one_and_doubted_with_their_row(batch, files, work):
+    quick = ["--moving.candidates", "4", "--moving.starts", "1", "--moving.rounds", "1"]
+    usual = ("--labels", files.labels, "--each-structure", "bone", "--accept-doubtful", *quick)
+    (work / "one.csv").write_text("xray,ct,init\np0.dcm,ct.nii.gz,start0.json")
+    assert batch("one.csv", *usual).code == 0
+    (row,) = summary()
+    document = json.loads(Path("out/summary.json").read_text())["results"][0]
+    found = document["structures"]["bone"]
+    assert row["structures"].startswith(f"bone: {found['status']}")
+    pose = PoseFile.read("out/results/p0/structures/bone/pose.json")
+    assert pose.camera_from_world.tolist() == found["camera_from_world"]
+    assert all(f"bone: {doubt}" in row["doubts"] for doubt in found["doubts"])
+    assert (row["status"] == "doubtful") is bool(found["doubts"] or document["confidence"]["doubts"])
+    # Without structures, or with other settings of theirs, it is another result.
+    batch("one.csv", "--labels", files.labels).refused(2, "output.of-other-settings", "settings")
+
+
+def test_options_that_rows_cannot_have(batch, files, work):
+    batch("table.csv", "--each-structure", "bone").refused(2, "labels.missing", "--each-structure", "p0")
+    both = ("--labels", files.labels, "--each-structure", "bone", "--structures", "bone")
+    batch("table.csv", *both).refused(2, "options.conflict", "--structures")
+    (work / "pair.csv").write_text("xray,ct,xray2\np0.dcm,ct.nii.gz,p1.dcm")
+    angles = ("--primary-angle-deg", 0, "--secondary-angle-deg", 0)
+    batch("pair.csv", *angles).refused(2, "options.conflict", "--primary-angle-deg", "p0")
+    # An unknown structure is a matter of its row's label map.
+    unknown = ("--labels", files.labels, "--each-structure", "femur")
+    batch("table.csv", *unknown).refused(1, "batch.incomplete", "femur")

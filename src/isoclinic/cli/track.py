@@ -17,6 +17,7 @@ from .._folders import check_replaceable
 from .._json import dumps
 from ..errors import UsageError
 from ..provenance import InputFile
+from ..registration._structure_names import structure_names
 from ..sequences import (
     SEQUENCE_FILES,
     FrameRecord,
@@ -34,7 +35,7 @@ from ..volumes import Volume
 from ._console import Interrupted, progress, progress_bar, recorded_warnings, results, warning_line
 from ._model import chosen_model
 from ._output_folder import output_folder
-from ._structures import check_each_structure, structure_names
+from ._structures import check_each_structure
 from ._track_options import TrackOptions
 from ._wording import as_options
 from .register import DOUBTFUL_STATUS, writing_beside
