@@ -59,6 +59,7 @@ def main(options: TrackOptions, arguments: Sequence[str]) -> int:
         run = TrackedSequence(
             volume=plan.volume,
             frames=plan.frames,
+            second_plane=plan.second_plane,
             records=records,
             registration=plan.registration,
             config=options.show,

@@ -135,7 +135,7 @@ class PoseServer:
         number, at = int(line["number"]), datetime.fromisoformat(line["received_at"])
         if line["state"] != "done":
             code = line["error"]["code"]
-            why = f"image {number} failed [{code}]: {CODES.get(code, "")} {self._still()}"
+            why = f"image {number} failed [{code}]: {CODES.get(code, '')} {self._still()}"
             self._publish(self._status(at, igtl.UNKNOWN_ERROR, number, "failed", why))
             return
         matrix = line["camera_from_world"]
