@@ -177,7 +177,8 @@ def _levels(
         camera = picture.camera.resize(height=height, width=width)
         rendered = drr(volume, camera, pose, config)
         bone = bone_of(volume, camera, pose, config, rendered)
-        levels[edges(window(bone, np.ones_like(bone, dtype=bool)))] = _EDGE
+        lines = edges(window(bone, np.ones_like(bone, dtype=bool)))
+        levels[lines & seen.repeat(enlarged, axis=0).repeat(enlarged, axis=1)] = _EDGE
     return levels
 
 
