@@ -41,8 +41,8 @@ class ReceptionConfig:
         timeout_s: time after which a sender that says nothing is cut off [s].
         webhook: http or https address to which the result of each image is sent, as one line of JSON.
         webhook_timeout_s: time to wait for its answer [s].
-        igtl: TCP port at which OpenIGTLink clients, such as 3D Slicer, get the pose of each image, usually
-            18944; none by default.
+        igtl: TCP port at which OpenIGTLink clients, such as 3D Slicer, get the pose of each image; their
+            usual one is 18944. By default there is none.
         igtl_host: address of this computer for them. The default can be reached from this computer only.
         igtl_name: name of the transform that they get.
         send: HOST:PORT of a DICOM archive to which the overlay of each image is sent (C-STORE).
