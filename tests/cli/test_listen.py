@@ -326,6 +326,7 @@ def test_a_flood_while_it_is_killed_again_and_again(program, images):
     assert running.asked()["done"] == count and running.end() == 0
 
 
+@pytest.mark.slow
 def test_what_makes_no_sense_is_refused(run, files, tmp_path):
     usual = ("listen", "--volume", files.ct, "--output", tmp_path / "out")
     run(*usual).refused(2, "options.incomplete", "--port", "--watch")
@@ -336,6 +337,7 @@ def test_what_makes_no_sense_is_refused(run, files, tmp_path):
     run(*usual, "--watch", tmp_path / "none").refused(1, "input.unreadable", "--watch", tmp_path / "none")
 
 
+@pytest.mark.slow
 def test_a_port_that_is_taken(run, files, tmp_path):
     usual = ("listen", "--volume", files.ct, "--output", tmp_path / "out")
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -343,6 +345,7 @@ def test_a_port_that_is_taken(run, files, tmp_path):
         run(*usual, "--port", port).refused(1, "reception.cannot-listen", "--port", port)
 
 
+@pytest.mark.slow
 def test_without_its_package_it_names_the_extra(run, files, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pynetdicom", None)
     ran = run("listen", "--volume", files.ct, "--output", tmp_path / "out", "--port", 11112)

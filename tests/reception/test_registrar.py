@@ -118,6 +118,7 @@ def test_a_result_is_right_whole_and_what_its_line_says(plan, received, tmp_path
     assert finished_line(tmp_path / "none", image) is None
 
 
+@pytest.mark.slow
 def test_later_xrays_are_followed_also_after_a_new_start(plan, received, tmp_path):
     first = Registrar(plan)
     line_after(first, received(true_pose()), tmp_path / "1")
@@ -151,6 +152,7 @@ def test_a_state_of_other_settings_is_not_gone_on_with(plan, received, tmp_path)
     assert not Registrar(other).restore(first.state()) and not Registrar(plan).restore(None)
 
 
+@pytest.mark.slow
 def test_where_the_last_pose_leads_to_no_match_it_begins_like_the_first(plan, received, tmp_path):
     """The C-arm was far from where it was, and comes back."""
     registrar = Registrar(plan)
@@ -165,6 +167,7 @@ def test_where_the_last_pose_leads_to_no_match_it_begins_like_the_first(plan, re
     assert distance_mm(line, true_pose()) < 1
 
 
+@pytest.mark.slow
 def test_the_last_pose_turns_with_the_c_arm(plan, received, tmp_path):
     registrar = Registrar(plan)
     angles = {"PositionerPrimaryAngle": "180", "PositionerSecondaryAngle": "0"}
@@ -175,6 +178,7 @@ def test_the_last_pose_turns_with_the_c_arm(plan, received, tmp_path):
     assert line["status"] == "converged" and distance_mm(line, turned) < 1
 
 
+@pytest.mark.slow
 def test_a_file_that_cannot_be_read_fails_and_the_next_is_followed(plan, received, tmp_path):
     registrar = Registrar(plan)
     line_after(registrar, received(true_pose()), tmp_path / "1")
@@ -186,6 +190,7 @@ def test_a_file_that_cannot_be_read_fails_and_the_next_is_followed(plan, receive
     assert line_after(registrar, received(true_pose()), tmp_path / "3")["followed"] is True
 
 
+@pytest.mark.slow
 def test_what_is_said_of_an_xray_is_said_each_time_in_the_readers_words(plan, received, tmp_path):
     registrar = Registrar(replace(plan, wording=lambda text: text.replace("`", "'")))
     image = received(true_pose(), DistanceSourceToPatient="1200")
