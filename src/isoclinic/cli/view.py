@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
+from ..errors import UsageError
 from ..live import LiveConfig, LivePlan, live_page
 from ..models import default_model
 from ..provenance import InputFile
@@ -23,6 +24,7 @@ _OWN = ("output", "init", "views", "labels", "browser", "exclude", "structures",
 
 def main(options: ViewOptions, arguments: Sequence[str]) -> int:
     """Run the command until a signal ends it; its exit status is then 0."""
+    _check_apart(options)
     with progress().status("reading"):
         page = live_page(_plan(options, arguments))
     results().print(page.address, markup=False, soft_wrap=True)
@@ -34,6 +36,18 @@ def main(options: ViewOptions, arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         progress().print(f"ended; everything is in {options.output}")
     return 0
+
+
+def _check_apart(options: ViewOptions) -> None:
+    """Raises UsageError for an output within the folder of a DICOM CT."""
+    if options.files:
+        ct, place = options.files[0].resolve(), options.output.resolve()
+        if ct.is_dir() and (ct == place or ct in place.parents):
+            raise UsageError(
+                f"--output {options.output} lies in the folder of the CT, {options.files[0]}; choose another "
+                "place",
+                code="output.is-an-input",
+            )
 
 
 def _plan(options: ViewOptions, arguments: Sequence[str]) -> LivePlan:

@@ -33,7 +33,7 @@ from .workspace import Workspace, check_bones, rows_of, tensor_of
 
 Change = Callable[["Actions", WorkspaceState, Mapping[str, Any]], WorkspaceState]
 _MOST_LANDMARKS, _MOST_SHAPES, _MOST_XRAYS = 200, 500, 8
-# Options of how X-rays are read that the page has, with the number of their values; 0 for words.
+# Options of how X-rays are read that the page has, with the number of their values.
 _READING: Mapping[str, int] = {
     "sdd_mm": 1,
     "source_isocentre_mm": 1,
@@ -42,9 +42,13 @@ _READING: Mapping[str, int] = {
     "primary_angle_deg": 1,
     "secondary_angle_deg": 1,
 }
-_WORDS = {"polarity": ("auto", "bright_air", "dark_air"), "pixel_scale": ("auto", "linear", "log")}
-_FLAGS = ("flip_left_right", "flip_top_bottom")
-_TURNS = (0, 90, 180, 270)
+_CHOICES: Mapping[str, tuple[Any, ...]] = {
+    "polarity": ("auto", "bright_air", "dark_air"),
+    "pixel_scale": ("auto", "linear", "log"),
+    "flip_left_right": (False, True),
+    "flip_top_bottom": (False, True),
+    "turn": (0, 90, 180, 270),
+}
 
 
 class Actions:
@@ -261,11 +265,7 @@ def reading_options(given: Mapping[str, Any]) -> dict[str, Any]:
             count = _READING[name]
             values = numbers([value] if count == 1 else value, count)
             found[name] = values[0] if count == 1 else values
-        elif (
-            value in _WORDS.get(name, ())
-            or (name in _FLAGS and isinstance(value, bool))
-            or (name == "turn" and value in _TURNS)
-        ):
+        elif value in _CHOICES.get(name, ()):
             found[name] = value
         else:
             raise UsageError(f"{name!r:.40} cannot be {value!r:.40}", code="view.invalid-request")

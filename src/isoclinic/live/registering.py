@@ -160,7 +160,7 @@ class Registering:
     def _registered(self, state: WorkspaceState, scene: Scene, began: float) -> WorkspaceState:
         workspace, plan = self._workspace, self._workspace.plan
         assert state.step is not None and scene.volume is not None
-        self._show("reading files", began)
+        self._show("preparing; the first time, this compiles the renderer", began)
         files, init = self._inputs(state)
         provenance = self._provenance(state, files, init)
         views, volume = scene.views, scene.volume
