@@ -5,7 +5,6 @@ import { Hand } from "./hand.js";
 import { Landmarks } from "./marks.js";
 import { Masks } from "./masks.js";
 import { Panel } from "./panel.js";
-import * as poses from "./pose.js";
 import { ask, listen, pictures } from "./server.js";
 import { Stage } from "./stage.js";
 
@@ -18,6 +17,7 @@ class Page {
     this.pose = null;
     this.shown = -1;
     this.converging = 0;
+    this.moves = 0;
     this.hand = new Hand(this);
     this.panel = new Panel(this);
     this.files = new Files(this);
@@ -46,10 +46,12 @@ class Page {
   // A change of the workspace; resolves to what is said about it, or null where it was refused.
   async change(action, more = {}) {
     document.body.classList.add("waiting");
+    const { moves } = this;
     try {
       const { state, said } = await ask("change", { do: action, revision: this.state.revision, ...more });
       this.say("");
-      await this.take(state);
+      // What the hand has done meanwhile is not undone by the answer.
+      await this.take(state, moves === this.moves ? state.pose : this.pose);
       return said;
     } catch (error) {
       await this.refused(error);
@@ -79,11 +81,11 @@ class Page {
     find("message").querySelector("span").textContent = text;
   }
 
-  async take(state) {
+  async take(state, pose = state.pose) {
     const before = this.state;
     this.state = state;
     const same = (name) => before && JSON.stringify(before[name]) === JSON.stringify(state[name]);
-    this.pose = state.pose;
+    this.pose = pose;
     if (!(same("views") && same("shapes") && same("reading") && same("inputs"))) await this.build();
     this.panel.show(state);
     this.files.show(state);
@@ -118,6 +120,7 @@ class Page {
 
   moved(pose, at) {
     this.pose = pose;
+    this.moves += 1;
     this.panel.numbers(this.pose);
     this.render(false, at);
   }
@@ -225,4 +228,3 @@ class Page {
 
 const page = new Page();
 page.begin().then(() => document.documentElement.classList.add("ready"), (error) => page.say(error.message));
-export { poses };
