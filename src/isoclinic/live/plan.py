@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import RLock
 from typing import Any
 
 from ..provenance import InputFile
@@ -14,6 +15,9 @@ from ..registration import RegistrationConfig, StructuresConfig
 from ..registration._register import Model
 from ..volumes import GeometryWarning, XRayOptions
 from .config import LiveConfig
+
+
+_RECORDING = RLock()
 
 
 def _same(message: str) -> str:
@@ -70,12 +74,13 @@ class LivePlan:
 def recorded(wording: Callable[[str], str]) -> Iterator[list[str]]:
     """What is told within a block, once each; the list is filled when the block ends.
 
+    Warnings are those of the process, not of a thread: whoever comes here while another is within waits.
     Other warnings, such as those of the DICOM library, may quote values of the header: they are dropped.
     """
     said: list[str] = []
     given: list[warnings.WarningMessage] = []
     try:
-        with warnings.catch_warnings(record=True) as caught:
+        with _RECORDING, warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             try:
                 yield said

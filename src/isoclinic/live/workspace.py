@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from ..errors import IsoclinicError, UsageError
+from ..geometry import nearest_poses
 from ..registration import PRESETS, Session, read_initial_pose
 from ..registration.initialize import ANY, MODEL, check_sees, initial_pose
-from ..volumes import Volume, written_poses
+from ..volumes import Volume
 from .frames import FrameRenderer
 from .journal import MASKS, Journal
 from .plan import LivePlan, recorded
@@ -194,9 +195,7 @@ class Workspace:
         Raises:
             InputError: it does not.
         """
-        scene = self.scene
-        with recorded(self.plan.wording):
-            pose = self.rigid(rows)
+        scene, pose = self.scene, self.rigid(rows)
         if scene.volume is not None and scene.shown:
             check_sees(scene.volume, scene.shown[0].xray, pose, "moved by hand")
         return rows_of(pose)
@@ -208,7 +207,8 @@ class Workspace:
         Raises:
             InputError: they are far from one.
         """
-        return written_poses([list(each) for each in rows], "the pose")[0]
+        nearest, _ = nearest_poses([list(each) for each in rows], "the pose")
+        return nearest[0]
 
     def read_pose(self, path: Path) -> Rows:
         """The pose in a file.

@@ -2,7 +2,7 @@
 const EDGE = [255, 140, 0], MASK = [214, 70, 180, 115];
 
 export const settings = {
-  mode: "blend", opacity: 50, tiles: 8, position: 50, rate: 2, edges: false, bone: false, counts: false, flicker: false,
+  mode: "blend", opacity: 50, tiles: 8, position: 50, rate: 2, edges: true, bone: false, counts: false, flicker: false,
 };
 
 const canvasOf = (width, height) => Object.assign(document.createElement("canvas"), { width, height });

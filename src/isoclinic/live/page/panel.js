@@ -190,10 +190,10 @@ export class Panel {
     document.body.dataset.status = found ? found.status : "";
     const problem = state.inputs.some((each) => each.problem);
     find("headline").textContent = active ? "Registering"
-      : found ? (found.status === "doubtful" ? "Doubtful" : found.verdict)
+      : found ? (found.status === "max_steps" ? "Not converged" : found.status[0].toUpperCase() + found.status.slice(1))
       : state.ready ? "Not registered" : problem ? "A file cannot be used" : "Give a CT and an X-ray";
     find("advice").textContent = active ? stage
-      : found ? (found.doubts[0] || "look at the edges before you rely on it")
+      : found ? (found.doubts[0] || found.verdict.replace(/^\w+, /, ""))
       : state.ready ? `this pose is: ${bare}` : "";
   }
 }
