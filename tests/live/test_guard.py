@@ -70,7 +70,7 @@ def test_another_host_name_is_refused(served: Served, host: str):
     ],
 )
 def test_requests_of_other_pages_are_refused(served: Served, headers: dict[str, str]):
-    body = {"do": "goto", "revision": 1, "step": 0}
+    body = {"do": "goto", "revision": served.state["revision"], "step": 0}
     assert served.ask("change", body, headers=headers).status == 403
     own = {"Origin": f"http://{served.host}", "Sec-Fetch-Site": "same-origin"}
     assert served.ask("change", body, headers=own).status == 200

@@ -123,11 +123,12 @@ class Registering:
                 began.set()
                 self._tell()
 
-        self._thread = threading.Thread(target=run, name="registration", daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=run, name="registration", daemon=True)
+        thread.start()
         began.wait()
         if failed:
             raise failed[0]
+        self._thread = thread
 
     def cancel(self) -> None:
         """End the registration that runs, if one does, as soon as its next step begins."""

@@ -172,7 +172,7 @@ class Application:
         def post(path: str, answer: Callable[..., Any]) -> Any:
             return Route(path, answer, methods=["POST"])
 
-        return Starlette(
+        application = Starlette(
             routes=[
                 get("/", self._index),
                 get("/page/{name}", self._file),
@@ -195,6 +195,8 @@ class Application:
             ],
             exception_handlers={IsoclinicError: self._told, TooLarge: self._too_large},
         )
+        application.router.redirect_slashes = False  # the token would be missing there
+        return application
 
     def _news(self) -> dict[str, Any]:
         state = self._workspace.state
