@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -181,9 +182,9 @@ def test_a_start_that_follows_from_what_was_read_follows_anew(served: Served, fi
 
 
 def test_the_pose_in_use_can_be_saved_alone(served: Served):
-    path = served.ask("save-pose", {}).document["path"]
-    document = json.loads(open(path, encoding="utf-8").read())
-    assert document["camera_from_world"] == served.state["pose"] and document["status"] is None
+    path = Path(served.ask("save-pose", {}).document["path"])
+    document = json.loads(path.read_text(encoding="utf-8"))
+    assert document["camera_from_world"] == served.state["pose"] and document.get("status") is None
 
 
 def test_two_views_move_together(serve, files, tmp_path):

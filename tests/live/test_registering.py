@@ -42,9 +42,8 @@ def assert_same(one: dict[str, Any], other: dict[str, Any]) -> None:
     for name in one:
         first, second = one[name], other[name]
         if isinstance(first, dict) and first.get("covariance") is not None:
-            np.testing.assert_allclose(
-                first.pop("covariance"), second.pop("covariance"), rtol=1e-3, atol=1e-9
-            )
+            covariances = first.pop("covariance"), second.pop("covariance")
+            np.testing.assert_allclose(*covariances, rtol=1e-3, atol=1e-9)
             assert first.pop("expected_error_mm") == pytest.approx(second.pop("expected_error_mm"), rel=1e-3)
         assert first == second, name
 

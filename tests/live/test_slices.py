@@ -21,7 +21,7 @@ STORED = [(order, signs) for order in permutations(range(3)) for signs in produc
 def stored(order, signs, turn_deg: float = 0.0) -> Volume:
     """A CT with one dense voxel, whose axes run along the world's in that order and direction."""
     hu = np.full((7, 8, 9), -1000, np.int16)
-    hu[2, 5, 3] = 1200
+    hu[2, 5, 3] = 3000
     affine = np.eye(4)
     for axis, (along, sign) in enumerate(zip(order, signs, strict=True)):
         affine[:3, axis] = 0

@@ -93,13 +93,7 @@ def test_a_bad_ct_is_a_message_on_the_page(empty: Served, tmp_path):
 @pytest.mark.parametrize(
     "name",
     [
-        "../../evil.json",
-        "..\\..\\evil.png",
-        "/etc/passwd",
-        ".",
-        "..",
-        "con.dcm",
-        "a" * 400 + ".dcm",
+        *("../../evil.json", "..\\..\\evil.png", "/etc/passwd", ".", "..", "con.dcm", "a" * 400 + ".dcm"),
         "\x00.png",
         "émile.nii.gz",
     ],

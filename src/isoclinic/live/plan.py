@@ -16,7 +16,6 @@ from ..registration._register import Model
 from ..volumes import GeometryWarning, XRayOptions
 from .config import LiveConfig
 
-
 _RECORDING = RLock()
 
 

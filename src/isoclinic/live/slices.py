@@ -127,7 +127,9 @@ class CTSlices:
 
 def _axis(plane: str) -> int:
     if plane not in PLANES:
-        raise UsageError(f"a plane is one of {', '.join(PLANES)}", code="view.invalid-request")
+        raise UsageError(
+            f"a plane is one of {', '.join(PLANES)}, not {plane!r:.40}", code="view.invalid-request"
+        )
     return _ACROSS[PLANES[PLANES.index(plane)]]
 
 
