@@ -21,7 +21,7 @@ ROWS, COLUMNS = np.indices((64, 64))
 
 @pytest.fixture(scope="module")
 def live(files, tmp_path_factory) -> Iterator[Served]:
-    """The phantom with two X-rays; renderings have the size of the picture, so that nothing is interpolated."""
+    """The phantom with two X-rays; renderings have the size of the picture: nothing is interpolated."""
     folder = tmp_path_factory.mktemp("compare")
     matrix = [[0, 0, -1, 650], [0, 1, 0, 0], [1, 0, 0, 650], [0, 0, 0, 1]]
     (folder / "views.json").write_text(json.dumps({"view_from_first": [matrix]}))
@@ -123,10 +123,8 @@ def test_edges_on_top_bone_and_what_does_not_count(opened: OpenedPage, live: Ser
 
 
 def test_sides_of_the_patient(opened: OpenedPage):
-    assert [
-        opened.stage().locator(f".sides .{side}").text_content()
-        for side in ("left", "right", "top", "bottom")
-    ] == [*("R", "L", "H", "F")]
+    sides = [opened.stage().locator(f".sides .{side}") for side in ("left", "right", "top", "bottom")]
+    assert [each.text_content() for each in sides] == ["R", "L", "H", "F"]
 
 
 def test_a_point_of_one_picture_lies_on_a_line_of_the_other(opened: OpenedPage, live: Served):

@@ -41,6 +41,7 @@ export class Panel {
     more.addEventListener("click", () => this.by(index, this.page.step));
     input.addEventListener("change", () => {
       const value = input.valueAsNumber;
+      input.blur();
       if (Number.isFinite(value)) this.typed(index, value);
       else this.numbers(this.page.pose);
     });
@@ -79,7 +80,6 @@ export class Panel {
       for (let i = 0; i < 3; i++) rotation[i][3] += centre[i] - now[i];
       page.pose = rotation;
     }
-    this.inputs[index].blur();
     page.moved(page.pose);
     page.rested();
   }
