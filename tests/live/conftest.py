@@ -16,7 +16,7 @@ import pytest
 
 from chromium import browser
 from isoclinic.cli import _view_options, view
-from isoclinic.live import LivePage, live_page
+from isoclinic.live import LivePage
 
 from ..cli.conftest import files
 
@@ -98,6 +98,7 @@ class Served:
     def end(self) -> None:
         self.page.stop()
         self._thread.join(30)
+        self.page.close()
         assert not self._thread.is_alive()
 
 
@@ -111,7 +112,7 @@ def serving(folder: Path) -> Iterator[Callable[..., Served]]:
         if "--output" not in arguments:
             arguments += ["--output", str(folder / "out")]
         options = _view_options.parse(arguments)
-        served = Served(live_page(view._plan(options, arguments)))
+        served = Served(LivePage(view._plan(options, arguments)))
         running.append(served)
         return served
 

@@ -1,4 +1,4 @@
-"""Work on the page in headless Chromium: files, landmarks, masks, bones, a whole registration, two windows."""
+"""Work on the page in headless Chromium: files, landmarks, masks, bones, a registration, two windows."""
 
 from __future__ import annotations
 
@@ -167,13 +167,12 @@ def test_landmarks_are_marked_in_both_and_give_a_start(open_page, served: Served
         right, front, head = np.rint(np.linalg.inv(grid) @ [*point, 1])[:3]
         page.get_by_label("axial slice").fill(str(int(head)))
         canvas = page.locator("#planes canvas").first
-        until(
-            lambda head=head: page.locator("#planes output").first.text_content() == f"{head + 1:.0f} of 64"
-        )
+        shown, number = page.locator("#planes output").first, f"{head + 1:.0f} of 64"
+        until(lambda shown=shown, number=number: shown.text_content() == number)
         box = canvas.bounding_box()
         u, v = 63 - right, 47 - front
         place = {"x": (u + 0.5) / 64 * box["width"], "y": (v + 0.5) / 48 * box["height"]}
-        opened.after(lambda place=place: canvas.click(position=place))
+        opened.after(lambda canvas=canvas, place=place: canvas.click(position=place))
         mark = opened.state["landmarks"][count]
         np.testing.assert_allclose(mark["stored_px"], pixel, atol=0.1)  # the mouse's pixels are whole
         np.testing.assert_allclose(
@@ -318,11 +317,11 @@ def test_a_program_that_has_ended_is_told(open_page, served: Served):
     opened.complaints = [each for each in opened.complaints if "ERR_CONNECTION" not in each]
 
 
-NAMELESS = """() => [...document.querySelectorAll("button, input, select, a, canvas[tabindex], .stage")].filter((each) => {
-  const label = each.labels?.[0]?.textContent.trim() || each.getAttribute("aria-label") || each.textContent.trim()
-    || each.ariaLabel;
-  return !label && each.type !== "hidden";
-}).map((each) => each.outerHTML)"""
+NAMELESS = """() => {
+  const controls = document.querySelectorAll("button, input, select, a, canvas[tabindex], .stage");
+  const name = (each) => each.labels?.[0]?.textContent || each.getAttribute("aria-label") || each.textContent;
+  return [...controls].filter((each) => !name(each).trim()).map((each) => each.outerHTML);
+}"""
 
 
 @pytest.mark.parametrize("width", [1400, 400])

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Iterator
+from http.client import HTTPConnection
 
 import pytest
 
@@ -117,3 +119,16 @@ def test_too_much_at_once_is_refused(served: Served):
     answer = served.ask("change", b"x" * 5_000_000)
     assert (answer.status, answer.document["code"]) == (413, "view.too-large")
     assert served.state["ready"] is True
+
+
+def test_answers_are_sent_at_once(served: Served):
+    """Not after the acknowledgement of their first half, for which a client may take 40 ms."""
+    connection = HTTPConnection(served.host, timeout=10)
+    taken = []
+    for _ in range(20):
+        began = time.perf_counter()
+        connection.request("GET", served.path + "page/pose.js")
+        connection.getresponse().read()
+        taken.append(time.perf_counter() - began)
+    connection.close()
+    assert min(taken[1:]) < 0.03

@@ -9,7 +9,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from ..errors import UsageError
-from ..live import LiveConfig, LivePlan, live_page
+from ..live import LiveConfig, LivePage, LivePlan
 from ..models import default_model
 from ..provenance import InputFile
 from ._console import progress, results
@@ -26,15 +26,16 @@ def main(options: ViewOptions, arguments: Sequence[str]) -> int:
     """Run the command until a signal ends it; its exit status is then 0."""
     _check_apart(options)
     with progress().status("reading"):
-        page = live_page(_plan(options, arguments))
-    results().print(page.address, markup=False, soft_wrap=True)
-    progress().print("Ctrl-C ends it; the same command goes on from here. Research software.")
-    if options.browser:
-        webbrowser.open(page.address)
-    try:
-        page.run()
-    except KeyboardInterrupt:
-        progress().print(f"ended; everything is in {options.output}")
+        page = LivePage(_plan(options, arguments))
+    with page:
+        try:
+            results().print(page.address, markup=False, soft_wrap=True)
+            progress().print("Ctrl-C ends it; the same command goes on from here. Research software.")
+            if options.browser:
+                webbrowser.open(page.address)
+            page.run()
+        except KeyboardInterrupt:
+            progress().print(f"ended; everything is in {options.output}", markup=False)
     return 0
 
 

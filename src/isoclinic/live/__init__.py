@@ -1,6 +1,6 @@
 """A page on this computer, to look at a CT and X-rays, move the CT by hand, and register it.
 
-`live_page` reads files and gives a page that can be served. All browsers that open it share one workspace,
+`LivePage` reads files and serves a page for them. All browsers that open it share one workspace,
 which is on disk before they are told of a change; registrations are saved as `isoclinic register` saves them.
 """
 

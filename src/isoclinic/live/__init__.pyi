@@ -1,10 +1,9 @@
 from .config import LiveConfig
 from .plan import LivePlan
-from .server import LivePage, live_page
+from .server import LivePage
 
 __all__ = [
     "LiveConfig",
     "LivePage",
     "LivePlan",
-    "live_page",
 ]

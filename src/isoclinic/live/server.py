@@ -6,7 +6,6 @@ import json
 import os
 import socket
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
@@ -48,84 +47,80 @@ _RESULT_FILES: Mapping[str, str] = {
     POSE: "application/json",
     TRANSFORM: "text/plain",
 }
+# How long the end of a registration that was cancelled is waited for [s].
+_PATIENCE_S = 10.0
 _CONFLICTS = ("view.conflict", "view.busy")
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
 class LivePage:
-    """A live page that can be served.
+    """A live page that is served while `run` is called; a context at whose end everything is closed.
 
-    Attributes:
-        address: of the page, with its token; whoever knows it may use the page.
-        workspace: behind the page.
-        registering: what registers.
-        run: serves until `stop` is called or a signal arrives.
-        stop: ends `run`; may be called by any thread.
-    """
-
-    address: str
-    workspace: Workspace
-    registering: Registering
-    run: Callable[[], None]
-    stop: Callable[[], None]
-
-
-def live_page(plan: LivePlan) -> LivePage:
-    """Read the plan's files, and prepare to serve a page for them.
+    Args:
+        plan: what the page is made for.
 
     Raises:
         UsageError: starlette or uvicorn is not installed, or as for `Workspace`.
         InputError: the port is taken, or as for `Workspace`.
     """
-    require("starlette", extra="view")
-    uvicorn = require("uvicorn", extra="view")
-    listening = _listening(plan.live.port)
-    try:
-        port, token = int(listening.getsockname()[1]), new_token()
-        told: list[Callable[[], None]] = []
 
-        def tell() -> None:
-            for each in told:
-                each()
-
-        workspace = Workspace(plan, tell)
-    except BaseException:
-        listening.close()
-        raise
-    registering = Registering(workspace, tell)
-    application = Application(workspace, registering, lambda: bool(server.should_exit))
-    told.append(application.hub.tell)
-    guarded = Guard(application.starlette(), token, port)
-    config = uvicorn.Config(
-        guarded,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        lifespan="off",
-        ws="none",
-        timeout_graceful_shutdown=3,
-    )
-    server = uvicorn.Server(config)
-
-    def run() -> None:
+    def __init__(self, plan: LivePlan) -> None:
+        require("starlette", extra="view")
+        uvicorn = require("uvicorn", extra="view")
+        self._listening = _listening(plan.live.port)
         try:
-            server.run(sockets=[listening])
-        finally:
-            registering.cancel()
-            registering.wait(10)
-            listening.close()
-            workspace.close()
+            self.workspace = Workspace(plan, self._tell)
+        except BaseException:
+            self._listening.close()
+            raise
+        port, token = int(self._listening.getsockname()[1]), new_token()
+        self._address = f"http://{HOST}:{port}/{token}/"
+        self.registering = Registering(self.workspace, self._tell)
+        self._application = Application(
+            self.workspace, self.registering, lambda: bool(self._server.should_exit)
+        )
+        config = uvicorn.Config(
+            Guard(self._application.starlette(), token, port),
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            lifespan="off",
+            ws="none",
+            timeout_graceful_shutdown=3,
+        )
+        self._server = uvicorn.Server(config)
 
-    def stop() -> None:
-        server.should_exit = True
+    @property
+    def address(self) -> str:
+        """The address of the page, with its token; whoever knows it may use the page."""
+        return self._address
 
-    return LivePage(
-        address=f"http://{HOST}:{port}/{token}/",
-        workspace=workspace,
-        registering=registering,
-        run=run,
-        stop=stop,
-    )
+    def __enter__(self) -> LivePage:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def run(self) -> None:
+        """Serve until `stop` is called or a signal arrives.
+
+        Raises:
+            KeyboardInterrupt: a signal has arrived.
+        """
+        self._server.run(sockets=[self._listening])
+
+    def stop(self) -> None:
+        """End `run`; may be called by any thread."""
+        self._server.should_exit = True
+
+    def close(self) -> None:
+        """Cancel what runs, and let others use the port and the folder."""
+        self.registering.cancel()
+        self.registering.wait(_PATIENCE_S)
+        self._listening.close()
+        self.workspace.close()
+
+    def _tell(self) -> None:
+        self._application.hub.tell()
 
 
 def _listening(port: int) -> socket.socket:
