@@ -490,6 +490,12 @@ FAULTS: tuple[Fault, ...] = (
             (f"{_CONFIDENCE}::test_further_reasons",),
         ),
         (
+            "an uncertain rotation is no reason for doubt",
+            "if not turn_deg <= config.expected_rotation_above_deg:",
+            "if False:",
+            (f"{_CONFIDENCE}::test_further_reasons",),
+        ),
+        (
             "a value at its bound is no reason for doubt",
             "    if reached:\n",
             "    if False:\n",

@@ -293,17 +293,19 @@ def test_reasons(changes, said):
 
 
 @pytest.mark.parametrize(
-    ("similarity", "across_mm", "said"),
+    ("similarity", "across_mm", "turn_deg", "said"),
     [
-        (0.3, 4.0, []),
-        (0.29, 4.0, ["last stage"]),
-        (math.nan, 4.0, ["last stage"]),
-        (0.3, 4.1, ["4.1 mm, above 4 mm"]),
-        (0.3, math.nan, ["across the beam"]),
+        (0.3, 4.0, 2.5, []),
+        (0.29, 4.0, 2.5, ["last stage"]),
+        (math.nan, 4.0, 2.5, ["last stage"]),
+        (0.3, 4.1, 2.5, ["4.1 mm, above 4 mm"]),
+        (0.3, math.nan, 2.5, ["across the beam"]),
+        (0.3, 4.0, 2.6, ["2.6 degrees, above 2.5"]),
+        (0.3, 4.0, math.nan, ["rotation"]),
     ],
 )
-def test_further_reasons(similarity, across_mm, said):
-    doubts = list(_further_reasons(similarity, across_mm, ConfidenceConfig(similarity_below=0.3)))
+def test_further_reasons(similarity, across_mm, turn_deg, said):
+    doubts = list(_further_reasons(similarity, across_mm, turn_deg, ConfidenceConfig(similarity_below=0.3)))
     assert len(doubts) == len(said)
     assert all(part in doubt for part, doubt in zip(said, doubts, strict=True))
 
@@ -416,6 +418,7 @@ def test_errors_are_those_of_points_that_an_xray_shows():
         {"error_factor": 1e300},
         {"rival_mm": -1.0},
         {"expected_error_above_mm": 0.0},
+        {"expected_rotation_above_deg": 0.0},
     ],
 )
 def test_settings_that_make_no_sense(settings):

@@ -96,7 +96,7 @@ def assess(
     points = points_in_view(last, volume, structures, config)
     covariance = config.error_factor**2 * _covariance(last, config.tile_px)
     by_axis_mm = errors_by_axis_mm(covariance, points, poses[0], volume)
-    error_mm = math.hypot(*by_axis_mm)
+    error_mm, turn_deg = math.hypot(*by_axis_mm), rotation_deg(covariance)
     check = replace(check, problem=check.problem.seen_from(point))
     images = check.problem.images(point)
     edges = float(check.correlate_images(images)[0])
@@ -107,7 +107,7 @@ def assess(
         covariance=covariance,
         expected_error_mm=error_mm,
         expected_error_by_axis_mm=by_axis_mm,
-        expected_rotation_deg=rotation_deg(covariance),
+        expected_rotation_deg=turn_deg,
         edges=edges,
         rival=rival,
         overlap=overlap,
@@ -116,14 +116,16 @@ def assess(
         image_error_mm=error_mm,
         doubts=(
             *reasons_to_doubt(edges, significance, rival, overlap, error_mm, config),
-            *_further_reasons(last.similarity, math.hypot(*by_axis_mm[:2]), config),
+            *_further_reasons(last.similarity, math.hypot(*by_axis_mm[:2]), turn_deg, config),
             *_held(last),
             *_undecided(trace),
         ),
     )
 
 
-def _further_reasons(similarity: float, across_mm: float, config: ConfidenceConfig) -> Iterator[str]:
+def _further_reasons(
+    similarity: float, across_mm: float, turn_deg: float, config: ConfidenceConfig
+) -> Iterator[str]:
     if not similarity >= config.similarity_below:
         yield (
             f"X-ray and CT hardly match: they correlate by {similarity:.2f} in the last stage, below "
@@ -133,6 +135,12 @@ def _further_reasons(similarity: float, across_mm: float, config: ConfidenceConf
         yield (
             f"the expected error across the beam is {across_mm:.1f} mm, above "
             f"{config.expected_across_above_mm:g} mm"
+        )
+    if not turn_deg <= config.expected_rotation_above_deg:
+        yield (
+            f"the expected error of the rotation is {turn_deg:.1f} degrees, above "
+            f"{config.expected_rotation_above_deg:g}: one view hardly shows how a rod is turned about its "
+            "own axis, and a further view does"
         )
 
 

@@ -31,6 +31,7 @@ class ConfidenceConfig:
             which takes the best of thousands, reaches some six by chance.
         expected_error_above_mm: expected error above which a result is doubtful [mm].
         expected_across_above_mm: the same of the error across the first X-ray's beam alone [mm].
+        expected_rotation_above_deg: expected error of the rotation above which a result is doubtful [deg].
         points: number of points, of bone where the CT shows any, at which errors are expected.
         tile_px: side of the squares of the last stage's image that err independently [px].
         error_factor: factor by which errors exceed the scatter of these squares; fitted to measured errors.
@@ -46,6 +47,7 @@ class ConfidenceConfig:
     significance_below: float = 11.0
     expected_error_above_mm: float = 4.0
     expected_across_above_mm: float = 4.0
+    expected_rotation_above_deg: float = 2.5
     points: int = 200
     tile_px: int = 16
     error_factor: float = 1.55
@@ -66,9 +68,10 @@ class ConfidenceConfig:
                 f"confidence's window_px must be odd and at least 3, not {self.window_px}",
                 code="registration.invalid-value",
             )
-        if not self.expected_across_above_mm > 0:
+        if not (self.expected_across_above_mm > 0 and self.expected_rotation_above_deg > 0):
             raise UsageError(
-                "confidence's expected_across_above_mm must be positive", code="registration.invalid-value"
+                "confidence's expected_across_above_mm and expected_rotation_above_deg must be positive",
+                code="registration.invalid-value",
             )
         if not (self.expected_error_above_mm > 0 and self.rival_mm > 0 and self.error_factor > 0):
             raise UsageError(
