@@ -10,10 +10,11 @@ picture shows, the earliest counts. The command fails where fewer pictures follo
 from __future__ import annotations
 
 import math
+import os
 import shutil
 import statistics
+import subprocess
 import sys
-import threading
 import time
 import warnings
 from dataclasses import dataclass
@@ -26,15 +27,13 @@ import torch
 import tyro
 from _process import processor_name
 from _scene import chest_ct
-from numba import get_num_threads
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 from rich.console import Console
 from rich.table import Table
 
-from isoclinic import Volume, XRayOptions
+from isoclinic import Volume
 from isoclinic.geometry import Camera, gantry_view
-from isoclinic.live import LiveConfig, LivePage, LivePlan
 from isoclinic.simulation import SimulationConfig, simulate_xray
 from isoclinic.volumes import GeometryWarning
 
@@ -58,7 +57,7 @@ class Config:
         warm_up_s: how long the hand moves before that.
         least_per_second: pictures that must follow in a second.
         motions_per_second: of the hand; a mouse tells about as many.
-        threads: of torch; numba takes NUMBA_NUM_THREADS.
+        threads: of the program that renders.
     """
 
     ct: Path | None = None
@@ -73,18 +72,11 @@ class Config:
 def main() -> None:
     """Measure every kind of motion and print the table."""
     config = tyro.cli(Config, description=__doc__)
-    torch.set_num_threads(config.threads)
     warnings.simplefilter("ignore", GeometryWarning)
     console = Console(width=None if sys.stdout.isatty() else 120)
-    console.print(f"{processor_name()}, {config.threads} threads of torch, {get_num_threads()} of numba")
-    with TemporaryDirectory() as folder, LivePage(_plan(config, Path(folder))) as page:
-        serving = threading.Thread(target=page.run)
-        serving.start()
-        try:
-            found = _measured(config, page.address)
-        finally:
-            page.stop()
-            serving.join()
+    console.print(f"{processor_name()}, {config.threads} threads for the renderer")
+    with TemporaryDirectory() as folder:
+        found = _measured(config, _command(config, Path(folder)))
     console.print(_table(found))
     slow = [name for name, each in found.items() if each.per_second < config.least_per_second]
     if slow:
@@ -104,8 +96,8 @@ class Measured:
     latencies_ms: list[float]
 
 
-def _plan(config: Config, folder: Path) -> LivePlan:
-    """A workspace with the CT and a simulated X-ray of it."""
+def _command(config: Config, folder: Path) -> list[str]:
+    """The command that serves a workspace with the CT and a simulated X-ray of it."""
     path = Path(config.ct or chest_ct())
     ct = Volume.read(path)
     spacing = _DETECTOR_MM / _XRAY_PX
@@ -116,31 +108,35 @@ def _plan(config: Config, folder: Path) -> LivePlan:
     xray = simulate_xray(ct, camera, pose, SimulationConfig(), generator=np.random.default_rng(0))
     image = folder / "xray.png"
     Image.fromarray(xray.pixels.round().astype(np.uint16)).save(image)
-    return LivePlan(
-        output=folder / "workspace",
-        volume=path,
-        xrays=[image],
-        init="ap",
-        xray_options=XRayOptions(
-            sdd_mm=_SDD_MM, pixel_spacing_mm=(spacing, spacing), polarity="bright_air", pixel_scale="linear"
-        ),
-        live=LiveConfig(moving_px=config.pixels, resting_px=max(384, config.pixels)),
-    )
+    said = {"sdd-mm": _SDD_MM, "polarity": "bright_air", "pixel-scale": "linear", "init": "ap"}
+    said |= {"moving-px": config.pixels, "resting-px": max(384, config.pixels)}
+    words = [f"--{name}={value}" for name, value in said.items()]
+    words += ["--pixel-spacing-mm", str(spacing), str(spacing), "--output", str(folder / "workspace")]
+    return [sys.executable, "-m", "isoclinic", "view", str(path), str(image), *words, "--no-browser"]
 
 
-def _measured(config: Config, address: str) -> dict[str, Measured]:
+def _measured(config: Config, command: list[str]) -> dict[str, Measured]:
     executable = next(filter(None, map(shutil.which, _BROWSERS)), None)
     if executable is None:
         sys.exit(f"needs a Chromium on the PATH: {', '.join(_BROWSERS)}")
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=executable, args=["--no-sandbox"])
-        opened = browser.new_page(viewport={"width": 1400, "height": 1000})
-        opened.goto(address)
-        opened.wait_for_selector("html.ready")
-        opened.wait_for_selector(".stage[data-pixels]", timeout=120_000)
-        opened.evaluate(_LISTEN)
-        found = {name: _moved(config, opened, keys) for name, keys in _WAYS.items()}
-        browser.close()
+    threads = {"OMP_NUM_THREADS": str(config.threads), "NUMBA_NUM_THREADS": str(config.threads)}
+    with (
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | threads) as serving,
+        sync_playwright() as driver,
+    ):
+        try:
+            assert serving.stdout is not None
+            address = serving.stdout.readline().strip()
+            browser = driver.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+            opened = browser.new_page(viewport={"width": 1400, "height": 1000})
+            opened.goto(address)
+            opened.wait_for_selector("html.ready")
+            opened.wait_for_selector(".stage[data-pixels]", timeout=120_000)
+            opened.evaluate(_LISTEN)
+            found = {name: _moved(config, opened, keys) for name, keys in _WAYS.items()}
+            browser.close()
+        finally:
+            serving.terminate()
     return found
 
 

@@ -1,7 +1,7 @@
 """The picture of docs/how-to/live-page.md: one of the demo's X-rays, registered on the page.
 
-Run `python docs/live_page.py` and look at docs/images/live-page.png before committing it. It needs what `make demo`
-needs, the packages of isoclinic[view], playwright, and a Chromium on the PATH.
+Run `python docs/live_page.py` and look at docs/images/live-page.png before committing it. It needs what
+`make demo` needs, the packages of isoclinic[view], playwright, and a Chromium on the PATH.
 """
 
 from __future__ import annotations

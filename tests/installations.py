@@ -26,18 +26,8 @@ EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["option
 PLAIN = "plain"
 # What would show up in the plain installation if another one's packages leaked into it.
 ONLY_IN_EXTRAS = (
-    *(
-        "cmaes",
-        "einops",
-        "h5py",
-        "monai",
-        "nanodrr",
-        "pynetdicom",
-        "pytest",
-        "ray",
-        "starlette",
-        "tensorboard",
-    ),
+    *("cmaes", "einops", "h5py", "monai", "nanodrr", "pynetdicom", "pytest", "ray", "tensorboard"),
+    *("starlette", "uvicorn"),
 )
 SKIPPED = {
     "cuda": "the CUDA libraries take gigabytes, and the kernels need a GPU; `make test` simulates one",

@@ -93,6 +93,7 @@ class Page {
     this.masks.show(state);
     this.describe();
     this.render(true);
+    this.mark();
     document.body.dataset.revision = state.revision;
   }
 
@@ -110,7 +111,6 @@ class Page {
   // The CT at the pose in use, in every picture.
   render(sharp, at) {
     if (this.pose && this.isocentre && !this.locked) for (const stage of this.stages) stage.want(this.pose, sharp, at);
-    this.mark();
   }
 
   mark() {
@@ -121,8 +121,17 @@ class Page {
   moved(pose, at) {
     this.pose = pose;
     this.moves += 1;
-    this.panel.numbers(this.pose);
     this.render(false, at);
+    this.later();
+  }
+
+  // What need not follow the hand at once is shown once before the next repaint.
+  later() {
+    this.repaint ||= requestAnimationFrame(() => {
+      this.repaint = 0;
+      this.panel.numbers(this.pose);
+      this.mark();
+    });
   }
 
   sharpened() { this.render(true); }

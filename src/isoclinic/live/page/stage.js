@@ -51,18 +51,17 @@ export class Stage {
   async fly() {
     this.flying = true;
     try {
-      while (this.wanted) {
-        const { pose, pixels, at } = this.wanted;
+      // The next one is rendered while the last one is drawn.
+      for (let ready = null; ready || this.wanted;) {
+        const { wanted } = this;
         this.wanted = null;
-        const frame = await pictures("frame", {
-          view: this.index, pose, pixels, browser, number: ++number, bone: compare.settings.bone,
+        const coming = wanted && pictures("frame", {
+          view: this.index, pose: wanted.pose, pixels: wanted.pixels, browser, number: ++number,
+          bone: compare.settings.bone,
         });
-        if (frame) {
-          this.show(frame);
-          document.dispatchEvent(new CustomEvent("drawn", { detail: {
-            view: this.index, pixels, latency: performance.now() - at, time: performance.now(),
-          } }));
-        }
+        if (ready) this.arrived(ready);
+        const frame = coming && await coming;
+        ready = frame && { frame, pixels: wanted.pixels, at: wanted.at };
       }
     } catch (error) {
       this.wanted = null;
@@ -70,6 +69,12 @@ export class Stage {
     } finally {
       this.flying = false;
     }
+  }
+
+  arrived({ frame, pixels, at }) {
+    this.show(frame);
+    const now = performance.now();
+    document.dispatchEvent(new CustomEvent("drawn", { detail: { view: this.index, pixels, latency: now - at } }));
   }
 
   show(frame) {
