@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -183,7 +184,15 @@ class SceneReader:
                 told[name] = scene.told[name]
             else:
                 xrays.append(self._xray(name, file, shapes or (), state, told))
-        relative = self._relative(state, xrays, told)
+        placed = scene is not None and tuple(xrays) == scene.xrays and old.views == state.views
+        if scene is not None and placed:
+            relative = scene.view_from_first
+            told |= {name: each for name, each in scene.told.items() if name == "views"}
+        else:
+            relative = self._relative(state, xrays, told)
+        if scene is not None and placed and volume is scene.volume:
+            # Nothing was read, so that what has been derived from the scene holds on.
+            return scene if told == scene.told else replace(scene, told=told)
         return Scene(volume=volume, xrays=tuple(xrays), view_from_first=relative, told=told)
 
     def options_of(self, state: WorkspaceState) -> XRayOptions:
@@ -320,12 +329,18 @@ def _label_rows(volume: Volume) -> list[tuple[str, str, str]]:
     return [("structures", names or "none", "")]
 
 
+# Structures of CTs that are in use: to find them takes a look at every voxel.
+_STRUCTURES: WeakKeyDictionary[Volume, list[str]] = WeakKeyDictionary()
+
+
 def structure_labels(volume: Volume) -> list[str]:
     """Names of a CT's structures that have a voxel; the label as text where there is no name."""
     if volume.labels is None:
         return []
-    found = np.flatnonzero(np.bincount(volume.labels.ravel())).tolist()
-    return [volume.label_names.get(label, str(label)) for label in found if label > 0]
+    if volume not in _STRUCTURES:
+        found = np.flatnonzero(np.bincount(volume.labels.ravel())).tolist()
+        _STRUCTURES[volume] = [volume.label_names.get(label, str(label)) for label in found if label > 0]
+    return _STRUCTURES[volume]
 
 
 def _views_rows(relative: Tensor) -> list[tuple[str, str, str]]:

@@ -273,7 +273,7 @@ class Workspace:
         if step is not None and step.camera_from_world == pose:
             return state
         return state.stepped(
-            Step(camera_from_world=pose, label=f"start: {init}", init=init), self.plan.live.steps
+            Step(camera_from_world=pose, label=f"start: {Path(init).name}", init=init), self.plan.live.steps
         )
 
     def _show(self, scene: Scene, before: WorkspaceState) -> None:

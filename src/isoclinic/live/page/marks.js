@@ -23,7 +23,11 @@ export class Landmarks {
 
   get list() { return this.page.state.landmarks; }
 
-  opened() { if (find("marks").open && this.page.state) this.slices.show(this.page.state.ct_grid); }
+  opened() {
+    const grid = find("marks").open && this.page.state?.ct_grid;
+    find("ct-planes").hidden = !grid;
+    if (grid) this.slices.show(grid);
+  }
 
   show({ landmarks }) {
     const both = landmarks.filter((each) => each.point_world && each.stored_px).length;

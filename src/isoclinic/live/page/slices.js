@@ -45,7 +45,7 @@ export class Slices {
     for (const { name, canvas, slider } of this.planes) {
       const [across, along, up] = PLANES[name], { shape, spacing_mm } = grid;
       Object.assign(canvas, { width: shape[along], height: shape[up] });
-      canvas.style.aspectRatio = `${shape[along] * spacing_mm[along]} / ${shape[up] * spacing_mm[up]}`;
+      canvas.style.setProperty("--ratio", shape[along] * spacing_mm[along] / (shape[up] * spacing_mm[up]));
       slider.max = shape[across] - 1;
     }
     await this.draw();
