@@ -14,7 +14,7 @@ from ..geometry import Camera, transform_points
 from ..rendering import Coverage, Projector, RenderConfig
 from ..similarity import ImageSimilarity, IntrinsicsRefinement, JointSimilarity
 from ..solver import levenberg_marquardt
-from ..volumes import Volume, mirror_plane, tissue_points
+from ..volumes import MirrorPlane, Volume, mirror_plane, tissue_points
 from ._any_view import any_view
 from ._distinct import distinct
 from ._explained import coverable_tissue
@@ -267,12 +267,20 @@ class Run:
     def _run_twin(self, result: ImageStageResult) -> ImageStageResult | None:
         """The last stage from its result and from the mirror image of that; None of parts that have none.
 
-        The one that counts is that which both measures of `Twins` together prefer.
+        The one that counts is that which both measures of `Twins` together prefer. If that is the mirror
+        image, the result was neither of the two answers or the worse one: then its own mirror image is
+        compared, too.
         """
         plane = mirror_plane(self.volume, self.config.structures) if self.whole is not None else None
         if plane is None:
             return None
-        point = result.solution.x[result.best]
+        found = self._beside_twin(result.solution.x[result.best], plane)
+        if found.best == 1:
+            found = self._beside_twin(found.solution.x[1], plane)
+        return replace(found, name=f"{found.name}, and its mirror image")
+
+    def _beside_twin(self, point: Tensor, plane: MirrorPlane) -> ImageStageResult:
+        """The last stage from a point [4 + R, 4] and from where its mirror image leads to."""
         other = self._approached(torch.cat([twin_pose(point[:4], plane), point[4:]]))
         points = torch.stack([point, other])
         stage, regions = self.config.stages[-1], self.regions(points[:, :4], _STAGE_MARGIN)
@@ -280,8 +288,7 @@ class Run:
         twins = self._twins(found)
         best = int((twins.edges + twins.wide).argmax())
         problem = self.problem(stage, regions, last=True).seen_from(found.solution.x[best : best + 1])
-        name = f"{found.name}, and its mirror image"
-        return replace(found, name=name, best=best, problem=problem, twins=twins)
+        return replace(found, best=best, problem=problem, twins=twins)
 
     def _approached(self, twin: Tensor) -> Tensor:
         """Where the last stages lead to from a twin [4 + R, 4], which perspective has moved by some degrees.
