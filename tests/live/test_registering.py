@@ -229,6 +229,18 @@ def test_what_fails_is_told_and_the_pose_stays(served: Served, tmp_path):
     assert (state["pose"], state["results"]) == (before["pose"], [])
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_fault_of_the_program_is_no_silence(served: Served, monkeypatch):
+    def fault(*_: Any, **__: Any) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(registering, "write_result", fault)
+    state = served.register()
+    assert "at fault" in state["running"]["error"]["message"] and not state["running"]["active"]
+    monkeypatch.undo()
+    assert served.register()["results"]
+
+
 def test_without_a_ct_nothing_is_registered(serve, files):
     served = serve()
     answer = served.ask("register", {"revision": served.state["revision"]})

@@ -142,9 +142,11 @@ class Registering:
     def _run(self, state: WorkspaceState, scene: Scene) -> None:
         """Register and save; whatever goes wrong is told on the page."""
         began = time.monotonic()
-        error: tuple[str, str] | None = None
+        # Should anything else be raised, its trace goes where the program was started.
+        error: tuple[str, str] | None = ("the program is at fault: its terminal says more", "")
         try:
             self._workspace.put(self._registered(state, scene, began))
+            error = None
         except Cancelled:
             error = ("cancelled; the pose is what it was", "")
         except IsoclinicError as found:

@@ -19,6 +19,11 @@ export function element(tag, properties = {}, ...children) {
   return made;
 }
 
+// What is said already is not said again, also by screen readers.
+function say(id, text) {
+  if (find(id).textContent !== text) find(id).textContent = text;
+}
+
 export class Panel {
   constructor(page) {
     this.page = page;
@@ -189,12 +194,12 @@ export class Panel {
     const found = active ? null : this.verdict(state);
     document.body.dataset.status = found ? found.status : "";
     const problem = state.inputs.some((each) => each.problem);
-    find("headline").textContent = active ? "Registering"
+    say("headline", active ? "Registering"
       : found ? (found.status === "max_steps" ? "Not converged" : found.status[0].toUpperCase() + found.status.slice(1))
-      : state.ready ? "Not registered" : problem ? "A file cannot be used" : "Give a CT and an X-ray";
-    find("advice").textContent = active ? stage
+      : state.ready ? "Not registered" : problem ? "A file cannot be used" : "Give a CT and an X-ray");
+    say("advice", active ? stage
       : found ? (found.doubts[0] || found.verdict.replace(/^\w+, /, ""))
-      : state.ready ? `this pose is: ${bare}` : "";
+      : state.ready ? `this pose is: ${bare}` : "");
   }
 }
 
