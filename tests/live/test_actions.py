@@ -157,13 +157,20 @@ def test_bones_that_are_none_are_refused(serve, files):
 def test_options_of_reading():
     given = {
         **{"sdd_mm": 1000, "pixel_spacing_mm": [0.5, 0.4], "polarity": "dark_air", "turn": 90},
-        **{"flip_left_right": True, "primary_angle_deg": None},
+        **{"flip_left_right": True, "primary_angle_deg": None, "frame": 3},
     }
     assert reading_options(given) == {
         **{"sdd_mm": 1000.0, "pixel_spacing_mm": (0.5, 0.4), "polarity": "dark_air", "turn": 90},
-        "flip_left_right": True,
+        **{"flip_left_right": True, "frame": 3},
     }
-    for name, value in (("exclude", "/etc/passwd"), ("turn", 45), ("polarity", "up"), ("sdd_mm", [1, 2])):
+    for name, value in (
+        ("exclude", "/etc/passwd"),
+        ("frame", -1),
+        ("frame", 0.5),
+        ("turn", 45),
+        ("polarity", "up"),
+        ("sdd_mm", [1, 2]),
+    ):
         with raises(UsageError, "view.invalid-request"):
             reading_options({name: value})
     with raises(UsageError, "xray.invalid-value", "`sdd_mm`"):

@@ -33,6 +33,7 @@ from .workspace import Workspace, check_bones, rows_of, tensor_of
 
 Change = Callable[["Actions", WorkspaceState, Mapping[str, Any]], WorkspaceState]
 _MOST_LANDMARKS, _MOST_SHAPES, _MOST_XRAYS = 200, 500, 8
+_MOST_FRAMES = 1_000_000
 # Options of how X-rays are read that the page has, with the number of their values.
 _READING: Mapping[str, int] = {
     "sdd_mm": 1,
@@ -265,6 +266,8 @@ def reading_options(given: Mapping[str, Any]) -> dict[str, Any]:
             count = _READING[name]
             values = numbers([value] if count == 1 else value, count)
             found[name] = values[0] if count == 1 else values
+        elif name == "frame" and isinstance(value, int) and 0 <= value < _MOST_FRAMES:
+            found[name] = int(value)
         elif value in _CHOICES.get(name, ()):
             found[name] = value
         else:

@@ -13,7 +13,7 @@ const FIELDS = [
   ["sdd_mm", "source to detector [mm]", 1], ["pixel_spacing_mm", "pixel spacing, row and column [mm]", 2],
   ["principal_point_px", "principal point, column and row [px]", 2],
   ["source_isocentre_mm", "source to isocentre [mm]", 1], ["primary_angle_deg", "primary angle [deg]", 1],
-  ["secondary_angle_deg", "secondary angle [deg]", 1],
+  ["secondary_angle_deg", "secondary angle [deg]", 1], ["frame", "frame of a run, from 0", 1],
 ];
 const CHOICES = [
   ["polarity", "air is", { "": "as the file says", bright_air: "bright", dark_air: "dark" }],
