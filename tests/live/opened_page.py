@@ -39,10 +39,21 @@ class OpenedPage:
         self.page.on("console", lambda message: self.complaints.append(message.text))
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.goto(served.page.address)
+        self.again()
+
+    def again(self) -> OpenedPage:
+        """The page as it opens."""
+        self.page.mouse.move(1, 1)
+        self.page.goto(self.served.page.address)
         self.page.wait_for_selector("html.ready")
-        if served.state["ready"]:
+        if self.served.state["ready"]:
             self.sharp()
+        return self
+
+    def checked(self) -> None:
+        """Nothing to complain of, and nothing was asked for elsewhere."""
+        assert not self.complaints, self.complaints
+        assert all(url.startswith(self.served.page.address) for url in self.requests)
 
     def stage(self, index: int = 0) -> Locator:
         return self.page.locator(".stage").nth(index)
@@ -117,8 +128,7 @@ class OpenedPage:
         return self.page.locator("#message:visible span").text_content() or ""
 
     def close(self) -> None:
-        assert self.complaints == []
-        assert all(url.startswith(self.served.page.address) for url in self.requests)
+        self.checked()
         self.context.close()
 
 

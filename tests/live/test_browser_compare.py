@@ -32,12 +32,18 @@ def live(files, tmp_path_factory) -> Iterator[Served]:
         )
 
 
+@pytest.fixture(scope="module")
+def page(browser, live: Served) -> Iterator[OpenedPage]:
+    page = OpenedPage(browser, live)
+    yield page
+    page.close()
+
+
 @pytest.fixture
-def opened(browser, live: Served) -> Iterator[OpenedPage]:
-    opened = OpenedPage(browser, live)
-    opened.page.uncheck('[name="edges"]')
-    yield opened
-    opened.close()
+def opened(page: OpenedPage) -> Iterator[OpenedPage]:
+    page.again().page.uncheck('[name="edges"]')
+    yield page
+    page.checked()
 
 
 def planes(live: Served, **more) -> tuple[NDArray[np.float64], ...]:

@@ -22,12 +22,18 @@ def live(files, tmp_path_factory) -> Iterator[Served]:
         yield serve(files.ct, files.xray, "--init", files.init, "--resting-px", 128, "--moving-px", 64)
 
 
+@pytest.fixture(scope="module")
+def page(browser, live: Served) -> Iterator[OpenedPage]:
+    page = OpenedPage(browser, live)
+    yield page
+    page.close()
+
+
 @pytest.fixture
-def opened(browser, live: Served) -> Iterator[OpenedPage]:
+def opened(page: OpenedPage, live: Served) -> Iterator[OpenedPage]:
     live.change("goto", step=0)
-    opened = OpenedPage(browser, live)
-    yield opened
-    opened.close()
+    yield page.again()
+    page.checked()
 
 
 def test_the_scripts_geometry_is_the_librarys(opened: OpenedPage):
@@ -72,13 +78,12 @@ def test_what_is_under_the_pointer_follows_it(opened: OpenedPage):
     assert opened.state["steps"][-1] == "moved by hand"
 
 
-@pytest.mark.parametrize("way", ["keys", "mode"])
-def test_turning_by_the_pointer(opened: OpenedPage, way: str):
+@pytest.mark.parametrize("keys", [("Shift",), ()])
+def test_turning_by_the_pointer(opened: OpenedPage, keys: tuple[str, ...]):
     """The near surface of the body follows; the centre stays."""
-    if way == "mode":
+    if not keys:
         opened.choose("#hand", "hand", "turn")
     before = opened.pose
-    keys = ("Shift",) if way == "keys" else ()
     opened.after(lambda: opened.drag((20, 30), (30, 30), keys=keys))
     moved = tangent(before, opened.pose, opened.state["isocentre"])
     # 10 px of 3 mm on the detector, at the depth of the centre, over 90 mm: to the left about the vertical.
@@ -110,31 +115,31 @@ def test_the_wheel_moves_in_depth(opened: OpenedPage):
     np.testing.assert_allclose(opened.pose, before, atol=1e-9)
 
 
-@pytest.mark.parametrize(
-    ("keys", "expected"),
-    [
-        (["ArrowRight", "ArrowRight", "ArrowDown"], [0, 0, 0, 2, 1, 0]),
-        (["ArrowLeft", "ArrowUp", "PageUp"], [0, 0, 0, -1, -1, 1]),
-        (["PageDown"], [0, 0, 0, 0, 0, -1]),
-        (["Shift+ArrowRight"], [0, -1, 0, 0, 0, 0]),
-        (["Shift+ArrowDown"], [1, 0, 0, 0, 0, 0]),
-        (["Shift+PageUp"], [0, 0, 1, 0, 0, 0]),
-        (["f", "ArrowRight"], [0, 0, 0, 0.1, 0, 0]),
-        (["c", "ArrowUp"], [0, 0, 0, 0, -5, 0]),
-    ],
-)
-def test_keys(opened: OpenedPage, keys: list[str], expected: list[float]):
-    before = opened.pose
+KEYS = [
+    (["ArrowRight", "ArrowRight", "ArrowDown"], [0, 0, 0, 2, 1, 0]),
+    (["ArrowLeft", "ArrowUp", "PageUp"], [0, 0, 0, -1, -1, 1]),
+    (["PageDown"], [0, 0, 0, 0, 0, -1]),
+    (["Shift+ArrowRight"], [0, -1, 0, 0, 0, 0]),
+    (["Shift+ArrowDown"], [1, 0, 0, 0, 0, 0]),
+    (["Shift+PageUp"], [0, 0, 1, 0, 0, 0]),
+    (["f", "ArrowRight"], [0, 0, 0, 0.1, 0, 0]),
+    (["f", "c", "c", "ArrowUp"], [0, 0, 0, 0, -5, 0]),
+]
+
+
+def test_keys(opened: OpenedPage):
+    """One after another, each from where the one before has led to."""
     opened.stage().focus()
 
-    def press() -> None:
+    def press(keys: list[str]) -> None:
         for key in keys:
             opened.page.keyboard.press(key)
 
-    opened.after(press)
-    until(lambda: opened.page.locator("#number-0").is_enabled())
-    found = tangent(before, opened.pose, opened.state["isocentre"])
-    np.testing.assert_allclose(found, expected, atol=1e-6)
+    for keys, expected in KEYS:
+        before = opened.pose
+        opened.after(lambda keys=keys: press(keys))
+        found = tangent(before, opened.pose, opened.state["isocentre"])
+        np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 def test_numbers_are_those_of_the_pose_and_can_be_typed(opened: OpenedPage):

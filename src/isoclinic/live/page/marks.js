@@ -58,6 +58,7 @@ export class Landmarks {
     let count = this.list.length + 1;
     while (names.has(`L${count}`)) count += 1;
     this.chosen = this.list.length;
+    find("hand").querySelector('[value="mark"]').checked = true;
     await this.page.change("landmarks", { landmarks: [...this.list, { name: `L${count}` }] });
   }
 

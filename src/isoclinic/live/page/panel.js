@@ -175,7 +175,9 @@ export class Panel {
     const folder = `results/${String(found.number).padStart(4, "0")}`;
     const link = (name, text) => element("a", { href: address(`results/${found.number}/${name}`), target: "_blank", textContent: text });
     place.append(element("p", { className: "verdict" }, element("b", { textContent: found.verdict })));
-    if (found.doubts.length) place.append(element("ul", {}, ...found.doubts.map((each) => element("li", { textContent: each }))));
+    // The verdict says the first doubt.
+    const more = found.doubts.slice(1).map((each) => element("li", { textContent: each }));
+    if (more.length) place.append(element("ul", {}, ...more));
     place.append(element("p", { className: "saved" }, `Saved in ${state.output}/${folder}: `,
       link("report.html", "report"), ", ", link("pose.json", "pose"), ", ", link("transform.tfm", "transform")));
     place.append(table(found.rows));
