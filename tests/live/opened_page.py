@@ -73,10 +73,11 @@ class OpenedPage:
 
     def after(self, act: Callable[[], Any]) -> dict[str, Any]:
         """The state after a change that something has led to, as soon as the page shows it."""
-        before = self.state["revision"]
+        workspace = self.served.page.workspace
+        before = workspace.state.revision
         act()
-        until(lambda: self.state["revision"] > before)
-        revision = self.state["revision"]
+        until(lambda: workspace.state.revision > before)
+        revision = workspace.state.revision
         until(lambda: int(self.page.get_attribute("body", "data-revision") or 0) >= revision)
         return self.state
 
@@ -146,7 +147,7 @@ def until(condition: Callable[[], bool], seconds: float = 30) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.02)
+        time.sleep(0.03)
 
 
 def as_tensor(pose: Any) -> torch.Tensor:
