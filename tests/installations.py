@@ -92,7 +92,9 @@ def _check_all(folder: Path, torch: str, names: tuple[str, ...]) -> int:
         done = environment.check(name, work)
         if not done:
             failed.append(name)
-        print(f"{name}: {'works' if done else 'FAILED'}, {time.monotonic() - began:.0f} s", flush=True)
+        added_mb = environment.size_mb + (base.size_mb if name == PLAIN else 0)
+        took = f"{time.monotonic() - began:.0f} s"
+        print(f"{name}: {'works' if done else 'FAILED'}, {took}, adds {added_mb:.0f} MB", flush=True)
     if failed:
         print(f"installations that do not work: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0
@@ -128,6 +130,18 @@ class Environment:
         """Where its packages are."""
         (found,) = self.folder.glob("Lib/site-packages" if os.name == "nt" else "lib/*/site-packages")
         return found
+
+    @property
+    def size_mb(self) -> float:
+        """Size of the packages of its own, without compiled bytecode and the installer."""
+        left_out = ("__pycache__", "pip", "setuptools")
+        files = (
+            file
+            for file in self.packages.rglob("*")
+            if file.is_file() and not file.is_symlink() and file.suffix != ".pyc"
+            if not any(file.relative_to(self.packages).parts[0].startswith(name) for name in left_out)
+        )
+        return sum(file.stat().st_size for file in files) / 1e6
 
     def install(self, *what: str) -> None:
         """Install with pip, which leaves alone what the others have."""

@@ -45,7 +45,7 @@ def evaluation(path: Path) -> None:
 
 
 READERS: dict[str, tuple[Callable[[Path], object], str]] = {
-    "pose file": (PoseFile.read, "pose-file.invalid-value"),
+    "pose file": (PoseFile.read, "pose-file.unreadable"),
     "points of the CT": (read_world_points, "landmarks.unreadable"),
     "points of the X-ray": (read_pixel_points, "landmarks.unreadable"),
     "prepared data set": (read_document, "dataset.unreadable"),
@@ -67,6 +67,8 @@ def test_damaged_json_is_an_error_about_the_file(reader, damage, tmp_path):
     read, code = READERS[reader]
     if code == "landmarks.unreadable" and damage in ("too long an integer", "not UTF-8"):
         code = "landmarks.wrong-kind"  # it may be a text file of another kind
+    if code == "pose-file.unreadable" and damage == "too long an integer":
+        code = "pose-file.invalid-value"  # it is JSON, and the number an infinite one
     with raises(InputError, code) as caught:
         read(path)
     assert ".json" in str(caught.value)

@@ -38,6 +38,23 @@ def atomic(path: Path) -> Iterator[Path]:
         remove_temporary(temporary)
 
 
+@contextmanager
+def reading(what: str, *, code: str) -> Iterator[None]:
+    """Make an error of the system, while a file is read, an InputError.
+
+    Args:
+        what: is read, for the message: a file's path, or its kind and its path.
+        code: of the error.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{what} cannot be read: {error.strerror or error}", code=code) from error
+
+
 def shortened(name: str) -> str:
     """The end of a file's name, suffix included, that leaves room for more."""
     while len(os.fsencode(name)) > _LONGEST_NAME:

@@ -118,8 +118,8 @@ def check_replaceable(
     if not path.exists():
         if path.is_symlink():
             raise UsageError(
-                f"{path} is a link to {os.readlink(path)}, which does not exist; make that or "
-                "choose another place",
+                f"{path} is a link to {os.readlink(path)}, which does not exist; create it or choose "
+                "another place",
                 code="output.dangling-link",
             )
         return

@@ -16,10 +16,10 @@ class SpreadConfig:
         ray: address of a Ray cluster to run on instead: "auto" for the one this machine belongs to, "local"
             to start one here, "host:port" or "ray://host:port". Its machines need this library and the same
             paths.
-        threads: number of threads of each task, wherever it runs. Sums of other numbers of threads differ in
-            their last digits, and so may what follows from them. By default processes share the cores evenly,
-            and Ray counts one core a task.
-        retries: number of times that a task is tried again whose process or machine was lost.
+        threads: number of threads of each task, wherever it runs. Results of different numbers of threads
+            differ in their last digits. By default processes share the cores evenly, and Ray counts one core
+            a task.
+        retries: number of further attempts for a task whose process or machine was lost.
     """
 
     processes: int = 1

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .errors import InputError
+from ._files import reading
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,17 +32,13 @@ class InputFile:
             InputError: it does not exist or cannot be read.
         """
         source = Path(path)
-        try:
+        with reading(str(path), code="input.unreadable"):
             if not source.is_dir():
                 return cls(path=str(path), sha256=_sha256(source))
             names = sorted(
                 file.relative_to(source).as_posix() for file in source.rglob("*") if file.is_file()
             )
             lines = [f"{_sha256(source / name)}  {name}\n" for name in names]
-        except OSError as error:
-            raise InputError(
-                f"{path} cannot be read: {error.strerror or error}", code="input.unreadable"
-            ) from error
         return cls(path=str(path), sha256=hashlib.sha256("".join(lines).encode()).hexdigest())
 
 

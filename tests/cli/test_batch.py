@@ -231,7 +231,7 @@ def test_bad_rows_do_not_stop_the_others(batch, work):
         "row5": "xray.unknown-format",
         "row6": "input.unreadable",
         "row7": "ct.unreadable",
-        "row8": "pose-file.invalid-value",
+        "row8": "pose-file.unreadable",
         "row9": "start.unknown-name",
     }
     for name, file in (("row4", "none.dcm"), ("row5", "bad.dcm"), ("row6", "none.nii"), ("row7", "bad.nii")):

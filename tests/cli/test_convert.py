@@ -122,7 +122,7 @@ def test_programs_that_there_are_not(run, pose_path):
         (
             ["good.tfm", "--output", "x.tfm", "--to", "itk"],
             1,
-            ("options.incomplete", "good.tfm", "--from PROGRAM"),
+            ("pose-file.unreadable", "good.tfm", "--from PROGRAM"),
         ),
         (["missing.tfm", "--output", "x.json", "--from", "itk"], 1, ("exchange.unreadable", "missing.tfm")),
         (
@@ -153,7 +153,7 @@ def test_programs_that_there_are_not(run, pose_path):
         (
             ["good.tfm", "--output", "x.json", "--from", "itk", "--camera", "good.tfm"],
             1,
-            ("pose-file.invalid-value", "good.tfm"),
+            ("pose-file.unreadable", "good.tfm"),
         ),
         (
             ["good.tfm", "--output", "x.json", "--from", "itk", "--camera", "pose.json", "--xray", "a.dcm"],

@@ -268,6 +268,20 @@ def test_links_lead_somewhere(page):
             assert heading in anchors(path), f"{page.name}: {target}#{heading}"
 
 
+# These pages explain the terms themselves, or refer to the glossary as a whole.
+EXPLAINED = {"README.md", "conventions.md", "errors.md", "glossary.md", "index.md", "method.md", "results.md"}
+
+
+@pytest.mark.parametrize("term", ["mTRE", "DRR", "SE(3)", "SO(4)", "mPD", "NCC"])
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if page.name not in EXPLAINED], ids=lambda page: page.name
+)
+def test_a_page_links_a_term_of_the_glossary_where_it_first_uses_it(page, term):
+    text = re.sub(r"`[^`]*`|^#.*$|!\[[^\]]*\]", "", prose(page), flags=re.MULTILINE)
+    first = re.search(rf"(?<!\w){re.escape(term)}s?(?!\w).{{0,60}}", text, re.DOTALL)
+    assert first is None or "glossary.md#" in first[0], first[0]
+
+
 def test_the_readme_lists_every_how_to():
     listed = {target for target, _ in links(ROOT / "README.md")}
     assert {str(page.relative_to(ROOT)) for page in PAGES if page.parent.name == "how-to"} <= listed

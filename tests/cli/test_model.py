@@ -284,7 +284,7 @@ def test_a_model_for_every_group(evaluate, models, cases, tmp_path):
         file = tmp_path / "out" / "cases" / group / "00" / "none" / "isoclinic" / "measurement.json"
         assert len(json.loads(file.read_text())["attempts"]) == attempts
     ran = evaluate("--model", by_group[0], folder=folder)
-    ran.refused(2, "dataset.ct-missing", "'b'", "b=MODEL", "--model")
+    ran.refused(2, "evaluation.model-missing", "'b'", "b=MODEL", "--model")
     ran = evaluate("--model", "c=x", folder=folder)
     ran.refused(2, "options.unknown-name", "--model c=x", "a, b")
 

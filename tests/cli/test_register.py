@@ -170,7 +170,7 @@ def bad_pose(folder: Path) -> Path:
         ({"volume": "no.nii.gz"}, [], 1, ("ct.missing", "no.nii.gz")),
         ({"init": "front"}, [], 2, ("start.unknown-name", "'front'", "dicom")),
         ({"init": "dicom"}, [], 2, ("start.angles-missing", "--primary-angle-deg")),
-        ({"init": "truncated.json"}, [], 1, ("pose-file.invalid-value", "truncated.json")),
+        ({"init": "truncated.json"}, [], 1, ("pose-file.unreadable", "truncated.json")),
         ({}, ["--sdd-mm", "-5"], 2, ("xray.invalid-value", "--sdd-mm", "-5.0")),
         ({}, ["--structures", "bone"], 2, ("labels.missing", "--labels")),
         ({}, ["--labels", "ct.nii.gz"], 1, ("labels.not-labels", "ct.nii.gz")),

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import re
+from pathlib import Path
 
 import pytest
 
+import isoclinic
 from isoclinic import UsageError, XRayOptions
 from isoclinic.cli._wording import as_options
 from raising import raises
+
+SOURCE = Path(isoclinic.__file__).parent
 
 
 @pytest.mark.parametrize(
@@ -39,3 +45,15 @@ def test_where_values_come_from_is_told_by_options(run, files):
     read = {each["name"]: each["source"] for each in json.loads(ran.out)["X-ray"]["readings"]}
     assert read["sdd_mm"] == "option --sdd-mm"
     assert "option --sdd-mm" in run("inspect", files.ct, files.xray, "--sdd-mm", "1000").out
+
+
+def test_entries_of_the_help_are_not_broken():
+    """The help keeps the break before a line of a docstring that begins with what is no letter."""
+    broken = []
+    for file in (*SOURCE.glob("cli/_*options.py"), *SOURCE.rglob("*config.py")):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                entries = (ast.get_docstring(node) or "").partition("Attributes:\n")[2].splitlines()
+                # A line that continues an entry is indented twice.
+                broken += [f"{file.name}: {line}" for line in entries if re.match(r" {8}[^A-Za-z]", line)]
+    assert not broken

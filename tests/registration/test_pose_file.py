@@ -293,9 +293,9 @@ def test_a_rounded_spacing_is_accepted(written: Path, spacing: list[float]):
 @pytest.mark.parametrize(
     ("content", "fault"),
     [
-        (b"{", ("pose-file.invalid-value", "pose.json")),
-        (b"\xff\xfe", ("pose-file.invalid-value", "pose.json")),
-        (b"[" * 100_000, ("pose-file.invalid-value", "pose.json")),
+        (b"{", ("pose-file.unreadable", "pose.json")),
+        (b"\xff\xfe", ("pose-file.unreadable", "pose.json")),
+        (b"[" * 100_000, ("pose-file.unreadable", "pose.json")),
         (b'"pose"', ("pose-file.wrong-kind", "pose.json", "text")),
         (b"null", ("pose-file.wrong-kind", "pose.json", "null")),
         (b"{}", ("pose-file.incomplete", "pose.json", "format")),

@@ -181,7 +181,7 @@ def test_structure_out_of_view_keeps_the_overall_pose():
     assert upper.visible == 1 and _errors_mm("upper", upper.camera_from_world)[0] < ACROSS_MM
     assert lower.visible < 0.25 and lower.status is Status.DOUBTFUL
     assert lower.doubts == (
-        f"the X-ray hardly shows it ({lower.visible:.0%} of it is in view): left where the CT as a whole is",
+        f"the X-ray shows only {lower.visible:.0%} of it, so it keeps the pose of the whole CT",
     )
     assert lower.stated_error_mm is lower.stated_overall_mm is lower.stated_similarity is None
     assert upper.doubts == () and upper.stated_error_mm == upper.expected_error_mm

@@ -97,7 +97,7 @@ def test_a_file_with_few_decimals(tmp_path):
     torch.testing.assert_close(second.view_from_first, FROM_FIRST, rtol=0, atol=2e-6)
     path.write_text(json.dumps([np.round(FROM_FIRST.numpy(), 3).tolist()]))
     with pytest.warns(
-        GeometryWarning, match=r"views\.json: view_from_first\[0\]: its rotation is off a rotation"
+        GeometryWarning, match=r"views\.json: view_from_first\[0\]: its matrix differs from a rotation"
     ):
         views_from_file([XRAY, XRAY], path)
 

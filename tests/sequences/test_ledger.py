@@ -103,7 +103,7 @@ def test_damage_before_the_last_line_is_refused(ledger):
         with pytest.raises(InputError, match=r"line [23] of"):
             ledger.resume()
     ledger.path.write_bytes(b"".join([lines[0], lines[2], lines[1]]))
-    with pytest.raises(InputError, match="not that of frame 0"):
+    with pytest.raises(InputError, match="not the record of frame 0"):
         ledger.resume()
 
 

@@ -79,13 +79,14 @@ def sequence(tmp_path) -> TrackedSequence:
 
 def test_the_verdict_counts_every_frame(sequence):
     assert sequence_verdict(sequence, Path("x/report.html")) == (
-        "DOUBTFUL: 2 of 4 frames are right, 1 doubtful, 1 without a pose, 1 jump; frame 2: it hardly matches"
+        "DOUBTFUL: 2 of 4 frames passed all checks, 1 doubtful, 1 without a pose, 1 jump; frame 2: it"
+        " hardly matches"
         " -> x/report.html"
     )
     assert sequence.doubtful
     one = write_run(Path(sequence.frames.files[0]), np.ones((2, 8, 8), np.uint16), CAMERA.bin(16))
     fine = replace(sequence, frames=Frames([one]), records=[record(0), record(1, status="max_steps")])
-    assert sequence_verdict(fine) == "2 of 2 frames are right" and not fine.doubtful
+    assert sequence_verdict(fine) == "2 of 2 frames passed all checks" and not fine.doubtful
     assert fine.counts["unsettled"] == 1
     # A run that ended early is not right, whatever its frames are.
     assert replace(fine, records=[record(0)]).doubtful

@@ -149,3 +149,9 @@ def test_moved_distance_counts_rejected_as_zero_and_ignores_shortened_and_failed
     )
     assert moved[:2].tolist() == [0.3, 0.0]
     assert moved[2:].isnan().all()
+
+
+def test_every_reason_is_explained_in_words_of_its_own():
+    explanations = {reason.explanation for reason in Reason}
+    assert len(explanations) == len(Reason)
+    assert all(len(each.split()) > 3 and "_" not in each for each in explanations)

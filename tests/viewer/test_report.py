@@ -133,7 +133,7 @@ def test_tables(tmp_path: Path):
         ["L5", "doubtful", "0.0 deg; 0.0, 0.0, 0.0 mm", "unknown", "unknown", "0%"],
     ]
     # What cannot be relied on stands out.
-    assert written.text.count('<td class="doubtful">') == 1
+    assert written.text.count('<td class="state doubtful">') == 1
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_status(tmp_path: Path, status: Status, name: str):
     headline = " ".join(
         re.findall(r">([^<]+)", written.text[written.text.index('class="headline"') - 1 :])[:3]
     )
-    assert headline.startswith("Expected error, overall:  0.84 mm")
+    assert headline.startswith("Expected error:  0.84 mm")
 
 
 def test_what_is_not_known_takes_no_room(tmp_path: Path):

@@ -233,7 +233,7 @@ VOLUMES: dict[str, tuple[Case, tuple[str, ...]]] = {
         lambda f: labelled(f, nifti(f / "labels.nii")),
         ("labels.not-labels", "labels.nii"),
     ),
-    "label map that is missing": (lambda f: labelled(f, f / "no.nii"), ("ct.missing", "no.nii")),
+    "label map that is missing": (lambda f: labelled(f, f / "no.nii"), ("labels.missing", "no.nii")),
     "label map elsewhere": (
         lambda f: labelled(f, nifti(f / "labels.nii", (HU > 0).astype(np.uint8), affine_of() + 900 * FAR)),
         ("labels.wrong-shape", "labels.nii"),
@@ -275,10 +275,10 @@ XRAYS: dict[str, tuple[Case, tuple[str, ...]]] = {
     ),
     "empty": (lambda f: XRay.read(written(f / "xray.png", b"")), ("xray.no-pixels", "xray.png")),
     "empty DICOM": (lambda f: XRay.read(written(f / "xray.dcm", b"")), ("xray.no-pixels", "xray.dcm")),
-    "name too long": (lambda f: XRay.read(f / (300 * "x")), ("ct.unreadable", "File name too long")),
+    "name too long": (lambda f: XRay.read(f / (300 * "x")), ("xray.unreadable", "File name too long")),
     "no pixels": (
         lambda f: XRay.read(nifti(f / "none.nii", np.zeros((0, 5), np.int16)), GEOMETRY),
-        ("ct.unreadable", "none.nii"),
+        ("xray.unreadable", "none.nii"),
     ),
     "values beyond float32": (
         lambda f: XRay.read(nifti(f / "large.nii", np.linspace(0, 1e300, 30).reshape(6, 5)), GEOMETRY),
@@ -288,11 +288,11 @@ XRAYS: dict[str, tuple[Case, tuple[str, ...]]] = {
         lambda f: XRay.read(
             written(f / "cut.nii.gz", nifti(f / "x.nii.gz", PIXELS).read_bytes()[:-200]), GEOMETRY
         ),
-        ("ct.unreadable", "cut.nii.gz"),
+        ("xray.unreadable", "cut.nii.gz"),
     ),
     "PNG cut short": (
         lambda f: XRay.read(written(f / "cut.png", image(f / "x.png").read_bytes()[:200]), GEOMETRY),
-        ("ct.unreadable", "cut.png"),
+        ("xray.unreadable", "cut.png"),
     ),
     "DICOM cut short": (
         lambda f: XRay.read(written(f / "cut.dcm", dicom(f / "x.dcm").read_bytes()[:-200])),

@@ -309,7 +309,7 @@ def test_a_field_on_which_itk_would_crash_is_refused(tmp_path, line):
     ct = nrrd(tmp_path / "ct.nrrd", _PLACED)
     with raises(InputError, "ct.unreadable", "long.nrrd"):
         Volume.read(path)
-    with raises(InputError, "ct.unreadable", "long.nrrd"):
+    with raises(InputError, "labels.unreadable", "long.nrrd"):
         Volume.read(ct, labels=path)
 
 

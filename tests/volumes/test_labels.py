@@ -225,7 +225,7 @@ def test_masks_that_overlap_or_are_empty_are_said(tmp_path: Path) -> None:
     messages = [str(warning.message) for warning in caught]
     hidden = 100 * np.count_nonzero(wide & (LABELS == 1)) / np.count_nonzero(wide)
     assert len(messages) == 2
-    assert f"the first keeps it, which makes smaller b (by {hidden:.2g} %)" in messages[0]
+    assert f"become smaller: b (by {hidden:.2g} %)" in messages[0]
     assert "1 of 3 structures are empty: c" in messages[1]
     np.testing.assert_array_equal(read.labels, np.where(LABELS == 1, 1, 2 * wide))
     assert read.label_names == {1: "a", 2: "b", 3: "c"}

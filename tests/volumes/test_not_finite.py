@@ -88,7 +88,7 @@ def test_within_the_body_is_refused(tmp_path: Path, hole: str) -> None:
     hu = body()
     hu[HOLES[hole]] = np.nan
     path = ct(tmp_path / "ct.nii.gz", hu)
-    with raises(InputError, "ct.unreadable", "`nan_hu`", "-1000", "`save_ct`"):
+    with raises(InputError, "ct.not-finite", "`nan_hu`", "-1000", "`save_ct`"):
         Volume.read(path)
     with pytest.warns(GeometryWarning, match=r"they are 15 HU now \(`nan_hu`\)"):
         volume = Volume.read(path, correction=CTCorrection(nan_hu=15))

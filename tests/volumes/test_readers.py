@@ -124,7 +124,7 @@ class TestEveryFormat:
         array[0, 0, 0] = np.nan  # at a corner, outside of the rest
         array[1, 2, 30:32] = np.inf, -np.inf
         save = save_nifti if ".nii" in name else save_itk
-        with raises(InputError, "ct.unreadable", "3", "2", "NaN", "body"):
+        with raises(InputError, "ct.not-finite", "3", "2", "NaN", "body"):
             Volume.read(save(tmp_path / name, array, affine_of()))
 
     @pytest.mark.parametrize("name", ["ct.nii", "ct.nii.gz", "ct.nrrd", "ct.mha"])

@@ -24,7 +24,7 @@ def test_three_decimals_are_a_pose():
 
 
 def test_two_decimals_are_said():
-    message = r"start\.json: its rotation is off a rotation by up to 0\.00\d+, as if rounded"
+    message = r"start\.json: its matrix differs from a rotation by up to 0\.00\d+"
     with pytest.warns(GeometryWarning, match=message) as caught:
         (pose,) = written_poses(np.round(POSE, 2), "start.json")
     assert caught[0].filename == __file__
@@ -32,5 +32,5 @@ def test_two_decimals_are_said():
 
 
 def test_where_more_depends_on_it_three_decimals_are_said():
-    with pytest.warns(GeometryWarning, match="view: its rotation"):
+    with pytest.warns(GeometryWarning, match="view: its matrix"):
         written_poses(np.round(POSE, 3), "view", said_beyond=1e-4)

@@ -153,7 +153,7 @@ class TestImages:
     def test_damaged(self, tmp_path: Path, name: str) -> None:
         path = tmp_path / name
         path.write_bytes(b"not an image at all")
-        with raises(InputError, "ct.unreadable", name):
+        with raises(InputError, "xray.unreadable", name):
             XRay.read(path)
 
 

@@ -93,10 +93,13 @@ class Ledger:
             )
         if path.exists():
             if _document(path) != _DESCRIPTION:
-                raise InputError(f"{path} is not that of a batch of this version", code="batch.unreadable")
+                raise InputError(
+                    f"{path} is no record of a batch of this version of isoclinic; choose another folder",
+                    code="batch.unreadable",
+                )
         elif self.folder.exists() and any(self.folder.iterdir()):
             raise UsageError(
-                f"`output` {self.folder} holds something else than a batch; choose another folder",
+                f"`output` {self.folder} contains files that are not those of a batch; choose another folder",
                 code="output.foreign-files",
             )
         try:

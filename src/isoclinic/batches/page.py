@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from ..results.names import REPORT
 from ..solver import Status
-from ..viewer.html import bullets, document, environment, folded
+from ..viewer.html import bullets, folded, summary
 from .ledger import Ledger
 from .outcome import FAILED, PENDING, Batch, RowOutcome, batch_verdict
 from .plan import RESULTS, BatchPlan
@@ -63,12 +63,15 @@ class _Tile:
 
 def summary_page(plan: BatchPlan, batch: Batch) -> str:
     """The page as HTML."""
-    templates = environment("isoclinic.batches", "page_template")
     counts = batch.counts
     names = [("passed all checks", "passed"), ("not settled", "unsettled"), ("doubtful", "doubtful")]
     names += [("failed", "failed"), ("not registered yet", "pending")]
     numbers = [("X-rays", str(len(batch.outcomes)))]
     numbers += [(text, str(counts[name])) for text, name in names if counts[name] or name == "passed"]
+    errors_mm = [each.confidence.get("expected_error_mm") for each in batch.outcomes]
+    known_mm = [error_mm for error_mm in errors_mm if error_mm is not None]
+    if known_mm:
+        numbers.append(("largest expected error", f"{max(known_mm):.2f} mm"))
     pictures = _pictures(plan, batch)
     sections = []
     for title, statuses, text in _SECTIONS:
@@ -83,8 +86,10 @@ def summary_page(plan: BatchPlan, batch: Batch) -> str:
         status = Status.MAX_STEPS
     verdict = batch_verdict(batch)
     head, colon, rest = verdict.partition(": ")
-    body = templates.get_template("body.html").render(
-        title=f"{len(batch.outcomes)} X-rays",
+    return summary(
+        "isoclinic.batches",
+        title=f"Batch of {len(batch.outcomes)} X-rays",
+        status=str(status),
         status_name="Registered" if good else head.capitalize(),
         headline=(rest if colon and not good else verdict).partition(";")[0],
         numbers=numbers,
@@ -93,11 +98,6 @@ def summary_page(plan: BatchPlan, batch: Batch) -> str:
         left_out=max(0, sum(each.document is not None for each in batch.outcomes) - len(pictures)),
         cards=list(_cards(plan)),
     )
-    loader = templates.loader
-    assert loader is not None
-    style = loader.get_source(templates, "page.css")[0]
-    title = f"Batch of {len(batch.outcomes)} X-rays"
-    return document(title=title, script="", body=Markup(body), style=style, status=str(status))
 
 
 def _tile(outcome: RowOutcome, picture: str) -> _Tile:

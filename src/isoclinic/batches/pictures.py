@@ -29,10 +29,11 @@ def write_thumbnail(path: Path, registered: Registered) -> None:
     view = registered.pictures[0]
     image = _resized(view.image)
     seen = _resized(view.weight) > 0
-    levels = window(image, seen if seen.any() else np.ones_like(seen))
+    seen = seen if seen.any() else np.ones_like(seen)
+    levels = window(image, seen)
     bone = _resized(view.result_bone)
     shown = np.rint(255 * levels)[..., None].repeat(3, axis=-1).astype(np.uint8)
-    lines = edges(window(bone, np.ones_like(bone, dtype=bool)))
+    lines = edges(window(bone, np.ones_like(bone, dtype=bool))) & seen
     # Pages show pictures at half their size, where lines of one pixel would fade.
     shown[binary_dilation(lines, np.ones((2, 2)))] = _EDGE_RGB
     with atomic(path) as temporary:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 
-from .._files import read_text
+from .._files import read_text, reading
 from ..errors import InputError
 from ..registration import PRESETS
 from ..volumes import images_in
@@ -147,19 +147,14 @@ def rows_in_folder(
 
 def _cells(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """Names of the columns, and the cells of every row that has any, with the number of its line."""
-    try:
-        text = read_text(path)
-    except FileNotFoundError as error:
-        raise InputError(f"the table {path} does not exist", code="batch.unreadable") from error
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be read: {error.strerror or error}", code="batch.unreadable"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"{path} is no text in UTF-8; in a spreadsheet, save the table as CSV UTF-8",
-            code="batch.unreadable",
-        ) from error
+    with reading(f"the table {path}", code="batch.unreadable"):
+        try:
+            text = read_text(path)
+        except UnicodeDecodeError as error:
+            raise InputError(
+                f"{path} is not text in UTF-8; in a spreadsheet, save the table as CSV UTF-8",
+                code="batch.unreadable",
+            ) from error
     if "\0" in text:
         raise InputError(f"{path} is no table: it holds NUL characters", code="batch.unreadable")
     reader = csv.reader(text.splitlines(keepends=True), delimiter=_delimiter(text), strict=True)

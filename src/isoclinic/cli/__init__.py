@@ -16,7 +16,7 @@ from ._console import error_line, plain_warnings, show_any_name
 __all__ = ["main"]
 
 _COMMANDS = {
-    "inspect": "show what is read from a CT and an X-ray, and what about it is odd",
+    "inspect": "show the values that are read from a CT and an X-ray, and anything odd about them",
     "register": "find the pose that aligns a CT with an X-ray",
     "batch": "register X-rays of many patients, and summarise the results",
     "track": "follow a CT through a run of X-rays",
@@ -24,7 +24,7 @@ _COMMANDS = {
     "listen": "register X-rays as they arrive during an operation",
     "render": "draw the radiograph of a CT at a pose",
     "convert": "write a pose for another program, or read one back",
-    "simulate": "show what networks are trained on: simulated X-rays of a CT",
+    "simulate": "show simulated X-rays of a CT, as networks are trained on them",
     "train": "train networks for the registration of one CT",
     "pretrain": "train general networks, for the registration of any patient",
     "adapt": "fine-tune general networks for one CT",
@@ -109,7 +109,7 @@ def _parser() -> argparse.ArgumentParser:
         + "\n".join(f"  {name:{width}}  {what}" for name, what in _COMMANDS.items())
         + "\n\nisoclinic COMMAND --help explains a command and its main options, --help-all every option."
         + "\n\nexit status: 0 done, 1 cannot be done, 2 wrong options, "
-        + "3 register, batch or track doubts a pose it found, 130 interrupted",
+        + "3 a pose of register, batch or track is doubtful, 130 interrupted",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"isoclinic {version('isoclinic')}")

@@ -17,8 +17,8 @@ from ._run_options import RunOptions
 class AdaptOptions(RunOptions):
     """Fine-tune general networks for one CT, in minutes.
 
-    Networks, views and detector are those of the model. Ctrl-C stops after the batch at hand and keeps what
-    has been learned; --resume goes on from there exactly.
+    Networks, views and detector are those of the model. Ctrl-C stops after the current batch and saves the
+    training; --resume continues exactly from there.
 
     Attributes:
         model: the general networks, which isoclinic pretrain makes: a model file, or the folder it is in.

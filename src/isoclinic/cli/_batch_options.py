@@ -19,25 +19,27 @@ from ._options import FLAT, REGISTRATION_PRESETS, RegistrationOptions, parse_opt
 class BatchOptions:
     """Register many X-rays of different patients, and summarise the results in one page.
 
-    X-rays that the output folder holds already are not registered again, so the same command goes on where it
-    was interrupted; one that cannot be registered does not stop the others.
+    X-rays that are already in the output folder are not registered again, so the same command continues an
+    interrupted batch. An X-ray that cannot be registered does not stop the others.
 
     Attributes:
         source: a CSV table with a row for each X-ray, or a folder of X-rays. The table has a column "xray",
             and if wanted "ct", "init" (as --init), "name" (of the folder of results) and "labels"; further
             columns are kept. Its paths are relative to its folder.
-        output: folder for report.html, summary.csv and summary.json, and for what isoclinic register writes
-            of each X-ray, in results/NAME.
+        output: folder for report.html, summary.csv and summary.json, and for the files that isoclinic
+            register writes for each X-ray, in results/NAME.
         volume: the CT of rows that name none: NIfTI, NRRD, MetaImage or a DICOM folder.
         init: the start of rows that name none, as of isoclinic register.
         labels: label map of rows that name none, which --structures chooses from.
         model: networks, as of isoclinic register; those of one CT go with a batch of that CT.
-        overwrite: replace results of other files or other settings. Those of the same ones stay.
-        accept_doubtful: end with exit status 0 even if results are doubtful. Without it the status is then 3,
-            with all files written. It is 1 where an X-ray could not be registered.
-        json: print the summary as JSON; the verdict, otherwise the first line, is then its first entry.
+        overwrite: replace results of other files or other settings. Results of the same files and settings
+            remain.
+        accept_doubtful: end with exit status 0 even if results are doubtful. Without this option the exit
+            status is then 3. It is 1 if an X-ray could not be registered. All files are written in either
+            case.
+        json: print the summary as JSON instead of a table; its first entry is the verdict.
         preset: defaults of all further options: "isoclinic", or "paper" for the published registration.
-        config: TOML file with any of these options; the command line wins.
+        config: TOML file with any of these options; the command line overrides the file.
         spread: processes or machines that the X-rays are spread over.
         xray_options: settings of how to read every X-ray.
         registration: settings of every registration.

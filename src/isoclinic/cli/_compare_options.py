@@ -17,8 +17,8 @@ from ._options import FLAT, parse_options
 class CompareOptions:
     """Compare evaluations: one report of all their methods, with paired tests of every two.
 
-    They must be of the same data set and have measured errors at the same points. Methods of the same name
-    are told apart by their folders.
+    The evaluations must be of the same data set, with errors at the same points. Methods of the same name are
+    distinguished by their folders.
 
     Attributes:
         folders: outputs of isoclinic evaluate.
@@ -27,7 +27,7 @@ class CompareOptions:
         columns: columns of the tables that people read, by their names in summary.csv; by default the usual
             ones.
         overwrite: replace an earlier report.
-        config: TOML file with any of these options; the command line wins.
+        config: TOML file with any of these options; the command line overrides the file.
         statistics: settings of intervals and comparisons.
     """
 

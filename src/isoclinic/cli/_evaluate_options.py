@@ -20,44 +20,45 @@ from ._options import FLAT, REGISTRATION_PRESETS, RegistrationOptions, parse_opt
 class EvaluateOptions(SourceOptions):
     """Register X-rays whose poses are known, and report the errors.
 
-    The source is a public data set or a folder of cases: folders with `truth.json`, an object with
-    `extrinsic` (camera_from_world, 4x4), `landmarks` (points in the world, RAS mm), `inits` (starting poses
-    by name), `xray` and `ct` (files, relative to the folder). Without `xray` it is `xray.dcm` in the folder.
-    Registrations that the output folder holds already are not repeated, so an interrupted
-    evaluation goes on where it stopped.
+    The source is a public data set or a folder of cases: folders with `truth.json`, an
+    object with `extrinsic` (camera_from_world, 4x4), `landmarks` (points in the world, RAS
+    mm), `inits` (starting poses by name), `xray` and `ct` (files, relative to the folder).
+    Without `xray` it is `xray.dcm` in the folder. Registrations that the output folder
+    already contains are not repeated, so the same command continues an interrupted
+    evaluation.
 
     Attributes:
         source: file of the data set, or folder of cases at any depth.
         output: folder for the report (report.html, tables, pictures), all measurements (measurements.csv),
             and every pose (cases/SAMPLE/START/METHOD/pose.json).
-        subjects: patients or specimens whose X-rays are taken; by default all.
-        max_samples: X-rays of each subject to take at most, the first ones.
-        methods: methods to compare: "isoclinic", as the options below say; "isoclinic-single", the same from
-            one start without any search; "paper", the published system, which needs a model; "xvr",
-            "diffdrr", "cmaes", others' recipes; NAME=FILE.toml, a configuration of this library's
-            registration. By default "isoclinic", or those of the table.
+        subjects: patients or specimens whose X-rays are used; by default all.
+        max_samples: largest number of X-rays of each subject, the first ones.
+        methods: methods to compare: "isoclinic", as the options below say; "isoclinic-single", the
+            same from one start without any search; "paper", the published system, which needs a
+            model; "xvr", "diffdrr", "cmaes", others' recipes; NAME=FILE.toml, a configuration of this
+            library's registration. By default "isoclinic", or those of the table.
         starts: starting poses: "none" for no initial pose (with a model, the pose that it predicts), "dicom"
-            for the C-arm's angles, a view ("ap", "pa", "left", "right"), names of `inits` in truth.json,
-            "mtre:30" for a random pose whose mTRE is 30 mm, or a published range ("diffpose",
-            "diffpose-ljubljana", "xvr", "xvr-ljubljana", "prost", "lra-cma"). By default those of the
-            table, else all that truth.json names, else "none".
+            for the C-arm's angles, a view ("ap", "pa", "left", "right"), a name of `inits` in truth.json, or
+            a random pose: "mtre:30" has an mTRE of 30 mm, and "diffpose", "diffpose-ljubljana", "xvr",
+            as well as "xvr-ljubljana", "prost" and "lra-cma", are drawn from published ranges. By default
+            those of the table, else all that truth.json names, else "none".
         seed: seed of random starts.
         model: networks that isoclinic train made for the CT, or pretrain for any, or SUBJECT=MODEL for each
             subject: model files, or the folders they are in. "default" are those that come with isoclinic,
-            as a last resort; "none" is none at all.
-        train_minutes: train models for subjects that have none, each as long, into models/ of the output
-            folder: one for each subject, or for a patient-agnostic table one for each half of the subjects,
-            on the CTs of the other half.
+            as a last resort; "none" uses no networks.
+        train_minutes: train a model for this many minutes for each subject that has none, into models/ of the
+            output folder: one for each subject, or for a patient-agnostic table one for each half of the
+            subjects, on the CTs of the other half.
         train_images: simulated X-rays to train each of them on, instead of minutes.
         train_preset: preset of their training, as of isoclinic train and pretrain.
         train_config: TOML file with further options of that training.
         table: measure a published table, by its name; --list names them.
         list: list the published tables and do nothing else.
-        overwrite: replace what the output folder holds of other settings or other files.
+        overwrite: replace results of other settings or other files in the output folder.
         json: print the table as JSON.
-        preset: defaults of the registration's options: "isoclinic", or "paper" for the published
-            one, which the method "paper" is in any case.
-        config: TOML file with any of these options; the command line wins.
+        preset: defaults of the registration's options: "isoclinic", or "paper" for the published one, which
+            the method "paper" always uses.
+        config: TOML file with any of these options; the command line overrides the file.
         spread: processes or machines; one thread a registration, unless the options say otherwise, so that
             errors are the same wherever they run. Give one registration at a time all cores to measure its
             run time as people see it.

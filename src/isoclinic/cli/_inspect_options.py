@@ -30,14 +30,14 @@ class InspectOptions:
         correction: corrections of the CT's file.
         save_ct: NIfTI file (.nii or .nii.gz) to write: the CT as it is understood, corrections included, for
             all other commands.
-        init: start of a registration, as for `isoclinic register`: a pose file, a view ("ap", "pa",
-            "left", "right"), or "dicom" for the C-arm angles.
+        init: start of a registration, as for `isoclinic register`: a pose file, a
+            view ("ap", "pa", "left", "right"), or "dicom" for the C-arm angles.
         save: PNG to write: X-ray and rendered CT side by side, as line integrals and as the similarity
             compares them, local contrast evened out.
         overwrite: replace the files of `save` and `save_ct` if they exist.
         json: print everything as JSON instead of tables.
         strict: fail (exit code 1) on warnings too, not only on errors.
-        config: TOML file with any of these options; the command line wins.
+        config: TOML file with any of these options; the command line overrides the file.
         xray_options: settings of how to read the X-ray.
         preprocess: settings of how the X-ray becomes an image of line integrals.
     """

@@ -18,19 +18,20 @@ from ._train_options import PRETRAIN_PRESETS, TrainingOptions
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainOptions(RunOptions):
-    """Train networks on simulated X-rays of many patients, to register X-rays of any.
+    """Train networks on simulated X-rays of many patients, to register X-rays of any patient.
 
     The patients are variations of the CTs (turned, scaled, mirrored, bent, of other bone and fat, cut) and
-    synthetic skeletons. Ctrl-C stops after the batch at hand and keeps what has been learned; --resume goes
-    on from there exactly. What matters is how the networks do on patients they have not seen: hold some out.
+    synthetic skeletons. Ctrl-C stops after the current batch and saves the training; --resume continues
+    exactly from there. Hold some CTs out, because the networks must work on patients that they have not seen.
 
     Attributes:
-        folder: CTs at any depth: NIfTI, NRRD, MetaImage or folders of DICOM files; files whose name ends in
-            _label, _labels, _mask, _seg and the like are left out.
-        held_out: CTs to validate on, which are not trained on even where they lie in the folder.
+        folder: CTs at any depth: NIfTI, NRRD, MetaImage or folders of DICOM files; files whose name ends
+            in _label, _labels, _mask, _seg and the like are left out.
+        held_out: CTs for validation only; they are never trained on, even if they are in the folder.
         preset: defaults of all further options: "any-patient" suits an hour on a processor; "paper" is
             the published training, number by number, of the CTs as they are, and takes days on a GPU.
-        config: TOML file with any of these options, and with those of the cohort; the command line wins.
+        config: TOML file with any of these options, and with those of the cohort; the command line overrides
+            the file.
         detector: the detector of the X-rays.
         training: settings of the training.
     """

@@ -220,10 +220,16 @@ def _models(
     options: EvaluateOptions, dataset: Dataset, subjects: Sequence[str], training: ModelTraining | None
 ) -> dict[str, Networks]:
     """The networks of every subject."""
+    items = [item for item in options.model if training is None or item != DEFAULT_NETWORKS]
+    models = dict(
+        by_subject(
+            *("--model", "model", items, subjects, Networks.of),
+            needed=subjects if training is None else (),
+            code="evaluation.model-missing",
+        )
+    )
     if training is None:
-        return dict(by_subject("--model", "model", options.model, subjects, Networks.of))
-    items = [item for item in options.model if item != DEFAULT_NETWORKS]
-    models = dict(by_subject("--model", "model", items, subjects, Networks.of, needed=()))
+        return models
     needed = [subject for subject in subjects if subject not in models]
     with progress().status("training") as status:
 

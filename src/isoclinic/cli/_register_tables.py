@@ -52,7 +52,7 @@ def _table(registered: Registered, output: str, start: str) -> Table:
         fallback = fallback_text(result)
         if fallback is not None:
             table.add_row("fallback", *fallback)
-    table.add_row("status", str(result.status), f"stopped by {result.reason}")
+    table.add_row("status", str(result.status), f"{result.reason}: {result.reason.explanation}")
     error_mm, by_axis_mm = confidence.stated_error_mm, confidence.stated_error_by_axis_mm
     if error_mm is None or by_axis_mm is None:
         table.add_row("expected error", "unknown", "; ".join(confidence.doubts))
@@ -61,12 +61,12 @@ def _table(registered: Registered, output: str, start: str) -> Table:
         table.add_row(
             "expected error",
             f"{error_mm:.2f} mm",
-            f"of bones in view: {right_mm:.2f} mm right, {down_mm:.2f} mm down, {depth_mm:.2f} mm in depth",
+            f"at bones in view: {right_mm:.2f} mm right, {down_mm:.2f} mm down, {depth_mm:.2f} mm in depth",
         )
         if confidence.geometry is not None:
-            table.add_row("", "", depth_note(confidence))
+            table.add_row("", "", f"depth: {depth_note(confidence)}")
     table.add_row("similarity", f"{result.similarity:z.3f}", "local correlation; 1 is a perfect match")
-    table.add_row("edges", f"{confidence.edges:z.3f}", "the same of the gradients, at low resolution")
+    table.add_row("edges", f"{confidence.edges:z.3f}", "correlation of the gradients at low resolution")
     for said, given in geometry_rows(confidence):
         name, _, value = said.partition(": ")
         table.add_row(name, value, given)
@@ -76,7 +76,7 @@ def _table(registered: Registered, output: str, start: str) -> Table:
 
 
 def _landmarks_table(marked: LandmarkPose) -> Table:
-    table = Table("landmark", title="how far the start is off the landmarks", title_justify="left")
+    table = Table("landmark", title="distance of the start from the landmarks", title_justify="left")
     table.add_column("residual\n\\[px]", justify="right")
     table.add_column("at its depth\n\\[mm]", justify="right")
     for name, px, mm in residuals(marked):
@@ -87,7 +87,12 @@ def _landmarks_table(marked: LandmarkPose) -> Table:
 
 
 def _structures_table(structures: Sequence[StructureResult]) -> Table:
-    table = Table("structure", "status", title="moved relative to the CT as a whole", title_justify="left")
+    table = Table(
+        "structure",
+        "status",
+        title="motion of each structure relative to the CT as a whole",
+        title_justify="left",
+    )
     for heading in (
         "turned\n\\[deg]",
         "right, down, depth\n\\[mm]",
@@ -107,12 +112,14 @@ def _structures_table(structures: Sequence[StructureResult]) -> Table:
             "" if similarity is None else f"{similarity:z.2f}",
             f"{each.visible:.0%}",
         )
-    table.caption = "One X-ray hardly shows depth: what it leaves open, --moving.expected-motion-mm settles."
+    table.caption = (
+        "One X-ray hardly shows depth. Where it leaves depth open, --moving.expected-motion-mm decides."
+    )
     return table
 
 
 def _targets_table(targets: Sequence[Target]) -> Table:
-    table = Table("target", title="what error to expect at the targets", title_justify="left")
+    table = Table("target", title="expected error at the targets", title_justify="left")
     for heading in ("column, row\n\\[px]", "expected error\n\\[mm]", "right, down, depth\n\\[mm]"):
         table.add_column(heading, justify="right")
     for each in targets:

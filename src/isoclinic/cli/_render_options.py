@@ -19,21 +19,21 @@ class RenderOptions:
 
     Attributes:
         volume: the CT: NIfTI, NRRD, MetaImage or a DICOM folder.
-        output: image to write: .png (16 bits, scaled to the densest pixel), .nii or .nii.gz (the line
-            integrals themselves). A JSON file of the same name beside it holds the geometry, so that
-            `isoclinic register` can read the image.
-        pose: a pose file, or a view of the CT's centre ("ap", "pa", "left", "right": the way of the beam, or
-            the side the detector is on).
+        output: image to write: .png (16 bits, scaled to the densest pixel), .nii or .nii.gz (the
+            line integrals themselves). A JSON file of the same name beside it holds the geometry, so
+            that `isoclinic register` can read the image.
+        pose: a pose file, or a view of the CT's centre ("ap", "pa", "left", "right": the direction of the
+            beam, or the side of the detector).
         labels: label map of the CT, which --structures chooses from: an image of labels, .seg.nrrd, DICOM
             SEG, or a folder with a mask for each structure.
-        width: columns of the image [px]. It and the next three describe the detector; all or none of them.
-            By default the detector is the pose file's.
+        width: columns of the image [px]. Give this option and the next three together, to describe the
+            detector. By default the detector is that of the pose file.
         height: rows of the image [px].
         pixel_spacing_mm: (row, column) spacing of the detector's pixels [mm].
         sdd_mm: distance from the source to the detector [mm].
         source_isocentre_mm: distance from the source to the CT's centre in a view [mm].
         overwrite: replace the image if there is one.
-        config: TOML file with any of these options; the command line wins.
+        config: TOML file with any of these options; the command line overrides the file.
         rendering: settings of the rendering.
     """
 

@@ -15,15 +15,15 @@ class RunOptions:
 
     Attributes:
         output: folder for the networks (model.safetensors), their curves (training.png, training.csv) and
-            the state from which --resume goes on (state.safetensors), written every few minutes.
+            the state from which --resume continues (state.safetensors), written every few minutes.
         minutes: time to train for, validations included; by default that of the preset.
         images: simulated X-rays to train on, instead of minutes.
         device: the device to train on; "auto" is a GPU where there is one.
-        resume: go on with the training that the output folder holds; all other options must be as they were,
-            but for its length.
+        resume: continue the training in the output folder; all other options must be as before, except its
+            length.
         overwrite: replace an older training.
         tensorboard: write the curves for TensorBoard, too, into the output folder.
-        config: TOML file with any of these options; the command line wins.
+        config: TOML file with any of these options; the command line overrides the file.
     """
 
     output: Path

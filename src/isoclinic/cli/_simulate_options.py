@@ -30,7 +30,7 @@ class SimulateOptions:
             patient are trained on.
         seed: seed of all random draws.
         overwrite: replace the picture if there is one.
-        config: TOML file with any of these options; the command line wins.
+        config: TOML file with any of these options; the command line overrides the file.
         detector: the detector of the X-rays.
         poses: views and perturbations.
     """

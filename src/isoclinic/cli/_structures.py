@@ -22,7 +22,8 @@ def check_each_structure(each: Sequence[str], labels: Path | None, structures: o
         )
     if each and structures is not None:
         raise UsageError(
-            "--structures registers structures as one, --each-structure one by one: choose",
+            "--structures registers structures as one body, --each-structure one by one; choose one of the "
+            "two",
             code="options.conflict",
         )
 

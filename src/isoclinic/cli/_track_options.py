@@ -20,8 +20,8 @@ from ._options import FLAT, REGISTRATION_PRESETS, RegistrationOptions, Structure
 class TrackOptions:
     """Follow a CT through a run of X-rays, and write poses, a report and an animation.
 
-    Each frame is in the output folder before the next one begins. Ctrl-C keeps what is done; --resume goes on
-    from there.
+    Each frame is written to the output folder before the next one begins. Ctrl-C keeps the frames that are
+    done; --resume continues after them.
 
     Attributes:
         xray: the run: a multi-frame DICOM file, a folder of images, or several of them, one after another.
@@ -32,25 +32,25 @@ class TrackOptions:
             relative.csv where structures are registered.
         second_plane: the run of a second plane that was taken at the same moments: as many frames, in the
             same form. Both planes of a moment give one pose, depth included.
-        views: how the planes lie relative to each other: a JSON file of "view_from_first" matrices, or a pose
+        views: the relative geometry of the planes: a JSON file of "view_from_first" matrices, or a pose
             file for each plane. By default it follows from the C-arm angles in the headers of each frame.
         init: where the first frame starts: a pose file, a view ("ap", "pa", "left", "right"), "dicom" for the
             C-arm angles in the header, "model" for the pose that --model predicts, or "any" where nothing is
             known. The default is that of isoclinic register.
         model: networks, as of isoclinic register; they take part where a frame is searched for.
-        labels: label map of the CT, which --structures and --each-structure choose from: an image of labels,
-            .seg.nrrd, DICOM SEG, or a folder with a mask for each structure.
-        each_structure: find where each of these structures of --labels is, in each frame, after the CT as a
-            whole: names, labels, or "all"; several joined by "+" move as one. Their relative motion is
-            reported, as joint angles where the names say which bones meet.
-        resume: go on with the run that the output folder holds, after its last whole line; all other options
-            and all files must be as they were.
+        labels: label map of the CT, which --structures and --each-structure choose from: an image of
+            labels, .seg.nrrd, DICOM SEG, or a folder with a mask for each structure.
+        each_structure: register each of these structures of --labels by itself, in each frame, after the CT
+            as a whole: names, labels, or "all"; structures joined by "+" move as one. Their relative motion
+            is reported, as joint angles where the names say which bones meet.
+        resume: continue the run in the output folder, after its last complete line; all other options and all
+            files must be as before.
         overwrite: replace an older run.
-        accept_doubtful: end with exit status 0 even if frames are doubtful. Without it the status is then 3,
-            with all files written: as soon as one frame is doubtful or has no pose.
+        accept_doubtful: end with exit status 0 even if frames are doubtful. Without this option the exit
+            status is 3 as soon as one frame is doubtful or has no pose. All files are written in either case.
         json: print a summary as JSON instead of a table.
-        preset: where all further options start from: "isoclinic", or "paper" for the published registration.
-        config: TOML file with any of these options; the command line wins.
+        preset: defaults of all further options: "isoclinic", or "paper" for the published registration.
+        config: TOML file with any of these options; the command line overrides the file.
         xray_options: how to read the X-rays.
         registration: how to register.
         moving: how the structures of --each-structure are registered.

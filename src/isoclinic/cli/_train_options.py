@@ -174,7 +174,7 @@ def of_length(training: TrainConfig, minutes: float | None, images: int | None) 
 class TrainOptions(RunOptions):
     """Train networks on simulated X-rays of a CT, which register X-rays of this patient without a start.
 
-    Ctrl-C stops after the batch at hand and keeps what has been learned; --resume goes on from there exactly.
+    Ctrl-C stops after the current batch and saves the training; --resume continues exactly from there.
 
     Attributes:
         volume: the CT: NIfTI, NRRD, MetaImage or a DICOM folder.
@@ -201,7 +201,7 @@ class TrainOptions(RunOptions):
         of_file = replace(self.xray_options, sdd_mm=None, pixel_spacing_mm=None)
         if self.xray is None and of_file != _Geometry():
             raise UsageError(
-                "there is no X-ray whose reading options could change: add --xray",
+                "reading options need an X-ray to apply to: add --xray",
                 code="options.unknown-name",
             )
         size = self.width, self.height

@@ -15,9 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from .._files import atomic
-from .._folders import check_replaceable
 from .._optional import require
-from ..errors import UsageError
 from ..training import Trainer, distributed
 from ..training.file_names import MODEL_FILE, STATE_FILE
 from ..training.phase import COLUMNS, Phase
@@ -25,7 +23,7 @@ from ..training.trainer import TrainingProgress, check_device
 from ..viewer import write_training_curves
 from ._console import Interrupted, progress, results
 from ._dashboard import Dashboard, errors_text, name
-from ._output_folder import output_folder
+from ._output_folder import check_resume, output_folder
 from ._run_options import RunOptions
 
 _CURVES, _PICTURE, _TENSORBOARD = "training.csv", "training.png", "tensorboard"
@@ -47,11 +45,7 @@ def run(options: RunOptions, prepare: Callable[[torch.device], Trainer], then: s
             that is not there.
         InputError: a folder that cannot be written to, or a state that cannot be gone on with.
     """
-    if options.resume and options.overwrite:
-        raise UsageError(
-            "--resume goes on with a training that --overwrite would remove; choose",
-            code="training.cannot-resume",
-        )
+    check_resume(options, "training", code="training.cannot-resume")
     device = _device(options)
     with distributed.process_group(device), _folder(options):
         console = progress()
@@ -84,25 +78,12 @@ def _folder(options: RunOptions) -> Iterator[None]:
     """See to it that the output folder is there; if nothing is written, it is gone again afterwards.
 
     Raises:
-        UsageError: it holds something else, or a training that is not to be touched, or none to go on with.
-        InputError: it cannot be written to.
+        UsageError, InputError: as for `output_folder`.
     """
-    path = options.output
     if not _first():
         yield
         return
-    check_replaceable(
-        path,
-        overwrite=options.overwrite or options.resume,
-        known=_KNOWN,
-        remedy="add --resume to go on with it, or --overwrite",
-    )
-    if options.resume and not (path / STATE_FILE).exists():
-        raise UsageError(
-            f"--output {path} holds no training to --resume: there is no {STATE_FILE}",
-            code="training.cannot-resume",
-        )
-    with output_folder(path):
+    with output_folder(options, "training", STATE_FILE, known=_KNOWN, code="training.cannot-resume"):
         yield
 
 
@@ -142,7 +123,7 @@ def _train(trainer: Trainer, options: RunOptions, console: Console) -> None:
             complete = trainer.run(options.output, on_batch, should_stop)
     if not complete:
         raise Interrupted(
-            f"interrupted, and all is saved in {options.output}; the same command with --resume goes on",
+            f"interrupted, and all is saved in {options.output}; the same command with --resume continues",
             code="training.interrupted",
         )
 

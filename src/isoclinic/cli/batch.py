@@ -41,15 +41,16 @@ def main(options: BatchOptions, arguments: Sequence[str]) -> int:
         except KeyboardInterrupt:
             raise Interrupted(
                 f"interrupted after {watch.done} of {len(plan.rows)} X-rays; those that are done are in "
-                f"{options.output}, and the same command goes on with the others",
+                f"{options.output}, and the same command continues with the others",
                 code="batch.interrupted",
             ) from None
     _show(options, batch)
     failed = [each for each in batch.outcomes if each.error]
     if failed:
         raise InputError(
-            f"{len(failed)} of {len(plan.rows)} X-rays could not be registered; what there is of the others "
-            f"is in {options.output}: {'; '.join(f'{each.row.name} ({each.error})' for each in failed[:3])}"
+            f"{len(failed)} of {len(plan.rows)} X-rays could not be registered; the results of the others "
+            f"are in {options.output}: "
+            f"{'; '.join(f'{each.row.name} ({each.error})' for each in failed[:3])}"
             + ("; ..." if len(failed) > 3 else ""),
             code="batch.incomplete",
         )

@@ -19,7 +19,8 @@ def main(options: ConvertOptions, arguments: Sequence[str]) -> None:
     """Run the command."""
     if options.to is None and options.from_ is None:
         raise UsageError(
-            f"say what to convert {options.pose} to: --to PROGRAM; or, if it is no pose file, --from PROGRAM",
+            f"give the program that {options.pose} is converted for (--to PROGRAM) or, if it is not a pose "
+            "file, comes from (--from PROGRAM)",
             code="options.incomplete",
         )
     if options.output.exists() and not options.overwrite:
@@ -54,13 +55,13 @@ def _read(options: ConvertOptions) -> PosedCamera:
         if not options.pose.is_file():
             raise
         raise InputError(
-            f"{error}; a file of another program needs --from PROGRAM", code="options.incomplete"
+            f"{error}; a file of another program needs --from PROGRAM", code=error.code
         ) from error
     if file.status is Status.DOUBTFUL:
         # The files of other programs have no place for it.
         reasons = "; ".join(file.doubts) or "the file does not say why"
         warning_line(
-            f"the pose in {options.pose} is doubtful: {reasons}. Do not use it before you looked at it"
+            f"the pose in {options.pose} is doubtful: {reasons}. Look at its report before you use it"
         )
     return PosedCamera(camera_from_world=file.camera_from_world, camera=file.camera)
 

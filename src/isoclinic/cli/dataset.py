@@ -55,8 +55,8 @@ def _export(options: DatasetOptions) -> None:
 def _prepare(options: DatasetOptions) -> None:
     if options.dataset != "ctspine1k" or options.subjects is not None:
         raise UsageError(
-            "only ctspine1k is prepared, all of it: the other data sets are read from their files as they "
-            "are",
+            "only ctspine1k is prepared, and always all of it; isoclinic reads the other data sets from "
+            "their original files",
             code="options.conflict",
         )
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

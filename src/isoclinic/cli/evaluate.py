@@ -65,8 +65,8 @@ def main(options: EvaluateOptions | None, arguments: Sequence[str]) -> None:
     if evaluation.failures:
         cases = {each.case for each in evaluation.failures}
         raise InputError(
-            f"{len(cases)} of {len(plan.samples)} X-rays could not be registered, {options.output} has the "
-            f"others: {failures_text(evaluation.failures)}",
+            f"{len(cases)} of {len(plan.samples)} X-rays could not be registered; the results of the "
+            f"others are in {options.output}: {failures_text(evaluation.failures)}",
             code="evaluation.incomplete",
         )
 

@@ -90,7 +90,7 @@ def _check(options: InspectOptions) -> None:
         return
     if options.xray is None:
         raise UsageError(
-            "--save shows CT and X-ray side by side; give the X-ray too", code="options.incomplete"
+            "--save shows CT and X-ray side by side; give the X-ray, too", code="options.incomplete"
         )
 
 

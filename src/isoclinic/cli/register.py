@@ -187,14 +187,14 @@ def _check(options: RegisterOptions) -> None:
         )
     if options.views and len(options.xray) == 1:
         raise UsageError(
-            "--views says how several X-rays are positioned relative to each other, but there is only one",
+            "--views gives the relative geometry of several X-rays, but there is only one X-ray",
             code="options.conflict",
         )
     angles = options.xray_options.primary_angle_deg, options.xray_options.secondary_angle_deg
     if len(options.xray) > 1 and angles != (None, None):
         raise UsageError(
-            "--primary-angle-deg and --secondary-angle-deg would hold for all X-rays alike; --views says how "
-            "several lie",
+            "--primary-angle-deg and --secondary-angle-deg would apply to every X-ray; give the relative "
+            "geometry of several X-rays with --views",
             code="options.conflict",
         )
     check_each_structure(options.each_structure, options.labels, options.registration.structures)

@@ -45,7 +45,8 @@ def main(options: SimulateOptions, arguments: Sequence[str]) -> None:
         )
     if not 1 <= options.pairs <= _MOST_PAIRS:
         raise UsageError(
-            f"--pairs must be 1 to {_MOST_PAIRS}, what a sheet can show, not {options.pairs}",
+            f"--pairs must lie between 1 and {_MOST_PAIRS}, the most that a sheet can show, not "
+            f"{options.pairs}",
             code="options.invalid-value",
         )
     presets = {"isoclinic": RandomizationConfig.isoclinic, "paper": RandomizationConfig.paper}

@@ -13,7 +13,6 @@ from typing import Any
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from .._folders import check_replaceable
 from .._json import dumps
 from ..errors import UsageError
 from ..provenance import InputFile
@@ -33,7 +32,7 @@ from ..sequences.tracking import LEDGER
 from ..volumes import Volume
 from ._console import Interrupted, progress, progress_bar, recorded_warnings, results, warning_line
 from ._model import chosen_model
-from ._output_folder import output_folder
+from ._output_folder import check_resume, output_folder
 from ._structures import check_each_structure, structure_names
 from ._track_options import TrackOptions
 from ._wording import as_options
@@ -46,7 +45,10 @@ _KNOWN = frozenset({*SEQUENCE_FILES, *(f".*.{name}" for name in SEQUENCE_FILES)}
 def main(options: TrackOptions, arguments: Sequence[str]) -> int:
     """Run the command; its exit status is 3 where a frame is doubtful."""
     _check(options)
-    with recorded_warnings() as said, _folder(options):
+    with (
+        recorded_warnings() as said,
+        output_folder(options, "run", LEDGER, known=_KNOWN, code="sequence.cannot-resume"),
+    ):
         with progress().status("reading"):
             plan, ledger = _plan(options)
         if options.overwrite:
@@ -83,7 +85,7 @@ def _tracked(plan: SequencePlan, ledger: Ledger, watch: _Watch, *, resume: bool)
         # A line that was being written is whole before the signal takes effect.
         raise Interrupted(
             f"interrupted after {ledger.count()} of {len(plan.frames)} frames, which are in {ledger.path}; "
-            "the same command with --resume goes on",
+            "the same command with --resume continues",
             code="sequence.interrupted",
         ) from None
 
@@ -201,47 +203,21 @@ def _check(options: TrackOptions) -> None:
         raise UsageError(
             "give the run before the options: isoclinic track RUN.dcm ...", code="options.incomplete"
         )
-    if options.resume and options.overwrite:
-        raise UsageError(
-            "--resume goes on with a run that --overwrite would remove; choose", code="sequence.cannot-resume"
-        )
+    check_resume(options, "run", code="sequence.cannot-resume")
     if options.views and not options.second_plane:
         raise UsageError(
-            "--views says how two planes lie to each other, but there is only one; give the other with "
-            "--second-plane",
+            "--views gives the relative geometry of two planes, but there is only one plane; give the "
+            "other one with --second-plane",
             code="options.conflict",
         )
     angles = options.xray_options.primary_angle_deg, options.xray_options.secondary_angle_deg
     if options.second_plane and angles != (None, None):
         raise UsageError(
-            "--primary-angle-deg and --secondary-angle-deg would hold for both planes alike; --views says "
-            "how they lie",
+            "--primary-angle-deg and --secondary-angle-deg would apply to both planes; give their relative "
+            "geometry with --views",
             code="options.conflict",
         )
     check_each_structure(options.each_structure, options.labels, options.registration.structures)
-
-
-@contextmanager
-def _folder(options: TrackOptions) -> Iterator[None]:
-    """See to it that the output folder is there; if nothing is written, it is gone again afterwards.
-
-    Raises:
-        UsageError: it holds something else, or a run that is not to be touched, or none to go on with.
-        InputError: it cannot be written to.
-    """
-    path = options.output
-    check_replaceable(
-        path,
-        overwrite=options.overwrite or options.resume,
-        known=_KNOWN,
-        remedy="add --resume to go on with it, or --overwrite",
-    )
-    if options.resume and not (path / LEDGER).exists():
-        raise UsageError(
-            f"--output {path} holds no run to --resume: there is no {LEDGER}", code="sequence.cannot-resume"
-        )
-    with output_folder(path):
-        yield
 
 
 def _show(options: TrackOptions, run: TrackedSequence, speed: _Speed) -> None:

@@ -12,8 +12,9 @@ class DeepFluoroConfig:
     """How DeepFluoro is read.
 
     Attributes:
-        half_voxel_correction: move the stored poses by half a voxel, as the authors' own program does. Others
-            (DiffPose, DiffDRR-Datasets, xvr) take them as stored; turn this off to compare with their poses.
+        half_voxel_correction: move the stored poses by half a voxel, as the authors' own program does.
+            Others (DiffPose, DiffDRR-Datasets, xvr) take them as stored; turn this off to compare with their
+            poses.
         upright: turn images by 180 degrees, with their camera, where the file says that the patient is upside
             down.
         border_px: pixels to cut off on each side, which show the collimator; 50 by the authors and others.

@@ -21,9 +21,9 @@ class StatisticsConfig:
         resamples: number of resamples of the bootstrap.
         seed: seed of the bootstrap.
         unit: the unit that is drawn again as a whole: the registrations of one X-ray ("case"), or all those
-            of one subject ("group"), which is right where conclusions are about new patients and there are
-            many.
-        metric: error whose medians and ranks paired comparisons are about.
+            of one subject ("group"), which is right for conclusions about new patients if there are many
+            subjects.
+        metric: error whose medians and ranks are compared in pairs.
         success_mm: mTRE below which a registration succeeds, for paired comparisons [mm].
     """
 

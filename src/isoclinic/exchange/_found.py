@@ -20,14 +20,11 @@ def read_text(path: Path, expected: str) -> str:
     Raises:
         InputError: it cannot be read, or is not text; the message calls it not `expected`.
     """
-    try:
-        return _files.read_text(path)
-    except UnicodeDecodeError:
-        raise unexpected(path, expected) from None
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be read: {error.strerror or error}", code="exchange.unreadable"
-        ) from error
+    with _files.reading(str(path), code="exchange.unreadable"):
+        try:
+            return _files.read_text(path)
+        except UnicodeDecodeError:
+            raise unexpected(path, expected) from None
 
 
 def unexpected(path: Path, expected: str) -> InputError:

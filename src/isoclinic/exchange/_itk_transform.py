@@ -15,7 +15,7 @@ import SimpleITK as sitk
 import torch
 from torch import Tensor
 
-from .._files import atomic
+from .._files import atomic, reading
 from ..errors import InputError
 from . import _itk_apply
 from ._found import HDF5_SIGNATURE, read_text, unexpected
@@ -64,13 +64,8 @@ def read_transform(path: Path) -> Tensor:
     Warns:
         GeometryWarning: a rotation with fewer than three decimals.
     """
-    try:
-        with path.open("rb") as file:
-            begins = file.read(len(HDF5_SIGNATURE))
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be read: {error.strerror or error}", code="exchange.unreadable"
-        ) from error
+    with reading(str(path), code="exchange.unreadable"), path.open("rb") as file:
+        begins = file.read(len(HDF5_SIGNATURE))
     if begins == HDF5_SIGNATURE or path.suffix.lower() in _BINARY:
         found = _applied_elsewhere(path)
     else:

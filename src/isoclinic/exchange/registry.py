@@ -76,7 +76,7 @@ def read_pose(path: Path | str, format: FormatName, camera: Camera | None = None
 def _format(name: FormatName) -> Format:
     if name not in FORMATS:
         raise UsageError(
-            f"{name!r} is no known format; choose one of {', '.join(get_args(FormatName))}",
+            f"{name!r} is not a known format; choose one of {', '.join(get_args(FormatName))}",
             code="exchange.unknown-format",
         )
     return FORMATS[name]

@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
-from .._files import atomic
+from .._files import atomic, reading
 from ..errors import InputError
 
 
@@ -52,16 +52,13 @@ def read_tensors(path: Path, kind: str, name: str) -> tuple[dict[str, Any], dict
     from safetensors import SafetensorError, safe_open
 
     foreign = f"{path} is not {name}, as isoclinic train writes it"
-    try:
-        with safe_open(str(path), framework="pt") as stored:
-            text = (stored.metadata() or {}).get(kind)
-            tensors = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be read: {error.strerror or error}", code="model.unreadable"
-        ) from error
-    except SafetensorError as error:
-        raise InputError(f"{path} is damaged or not {name}: {error}", code="model.unreadable") from error
+    with reading(str(path), code="model.unreadable"):
+        try:
+            with safe_open(str(path), framework="pt") as stored:
+                text = (stored.metadata() or {}).get(kind)
+                tensors = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118
+        except SafetensorError as error:
+            raise InputError(f"{path} is damaged or not {name}: {error}", code="model.unreadable") from error
     if text is None:
         raise InputError(foreign, code="model.wrong-kind")
     try:

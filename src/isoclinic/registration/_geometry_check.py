@@ -327,7 +327,7 @@ def _findings(
             yield (
                 f"{which} is distorted as by an image intensifier: {100 * view.radial:+.1f} % radially and "
                 f"{100 * view.spiral:+.1f} % as a spiral, ± {100 * view.distortion_deviation:.1f} %, at half "
-                "of its longer side from the principal point (`refine_distortion` takes that out)",
+                "of its longer side from the principal point (`refine_distortion` removes it)",
                 True,
             )
 

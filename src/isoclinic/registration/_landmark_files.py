@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._files import read_text
+from .._files import read_text, reading
 from ..errors import InputError
 from ..volumes import GeometryWarning
 
@@ -92,16 +92,13 @@ def read_pixel_points(path: Path | str) -> Points:
 
 
 def _text(path: Path) -> str:
-    try:
-        return read_text(path)
-    except OSError as error:
-        raise InputError(
-            f"landmark file {path} cannot be read: {error.strerror or error}", code="landmarks.unreadable"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"{path} is not text, so not a landmark file: {error}", code="landmarks.wrong-kind"
-        ) from error
+    with reading(f"landmark file {path}", code="landmarks.unreadable"):
+        try:
+            return read_text(path)
+        except UnicodeDecodeError as error:
+            raise InputError(
+                f"{path} is not text, so not a landmark file: {error}", code="landmarks.wrong-kind"
+            ) from error
 
 
 def _collected(pairs: Iterable[tuple[str, Any]], path: Path) -> dict[str, Any]:

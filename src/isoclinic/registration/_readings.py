@@ -14,8 +14,8 @@ from .result import Attempt
 AS_READ = "as read"
 MIRRORED = "mirrored left to right"
 MIRRORED_DOUBT = (
-    "the picture matches the CT best if it was mirrored left to right on its way from the detector: make "
-    "sure of that, and of the CT being this patient's, then give `flip_left_right`"
+    "the picture matches the CT best if it was mirrored left to right on its way from the detector: check "
+    "that, and that the CT is this patient's; then give `flip_left_right`"
 )
 SIDES_DOUBT = "if the picture was mirrored left to right, it matches the CT about as well from the other side"
 # Of more X-rays than this, not every combination of polarities is tried.
@@ -67,7 +67,7 @@ def reading_text(attempt: Attempt, attempts: Sequence[Attempt]) -> str:
     others = [f"{value:.2f} {name}" for name, value in edges.items() if name != attempt.reading]
     against = f", against {', '.join(others)}" if others else ""
     return (
-        f"the X-ray matches the CT with {attempt.reading}, and was taken so: edges correlate by "
+        f"the X-ray matches the CT with {attempt.reading}, so it is used in that way: edges correlate by "
         f"{attempt.edges:.2f}{against}"
     )
 

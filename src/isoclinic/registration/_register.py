@@ -147,14 +147,14 @@ def registered(
         start = learned.start() or usual
     if not config.stages and (learned is None or not (learned.names or start is not usual)):
         raise UsageError(
-            "stages = [] leaves the pose where a model's networks end: give a `model` whose "
-            "networks take part, or leave the stages in",
+            "stages = [] ends the registration where the networks of a model end: give a `model` whose "
+            "networks take part, or keep the stages",
             code="registration.invalid-value",
         )
     if from_model and start is usual:
         raise UsageError(
-            "init 'model' is the pose that a model's regressor predicts: give a model that has one "
-            "(`model`), and leave `learned.initialize` on",
+            "init 'model' is the pose that the regressor of a model predicts: give a `model` with a "
+            "regressor, and leave `learned.initialize` on",
             code="start.model-missing",
         )
     run = Run(
@@ -290,14 +290,15 @@ def _warn_of_intrinsics(last: ImageStageResult) -> None:
     if bounds.focal_percent:
         depth_mm = abs(float(_pose_change(hessian, focal)[5])) / 100
         trades.append(
-            f"1 % of the focal length goes with {depth_mm:.1f} mm of depth "
+            f"1 % of the focal length looks like {depth_mm:.1f} mm of depth "
             f"(bound: {bounds.focal_percent:g} %, {bounds.focal_percent * depth_mm:.0f} mm)"
         )
     if bounds.principal_point_mm:
         across = float(_pose_change(hessian, focal + 1)[3:5].norm())
-        trades.append(f"1 mm of the principal point with {across:.1f} mm across the beam")
+        trades.append(f"1 mm of the principal point looks like {across:.1f} mm across the beam")
     warnings.warn(
-        f"intrinsics were refined, and hardly differ from the pose in what they do to the image: "
+        "the intrinsics were refined, but in the image, a change of the intrinsics looks nearly like one "
+        "of the pose: "
         f"{'; '.join(trades)}. Calibrate the C-arm, or add an X-ray from the side, where depth matters",
         GeometryWarning,
         stacklevel=3,

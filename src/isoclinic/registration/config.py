@@ -78,16 +78,17 @@ class LearnedConfig:
         canonical: refine it by the canonical network, after the encoders.
         rescue: where nothing else has led to a match, search the canonical network's image of the X-ray, free
             of tone, noise and tools, in its place.
-        rescue_margin: the margin by which the edges of a pose found that way must match better
-            (`Confidence.edges`) to be preferred; what hardly matches better may match by chance.
+        rescue_margin: the margin by which the edges of a pose found that way must match
+            better (`Confidence.edges`) to be preferred; what hardly matches better may match
+            by chance.
         least_precision: pixels that it predicts less precisely than so many times the median are left out of
             that search.
         max_steps: Levenberg-Marquardt steps of each refinement.
         step_tolerance_mm: step so short that it ends a refinement, in millimetres and rotations scaled
             by the length; the stages that follow are finer.
-        step_deviation_mm: where positive, a refinement ends by one rule alone: the standard deviation of the
-            steps of the last ten iterations is below it, in the same unit. That is the rule of Chen & Kong
-            (WACV 2026, supplement), who chose 1e-2.
+        step_deviation_mm: where positive, a refinement ends by one rule alone: the standard deviation of
+            the steps of the last ten iterations is below it, in the same unit. That is the rule of Chen &
+            Kong (WACV 2026, supplement), who chose 1e-2.
         robust_scale: difference from the canonical image, whose variance is one, from which a pixel pulls
             less (Huber): tools, and errors of the network.
         fall_back: search as without a model where the pose that the model leads to does not match the X-ray.
@@ -259,22 +260,23 @@ class RegistrationConfig:
         learned: the parts of a model that are used, if there is one.
         stages: resolutions, coarse to fine. None leaves the pose where a model's networks end: nothing is
             searched or refined after them, and the result is judged there.
-        least_tone_gain: fit a tone curve, for scatter and beam hardening, where the last stage ends, and
-            repeat that stage with it if it raises the correlation by so much; no curve when None.
+        least_tone_gain: fit a tone curve for scatter and beam hardening at the end of the last stage, and
+            repeat that stage with the curve if it raises the correlation by at least this much; no curve when
+            None.
         length_mm: size at which a rotation and a translation count alike: rotations are scaled by it [mm].
         max_step_mm: longest single step, in millimetres and rotations scaled by that length.
         confidence: settings of the checks that make a result doubtful, and of the expected error.
         intrinsics: errors to expect in the X-rays' geometry, and the checks of it.
         structures: labels or names of the CT's structures to register as one, instead of all tissue.
-        same_patient: CT and X-rays show the same part of one patient, whatever their headers say; otherwise
-            headers that do not agree make the result doubtful.
+        same_patient: confirm that CT and X-rays show the same part of one patient, whatever their headers
+            say; otherwise headers that contradict each other make the result doubtful.
         refine_views: bounds for moving the X-rays after the first from where their geometry puts them.
         refine_intrinsics: bounds for correcting the intrinsics, which are refined in the last stage where the
             images contradict those given beyond chance.
-        refine_distortion: take a distortion out of an X-ray where it shows one beyond chance, as that of an
-            image intensifier, and register what is left.
-        backend: the device that renders: "cpu" (threads), "cuda" (GPU), "reference" (plain torch, slow), or
-            "auto", a GPU if there is one.
+        refine_distortion: remove a distortion, such as that of an image intensifier, from an X-ray that shows
+            one beyond chance, and register the straightened X-ray.
+        backend: the device that renders: "cpu" (threads), "cuda" (GPU), "reference" (plain torch, slow),
+            or "auto", a GPU if there is one.
     """
 
     preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)

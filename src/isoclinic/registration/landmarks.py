@@ -279,7 +279,7 @@ def _checked(points_world: ArrayLike, pixels: ArrayLike) -> tuple[Tensor, Tensor
     different = len(np.unique(world, axis=0))
     if different < _LEAST_POINTS:
         raise InputError(
-            f"a pose takes at least {_LEAST_POINTS} different landmarks, not {different}; mark more of them"
+            f"a pose needs at least {_LEAST_POINTS} different landmarks, not {different}; mark more of them"
             " in both the CT and the X-ray",
             code="landmarks.invalid-value",
         )

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .._files import atomic, read_text
+from .._files import atomic, read_text, reading
 from .._json import dumps
 from ..errors import InputError
 from ..geometry import Camera, as_poses
@@ -238,17 +238,14 @@ class _Entries:
 
 
 def _load_json(path: Path) -> Any:
-    try:
-        # parse_int: an integer too long for a float becomes infinite, which is then refused where it stands.
-        return json.loads(read_text(path), parse_int=float)
-    except OSError as error:
-        raise InputError(
-            f"pose file {path} cannot be read: {error.strerror or error}", code="pose-file.unreadable"
-        ) from error
-    except (RecursionError, ValueError) as error:
-        raise InputError(
-            f"{path} is not JSON, so not a pose file: {error}", code="pose-file.invalid-value"
-        ) from error
+    with reading(f"pose file {path}", code="pose-file.unreadable"):
+        try:
+            # parse_int: an integer too long for a float becomes infinite, and is refused where it stands.
+            return json.loads(read_text(path), parse_int=float)
+        except (RecursionError, ValueError) as error:
+            raise InputError(
+                f"{path} is not JSON, so not a pose file: {error}", code="pose-file.unreadable"
+            ) from error
 
 
 def _kind(value: Any) -> str:

@@ -9,7 +9,7 @@ from ..errors import UsageError
 
 @dataclass(frozen=True, kw_only=True)
 class FollowConfig:
-    """Settings of registering an X-ray from the pose of the one before, and of when that is not enough.
+    """Settings of how an X-ray is registered from the pose of the one before, and when a search is needed.
 
     Attributes:
         stages: numbers of the schedule's stages, the last ones, that run without a search: the first number,

@@ -306,8 +306,7 @@ class _Run:
         config = self._config
         if not self._traces[index]:
             yield (
-                f"the X-ray hardly shows it ({self._visible[index]:.0%} of it is in view): left where the CT "
-                "as a whole is"
+                f"the X-ray shows only {self._visible[index]:.0%} of it, so it keeps the pose of the whole CT"
             )
         elif status is Status.DIVERGED:
             yield "its registration diverged"

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .._files import read_text
+from .._files import read_text, reading
 from ..errors import InputError, UsageError
 from ..geometry import gantry_view, se3
 from ..volumes import XRay, written_poses
@@ -68,16 +68,13 @@ def views_from_file(xrays: Sequence[XRay], path: str | Path) -> tuple[View, ...]
     Raises:
         InputError: a file that cannot be read, or that says something else.
     """
-    try:
-        document = json.loads(read_text(Path(path)))
-    except OSError as error:
-        raise InputError(
-            f"view file {path} cannot be read: {error.strerror or error}", code="views.unreadable"
-        ) from error
-    except (RecursionError, ValueError) as error:
-        raise InputError(
-            f"{path} is not JSON, so not a view file: {error}", code="views.wrong-kind"
-        ) from error
+    with reading(f"view file {path}", code="views.unreadable"):
+        try:
+            document = json.loads(read_text(Path(path)))
+        except (RecursionError, ValueError) as error:
+            raise InputError(
+                f"{path} is not JSON, so not a view file: {error}", code="views.wrong-kind"
+            ) from error
     if isinstance(document, Mapping):
         if _KEY not in document:
             raise InputError(
@@ -109,7 +106,7 @@ def views_from_poses(xrays: Sequence[XRay], paths: Sequence[str | Path]) -> tupl
     """
     if len(paths) != len(xrays):
         raise InputError(
-            f"{len(xrays)} X-rays need as many pose files to lie relative to, not {len(paths)}",
+            f"{len(xrays)} X-rays need one pose file each, not {len(paths)}",
             code="views.wrong-count",
         )
     return _relative(xrays, [read_initial_pose(path) for path in paths])
@@ -129,8 +126,8 @@ def stacked_views(views: Sequence[View]) -> Tensor:
     for view in views[1:]:
         if view.view_from_first is None:
             raise UsageError(
-                f"nothing says how {_name(view.xray)} lies relative to {_name(views[0].xray)}: take it from "
-                f"the C-arm angles, from pose files of both, or from a file with {_KEY}",
+                f"the relative geometry of {_name(views[0].xray)} and {_name(view.xray)} is unknown: take it "
+                f"from the C-arm angles, from pose files of both, or from a file with {_KEY}",
                 code="views.geometry-missing",
             )
     return torch.stack([identity, *(view.view_from_first for view in views[1:])])
@@ -176,7 +173,7 @@ def _check_identity(matrix: Tensor, name: str) -> None:
     off = (matrix - torch.eye(4, dtype=torch.float64)).abs()
     if off[:3, :3].max() > _SAME_ROTATION or off[:3, 3].max() > _SAME_PLACE_MM:
         raise UsageError(
-            f"{name} must be the identity: the others are relative to the first X-ray",
+            f"{name} must be the identity, because the transforms are relative to the first X-ray",
             code="views.invalid-value",
         )
 

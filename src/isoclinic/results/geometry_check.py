@@ -15,7 +15,7 @@ def depth_note(confidence: Confidence) -> str:
     check = confidence.geometry
     if check is None:
         return ""
-    return f"depth: 1 % of the source-detector distance is {check.depth_per_percent_mm:.0f} mm"
+    return f"1 % of the source-detector distance changes it by {check.depth_per_percent_mm:.0f} mm"
 
 
 def geometry_rows(confidence: Confidence) -> Iterator[tuple[str, str]]:
@@ -23,11 +23,11 @@ def geometry_rows(confidence: Confidence) -> Iterator[tuple[str, str]]:
     check = confidence.geometry
     for number, view in enumerate(check.views if check else (), start=1):
         name = "geometry" if number == 1 else f"geometry, X-ray {number}"
-        given = f"what was given counts as good to {view.given_percent:.1f} %"
+        given = f"the given distance and pixel size count as good to {view.given_percent:.1f} %"
         if view.focal_deviation_percent < float("inf"):
             yield (
-                f"{name}: the X-ray's perspective says {view.focal_percent:+z.1f} % ± "
-                f"{view.focal_deviation_percent:.1f} % of the source-detector distance",
+                f"{name}: the perspective of the X-ray puts the source-detector distance "
+                f"{view.focal_percent:+z.1f} % ± {view.focal_deviation_percent:.1f} % from the given one",
                 given,
             )
         else:
@@ -41,12 +41,12 @@ def geometry_checks(confidence: Confidence, config: IntrinsicsConfig) -> Iterato
     for number, view in enumerate(check.views if check and config.check else (), start=1):
         which = f" of X-ray {number}" if several else ""
         yield CheckRow(
-            name=f"source-detector distance by the perspective{which}, against that given",
+            name=f"source-detector distance that the perspective{which} shows, less the one given",
             value=f"{view.focal_percent:+z.1f} % ± {view.focal_deviation_percent:.1f} %",
             limit=f"above {config.above_deviations:g} deviations and a move of {config.above_move_mm:g} mm",
         )
         yield CheckRow(
-            name=f"distortion{which}: radial, spiral",
+            name=f"distortion that the image{which} shows: radial, spiral",
             value=f"{100 * view.radial:+z.1f} %, {100 * view.spiral:+z.1f} % ± "
             f"{100 * view.distortion_deviation:.1f} %",
             limit=f"above {config.distortion_above_deviations:g} deviations and "

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..geometry import Camera, PatientSides, se3
-from ..registration import RegistrationConfig, RegistrationResult
+from ..registration import Confidence, RegistrationConfig, RegistrationResult
 from ..rendering import RenderConfig, render
 from ..viewer import ConvergenceStage, write_convergence, write_overlay
 from ..volumes import Material, Volume, XRay, line_integrals
@@ -182,14 +182,20 @@ def convergence_stages(
 def expected_error_text(result: RegistrationResult) -> str:
     """The expected error in a few words."""
     confidence = result.confidence
-    error_mm, by_axis_mm = confidence.stated_error_mm, confidence.stated_error_by_axis_mm
-    if error_mm is None or by_axis_mm is None:
+    error_mm = confidence.stated_error_mm
+    if error_mm is None:
         return "expected error unknown"
     if confidence.geometry is None:
         return f"expected error {error_mm:.2f} mm"
-    across_mm = confidence.expected_error_across_mm
-    parts = f"{across_mm:.2f} mm across the beam, {by_axis_mm[2]:.2f} mm in depth"
-    return f"expected error {error_mm:.2f} mm ({parts})"
+    return f"expected error {error_mm:.2f} mm ({error_parts(confidence)})"
+
+
+def error_parts(confidence: Confidence) -> str:
+    """The expected error across the beam and in depth in a few words; empty where it is unknown."""
+    by_axis_mm = confidence.stated_error_by_axis_mm
+    if by_axis_mm is None:
+        return ""
+    return f"{confidence.expected_error_across_mm:.2f} mm across the beam, {by_axis_mm[2]:.2f} mm in depth"
 
 
 def bone_of(

@@ -98,7 +98,9 @@ def verdict(registered: Registered, report: Path | None = None) -> str:
     """
     result, where = registered.result, "" if report is None else f" -> {report}"
     if registered.doubtful:
-        first = next(iter(registered.doubts), f"the solver stopped by {result.reason}")
+        first = next(
+            iter(registered.doubts), f"the solver stopped: {result.reason.explanation} ({result.reason})"
+        )
         return f"DOUBTFUL: {first}{where}"
     return f"{result.status}, {expected_error_text(result)}{where}"
 

@@ -28,7 +28,7 @@ from ..viewer import (
 )
 from ..volumes import XRay
 from .geometry_check import depth_note, geometry_checks
-from .pictures import convergence_stages
+from .pictures import convergence_stages, error_parts
 from .registered import Registered, ct_text, fallback_text, geometry, model_parts, moved_text, text
 from .targets import target_errors
 
@@ -65,7 +65,11 @@ def report_of(registered: Registered, warnings: Sequence[str] = (), command: str
 
 
 def _unsettled(result: RegistrationResult) -> tuple[str, ...]:
-    return () if result.status is Status.CONVERGED else (f"the solver stopped by {result.reason}",)
+    return (
+        ()
+        if result.status is Status.CONVERGED
+        else (f"the solver stopped: {result.reason.explanation} ({result.reason})",)
+    )
 
 
 def _view(registered: Registered, index: int, name: str) -> ReportView:
@@ -141,12 +145,13 @@ def _errors(result: RegistrationResult) -> list[ErrorRow]:
     right_mm, down_mm, depth_mm = confidence.stated_error_by_axis_mm or (None, None, None)
     depth = "along the viewing direction of the first X-ray"
     if confidence.geometry is not None:
-        depth = f"{depth}; {depth_note(confidence).removeprefix('depth: ')}"
+        depth = f"{depth}; {depth_note(confidence)}"
     return [
         ErrorRow(
             name="overall",
             value=_number(confidence.stated_error_mm),
-            note="root mean square, at bones in view",
+            note="root mean square at points of bone in view",
+            parts=error_parts(confidence),
         ),
         ErrorRow(name="right in the image", value=_number(right_mm)),
         ErrorRow(name="down in the image", value=_number(down_mm)),
@@ -175,27 +180,27 @@ def _structure_row(each: StructureResult) -> StructureRow:
 def _checks(result: RegistrationResult, config: ConfidenceConfig) -> Iterator[CheckRow]:
     confidence = result.confidence
     yield CheckRow(
-        name="edges of X-ray and CT correlate",
+        name="correlation of the edges of X-ray and CT",
         value=f"{confidence.edges:.2f}",
         limit=f"below {config.edges_below:g}",
     )
     yield CheckRow(
-        name="the same at the best other pose",
-        value="none found" if confidence.rival is None else f"{confidence.rival:.2f}",
-        limit=f"above {config.rival_above:.0%} of that",
+        name="the same correlation at the best other pose that was found",
+        value="no such pose" if confidence.rival is None else f"{confidence.rival:.2f}",
+        limit=f"above {config.rival_above:.0%} of the first row",
     )
     yield CheckRow(
-        name="standard deviations by which these edges correlate beyond chance",
+        name="distance of this correlation from chance, in standard deviations",
         value=f"{confidence.significance:.0f}",
         limit=f"below {config.significance_below:g}",
     )
     yield CheckRow(
-        name="tissue in the X-ray that the CT covers",
+        name="share of the tissue in the X-ray that the CT covers",
         value=f"{confidence.overlap:.0%}",
         limit=f"below {config.overlap_below:.0%}",
     )
     yield CheckRow(
-        name="expected error, if this is the right pose and the geometry exact",
+        name="expected error if the pose is right and the geometry is exact",
         value=f"{confidence.image_error_mm:.2f} mm",
         limit=f"above {config.expected_error_above_mm:g} mm",
     )

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .._files import reading
 from .._interrupts import Held
 from ..errors import InputError, UsageError
 from .record import FrameRecord
@@ -93,12 +94,8 @@ class Ledger:
             InputError: the file cannot be read, or is damaged before its last line.
             UsageError: its results depend on something else.
         """
-        try:
+        with reading(str(self.path), code="sequence.unreadable"):
             content = self.path.read_bytes()
-        except OSError as error:
-            raise InputError(
-                f"{self.path} cannot be read: {error.strerror or error}", code="sequence.unreadable"
-            ) from error
         whole, _, rest = content.rpartition(b"\n")
         texts = whole.split(b"\n") if whole else []
         documents = [self._parsed(text, number) for number, text in enumerate(texts[:-1], start=1)]
@@ -110,7 +107,7 @@ class Ledger:
             note = f"the last line of {self.path} was written by half, and is dropped"
         if not documents:
             raise InputError(
-                f"{self.path} has no whole line; start anew with `overwrite`", code="sequence.damaged"
+                f"{self.path} has no complete line; start again with `overwrite`", code="sequence.damaged"
             )
         self._check(documents[0])
         lines = [self._line(document, number) for number, document in enumerate(documents[1:])]
@@ -136,21 +133,23 @@ class Ledger:
         document = _document(text)
         if document is None:
             raise InputError(
-                f"line {number} of {self.path} is no JSON object; start anew with `overwrite`",
+                f"line {number} of {self.path} is not a JSON object; start again with `overwrite`",
                 code="sequence.damaged",
             )
         return document
 
     def _check(self, first: Mapping[str, Any]) -> None:
         if first.get("format") != FORMAT or first.get("version") != VERSION:
-            raise InputError(f"{self.path} is no ledger of this version", code="sequence.damaged")
+            raise InputError(
+                f"{self.path} is not a ledger of this version of isoclinic", code="sequence.damaged"
+            )
         key = first.get("key")
         its = key if isinstance(key, dict) else {}
         different = [what for part, what in PARTS.items() if its.get(part) != self._key.get(part)]
         if different:
             raise UsageError(
                 f"{self.path} holds results of {' and '.join(different)}, which must not be mixed with "
-                "these; choose another `output`, or start anew with `overwrite`",
+                "these; choose another `output`, or start again with `overwrite`",
                 code="output.of-other-settings",
             )
 
@@ -158,7 +157,7 @@ class Ledger:
         where = f"line {index + 2} of {self.path}"
         record, state = FrameRecord.restored(document, where), document.get("state")
         if record.index != index or not isinstance(state, dict):
-            raise InputError(f"{where} is not that of frame {index}", code="sequence.damaged")
+            raise InputError(f"{where} is not the record of frame {index}", code="sequence.damaged")
         return LedgerLine(record=record, state=state)
 
     def _cut(self, length: int) -> None:

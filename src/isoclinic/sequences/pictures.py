@@ -139,7 +139,8 @@ def _levels(
         camera = picture.camera.resize(height=height, width=width)
         rendered = drr(volume, camera, record.camera_from_world, config)
         bone = bone_of(volume, camera, record.camera_from_world, config, rendered)
-        levels[edges(window(bone, np.ones_like(bone, dtype=bool)))] = _EDGE
+        lines = edges(window(bone, np.ones_like(bone, dtype=bool)))
+        levels[lines & seen.repeat(enlarged, axis=0).repeat(enlarged, axis=1)] = _EDGE
     return levels
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 from .._files import atomic
 from ..registration import RegistrationConfig
 from ..solver import Status
-from ..viewer.html import bullets, cell, column, document, environment, folded, heading, table
+from ..viewer.html import bullets, cell, column, folded, heading, summary, table
 from ..volumes import Volume
 from .charts import Point, chart
 from .config import SequenceConfig
@@ -36,8 +36,8 @@ _LARGEST = 8 * 2**20
 _FEW_REASONS = 5
 _MOST_ROWS = 200
 _RELATIVE_TO = (
-    "In the frame of the first plane's camera: where the CT's centre is, and by what the CT is turned since "
-    "frame {}, as a rotation vector along the camera's axes."
+    "These curves show the position of the CT's centre, and the rotation of the CT since frame {} as a "
+    "rotation vector. Both are in the frame of the first plane's camera."
 )
 _ERRORS = {
     0: "Expected error to the right",
@@ -77,7 +77,11 @@ class TrackedSequence:
 
     @property
     def counts(self) -> Counter[str]:
-        """Frames that are right, unsettled among these, doubtful, unusable, jumped, searched, unchanged."""
+        """Frames by what became of them.
+
+        They are "right" (all checks passed), among these "unsettled", "doubtful", "unusable", "jumped",
+        "searched" and "unchanged".
+        """
         found: Counter[str] = Counter()
         for record in self.records:
             found["right"] += record.right
@@ -95,7 +99,7 @@ class TrackedSequence:
 
 
 def sequence_verdict(run: TrackedSequence, report: Path | None = None) -> str:
-    """The one line that matters most: how many frames are right, and the first reason why others are not.
+    """The one line that matters most: how many frames passed all checks, and why the first other did not.
 
     Args:
         run: the run.
@@ -103,7 +107,7 @@ def sequence_verdict(run: TrackedSequence, report: Path | None = None) -> str:
     """
     where = "" if report is None else f" -> {report}"
     counts, total = run.counts, len(run.records)
-    parts = [f"{counts['right']} of {total} frames are right"]
+    parts = [f"{counts['right']} of {total} frames passed all checks"]
     if counts["doubtful"]:
         parts.append(f"{counts['doubtful']} doubtful")
     if counts["unusable"]:
@@ -142,21 +146,27 @@ def write_sequence(folder: Path, run: TrackedSequence) -> None:
 
 
 def _page(run: TrackedSequence, animation: Path, animated: int) -> str:
-    template = environment("isoclinic.sequences", "page_template").get_template("body.html")
     stills = list(_stills(run))
     counts = run.counts
-    numbers = [("Frames", len(run.records)), ("right", counts["right"]), ("doubtful", counts["doubtful"])]
-    numbers += [("without a pose", counts["unusable"]), ("jumps", counts["jumped"])]
-    numbers += [("not settled", counts["unsettled"])] if counts["unsettled"] else []
-    numbers += [("unchanged", counts["unchanged"]), ("searched for", counts["searched"])]
+    shown = [("frames", len(run.records)), ("passed all checks", counts["right"])]
+    shown += [("doubtful", counts["doubtful"]), ("without a pose", counts["unusable"])]
+    shown += [("jumps", counts["jumped"])]
+    shown += [("not settled", counts["unsettled"])] if counts["unsettled"] else []
+    shown += [("unchanged", counts["unchanged"]), ("searched for", counts["searched"])]
+    numbers = [(name, f"{number}") for name, number in shown]
+    errors_mm = [each.expected_error_mm for each in run.records if each.expected_error_mm is not None]
+    if errors_mm:
+        numbers.append(("largest expected error", f"{max(errors_mm):.2f} mm"))
     small = animation.stat().st_size <= _LARGEST
     status = Status.DOUBTFUL if run.doubtful else Status.CONVERGED
     title = f"{run.frames.title} in {run.volume.path.name if run.volume.path else 'the CT'}"
-    body = template.render(
+    return summary(
+        "isoclinic.sequences",
         title=title,
+        status=str(status),
         status_name="Doubtful" if run.doubtful else "Tracked",
         headline=sequence_verdict(run).removeprefix("DOUBTFUL: ").partition(";")[0],
-        numbers=[(name, f"{number}") for name, number in numbers],
+        numbers=numbers,
         reasons=_reasons(run),
         animation=_uri(animation.read_bytes(), "gif") if small else "",
         still=stills[0][0] if stills else "",
@@ -168,10 +178,6 @@ def _page(run: TrackedSequence, animation: Path, animated: int) -> str:
         warnings=list(dict.fromkeys(run.warnings)),
         cards=list(_cards(run)),
     )
-    style = environment("isoclinic.sequences", "page_template").loader
-    assert style is not None
-    css = style.get_source(environment("isoclinic.sequences", "page_template"), "page.css")[0]
-    return document(title=title, script="", body=Markup(body), style=css, status=str(status))
 
 
 def _reasons(run: TrackedSequence) -> Markup:
@@ -220,7 +226,7 @@ def _state(record: FrameRecord) -> str:
     if record.all_doubts:
         return record.all_doubts[0]
     if record.jumped:
-        return "a jump from where the motion leads"
+        return "the pose jumps away from the motion so far"
     error_mm = record.expected_error_mm
     return record.status if error_mm is None else f"expected error {error_mm:.2f} mm"
 
@@ -262,7 +268,11 @@ def _courses(run: TrackedSequence) -> Iterator[tuple[str, str, list[Markup]]]:
     ]
     turned = [record.expected_rotation_deg for record in run.records]
     drawn.append(chart("Expected error of the turn", "deg", points(turned, rights), unit, from_zero=True))
-    yield "Expected errors", "Root mean square, at bones in view; not known where a frame is doubtful.", drawn
+    yield (
+        "Expected errors",
+        "These are root mean square errors at points of bone in view. They are unknown for doubtful frames.",
+        drawn,
+    )
     for joint in run.joints:
         motions = [relative_motion(record, joint) for record in run.records]
         sure = [motion is not None and motion.right for motion in motions]

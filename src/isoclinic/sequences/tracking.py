@@ -77,8 +77,8 @@ class SequencePlan:
         other = self.second_plane
         if other is not None and len(other) != len(self.frames):
             raise InputError(
-                f"the planes have {len(self.frames)} and {len(other)} frames; frames of two planes belong "
-                "together by their number",
+                f"the planes have {len(self.frames)} and {len(other)} frames; both planes need the same "
+                "number of frames, because frames belong together by their number",
                 code="sequence.planes-differ",
             )
         if self.structures:

@@ -60,7 +60,7 @@ class SimilarityConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ViewRefinement:
-    """Bounds for moving X-rays after the first from where their geometry puts them; 0 trusts it.
+    """Bounds for refining the relative geometry of several X-rays; 0 keeps it as it is given.
 
     Each of these X-rays then gets a turn about the isocentre and a shift of its own, in its camera's axes.
     Half the bound counts as one standard deviation (a Gaussian prior); no value leaves the bound.
@@ -89,7 +89,7 @@ class ViewRefinement:
 
 @dataclass(frozen=True, kw_only=True)
 class IntrinsicsRefinement:
-    """Bounds for correcting the intrinsics of an uncalibrated C-arm; 0 trusts them.
+    """Bounds for correcting the intrinsics of an uncalibrated C-arm; 0 keeps them as they are given.
 
     The focal length is hard to tell from depth, least of all in a single X-ray: what a pose gains in match it
     loses in certainty of depth. Half the bound counts as one standard deviation (a Gaussian prior); no value

@@ -42,6 +42,23 @@ class Reason(StrEnum):
             return Status.DIVERGED
         return Status.MAX_STEPS if self is Reason.MAX_STEPS else Status.CONVERGED
 
+    @property
+    def explanation(self) -> str:
+        """What happened, for people to read: a sentence without capital and full stop."""
+        return _EXPLANATIONS[self]
+
+
+_EXPLANATIONS = {
+    Reason.NON_FINITE: "the cost or its derivatives were not finite",
+    Reason.SINGULAR: "the equations of a step had no solution",
+    Reason.GRADIENT: "the gradient fell below its tolerance",
+    Reason.STEP_DEVIATION: "the lengths of the last steps hardly differed",
+    Reason.SMALL_STEP: "the steps became shorter than the tolerance",
+    Reason.SMALL_DECREASE: "the cost hardly fell any more",
+    Reason.STALLED: "no step, however short, lowered the cost",
+    Reason.MAX_STEPS: "the limit of steps was reached",
+}
+
 
 class Progress(NamedTuple):
     """The state of the b running items after an iteration; iteration 0 is the starting point.

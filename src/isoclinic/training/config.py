@@ -180,8 +180,8 @@ class TrainConfig:
         precision: precision of the regressor's arithmetic: "auto" is bfloat16 on GPUs and on processors with
             instructions for it. Whatever is differentiated twice is computed in float32.
         checkpoint_minutes: time from one checkpoint to the next.
-        validations: number of validations of each network, evenly spread over its training, beside one at its
-            beginning.
+        validations: number of validations of each network, evenly spread over its training; there is one more
+            at its beginning.
         validation_images: held-back X-rays to validate on.
         poses: views, and how the CT may lie in them.
         randomization: randomisation of the X-rays to train on; those to validate on have always a simulated
@@ -268,10 +268,10 @@ class TrainConfig:
     def paper(cls) -> TrainConfig:
         """The published training of one patient's networks, for a GPU (Chen & Kong, WACV 2026, supplement).
 
-        A ResNet-18 by Adam with a cosine on 500 000 X-rays, 4 in a batch; one similarity network by AdamW
-        with cycles on 200 000, one by one; learning rates 1e-3. Every X-ray is rendered anew, by Siddon's
-        method, both sides in the domain of equation (17); the transforms are those of
-        `RandomizationConfig.paper`.
+        A ResNet-18 by Adam with a cosine on 500 000 X-rays, 4 in a batch; one similarity network
+        by AdamW with cycles on 200 000, one by one; learning rates 1e-3. Every X-ray is rendered
+        anew, by Siddon's method, both sides in the domain of equation (17); the transforms are
+        those of `RandomizationConfig.paper`.
 
         Where the supplement is silent, it is ours: 128 pixels, the heads, the architecture of the encoder,
         value and direction loss, four cycles down to a tenth, weight decay, clipping, poses and

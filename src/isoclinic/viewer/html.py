@@ -14,7 +14,7 @@ from io import BytesIO, StringIO
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from numpy.typing import NDArray
 from PIL import Image
@@ -42,12 +42,15 @@ _COMPRESSION = 6
 def environment(package: str = "isoclinic.viewer", folder: str = "report_template") -> Environment:
     """The templates of a package; they escape all that is not `Markup`, and accept no name without a value.
 
+    They may include the templates of the report.
+
     Args:
         package: the package that has them.
         folder: their folder in the package.
     """
+    loaders = [(package, folder), ("isoclinic.viewer", "report_template")]
     return Environment(
-        loader=PackageLoader(package, folder),
+        loader=ChoiceLoader([PackageLoader(*each) for each in loaders]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -68,6 +71,20 @@ def fill(template: str, /, **values: Any) -> Markup:
         jinja2.UndefinedError: a name without a value.
     """
     return Markup(environment().get_template(template).render(**values))
+
+
+def summary(package: str, *, title: str, status: str, **values: Any) -> str:
+    """A whole page on many results: `body.html` and `page.css` of a package's own templates.
+
+    Args:
+        package: the package that has them, in its folder `page_template`.
+        title: title of the page and of the window.
+        status: status by which the style sheet selects.
+        values: of `body.html`.
+    """
+    templates = environment(package, "page_template")
+    body = Markup(templates.get_template("body.html").render(title=title, **values))
+    return document(title=title, script="", body=body, style=_source(templates, "page.css"), status=status)
 
 
 def document(*, title: str, script: str, body: Markup, style: str = "", status: str = "") -> str:

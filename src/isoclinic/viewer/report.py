@@ -41,14 +41,15 @@ _NAMES = {
     Status.DIVERGED: "Diverged",
 }
 _ADVICE = {
-    Status.CONVERGED: "The search settled and all checks passed. Compare the pictures before relying on it.",
-    Status.MAX_STEPS: "The search was still moving when it reached its limit of steps.",
+    Status.CONVERGED: "All checks passed. Compare the pictures before you rely on this result.",
+    Status.MAX_STEPS: "All checks passed, but the solver was still moving at its limit of steps.",
     Status.DOUBTFUL: "Do not rely on this result: a check failed.",
     Status.DIVERGED: "This pose is not a registration.",
 }
 _CONVERGENCE = (
-    "Cost of each stage, in the order they ran, from its start (1) over its steps. A stage compares images "
-    "of the size that its name says, and starts where the one before it ended."
+    "Each drawing shows how the cost of one stage fell over its steps, relative to the first cost. The "
+    "stages ran in this order. Each compares images of the size in its name, and begins where the stage "
+    "before it ended."
 )
 
 
@@ -90,7 +91,7 @@ def _headline(report: Report) -> dict[str, str] | None:
     if not report.errors:
         return None
     first = report.errors[0]
-    return {"name": first.name, "amount": _amount(first), "note": first.note}
+    return {"amount": _amount(first), "parts": first.parts, "note": first.note}
 
 
 def _view(view: ReportView) -> Markup:
@@ -219,15 +220,19 @@ def _rms(distances_mm: NDArray[np.floating]) -> float:
 
 def _check_table(checks: Sequence[CheckRow]) -> Markup:
     rows = [(heading(row.name), cell(row.value, "number"), cell(row.limit)) for row in checks]
-    return table((column(""), column("found", "number"), column("doubtful if")), rows)
+    return table(
+        (column(""), column("found", "number"), column("the result is doubtful if it is")),
+        rows,
+        "stacked checks",
+    )
 
 
 def _structure_table(structures: Sequence[StructureRow]) -> Markup:
     rows = [
         (
             heading(row.name, "; ".join(row.doubts)),
-            cell(str(row.status), row.status),
-            cell(row.moved),
+            cell(str(row.status), f"state {row.status}"),
+            cell(row.moved, "state"),
             cell(_millimetres(row.across_mm), "number"),
             cell(_millimetres(row.depth_mm), "number"),
             cell(f"{row.visible:.0%}", "number"),
@@ -237,9 +242,9 @@ def _structure_table(structures: Sequence[StructureRow]) -> Markup:
     header = (
         column("structure"),
         column("status"),
-        column("moved within the CT: turned; right, down, depth"),
-        column("expected error across", "number"),
-        column("in depth", "number"),
+        column("motion since the CT: rotation; shift right, down, in depth"),
+        column("expected error across the beam", "number"),
+        column("expected error in depth", "number"),
         column("in view", "number"),
     )
     return Markup('<div class="scrolled">{}</div>').format(table(header, rows))

@@ -27,12 +27,14 @@ class ErrorRow:
         value: the error; not finite where it is unknown.
         unit: "mm" or "deg".
         note: its meaning, such as the points it is measured at.
+        parts: the parts of which it consists, in a few words; shown beside it at the top.
     """
 
     name: str
     value: float
     unit: str = "mm"
     note: str = ""
+    parts: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -188,7 +188,7 @@ def _of_folder(path: Path, slices: list[DicomFile], left_out: list[LeftOut], *, 
         slices = [file for file in slices if file.is_ct_class]
     if all(file.is_localizer for file in slices) and sum(file.frames for file in slices) <= _MOST_SCOUTS:
         raise InputError(
-            f"{path} holds no CT but localizers (scouts): {some([f.path.name for f in slices])}",
+            f"{path} contains only localizers (scouts) and no CT: {some([f.path.name for f in slices])}",
             code="ct.no-slices",
         )
     slices, scouts = _without_scouts(slices)

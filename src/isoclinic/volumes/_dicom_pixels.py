@@ -174,7 +174,7 @@ def read_pixels(dataset: Dataset, where: str, *, frame: int = 0, modality_lut: b
     places = _places(dataset, frame)
     keyword = next((name for name in PIXELS if name in dataset), None)
     if keyword is None:
-        raise InputError(f"{where} is DICOM without an image (no pixel data)", code="dicom.no-pixels")
+        raise InputError(f"{where} is a DICOM file without an image (no pixel data)", code="dicom.no-pixels")
     if keyword == "PixelData":
         words, colour = decoded_words(dataset, where, frame)
         samples, shifted = samples_of(words, dataset, where)

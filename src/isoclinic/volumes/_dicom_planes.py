@@ -114,7 +114,8 @@ def _plane(file: DicomFile, frame: int, header: FrameHeader) -> Plane:
     )
     if spacing.min() <= 0:
         raise InputError(
-            f"PixelSpacing of {where} is {spacing.tolist()} mm, not positive", code="ct.malformed-header"
+            f"PixelSpacing of {where} is {spacing.tolist()} mm, not positive; export the series again",
+            code="ct.malformed-header",
         )
     if rows[0] < 1 or columns[0] < 1:
         raise InputError(f"{where} has {rows[0]:.0f} x {columns[0]:.0f} pixels", code="ct.malformed-header")

@@ -96,7 +96,10 @@ def read_segmentation(path: Path) -> LabelMap:
                     )
                 layers.add(number, names[number], mask.T, (..., int(slices[frame.index])))
     if kind == "FRACTIONAL":
-        warn_geometry(f"{path} holds fractional segments: voxels count from half of their largest value on")
+        warn_geometry(
+            f"{path} holds fractional segments: a voxel belongs to a segment if its value is at least half "
+            "of the largest one"
+        )
     _warn_of_gaps(frames, slices, names, path)
     layers.finish()
     return LabelMap(labels=layers.labels, world_from_voxel=affine, names=names)

@@ -75,7 +75,8 @@ def _warn_of_tilt(planes: list[Plane], stack: Stack, path: Path) -> None:
     if named and np.median(named) > _TILT_TOLD_DEG > stack.tilt_deg:
         warn_geometry(
             f"{path}: GantryDetectorTilt is {np.median(named):.3g} deg, but the positions of the slices are "
-            "those of an upright gantry: either the tilt was corrected, or the CT is sheared; look at it"
+            "those of an upright gantry: either the tilt was corrected, or the CT is sheared; check this "
+            "with isoclinic inspect"
         )
 
 

@@ -56,7 +56,9 @@ def decoded_words(dataset: Dataset, where: str, frame: int) -> tuple[NDArray[Any
         )
     except DECODER_ERRORS as error:
         raise InputError(
-            f"the pixels of {where} cannot be decoded from {syntax.name}: {error}", code="dicom.undecodable"
+            f"the pixels of {where} cannot be decoded from {syntax.name} ({error}); copy or export the "
+            "file again",
+            code="dicom.undecodable",
         ) from error
     pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
     channels = int(properties.get("samples_per_pixel", 1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from PIL.Image import DecompressionBombError
 from pydicom.errors import BytesLengthException, InvalidDicomError
 
+from ..error_codes import CODES
 from ..errors import InputError, IsoclinicError
 
 HuArray = NDArray[np.int16] | NDArray[np.float32]
@@ -40,12 +42,13 @@ DECODER_ERRORS = (
 
 
 @contextmanager
-def decoding(path: Path, what: str = "") -> Iterator[None]:
+def decoding(path: Path, what: str = "", *, code: str = "ct.unreadable") -> Iterator[None]:
     """Wrap calls of another package's decoder: whatever it raises becomes an InputError about the file.
 
     Args:
         path: the path of the file.
         what: is read, such as " as NIfTI".
+        code: of the error.
     """
     try:
         yield
@@ -53,14 +56,33 @@ def decoding(path: Path, what: str = "") -> Iterator[None]:
         raise
     except DECODER_ERRORS as error:
         if isinstance(error, OSError) and error.strerror:  # from the system, not from a decoder
-            raise InputError(f"{path} cannot be read: {error.strerror}", code="ct.unreadable") from error
+            raise InputError(f"{path} cannot be read: {error.strerror}", code=code) from error
         reason = " ".join(str(error).split()) or type(error).__name__
         reason = reason.rpartition("ERROR: ")[2]  # ITK begins with places in its own code
         if len(reason) > _LONGEST_REASON:  # the cause comes last
             reason = f"... {reason[-_LONGEST_REASON:]}"
         raise InputError(
-            f"{path} cannot be read{what}, it may be cut short or damaged: {reason}", code="ct.unreadable"
+            f"{path} cannot be read{what}, it may be cut short or damaged: {reason}", code=code
         ) from error
+
+
+@contextmanager
+def of_kind(kind: str) -> Iterator[None]:
+    """Give faults that the readers of CTs find in files of another kind the codes of that kind.
+
+    X-rays and label maps are read with the same readers as CTs. A damaged X-ray is then `xray.unreadable` and
+    not `ct.unreadable`.
+
+    Args:
+        kind: the first part of the codes, "xray" or "labels".
+    """
+    try:
+        yield
+    except IsoclinicError as error:
+        code = re.sub(r"^ct\.", f"{kind}.", error.code)
+        if code in CODES:
+            error.code = code
+        raise
 
 
 def slabs_of(stored: NDArray[np.generic], slope: float, intercept: float) -> Iterator[NDArray[Any]]:

@@ -62,7 +62,8 @@ def read_itk(path: Path) -> Grid:
         direction = axes_of(fields, direction, path)
     if not fields.keys() & {"space directions", "spacings", "elementspacing", "elementsize"}:
         warn_geometry(
-            f"{path} says nothing about its voxel spacing; 1 mm is assumed, add it to the file's header"
+            f"{path} does not state its voxel spacing, so 1 mm is assumed; add the spacing to the header "
+            "of the file"
         )
     stored = sitk.GetArrayViewFromImage(image).transpose(2, 1, 0)
     values = compact(stored.shape, slabs_of(stored, slope, offset), path)

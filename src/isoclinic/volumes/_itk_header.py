@@ -81,7 +81,7 @@ def read_fields(path: Path) -> Fields:
     with path.open("rb") as file:
         if is_nrrd(path) and file.read(len(BOM_UTF8)) == BOM_UTF8:
             raise InputError(
-                f"{path} begins with a byte order mark, which NRRD has not; save it without one",
+                f"{path} begins with a byte order mark, which NRRD does not allow; save it without one",
                 code="ct.malformed-header",
             )
     separator = ":" if is_nrrd(path) else "="
@@ -190,8 +190,8 @@ def check_directions(fields: Fields, path: Path) -> None:
     """Refuse an NRRD file that has a space but no directions in it: its voxels could lie in any way."""
     if "space" in fields and "spacings" in fields and "space directions" not in fields:
         raise InputError(
-            f"{path} has a space and spacings but no space directions, so that how its axes run is not said; "
-            "write space directions and space origin into its header",
+            f"{path} has a space and spacings but no space directions, so the directions of its axes are "
+            "unknown; write space directions and space origin into its header",
             code="ct.malformed-header",
         )
 
@@ -238,7 +238,8 @@ def scale_and_offset(fields: Fields, path: Path) -> tuple[float, float]:
         ) from error
     if not np.isfinite([slope, offset]).all() or slope == 0:
         raise InputError(
-            f"ElementToIntensityFunctionSlope and Offset of {path} are {slope} and {offset}",
+            f"ElementToIntensityFunctionSlope and Offset of {path} are {slope} and {offset}, but must be "
+            "finite, and the slope not 0; correct its header",
             code="ct.malformed-header",
         )
     return slope, offset

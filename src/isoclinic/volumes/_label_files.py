@@ -120,8 +120,8 @@ def as_labels(values: NDArray[np.generic], path: Path) -> LabelArray:
     if negative and background:
         listed = ", ".join(f"{value:g}" for value in sorted(negative))
         warn_geometry(
-            f"{path} has voxels of {listed} and of 0: both are taken for no structure; if 0 is one, number"
-            " the structures from 1"
+            f"{path} has voxels of {listed} and of 0: neither is taken as a structure; if 0 is a "
+            "structure, number the structures from 1"
         )
     return labels
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from .._files import read_text
+from .._files import read_text, reading
 from ..errors import InputError
 from ._grid import decoding
 from ._nifti import open_nifti
@@ -111,10 +111,11 @@ def segments_of(metadata: Mapping[str, str], path: Path) -> list[tuple[str, int,
 
 def _from_json(path: Path) -> Names:
     remedy = 'must map labels to names, as {"1": "hip_left"}'
-    try:
-        document = json.loads(read_text(path))
-    except (RecursionError, ValueError) as error:
-        raise InputError(f"{path} {remedy}: {error}", code="labels.malformed-names") from error
+    with reading(f"{path}, which names the labels,", code="labels.unreadable"):
+        try:
+            document = json.loads(read_text(path))
+        except (RecursionError, ValueError) as error:
+            raise InputError(f"{path} {remedy}: {error}", code="labels.malformed-names") from error
     if not isinstance(document, Mapping):
         raise InputError(f"{path} {remedy}: it holds no JSON object", code="labels.malformed-names")
     inner = document.get("labels")  # nnU-Net's dataset.json
@@ -128,17 +129,20 @@ def _from_json(path: Path) -> Names:
             raise InputError(f"{path} {remedy}: {error}", code="labels.malformed-names") from error
     if document:
         warn_geometry(
-            f"{path}, beside the label map, names no structures and is not used; to do so it {remedy}"
+            f"{path}, beside the label map, names no structures and is not used; to be used, it {remedy}"
         )
     return {}
 
 
 def _from_table(path: Path) -> Names:
     """Names of a table; empty where the file is something else."""
-    try:
-        lines = [line for line in read_text(path).splitlines() if line.strip() and not line.startswith("#")]
-    except ValueError:  # not text
-        return {}
+    with reading(f"{path}, which names the labels,", code="labels.unreadable"):
+        try:
+            lines = [
+                line for line in read_text(path).splitlines() if line.strip() and not line.startswith("#")
+            ]
+        except ValueError:  # not text
+            return {}
     if path.suffix.lower() in (".tsv", ".csv"):
         return _from_columns(lines, "\t" if path.suffix.lower() == ".tsv" else ",")
     for pattern in (_ITK_SNAP, _COLOUR_TABLE):

@@ -65,7 +65,8 @@ class Layers:
         if covered:
             raise InputError(
                 f"{self._source}: {listed(covered)} would be lost, because other structures cover all of it,"
-                " and a voxel has one label; take out those that contain others, or give them apart",
+                " and a voxel has one label; take out those that contain others, or give them in separate "
+                "label maps",
                 code="labels.structure-lost",
             )
         overlapping = [
@@ -73,8 +74,8 @@ class Layers:
         ]
         if overlapping:
             warn_geometry(
-                f"{self._source}: structures overlap, and a voxel has one label: the first keeps it, which"
-                f" makes smaller {listed(overlapping)}"
+                f"{self._source}: structures overlap, and a voxel has one label: the first structure keeps "
+                f"it, so these become smaller: {listed(overlapping)}"
             )
         empty = [self.names[k] for k, n in self._voxels.items() if not n]
         if empty and len(empty) < len(self._voxels):

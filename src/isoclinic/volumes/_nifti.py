@@ -89,8 +89,8 @@ def _affine(image: nib.Nifti1Image, path: Path) -> NDArray[np.float64]:
     if qform is None and sform is None:
         warn_geometry(
             f"{path} says nothing about its orientation (qform and sform codes are 0): "
-            "left and right may be swapped, and its position is made up; isoclinic inspect settles it with "
-            "`save_ct` FILE.nii.gz, and `mirror_left_right` if they are"
+            "left and right may be swapped, and its position is arbitrary; isoclinic inspect settles this "
+            "with `save_ct` FILE.nii.gz, and with `mirror_left_right` if left and right are swapped"
         )
     elif qform is not None and sform is not None:
         far_corner = np.array([*image.shape[:3], 1.0])

@@ -55,7 +55,7 @@ def finite(values: HuArray, path: Path, nan_hu: float | None) -> HuArray:
             raise InputError(
                 f"{told}, and {within} of them lie within the body, where no field of view ends: the file is "
                 f"damaged; export it again, or, {_WAY_OUT}",
-                code="ct.unreadable",
+                code="ct.not-finite",
             )
     filled: HuArray = np.where(known, values, np.float32(_AIR_HU if nan_hu is None else nan_hu))
     warn_geometry(

@@ -160,7 +160,7 @@ def _guess_polarity(
     return _doubt(
         "polarity",
         f"the file does not say whether air is bright or dark; guessed {guess.polarity} from the image,"
-        f" {'where all signs agree' if guess.agreed else 'unsurely: its signs disagree'}",
+        f" {'where all signs agree' if guess.agreed else 'whose signs disagree'}",
     )
 
 

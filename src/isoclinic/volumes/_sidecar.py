@@ -130,7 +130,7 @@ def _parsed(sidecar: Path) -> Any:
                 raise InputError(f"{sidecar} gives '{key}' {count} times; leave one", code="sidecar.conflict")
         return dict(pairs)
 
-    with decoding(sidecar):
+    with decoding(sidecar, code="sidecar.unreadable"):
         content = sidecar.read_bytes()
     if not content.strip():
         raise InputError(f"{sidecar} is not valid JSON: it is empty", code="sidecar.unreadable")

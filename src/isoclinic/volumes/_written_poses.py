@@ -30,7 +30,7 @@ def written_poses(poses: Any, name: str, *, said_beyond: float = _SAID_BEYOND) -
     nearest, changes = nearest_poses(poses, name)
     if max(changes) > said_beyond:
         warn_geometry(
-            f"{name}: its rotation is off a rotation by up to {max(changes):.2g}, as if rounded; the nearest"
-            " rotation is taken; write it with more decimals"
+            f"{name}: its matrix differs from a rotation by up to {max(changes):.2g}, as if it had been "
+            "rounded; the nearest rotation is used; write the matrix with more decimals"
         )
     return nearest

@@ -108,7 +108,7 @@ def _principal_point(source: str) -> Iterator[Finding]:
 def _meaning(scale: str, source: str) -> Iterator[Finding]:
     if "assumed" in source:
         yield _finding(
-            f"whether pixels are linear or logarithmic is not said; {scale} is {source}",
+            f"the file does not say whether pixels are linear or logarithmic; {scale} is {source}",
             "`pixel_scale`",
             note=True,
         )

@@ -68,7 +68,7 @@ def reading_of(path: Path, dataset: pydicom.Dataset, frame: int | None) -> FileR
     """
     notes = check_projection(path, dataset)
     if not has_pixels(dataset):
-        raise InputError(f"{path} is DICOM without an image (no pixel data)", code="dicom.no-pixels")
+        raise InputError(f"{path} is a DICOM file without an image (no pixel data)", code="dicom.no-pixels")
     frames = int(dataset.get("NumberOfFrames") or 1)
     index = frame_index(path, frames, frame)
     header = _XRayHeader(dataset, index)

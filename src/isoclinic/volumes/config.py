@@ -149,12 +149,13 @@ class XRayOptions:
         sdd_mm: distance from the source to the detector [mm].
         source_isocentre_mm: distance from the source to the isocentre [mm].
         pixel_spacing_mm: (row, column) spacing of the detector's pixels [mm].
-        principal_point_px: (cx, cy), column and row where the central ray meets the detector [px], the
-            centre of the top left pixel being (0, 0); the image centre when nothing says otherwise.
+        principal_point_px: (cx, cy), column and row where the central ray meets the detector [px], the centre
+            of the top left pixel being (0, 0); the image centre if neither this option nor the file says
+            otherwise.
         primary_angle_deg: C-arm angle towards the patient's left (DICOM PositionerPrimaryAngle) [deg].
         secondary_angle_deg: C-arm angle towards the head (DICOM PositionerSecondaryAngle) [deg].
-        frame: the image of a multi-frame file, counted from 0. DICOM runs default to the middle one, the
-            first being taken while the exposure settles.
+        frame: the image of a multi-frame file, counted from 0. The default for DICOM runs is the middle one,
+            because the exposure still settles in the first ones.
         polarity: whether the unattenuated beam is bright ('bright_air', as the detector measures it) or
             dark ('dark_air', as radiographs are shown).
         pixel_scale: whether pixels follow the beam's intensity ('linear') or its logarithm ('log').

@@ -23,8 +23,8 @@ class CTCorrection:
 
     Attributes:
         hu_scale: factor that turns the file's values into Hounsfield units, where a rescale slope was lost.
-        hu_offset: what to add after that [HU], often -1024, where a rescale intercept was lost.
-        length_unit: unit that the file's positions and spacings are in, though it says millimetres.
+        hu_offset: number that is added after that [HU], often -1024, where a rescale intercept was lost.
+        length_unit: true unit of the file's positions and spacings, where the file says millimetres wrongly.
         mirror_left_right: left and right are swapped; mirror the CT.
         mirror_head_feet: head and feet are swapped, as where slices are in reverse; mirror the CT.
         slices_where: read only DICOM slices whose attribute has a value, such as AcquisitionNumber=2 or

@@ -19,7 +19,7 @@ from ._dicom_files import DicomFile, looks_like_dicom
 from ._dicom_pixels import PIXELS, has_pixels
 from ._dicom_tables import describe
 from ._dicom_words import transfer_syntax
-from ._grid import decoding
+from ._grid import decoding, of_kind
 from ._reading import FileReading
 from ._xray_dicom import reading_of
 
@@ -46,6 +46,7 @@ class DicomRun:
         InputError: no DICOM with an image, or a number of frames that cannot be.
     """
 
+    @of_kind("xray")
     def __init__(self, path: Path) -> None:
         self.path = path
         self._whole: FileDataset | None = None
@@ -59,10 +60,13 @@ class DicomRun:
                 # What is compressed as a whole has no frame that could be read alone.
                 self._whole = read_dicom(path)
             if not (self._found or (self._whole is not None and has_pixels(self._whole))):
-                raise InputError(f"{path} is DICOM without an image (no pixel data)", code="dicom.no-pixels")
+                raise InputError(
+                    f"{path} is a DICOM file without an image (no pixel data)", code="dicom.no-pixels"
+                )
             self.count = DicomFile(path=path, header=self.header).frames
 
     @classmethod
+    @of_kind("xray")
     def of(cls, path: Path) -> DicomRun | None:
         """The run in a file, which may have one frame only; None where the file is no DICOM.
 
@@ -130,7 +134,9 @@ class DicomRun:
         file.seek(index * length, 1)
         stored = file.read(length)
         if len(stored) < length:
-            raise InputError(f"{self.path} ends before frame {index}", code="dicom.unreadable")
+            raise InputError(
+                f"{self.path} ends before frame {index}; copy or export it again", code="dicom.unreadable"
+            )
         return stored
 
     def _encapsulated(self, file: BinaryIO, index: int) -> bytes:

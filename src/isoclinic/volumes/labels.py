@@ -12,7 +12,7 @@ from scipy.ndimage import affine_transform
 
 from ..errors import InputError
 from ._dicom_seg import find_segmentations, read_segmentation
-from ._grid import LabelArray
+from ._grid import LabelArray, of_kind
 from ._label_files import IMAGE_SUFFIXES, LabelMap, is_image, read_label_file, read_plain
 from ._label_names import Names
 from ._layers import Layers, listed
@@ -31,6 +31,7 @@ _WHOLE = 0.98
 _FLIP_XY = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
+@of_kind("labels")
 def read_labels_onto(
     path: Path, shape: Shape, world_from_voxel: NDArray[np.float64], correction: CTCorrection | None = None
 ) -> tuple[LabelArray, Names]:
@@ -39,7 +40,7 @@ def read_labels_onto(
     The label map is an image file of labels or channels, a .seg.nrrd, a DICOM segmentation (SEG), or a folder
     with a mask for every structure, named by its file. It may have other axes than the CT, other voxels, and
     cover another part of the patient: what counts is where it is in the world. Where its voxels are not those
-    of the CT, every voxel of the CT takes the label of the nearest.
+    of the CT, every voxel of the CT takes the nearest label.
 
     Args:
         path: the path of the file or folder.

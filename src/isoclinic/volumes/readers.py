@@ -213,8 +213,7 @@ def warn_unless_hounsfield(hu: NDArray[np.generic], path: str | Path) -> None:
     else:
         return
     warn_geometry(
-        f"{path} does not look like Hounsfield units: {problem}. As it is, renderings will not look like"
-        " X-rays"
+        f"{path} does not look like Hounsfield units: {problem}. Renderings of it will not look like X-rays"
     )
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ..errors import InputError, UsageError
 from ..geometry.camera import Camera, quarter_turns, roll, turn_pixels
 from ..geometry.distortion import Distortion
-from ._grid import decoding
+from ._grid import decoding, of_kind
 from ._reading import FileReading, PixelScale
 from ._resolve import POLARITY_BY_MATCH, POLARITY_GUESSED, resolved, scale_for
 from ._warnings import warn_geometry
@@ -117,6 +117,7 @@ class XRay:
         return replace(xray, findings=tuple(dict.fromkeys((*told, *xray.findings))))
 
     @classmethod
+    @of_kind("xray")
     def read_frame(cls, run: DicomRun, index: int, options: XRayOptions | None = None) -> XRay:
         """Read one frame of a DICOM run with the geometry of that frame, and nothing of the others.
 
@@ -140,6 +141,7 @@ class XRay:
         return replace(xray, findings=tuple(dict.fromkeys((*told, *xray.findings))))
 
     @classmethod
+    @of_kind("xray")
     def _read(cls, path: Path, options: XRayOptions) -> XRay:
         return cls._of_reading(path, read_file(path, options.frame), options)
 
@@ -406,7 +408,7 @@ def _read_mask(path: Path, xray: Path, size: tuple[int, ...]) -> NDArray[np.bool
     for none_or_all, consequence in ((~excluded, "excludes nothing"), (excluded, "excludes every pixel")):
         if none_or_all.all():
             raise InputError(
-                f"`exclude` {path} {consequence}: it must be nonzero on what to leave out only",
+                f"`exclude` {path} {consequence}: it must be nonzero only where pixels are left out",
                 code="xray.unusable-mask",
             )
     return excluded

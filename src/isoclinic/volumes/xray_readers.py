@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import InputError
-from ._grid import decoding
+from ._grid import decoding, of_kind
 from ._pictures import read_png, read_tiff
 from ._reading import FileReading, PixelScale
 from ._sidecar import with_sidecar
@@ -48,6 +48,7 @@ _BESIDE = (".json", ".txt", ".md", ".csv", ".xml", ".html", ".htm", ".ini", ".db
 _NAMED = 5
 
 
+@of_kind("xray")
 def xray_file(path: Path) -> Path:
     """The X-ray meant by a path: the file itself, or the only one in a folder.
 
@@ -64,6 +65,7 @@ def xray_file(path: Path) -> Path:
     return path
 
 
+@of_kind("xray")
 def images_in(folder: Path) -> list[Path]:
     """Files directly in a folder, but for what lies beside images and is none, sorted by name.
 
@@ -93,6 +95,7 @@ def _only_file(folder: Path) -> Path:
     )
 
 
+@of_kind("xray")
 def read_file(path: Path, frame: int | None) -> FileReading:
     """Read an X-ray from DICOM, or from PNG, TIFF, NIfTI, MetaImage or NRRD with a JSON sidecar.
 

@@ -30,8 +30,8 @@ class DrrConfig:
         binning: detector pixels averaged along each side; 6 leaves 256 x 256 pixels of 1.164 mm.
         primary_angle_deg: smallest and largest primary C-arm angle [deg].
         secondary_angle_deg: smallest and largest secondary C-arm angle [deg].
-        source_isocentre_mm: smallest and largest distance from the source to the centre of the lumbar spine
-            [mm]; the isocentre of the Cios Fusion is at 632 (CIOSFusionCBCTExtrins of xReg).
+        source_isocentre_mm: smallest and largest distance from the source to the centre of the lumbar
+            spine [mm]; the isocentre of the Cios Fusion is at 632 (CIOSFusionCBCTExtrins of xReg).
         in_plane_reach_deg: largest turn in the image plane [deg].
         lateral_reach_mm: largest shift along each axis of the image [mm], at the patient.
         seed: seed of the poses; those of a CT depend on it and on the name of the case alone.
@@ -99,7 +99,7 @@ class DrrConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class LandmarkConfig:
-    """Over which piece of the surface a landmark is averaged.
+    """The piece of the surface over which a landmark is averaged.
 
     Attributes:
         radius_mm: around an axis, for end plates and front wall [mm].
@@ -123,7 +123,7 @@ class LandmarkConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class LumbarConfig:
-    """What is kept of a CT.
+    """The part of a CT that is kept.
 
     Attributes:
         margin_mm: around the lumbar vertebrae [mm].
@@ -148,7 +148,7 @@ class LumbarConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class QualityConfig:
-    """What a case must be like. These rules are our own: those that left 651 of 1005 CTs are unpublished.
+    """Our rules for the selection of cases; the rules that left 651 of 1005 CTs are unpublished.
 
     Attributes:
         least_lumbar: number of the vertebrae L1 to L5 that the mask must show, 1 to 5.
@@ -156,11 +156,11 @@ class QualityConfig:
         largest_spacing_mm: largest voxel spacing along any axis [mm].
         least_border_mm: smallest distance of the lumbar vertebrae from the edge of the CT [mm]; nearer ones
             count as cut off.
-        vertebra_hu: smallest and largest mean of the lumbar vertebrae [HU]. Their spongy bone alone has 50 to
-            300 HU (Pickhardt et al. 2013, Ann. Intern. Med. 158:588); a CT without its offset of -1024 HU, or
-            normalised, is outside.
-        vertebra_distance_mm: smallest and largest distance of the centres of neighbouring lumbar vertebrae
-            [mm]; 30 to 45 is usual.
+        vertebra_hu: smallest and largest mean of the lumbar vertebrae [HU]. Their spongy bone alone has 50
+            to 300 HU (Pickhardt et al. 2013, Ann. Intern. Med. 158:588); a CT without its offset of -1024
+            HU, or normalised, is outside.
+        vertebra_distance_mm: smallest and largest distance of the centres of neighbouring lumbar
+            vertebrae [mm]; 30 to 45 is usual.
 
     Raises:
         UsageError: a value that admits nothing.
