@@ -190,6 +190,14 @@ def test_history(opened: OpenedPage):
     opened.after(lambda: opened.page.keyboard.press("y"))
     opened.after(lambda: opened.page.keyboard.press("Control+Shift+z"))
     np.testing.assert_allclose(opened.pose, second)
+    # Faster than the answers come.
+    for key in "zz":
+        opened.page.keyboard.press(key)
+    until(lambda: opened.state["current"] == 0)
+    for key in "yyy":
+        opened.page.keyboard.press(key)
+    until(lambda: opened.state["current"] == 2)
+    assert opened.page.locator("#message").is_hidden()
     opened.open("history")
     opened.after(lambda: opened.page.get_by_role("button", name="Undo").click())
     opened.after(lambda: opened.page.get_by_role("button", name="Redo").click())
@@ -197,6 +205,8 @@ def test_history(opened: OpenedPage):
     opened.after(lambda: opened.page.locator("#steps button").first.click())
     np.testing.assert_allclose(opened.pose, start)
     assert opened.page.locator("#steps [aria-current]").count() == 1
+    # The keyboard stays where it was in a list that is made anew.
+    assert opened.page.evaluate("document.activeElement === document.querySelector('#steps button')")
     assert opened.page.get_by_role("button", name="Undo").is_disabled()
 
 

@@ -109,6 +109,11 @@ export class Hand {
 
   to(pose, at) { this.app.moved(pose, at); this.rest(REST_MS); }
 
+  drop() {
+    this.dragging = null;
+    clearTimeout(this.timer);
+  }
+
   // After a while without a motion, the picture is sharpened and the pose kept.
   rest(after) {
     clearTimeout(this.timer);

@@ -10,6 +10,15 @@ import { Stage } from "./stage.js";
 
 const find = (id) => document.getElementById(id);
 
+// Lists that are made anew keep the place of the keyboard in them.
+function keepingFocus(work) {
+  const list = document.activeElement?.closest("#steps, #landmarks, #kinds, #structures");
+  const controls = () => [...list.querySelectorAll("button, input")];
+  const place = list ? controls().indexOf(document.activeElement) : -1;
+  work();
+  if (place >= 0 && !list.contains(document.activeElement)) controls()[Math.min(place, controls().length - 1)]?.focus();
+}
+
 class Page {
   constructor() {
     this.state = null;
@@ -18,6 +27,7 @@ class Page {
     this.shown = -1;
     this.converging = 0;
     this.moves = 0;
+    this.queue = Promise.resolve();
     this.hand = new Hand(this);
     this.panel = new Panel(this);
     this.files = new Files(this);
@@ -43,8 +53,16 @@ class Page {
 
   async reload() { await this.take(await ask("state")); }
 
-  // A change of the workspace; resolves to what is said about it, or null where it was refused.
-  async change(action, more = {}) {
+  // A change of the workspace; resolves to what is said about it, or null where it was refused or is none. Changes
+  // wait for those before them; `more` may be a function of the state that they have led to.
+  change(action, more = {}) {
+    const turn = this.queue.then(() => this.changeNow(action, typeof more === "function" ? more(this.state) : more));
+    this.queue = turn.catch(() => null);
+    return turn;
+  }
+
+  async changeNow(action, more) {
+    if (!more) return null;
     document.body.classList.add("waiting");
     const { moves } = this;
     try {
@@ -87,10 +105,12 @@ class Page {
     const same = (name) => before && JSON.stringify(before[name]) === JSON.stringify(state[name]);
     this.pose = pose;
     if (!(same("views") && same("shapes") && same("reading") && same("inputs"))) await this.build();
-    this.panel.show(state);
-    this.files.show(state);
-    this.landmarks.show(state);
-    this.masks.show(state);
+    keepingFocus(() => {
+      this.panel.show(state);
+      this.files.show(state);
+      this.landmarks.show(state);
+      this.masks.show(state);
+    });
     this.describe();
     this.render(true);
     this.mark();
@@ -138,7 +158,7 @@ class Page {
 
   async rested() {
     if (JSON.stringify(this.pose) === JSON.stringify(this.state.pose)) this.render(true);
-    else await this.change("pose", { pose: this.pose });
+    else await this.change("pose", () => ({ pose: this.pose }));
   }
 
   compared(name) {
@@ -212,6 +232,8 @@ class Page {
     if (running.active) await this.attempt(() => this.follow(running));
     // A change of this page is answered to it; whatever else has changed is shown now.
     else if ((ended || revision > this.state.revision) && !document.body.classList.contains("waiting")) {
+      // What another window has done is not undone by a drag that began before it.
+      if (!ended) this.hand.drop();
       await this.attempt(() => this.reload());
       if (running.error) this.say(running.error.code ? `${running.error.message} [${running.error.code}]` : running.error.message);
     }

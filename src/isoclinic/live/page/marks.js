@@ -47,19 +47,22 @@ export class Landmarks {
     const text = element("input", { type: "text", value: name, maxLength: 80, ariaLabel: `name of landmark ${index + 1}` });
     text.addEventListener("change", () => this.replace(index, { name: text.value }));
     const remove = element("button", { type: "button", textContent: "×", ariaLabel: `remove ${name}` });
-    remove.addEventListener("click", () => this.page.change("landmarks", { landmarks: this.list.filter((_, at) => at !== index) }));
+    remove.addEventListener("click", () => this.page.change("landmarks",
+      (state) => ({ landmarks: state.landmarks.filter((_, at) => at !== index) })));
     const ct = element("span", { className: point_world ? "marked" : "open", textContent: point_world ? "CT ✓" : "CT –" });
     const xray = element("span", { className: stored_px ? "marked" : "open", textContent: stored_px ? "X-ray ✓" : "X-ray –" });
     return element("div", { className: "landmark" }, radio, text, ct, xray, remove);
   }
 
   async add() {
-    const names = new Set(this.list.map((each) => each.name));
-    let count = this.list.length + 1;
-    while (names.has(`L${count}`)) count += 1;
-    this.chosen = this.list.length;
     find("hand").querySelector('[value="mark"]').checked = true;
-    await this.page.change("landmarks", { landmarks: [...this.list, { name: `L${count}` }] });
+    await this.page.change("landmarks", ({ landmarks }) => {
+      const names = new Set(landmarks.map((each) => each.name));
+      let count = landmarks.length + 1;
+      while (names.has(`L${count}`)) count += 1;
+      this.chosen = landmarks.length;
+      return { landmarks: [...landmarks, { name: `L${count}` }] };
+    });
   }
 
   async start() {
@@ -68,9 +71,9 @@ export class Landmarks {
   }
 
   replace(index, change) {
-    return this.page.change("landmarks", {
-      landmarks: this.list.map((each, at) => (at === index ? { ...each, ...change } : each)),
-    });
+    return this.page.change("landmarks", ({ landmarks }) => ({
+      landmarks: landmarks.map((each, at) => (at === index ? { ...each, ...change } : each)),
+    }));
   }
 
   // A place for the landmark that is chosen; the first one makes itself.

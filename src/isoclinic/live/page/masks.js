@@ -6,8 +6,8 @@ export class Masks {
     this.page = page;
     this.line = null;
     this.last = 0;
-    find("mask-back").addEventListener("click", () => this.keep(this.shapes(this.last).slice(0, -1)));
-    find("mask-clear").addEventListener("click", () => this.keep([]));
+    find("mask-back").addEventListener("click", () => this.keep((shapes) => shapes.slice(0, -1)));
+    find("mask-clear").addEventListener("click", () => this.keep(() => []));
     find("mask-file").addEventListener("change", ({ target }) => {
       const files = [...target.files];
       target.value = "";
@@ -69,10 +69,13 @@ export class Masks {
     const scale = Math.hypot(stage.view.stored_from_picture[0][0], stage.view.stored_from_picture[1][0]);
     const shape = { kind: this.tool, points: points.map((each) => stage.stored(each)), radius: this.radius * scale };
     this.last = stage.index;
-    this.keep([...this.shapes(stage.index), shape]);
+    this.keep((shapes) => [...shapes, shape]);
   }
 
-  keep(shapes) { return this.page.change("shapes", { xray: this.last, shapes }); }
+  keep(changed) {
+    const xray = this.last;
+    return this.page.change("shapes", () => ({ xray, shapes: changed(this.shapes(xray)) }));
+  }
 
   add(stage, group, { kind, points, radius }) {
     const path = points.map(([u, v], index) => `${index ? "L" : "M"}${u} ${v}`).join("");

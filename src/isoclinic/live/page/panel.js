@@ -104,11 +104,14 @@ export class Panel {
     steps[Math.min(Math.max(at, 0), steps.length - 1)].checked = true;
   }
 
-  undo() { this.goto(this.page.state.current - 1); }
-  redo() { this.goto(this.page.state.current + 1); }
-  goto(step) {
-    const { state, locked } = this.page;
-    if (!locked && step >= 0 && step < state.steps.length) this.page.change("goto", { step });
+  undo() { this.goto((state) => state.current - 1); }
+  redo() { this.goto((state) => state.current + 1); }
+  goto(chosen) {
+    if (this.page.locked) return;
+    this.page.change("goto", (state) => {
+      const step = chosen(state);
+      return step >= 0 && step < state.steps.length ? { step } : null;
+    });
   }
 
   async register() {
@@ -116,6 +119,7 @@ export class Panel {
     if (!page.state.ready || page.locked) return;
     await page.attempt(async () => {
       if (JSON.stringify(page.pose) !== JSON.stringify(page.state.pose)) await page.rested();
+      await page.queue;
       page.say("");
       await ask("register", { revision: page.state.revision });
     });
@@ -157,7 +161,7 @@ export class Panel {
     find("steps").replaceChildren(...steps.map((label, index) => {
       const button = element("button", { type: "button", textContent: label });
       if (index === current) button.setAttribute("aria-current", "step");
-      button.addEventListener("click", () => this.goto(index));
+      button.addEventListener("click", () => this.goto(() => index));
       return element("li", {}, button);
     }));
   }
