@@ -300,6 +300,22 @@ def test_two_windows_see_each_other_and_are_never_mixed(open_page, served: Serve
     two.complaints = [each for each in two.complaints if "409" not in each]
 
 
+def test_a_drag_ends_where_another_window_changes_the_pose(open_page, served: Served):
+    opened = open_page(served)
+    mouse = opened.page.mouse
+    mouse.move(*opened.on_screen((20, 20)))
+    mouse.down()
+    mouse.move(*opened.on_screen((25, 20)), steps=2)
+    other = np.array(served.state["pose"])
+    other[1, 3] += 4.0
+    opened.after(lambda: served.change("pose", pose=other.tolist()))
+    mouse.move(*opened.on_screen((30, 20)), steps=2)
+    mouse.up()
+    opened.page.wait_for_timeout(500)  # more than it takes a hand that rests
+    assert served.state["pose"] == other.tolist()
+    assert opened.page.locator("#message").is_hidden()
+
+
 def test_a_browser_that_vanishes_loses_nothing(open_page, browser, served: Served):
     opened = OpenedPage(browser, served)
     opened.stage().focus()
