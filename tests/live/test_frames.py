@@ -25,16 +25,19 @@ def tones(image: NDArray[np.floating]) -> NDArray[np.floating]:
 @pytest.mark.parametrize("pixels", [128, 64, 33])
 @pytest.mark.parametrize("material", ["all", "bone"])
 def test_a_frame_is_the_ct_at_the_pose(files, pixels, material):
-    """Against the renderer at full resolution: what is averaged away is a hundredth of the tones."""
+    """Against the renderer at full resolution: what is averaged away is a hundredth of the tones.
+
+    Of renderings that follow the hand, with voxels larger than a pixel, it is some hundredths.
+    """
     volume, xray = Volume.read(files.ct), XRay.read(files.xray)
-    renderer = FrameRenderer(volume, (SceneView.of(xray, PreprocessConfig()),))
+    renderer = FrameRenderer(volume, (SceneView.of(xray, PreprocessConfig()),), moving_px=64)
     pose = files.camera_from_world
     frame = renderer.render(0, pose, pixels, material)
     camera = xray.camera.resize(height=pixels, width=pixels)
     config = RenderConfig(voxel_mm="full", method="trilinear", material=material)
     expected = tones(render(volume, camera, pose, config)[0].numpy())
     assert frame.image.shape == (pixels, pixels)
-    assert np.abs(frame.image / 255 - expected).mean() < 0.01
+    assert np.abs(frame.image / 255 - expected).mean() < (0.01 if pixels > 64 else 0.03)
     outlined = edge_overlay(np.zeros(expected.shape), frame.image / 255, np.ones(expected.shape, bool))
     marked = outlined.any(axis=-1)
     assert (marked == (frame.edges > 0)).mean() > 0.98  # tones of 8 bits move some edges by a pixel

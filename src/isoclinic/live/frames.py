@@ -20,9 +20,9 @@ from ..viewer.overlay import edges
 from ..volumes import Material, Volume
 from .scene import SceneView
 
-# The CT's resolution in pixels, seen at its centre: that of the stages of a registration. Finer voxels take
-# twice the time, and nobody sees them.
-_VOXEL_PER_PIXEL = 0.9
+# The CT's resolution in pixels, seen at its centre, for renderings that follow the hand: finer voxels take up
+# to three times as long in oblique views.
+_VOXEL_PER_PIXEL = 1.2
 
 
 class Frame(NamedTuple):
@@ -47,6 +47,7 @@ class FrameRenderer:
         views: the X-rays.
         structures: the structures to render, instead of all tissue.
         backend: the device that renders.
+        moving_px: renderings of up to this size must be there at once; larger ones may take their time.
     """
 
     def __init__(
@@ -55,11 +56,13 @@ class FrameRenderer:
         views: tuple[SceneView, ...],
         structures: tuple[int | str, ...] | None = None,
         backend: Backend = "auto",
+        moving_px: int = 128,
     ) -> None:
         self._volume = volume
         self._views = views
         self._structures = structures
         self._backend = backend
+        self._moving_px = moving_px
         self._projectors: dict[tuple[int, int, Material], Projector] = {}
         self._lock = threading.Lock()
         self._newest: dict[tuple[str, int], int] = {}
@@ -102,10 +105,10 @@ class FrameRenderer:
             scale = pixels / max(camera.width, camera.height)
             width, height = (max(8, round(scale * side)) for side in (camera.width, camera.height))
             resized = camera.resize(height=height, width=width)
-            isocentre = torch.from_numpy(self._volume.isocentre_world)
+            pixel_mm = pixel_at_mm(resized, pose, torch.from_numpy(self._volume.isocentre_world))
             config = RenderConfig(
                 method="trilinear",
-                voxel_mm=_VOXEL_PER_PIXEL * pixel_at_mm(resized, pose, isocentre),
+                voxel_mm=_VOXEL_PER_PIXEL * pixel_mm if pixels <= self._moving_px else "auto",
                 structures=self._structures,
                 backend=self._backend,
                 material=material,

@@ -290,7 +290,8 @@ class Workspace:
         self._frames: FrameRenderer | None = None
         shown: tuple[SceneView, ...] = scene.shown
         if scene.volume is not None and shown and scene.view_from_first is not None:
-            self._frames = FrameRenderer(scene.volume, shown, structures, self.plan.registration.backend)
+            backend, moving_px = self.plan.registration.backend, self.plan.live.moving_px
+            self._frames = FrameRenderer(scene.volume, shown, structures, backend, moving_px)
 
 
 def named(bones: tuple[str, ...]) -> tuple[int | str, ...]:
