@@ -1,5 +1,5 @@
 # make demo    register simulated X-rays to a real chest CT; results in demo/
-# make quick   lint, types, and the tests that take no longer than some two seconds of CPU each
+# make quick   lint, types, and the tests that take no longer than half a second of CPU each
 # make test    lint, types, all tests
 # make coverage   all tests; what of src/ they run, as a table and in coverage/index.html
 # make mutations  put deliberate faults into a copy of src/ and see that the tests notice each

@@ -35,11 +35,13 @@ def raised() -> dict[str, list[str]]:
     return places
 
 
+@pytest.mark.slow
 def test_every_error_has_a_code_that_is_listed():
     unlisted = {code: places for code, places in raised().items() if code not in CODES}
     assert not unlisted
 
 
+@pytest.mark.slow
 def test_every_code_that_is_listed_is_used():
     # Faults that the readers of CTs find in X-rays and label maps (`of_kind`).
     shared = {code.removeprefix("ct") for code in raised() if code.startswith("ct.")}

@@ -33,6 +33,7 @@ for path in sys.argv[1:]:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the locale is one of glibc")
 def test_files_read_under_a_decimal_comma(tmp_path: Path) -> None:
     image = sitk.GetImageFromArray(np.arange(-1000, -1000 + 5 * 6 * 7, dtype=np.int16).reshape(5, 6, 7))

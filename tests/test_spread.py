@@ -134,12 +134,14 @@ def test_the_others_go_on_where_someone_has_a_result_for_a_lost_task(config, tmp
     assert attempts(tmp_path)[1] == 2
 
 
+@pytest.mark.slow
 def test_an_error_on_purpose_reaches_the_caller_as_itself(config):
     with raises(InputError, "input.unreadable", "0") as caught:
         list(spread(spread_tasks.refuse, [0], config))
     assert type(caught.value) is InputError
 
 
+@pytest.mark.slow
 def test_any_other_error_surfaces(config):
     with pytest.raises(KeyError):
         list(spread(spread_tasks.break_down, [0], config))
@@ -213,6 +215,7 @@ def test_without_ray(monkeypatch):
         list(spread(spread_tasks.numbers, SEEDS, ON_RAY))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "code"),
     [

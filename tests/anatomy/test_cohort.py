@@ -35,6 +35,7 @@ def test_an_anatomy_depends_on_seed_and_index_alone(volumes):
     assert not any(np.array_equal(other, mine) for other in others for mine in shown)
 
 
+@pytest.mark.slow
 def test_a_few_at_a_time_each_for_a_while(volumes):
     """Three present, replaced one by one: 300 batches show 300 / 5 anatomies and the first three."""
     group = cohort(volumes)
@@ -57,6 +58,7 @@ def test_real_and_synthetic_patients(volumes, share, sizes):
     assert {group.anatomy(index).shape for index in range(60)} == sizes
 
 
+@pytest.mark.slow
 def test_both_kinds_and_all_cts_come(volumes):
     affine = volumes[1].world_from_voxel.copy()
     affine[0, 3] += 500.0

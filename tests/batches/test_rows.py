@@ -92,6 +92,8 @@ def test_a_separator_or_a_line_end_within_quotes(table):
         ("xray,ct,name\na,c,..\n", "batch.malformed-table", ["line 2", "'..'"]),
         ("xray,ct,name\na,c,con\n", "batch.malformed-table", ["line 2", "'con'"]),
         (f"xray,ct,name\na,c,{'n' * 101}\n", "batch.malformed-table", ["line 2", "100 bytes"]),
+        ("xray,ct,views\na,c,v.json\n", "batch.malformed-table", ["line 2", "'views'", "'xray2'"]),
+        ("xray,ct,xray2,Xray2\na,c,b,b\n", "batch.malformed-table", ["two columns", "'xray2'"]),
         ("xray,ct\n", "batch.empty", ["table.csv"]),
         ("", "batch.empty", ["table.csv"]),
         (b"xray,ct\n\xe4.dcm,c\n", "batch.unreadable", ["UTF-8"]),
@@ -101,6 +103,15 @@ def test_a_separator_or_a_line_end_within_quotes(table):
 def test_a_bad_table_is_refused_as_a_whole(table, content, code, names):
     with raises(InputError, code, *names):
         read_table(table(content))
+
+
+def test_further_xrays_of_a_row_come_by_their_numbers(table, tmp_path):
+    content = "XRAY3,xray,ct,xray2,views,xray10,xrays\nc,a,v,b,w.json,d,note\n,e,v,,,,\n,f,v,,,g,\n"
+    three, one, two = read_table(table(content)).rows
+    assert three.xrays == tuple(tmp_path / name for name in "abcd") and three.views == tmp_path / "w.json"
+    assert three.further == {"xrays": "note"} and three.name == "a"
+    assert one.xrays == (tmp_path / "e",) and one.others == () and one.views is None
+    assert two.xrays == (tmp_path / "f", tmp_path / "g")
 
 
 def test_a_table_that_is_not_there(tmp_path):

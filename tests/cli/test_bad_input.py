@@ -545,6 +545,7 @@ def test_cases(desk, name):
     desk.refuses(f"evaluate {name} --volume ct.nii.gz OUT", status, *fault)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("always::isoclinic.volumes.GeometryWarning")
 @pytest.mark.parametrize("line", ["register xray.dcm --volume {ct} INIT OUT", "RENDER"])
 def test_a_ct_that_is_not_in_hounsfield_units_is_a_warning(desk, tmp_path, monkeypatch, line):

@@ -231,6 +231,7 @@ def test_settings_in_configuration_files(desk, line, name):
     desk.refuses(line.format(name), 2, *SETTINGS[name][1])
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("always::isoclinic.volumes.GeometryWarning")
 @settings(max_examples=25, derandomize=True, deadline=None, suppress_health_check=[*HealthCheck])
 @given(data=st.data())

@@ -21,6 +21,7 @@ import pytest
 from PIL import Image
 
 from isoclinic.batches import runner, worker
+from isoclinic.geometry import gantry_view, se3
 from isoclinic.registration import PoseFile
 from isoclinic.volumes import Volume
 
@@ -79,6 +80,7 @@ def contents(folder: Path, *, but: tuple[str, ...] = ()) -> dict[str, bytes]:
     }
 
 
+@pytest.mark.slow
 def test_from_a_table_to_its_page(batch, run, files, work):
     ran = batch("table.csv")
     assert ran.code == 0, ran.err
@@ -109,6 +111,7 @@ def test_from_a_table_to_its_page(batch, run, files, work):
     assert page.count("data:image/jpeg") == COUNT and "<b>Patient" not in page and "&lt;b&gt;Patient" in page
 
 
+@pytest.mark.slow
 def test_a_row_is_what_register_makes_of_it(batch, run, files, work):
     assert batch("table.csv").code == 0
     arguments = ["p1.dcm", "--volume", "ct.nii.gz", "--init", "start1.json", "--config", files.config]
@@ -156,6 +159,7 @@ def stop_at(name: str):
     return row
 
 
+@pytest.mark.slow
 def test_interrupted_and_resumed_is_as_if_nothing_had_been(batch, work, monkeypatch):
     assert batch("table.csv").code == 0
     Path("out").rename("whole")
@@ -182,6 +186,7 @@ def test_interrupted_and_resumed_is_as_if_nothing_had_been(batch, work, monkeypa
     assert whole_rows == our_rows
 
 
+@pytest.mark.slow
 def test_a_finished_row_is_not_repeated_and_a_new_one_is_added(batch, work, monkeypatch):
     assert batch("table.csv").code == 0
     shutil.copy("p0.dcm", "p9.dcm")
@@ -198,6 +203,7 @@ def test_a_finished_row_is_not_repeated_and_a_new_one_is_added(batch, work, monk
     assert "3 results of no row" in note and "p9" in note
 
 
+@pytest.mark.slow
 def test_what_was_lost_is_registered_again(batch, work, monkeypatch):
     assert batch("table.csv").code == 0
     shutil.rmtree("out/results/p0")
@@ -210,6 +216,7 @@ def test_what_was_lost_is_registered_again(batch, work, monkeypatch):
     assert done == ["p0", "p1"] and not list(Path("out").rglob(".*"))
 
 
+@pytest.mark.slow
 def test_bad_rows_do_not_stop_the_others(batch, work):
     Path("bad.dcm").write_bytes(b"nothing")
     Path("bad.nii").write_bytes(b"nothing")
@@ -244,6 +251,7 @@ def test_bad_rows_do_not_stop_the_others(batch, work):
     batch("table.csv", "--init", "start2.json").refused(1, "batch.incomplete", "5 of 10")
 
 
+@pytest.mark.slow
 def test_a_fault_of_the_program_is_an_error_of_its_row_alone(batch, work, monkeypatch):
     real = worker.write_result
 
@@ -260,6 +268,7 @@ def test_a_fault_of_the_program_is_an_error_of_its_row_alone(batch, work, monkey
     assert batch("table.csv").code == 0 and not Path("out/rows/p1.txt").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no locks of this kind")
 def test_two_processes_do_not_share_a_folder(batch, work, monkeypatch):
     inner = []
@@ -275,6 +284,7 @@ def test_two_processes_do_not_share_a_folder(batch, work, monkeypatch):
     assert batch("table.csv").code == 0
 
 
+@pytest.mark.slow
 def test_inputs_that_are_gone_for_a_while_cost_no_result(batch, work):
     assert batch("table.csv").code == 0
     before = contents(Path("out/results"))
@@ -310,6 +320,7 @@ def change_sidecar() -> None:
     Path("p0.isoclinic.json").write_text("{}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "options", "what"),
     [
@@ -331,6 +342,7 @@ def test_results_of_something_else_are_refused_by_name(batch, work, change, opti
     assert contents(Path("out")) == before
 
 
+@pytest.mark.slow
 def test_another_mask_in_the_same_file_is_another_setting(batch, work):
     mask = np.zeros((64, 64), dtype=np.uint8)
     mask[:4] = 255
@@ -341,6 +353,7 @@ def test_another_mask_in_the_same_file_is_another_setting(batch, work):
     ran.refused(2, "output.of-other-settings", "other settings of how X-rays are read")
 
 
+@pytest.mark.slow
 def test_overwrite_replaces_what_differs_alone(batch, work, monkeypatch):
     assert batch("table.csv").code == 0
     change_xray()
@@ -355,6 +368,7 @@ def test_overwrite_replaces_what_differs_alone(batch, work, monkeypatch):
     assert [row["status"] for row in summary()] == ["failed", "converged", "converged"]
 
 
+@pytest.mark.slow
 def test_doubtful_results_are_counted_and_end_with_3(batch, work):
     image = pydicom.dcmread("p1.dcm")
     pixels = np.random.default_rng(1).integers(1000, 30000, (image.Rows, image.Columns), dtype=np.uint16)
@@ -379,6 +393,7 @@ def test_doubtful_results_are_counted_and_end_with_3(batch, work):
     assert ran.out.startswith("INCOMPLETE: 2 of 4 X-rays passed all checks, 1 doubtful, 1 failed; none: ")
 
 
+@pytest.mark.slow
 def test_each_ct_is_read_once(batch, work, monkeypatch):
     shutil.copy("ct.nii.gz", "second.nii.gz")
     for index in range(COUNT):
@@ -406,6 +421,7 @@ def test_a_ct_that_cannot_be_read_is_tried_once(batch, work, monkeypatch):
     assert len(read) == 1
 
 
+@pytest.mark.slow
 def test_a_folder_of_x_rays_of_one_ct(batch, work):
     Path("xrays").mkdir()
     for index in range(2):
@@ -435,6 +451,7 @@ def test_a_folder_with_something_else_is_left_alone(batch, work):
     batch("table.csv").refused(2, "output.not-a-folder", "out")
 
 
+@pytest.mark.slow
 def test_a_record_that_is_damaged_is_named(batch, work):
     assert batch("table.csv").code == 0
     Path("out/rows/p1.json").write_text("{")
@@ -445,6 +462,7 @@ def test_a_record_that_is_damaged_is_named(batch, work):
     assert batch("table.csv").code == 0
 
 
+@pytest.mark.slow
 def test_the_summary_as_json(batch, work):
     document = json.loads(batch("table.csv", "--json").out)
     assert next(iter(document)) == "verdict" and document["verdict"].endswith("out/report.html")
@@ -509,3 +527,58 @@ def test_processes_and_a_real_ctrl_c(files, work):
     # Whichever process registered it, an X-ray has one pose.
     for index in range(3, 40):
         assert rows[index]["similarity"] == rows[index % 3]["similarity"]
+
+
+@pytest.mark.slow
+def test_several_views_of_a_row_give_one_pose(batch, run, work):
+    """Two X-rays at a right angle show the depth, which one of them hardly does."""
+    truth = true_pose()
+    side = gantry_view(90.0, 0.0, 650.0) @ se3.inverse(gantry_view(180.0, 0.0, 650.0))
+    write_xray(work / "side.dcm", phantom(), side @ truth)
+    (work / "lie.json").write_text(json.dumps({"view_from_first": [side.tolist()]}))
+    rows = ["xray,ct,init,xray2,views", "p0.dcm,ct.nii.gz,start0.json,side.dcm,lie.json"]
+    (work / "pair.csv").write_text("\n".join([*rows, "p1.dcm,ct.nii.gz,start1.json,,"]))
+    assert batch("pair.csv").code == 0
+    pair, single = summary()
+    assert pair["further_xrays"].endswith("side.dcm") and pair["views"].endswith("lie.json")
+    assert single["further_xrays"] == single["views"] == ""
+    first, second = (PoseFile.read(f"out/results/p0/pose{suffix}.json") for suffix in ("", "-2"))
+    off_mm = (first.camera_from_world - truth)[:3, 3]
+    assert float(off_mm.norm()) < 1.0
+    assert np.allclose(second.camera_from_world, side @ first.camera_from_world, atol=1e-6)
+    assert first.xray.path.endswith("p0.dcm") and second.xray.path.endswith("side.dcm")
+    assert "p0.dcm, side.dcm in ct.nii.gz" in unescape(Path("out/report.html").read_text())
+    # Another geometry is another row; nothing is registered again where it is the same.
+    assert batch("pair.csv").code == 0
+    (work / "lie.json").write_text(json.dumps({"view_from_first": [truth.tolist()]}))
+    batch("pair.csv").refused(2, "output.of-other-settings", "another X-ray")
+
+
+@pytest.mark.slow
+def test_structures_are_found_one_by_one_and_doubted_with_their_row(batch, files, work):
+    quick = ["--moving.candidates", "4", "--moving.starts", "1", "--moving.rounds", "1"]
+    usual = ("--labels", files.labels, "--each-structure", "bone", "--accept-doubtful", *quick)
+    (work / "one.csv").write_text("xray,ct,init\np0.dcm,ct.nii.gz,start0.json")
+    assert batch("one.csv", *usual).code == 0
+    (row,) = summary()
+    document = json.loads(Path("out/summary.json").read_text())["results"][0]
+    found = document["structures"]["bone"]
+    assert row["structures"].startswith(f"bone: {found['status']}")
+    pose = PoseFile.read("out/results/p0/structures/bone/pose.json")
+    assert pose.camera_from_world.tolist() == found["camera_from_world"]
+    assert all(f"bone: {doubt}" in row["doubts"] for doubt in found["doubts"])
+    assert (row["status"] == "doubtful") is bool(found["doubts"] or document["confidence"]["doubts"])
+    # Without structures, or with other settings of theirs, it is another result.
+    batch("one.csv", "--labels", files.labels).refused(2, "output.of-other-settings", "settings")
+
+
+def test_options_that_rows_cannot_have(batch, files, work):
+    batch("table.csv", "--each-structure", "bone").refused(2, "labels.missing", "--each-structure", "p0")
+    both = ("--labels", files.labels, "--each-structure", "bone", "--structures", "bone")
+    batch("table.csv", *both).refused(2, "options.conflict", "--structures")
+    (work / "pair.csv").write_text("xray,ct,xray2\np0.dcm,ct.nii.gz,p1.dcm")
+    angles = ("--primary-angle-deg", 0, "--secondary-angle-deg", 0)
+    batch("pair.csv", *angles).refused(2, "options.conflict", "--primary-angle-deg", "p0")
+    # An unknown structure is a matter of its row's label map.
+    unknown = ("--labels", files.labels, "--each-structure", "femur")
+    batch("table.csv", *unknown).refused(1, "batch.incomplete", "femur")

@@ -39,6 +39,7 @@ def write(folder, measurements, **changes) -> None:
     (folder / "summary.json").write_text(json.dumps(document))
 
 
+@pytest.mark.slow
 def test_a_report_of_both(run, folders):
     ran = run("compare", "x", "y", "--output", "deep/out", *FAST)
     assert (ran.code, ran.err) == (0, "")
@@ -55,6 +56,7 @@ def test_a_report_of_both(run, folders):
     assert os.path.normpath(out / links[0]) == str(folders / "y/cases/a/2/mtre-30/isoclinic")
 
 
+@pytest.mark.slow
 def test_a_report_is_replaced_only_when_asked(run, folders):
     assert run("compare", "x", "y", "--output", "out", *FAST).code == 0
     ran = run("compare", "x", "y", "--output", "out", *FAST)
@@ -63,6 +65,7 @@ def test_a_report_is_replaced_only_when_asked(run, folders):
     assert not (folders / "out" / "paired.png").exists()
 
 
+@pytest.mark.slow
 def test_another_metric_and_columns(run, folders):
     chosen = ("--metric", "rotation_deg", "--columns", "mpd_mm_p50")
     ran = run("compare", "x", "y", "--output", "out", *chosen, *FAST)

@@ -22,6 +22,7 @@ def source(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_prepare(run, source, tmp_path, monkeypatch):
     output = tmp_path / "out"
     ran = run("dataset", "prepare", "ctspine1k", source, output, *FEW)

@@ -29,6 +29,7 @@ def phantom_demo(run, files, monkeypatch, tmp_path):
     return lambda *arguments: run("demo", "--output", "demo", *arguments)
 
 
+@pytest.mark.slow
 def test_it_registers_every_view_and_leaves_its_pictures(phantom_demo, files, tmp_path):
     """The errors that a noisy image of 64 x 64 pixels leaves are below a millimetre."""
     ran = phantom_demo()

@@ -51,7 +51,7 @@ OF_STRUCTURES = {"stages": (Stage(pixels=32),), "candidates": 4, "starts": 1, "r
 REGISTRATIONS = (
     ("register", SCHEDULE, (isoclinic, registration, pipeline)),
     ("register_views", SCHEDULE, (registration, register)),
-    ("register_structures", OF_STRUCTURES, (registration, register, tracking)),
+    ("register_structures", OF_STRUCTURES, (registration, register, tracking, batch_worker)),
 )
 
 # Pages on which a result is doubtful by its nature: a bone is out of view, one view refines intrinsics, or

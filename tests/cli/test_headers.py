@@ -102,6 +102,7 @@ def test_turned_by_the_option(register, files, degrees):
     assert error_mm(pose, files) < 1
 
 
+@pytest.mark.slow
 def test_the_option_overrides_the_header(register, files, tmp_path):
     """The header says that it was turned, but it was not: 0 leaves it, 90 turns it, and so the pose."""
     ran, pose = register(arguments=("--turn", 0), FieldOfViewRotation="90")
@@ -115,6 +116,7 @@ def test_the_option_overrides_the_header(register, files, tmp_path):
 OPEN = {"ImagerPixelSpacing": None, "PixelSpacing": ["3", "3"]}
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("always::isoclinic.volumes.GeometryWarning")
 def test_what_is_open_is_told_and_doubted_until_an_option_settles_it(register, files):
     """The spacing happens to be right here, so that nothing but the header is a reason to doubt."""
@@ -128,6 +130,7 @@ def test_what_is_open_is_told_and_doubted_until_an_option_settles_it(register, f
     assert (ran.code, ran.err) == (0, "") and pose.doubts == ()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("always::isoclinic.volumes.GeometryWarning")
 def test_structures_carry_the_same_doubt(register, files, tmp_path):
     ran, pose = register(arguments=("--labels", files.labels, "--each-structure", "bone"), **OPEN)
@@ -152,6 +155,7 @@ def test_evaluate_carries_it_too(run, cases, files, tmp_path):
     assert pose.status is Status.DOUBTFUL and any("ImagerPixelSpacing" in doubt for doubt in pose.doubts)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("always::isoclinic.volumes.GeometryWarning")
 def test_x_rays_of_different_patients(run, files, tmp_path):
     for name, patient in (("a.dcm", "4711"), ("b.dcm", "4712")):

@@ -128,6 +128,7 @@ def reset(folder: Path, files: dict[str, str]) -> None:
         (folder / name).write_text(text)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "old"), [(signal.SIGINT, OLD), (signal.SIGTERM, {})])
 def test_a_result_is_there_whole_or_not_at_all(monkeypatch, tmp_path, number, old):
     folder = tmp_path / "work"
@@ -147,6 +148,7 @@ def test_a_result_is_there_whole_or_not_at_all(monkeypatch, tmp_path, number, ol
     assert all(end == NEW for end in ends[0])
 
 
+@pytest.mark.slow
 def test_more_signals_do_not_disturb_the_tidying_up(monkeypatch, tmp_path):
     folder = tmp_path / "work"
     reset(folder, OLD)
@@ -159,6 +161,7 @@ def test_more_signals_do_not_disturb_the_tidying_up(monkeypatch, tmp_path):
             assert tree(folder) in (OLD, NEW), f"signals before steps {first}, {first + apart} and so on"
 
 
+@pytest.mark.slow
 def test_a_signal_while_a_failed_command_tidies_up(monkeypatch, tmp_path):
     folder = tmp_path / "work"
     statuses = set()

@@ -7,20 +7,24 @@ import json
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.error import HTTPError
 from urllib.request import ProxyHandler, build_opener
 
+import numpy as np
 import pydicom
 import pytest
 import torch
-from pydicom.uid import CTImageStorage, generate_uid
+from pydicom.uid import CTImageStorage, SecondaryCaptureImageStorage, generate_uid
 
-from ..reception.senders import associated, context_of, free_port, sent
+from ..reception.senders import associated, context_of, free_port, pynetdicom, sent
 from .conftest import true_pose
 
 pytestmark = [
@@ -61,6 +65,9 @@ class Program:
             opener = build_opener(ProxyHandler({}))
             with opener.open(f"http://127.0.0.1:{self.health}/healthz", timeout=10) as answer:
                 return json.load(answer)
+        except HTTPError as error:
+            with error:
+                return json.load(error)
         except OSError:
             return None
 
@@ -186,8 +193,9 @@ def test_from_the_c_arm_to_the_webhook_and_on_after_an_end(program, images, webh
     "place",
     [
         "spool.sync_folder",  # the image is there, and the ledger does not know it
-        "registrar.Registrar.register",
-        "registrar.write_result_files",
+        "registrar.Registrar.find",
+        "registrar.Registrar.write",
+        "registrar.result_files_in_steps",
         "spool.Spool.finish",  # the result is there, and the ledger does not know it
         "outlets.LineFile.append",
     ],
@@ -209,6 +217,75 @@ def test_killed_at_any_state_nothing_is_lost_or_repeated(program, images, tmp_pa
     assert running.end() == 0
     assert len(list((tmp_path / "out" / "received").iterdir())) == 1
     assert [each.name for each in (tmp_path / "out" / "results").iterdir()] == ["0001"]
+
+
+def messages(connection: socket.socket) -> Iterator[tuple[str, str, bytes]]:
+    """Type, device and body of messages of OpenIGTLink."""
+
+    def read(count: int) -> bytes:
+        content = b""
+        while len(content) < count:
+            part = connection.recv(count - len(content))
+            if not part:
+                raise ConnectionError
+            content += part
+        return content
+
+    while True:
+        _, *names, _, _, size, _ = struct.unpack(">H12s20sIIQQ", read(58))
+        kind, device = (each.rstrip(b"\0").decode() for each in names)
+        yield kind, device, read(size)
+
+
+@pytest.mark.slow
+def test_slicer_has_the_pose_before_files_are_written_and_the_archive_the_overlay_after(
+    program, images, tmp_path
+):
+    """Killed while the archive is away; nothing is lost, and nothing comes twice."""
+    port, igtl, archive = (free_port() for _ in range(3))
+    options = ("--port", port, "--igtl", igtl, "--send", f"127.0.0.1:{archive}", "--retry-s", 0.2)
+    (image,) = images(1)
+    image.StudyInstanceUID = generate_uid()
+    running = program(*options).ready()
+    with socket.create_connection(("127.0.0.1", igtl), timeout=PATIENT_S) as connection:
+        said = messages(connection)
+        assert next(said)[:2] == ("STATUS", "isoclinic_status")
+        assert sent(port, image) == [0x0000]
+        kind, device, body = next(said)
+        written = (running.output / "results" / "0001").exists()
+        assert (kind, device, written) == ("TRANSFORM", "isoclinic", False)
+    (line,) = running.wait_for(1)
+    matrix = np.frombuffer(body, ">f4").reshape(4, 3).T
+    assert right(line) and np.allclose(matrix, np.array(line["camera_from_world"])[:3], rtol=0, atol=1e-4)
+    running.until(lambda: any("send" in each for each in running.asked()["problems"]))
+    running.end(signal.SIGKILL)
+    got: list[pydicom.Dataset] = []
+
+    def store(event) -> int:
+        got.append(event.dataset)
+        return 0x0000
+
+    entity = pynetdicom.AE(ae_title="ANY-SCP")
+    entity.add_supported_context(SecondaryCaptureImageStorage)
+    server = entity.start_server(
+        ("127.0.0.1", archive), block=False, evt_handlers=[(pynetdicom.evt.EVT_C_STORE, store)]
+    )
+    try:
+        running = program(*options).ready()
+        running.until(lambda: got)
+        running.until(lambda: running.asked()["status"] == "ok")
+        # Who connects to 3D Slicer's port now gets the pose that was found before.
+        with socket.create_connection(("127.0.0.1", igtl), timeout=PATIENT_S) as connection:
+            assert next(messages(connection)) == (kind, device, body)
+        assert running.end() == 0
+        running = program(*options).ready()
+        running.until(lambda: running.asked()["status"] == "ok")
+        assert running.end() == 0
+    finally:
+        server.shutdown()
+    (overlay,) = got
+    assert overlay.PatientName == "Doe^Jane" and overlay.StudyInstanceUID == image.StudyInstanceUID
+    assert "converged" in overlay.ImageComments and "Doe" not in running.said.read_text()
 
 
 @pytest.mark.slow
@@ -249,14 +326,18 @@ def test_a_flood_while_it_is_killed_again_and_again(program, images):
     assert running.asked()["done"] == count and running.end() == 0
 
 
+@pytest.mark.slow
 def test_what_makes_no_sense_is_refused(run, files, tmp_path):
     usual = ("listen", "--volume", files.ct, "--output", tmp_path / "out")
     run(*usual).refused(2, "options.incomplete", "--port", "--watch")
     run(*usual, "--port", 11112, "--host", "0.0.0.0").refused(2, "options.incomplete", "--allow")
+    run(*usual, "--port", 11112, "--send", "archive").refused(2, "reception.invalid-value", "--send")
+    run(*usual, "--port", 11112, "--igtl-name", "a b").refused(2, "reception.invalid-value", "--igtl-name")
     run(*usual, "--watch", tmp_path).refused(2, "options.conflict", "--output", "--watch")
     run(*usual, "--watch", tmp_path / "none").refused(1, "input.unreadable", "--watch", tmp_path / "none")
 
 
+@pytest.mark.slow
 def test_a_port_that_is_taken(run, files, tmp_path):
     usual = ("listen", "--volume", files.ct, "--output", tmp_path / "out")
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -264,6 +345,7 @@ def test_a_port_that_is_taken(run, files, tmp_path):
         run(*usual, "--port", port).refused(1, "reception.cannot-listen", "--port", port)
 
 
+@pytest.mark.slow
 def test_without_its_package_it_names_the_extra(run, files, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pynetdicom", None)
     ran = run("listen", "--volume", files.ct, "--output", tmp_path / "out", "--port", 11112)

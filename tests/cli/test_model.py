@@ -88,6 +88,7 @@ def register(run, files, models, tmp_path):
     return register_phantom
 
 
+@pytest.mark.slow
 def test_a_model_needs_no_initial_pose(register, files, models, tmp_path):
     ran = register("trained", "--json")
     assert (ran.code, ran.err) == (0, "")
@@ -110,6 +111,7 @@ def test_a_model_needs_no_initial_pose(register, files, models, tmp_path):
     assert "fine encoder, 32 x 32 px" in report, "in the course of the optimisation"
 
 
+@pytest.mark.slow
 def test_people_read_what_the_model_did(register, models):
     ran = register("wrong.safetensors")
     assert ran.code == 0, ran.err
@@ -120,6 +122,7 @@ def test_people_read_what_the_model_did(register, models):
     assert "hardly matched: edges" in rows["fallback"]
 
 
+@pytest.mark.slow
 def test_the_fallback_is_told(register, tmp_path):
     document = json.loads(register("wrong.safetensors", "--json").out)
     assert document["status"] == "converged"
@@ -128,6 +131,7 @@ def test_the_fallback_is_told(register, tmp_path):
     assert "found by a search around preset ap" in (tmp_path / "result" / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_the_published_registration(run, files, models, tmp_path):
     """The regressor's pose and one network's refinement of it, with the whole of the result's files."""
     options = ["--volume", files.ct, "--output", tmp_path / "result", "--preset", "paper", "--json"]
@@ -233,6 +237,7 @@ def test_what_is_said_about_searches():
     assert said(0.5, 0.9, start="ap") is None, "no model took part"
 
 
+@pytest.mark.slow
 def test_a_start_that_is_given_wins(register, files):
     document = json.loads(register("wrong.safetensors", "--json", "--init", files.init).out)
     assert document["initial"]["source"].startswith("file ")

@@ -80,6 +80,7 @@ def test_json_for_programs(register, files, tmp_path):
     assert document["camera_from_world"] == pose.camera_from_world.tolist()
 
 
+@pytest.mark.slow
 def test_options_override_the_header_and_a_pose_file_is_a_start(register, files, tmp_path):
     assert register("--sdd-mm", "1010", "--bin", "2").code == 0
     first = PoseFile.read(tmp_path / "result" / "pose.json")
@@ -90,6 +91,7 @@ def test_options_override_the_header_and_a_pose_file_is_a_start(register, files,
     assert error_mm(document["camera_from_world"], files) < 1
 
 
+@pytest.mark.slow
 def test_structures_are_registered_by_name(register, files):
     """The bones alone match the X-ray of everything less well."""
     everything, bones = (
@@ -118,6 +120,7 @@ def test_doubtful_can_be_accepted(register):
     assert ran.out.startswith("DOUBTFUL: "), "it is said all the same"
 
 
+@pytest.mark.slow
 def test_the_verdict_comes_first(register, tmp_path):
     report = tmp_path / "result" / "report.html"
     ran = register()

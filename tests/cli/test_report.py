@@ -37,6 +37,7 @@ def awkward(files, tmp_path, monkeypatch) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_command_in_the_report_does_it_again(run, awkward):
     """From the folder that the report names, while the first result is there, to the last bit."""
     arguments = [
@@ -85,6 +86,7 @@ def test_the_result_is_written_beside(arguments, expected):
     assert writing_beside(Path("r"), arguments) == expected
 
 
+@pytest.mark.slow
 def test_a_doubtful_result_says_why(run, files, tmp_path):
     """In the pose file, and in the report with what was found beside its limit."""
     output = tmp_path / "result"
@@ -98,6 +100,7 @@ def test_a_doubtful_result_says_why(run, files, tmp_path):
     assert PoseFile.read(output / "pose.json").doubts == ()
 
 
+@pytest.mark.slow
 def test_several_views_say_how_they_lie(run, awkward):
     """Relative to the first, and where that is known from; the second is the first turned by 10 deg here."""
     turn = se3.exp(torch.tensor([0.0, math.radians(10), 0.0, 0.0, 0.0, 0.0], dtype=torch.float64))

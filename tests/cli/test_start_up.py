@@ -71,6 +71,7 @@ def test_a_mistake_is_told_without_importing_anything_heavy(arguments):
     assert loaded(*arguments) == (2, [])
 
 
+@pytest.mark.slow
 def test_a_registration_of_nifti_and_png_imports_only_what_it_needs(files, tmp_path):
     """The X-ray has no shadow of a collimator, whose hull would need scipy.spatial."""
     pixels = XRay.read(files.xray).pixels
@@ -88,6 +89,7 @@ def test_the_package_runs_as_a_module():
     assert ran.returncode == 0 and ran.stdout.startswith("isoclinic ")
 
 
+@pytest.mark.slow
 def test_importing_leaves_the_environment_alone():
     program = (
         "import os; before = dict(os.environ); import isoclinic; dir(isoclinic); isoclinic.Camera; "

@@ -87,6 +87,7 @@ def test_targets_are_shown_to_people(register, tmp_path):
     assert "what error to expect at the targets" in ran.out
 
 
+@pytest.mark.slow
 def test_a_doubtful_result_has_no_error_to_expect_at_targets(register):
     targets = json.loads(register("--json", "--confidence.edges-below", "1.1").out)["targets"]
     for each in targets.values():

@@ -68,6 +68,7 @@ def lines(folder: Path) -> list[dict]:
     return [json.loads(line) for line in (folder / "poses.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
+@pytest.mark.slow
 def test_a_run_from_its_file_to_its_report(track, cine, tmp_path):
     ran = track(cine)
     assert ran.code == 0, ran.err
@@ -101,6 +102,7 @@ def test_a_run_from_its_file_to_its_report(track, cine, tmp_path):
         assert 50 < orange.sum() < 0.3 * orange.size
 
 
+@pytest.mark.slow
 def test_bad_frames_are_told_and_the_run_goes_on(track, tmp_path, pictures):
     changed = pictures.copy()
     changed[2] = 500  # blank
@@ -122,6 +124,7 @@ def test_bad_frames_are_told_and_the_run_goes_on(track, tmp_path, pictures):
     assert track(path, "--overwrite", "--accept-doubtful").code == 0
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("always::isoclinic.volumes.GeometryWarning")
 def test_a_folder_of_pictures_with_options_for_their_geometry(track, tmp_path, pictures):
     folder = tmp_path / "frames"
@@ -142,6 +145,7 @@ def test_a_folder_of_pictures_with_options_for_their_geometry(track, tmp_path, p
     assert {row["time_s"] for row in rows} == {""}
 
 
+@pytest.mark.slow
 def test_an_older_run_is_only_touched_on_demand(track, cine, tmp_path):
     assert track(cine).code == 0
     before = {path: path.read_bytes() for path in (tmp_path / "out").iterdir()}
@@ -190,6 +194,7 @@ def test_planes_of_different_lengths(track, cine, tmp_path, pictures):
     assert ran.code == 1 and "6 and 3 frames" in ran.err
 
 
+@pytest.mark.slow
 def test_structures_are_told_relative_to_each_other(track, files, cine, tmp_path):
     image = nib.load(files.labels)
     labels = np.asarray(image.dataobj).astype(np.uint8)

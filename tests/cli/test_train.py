@@ -144,6 +144,7 @@ def test_the_geometry_of_an_xray(make):
         assert camera.fx == pytest.approx(focal)
 
 
+@pytest.mark.slow
 def test_an_older_training_is_kept_or_replaced_as_a_whole(make):
     _, output = make("model")
     (output / f".77.{MODEL_FILE}").write_text("left by a process that was killed")
@@ -196,6 +197,7 @@ def interrupt(monkeypatch):
     return arrange
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_what_is_interrupted_goes_on_exactly(make, interrupt, number):
     make("whole")
@@ -357,6 +359,7 @@ def test_packages_that_are_not_installed(desk, monkeypatch, package, extra, opti
     desk.refuses(line, 2, "installation.package-missing", package, f"pip install 'isoclinic[{extra}]'")
 
 
+@pytest.mark.slow
 def test_a_training_of_something_else_is_not_gone_on_with(desk, make, tmp_path):
     _, output = make("model")
     before = tree(output)

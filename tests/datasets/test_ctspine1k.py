@@ -80,6 +80,7 @@ def contents(folder: Path) -> dict[str, object]:
     return read
 
 
+@pytest.mark.slow
 def test_what_is_written(prepared):
     cases = ["1.3.6.1.4.1.9328.50.4.0001", "liver_1"]
     expected = {f"{case}/{file}" for case in cases for file in [*FILES, *SHARDS]}
@@ -220,6 +221,7 @@ def test_disk_full(file, source, prepared, tmp_path, monkeypatch):
     assert contents(output) == contents(prepared)
 
 
+@pytest.mark.slow
 def test_the_result_does_not_depend_on_where_and_in_which_order_cases_run(
     source, prepared, tmp_path, monkeypatch
 ):
@@ -234,6 +236,7 @@ def test_the_result_does_not_depend_on_where_and_in_which_order_cases_run(
     assert contents(tmp_path / "out") == contents(prepared)
 
 
+@pytest.mark.slow
 def test_other_settings(source, copy):
     fewer = config_of(drrs=replace(CONFIG.drrs, images=2, seed=1))
     before = contents(copy)
@@ -245,6 +248,7 @@ def test_other_settings(source, copy):
     assert sorted(path.name for path in (copy / "liver_1").glob("*.h5")) == ["drrs-000.h5"]
 
 
+@pytest.mark.slow
 def test_other_files_of_the_same_name(source, copy, tmp_path):
     other = shutil.copytree(source, tmp_path / "other")
     write_original(other, "liver_1", spine((4.0, 4.0, 3.0), axes=(-1, 1, 1), seed=9))

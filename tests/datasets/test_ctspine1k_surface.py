@@ -47,6 +47,7 @@ def test_surface_encloses_the_solids_and_faces_outwards(spacing_mm, axes):
         assert VERTEBRA_MM3 < enclosed_mm3 < VERTEBRA_MM3 + 0.6 * 10_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("spacing_mm", "axes"), GRIDS)
 def test_landmarks_of_the_solids(spacing_mm, axes):
     found = landmarks_of(spine(spacing_mm, axes=axes))
@@ -90,6 +91,7 @@ def resampled(volume: Volume, spacing_mm) -> Volume:
     return Volume(hu=hu, labels=labels, world_from_voxel=affine)
 
 
+@pytest.mark.slow
 def test_landmarks_of_a_real_ct_stay_where_they_are_when_it_is_resampled(real_ct):
     """Less far than a voxel.
 

@@ -122,6 +122,7 @@ def test_a_data_set_is_known_by_what_it_holds(evaluate, sources, tmp_path, kind)
     ran.refused(2, "options.conflict", "--volume", kind)
 
 
+@pytest.mark.slow
 def test_how_a_data_set_is_read_is_part_of_its_results(evaluate, sources):
     arguments = ("--max-samples", "1", "--starts", "none")
     assert evaluate(sources["deepfluoro"], *arguments).code == 0
@@ -129,6 +130,7 @@ def test_how_a_data_set_is_read_is_part_of_its_results(evaluate, sources):
     ran.refused(2, "output.of-other-settings", "settings of how the data set is read", "17-1882/000")
 
 
+@pytest.mark.slow
 def test_data_sets_do_not_mix(evaluate, sources):
     assert evaluate(sources["deepfluoro"], "--max-samples", 1).code == 0
     ran = evaluate(sources["ljubljana"], "--max-samples", 1, "--overwrite")
@@ -270,6 +272,7 @@ def test_an_empty_data_set(evaluate, tmp_path):
     ran.refused(1, "dataset.unknown-name", "subject01", "ap, lat")
 
 
+@pytest.mark.slow
 def test_a_damaged_sample_stops_no_other(evaluate, sources, tmp_path):
     path = tmp_path / "one-broken.h5"
     path.write_bytes(sources["deepfluoro"].read_bytes())

@@ -166,6 +166,7 @@ def _check_models(folder, sources, table, subjects) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_networks_that_have_seen_a_patient_are_refused(sources, tmp_path, capsys):
     """Those of `isoclinic pretrain` on CTs that the data set was exported to."""
     assert main(["dataset", "export", "deepfluoro", str(sources["deepfluoro"]), str(tmp_path / "cts")]) == 0

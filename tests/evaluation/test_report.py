@@ -65,6 +65,7 @@ def test_no_measurement_is_an_error(tmp_path: Path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_the_files_agree(tmp_path: Path):
     write_report(tmp_path, MEASURED, CONFIG)
     assert {path.name for path in tmp_path.iterdir()} == FILES
@@ -121,6 +122,7 @@ def test_the_curves_count_cases():
 TWO = [replace(each, method=method) for method in ("isoclinic", "x<y") for each in MEASURED]
 
 
+@pytest.mark.slow
 def test_two_methods(tmp_path: Path):
     """Every file; then again with one method, which leaves none of the comparison."""
     write_report(tmp_path, TWO, CONFIG)
@@ -131,6 +133,7 @@ def test_two_methods(tmp_path: Path):
     assert {path.name for path in tmp_path.iterdir()} == FILES
 
 
+@pytest.mark.slow
 def test_the_page_is_complete_in_itself_and_links_to_the_poses(tmp_path: Path):
     config = replace(CONFIG, title="T & <b>", command="isoclinic evaluate <x>")
     write_report(tmp_path, TWO, config)
@@ -144,6 +147,7 @@ def test_the_page_is_complete_in_itself_and_links_to_the_poses(tmp_path: Path):
     assert len(links) == len(TWO) and "cases/chest/00/15/x%3Cy/" in links
 
 
+@pytest.mark.slow
 def test_columns_of_choice(tmp_path: Path):
     write_report(tmp_path, MEASURED, replace(CONFIG, columns=("mtre_mm_p50",)))
     header = (tmp_path / "summary.md").read_text().splitlines()[2]

@@ -340,6 +340,7 @@ SMOOTH = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("function", "angles"),
     [

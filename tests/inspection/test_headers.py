@@ -58,6 +58,7 @@ def test_dicom_series(shared_data):
     assert found.findings == ()
 
 
+@pytest.mark.slow
 def test_a_unit_that_is_not_said_to_be_hounsfields(shared_data, tmp_path):
     """Told where the CT is read, so that every command knows."""
     for file in (shared_data / "ct_dicom_series").iterdir():

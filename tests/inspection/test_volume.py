@@ -110,6 +110,7 @@ def test_body_that_ends_below_and_above_is_not_cut():
         assert "cut off" not in said(inspect_volume(ct(hu, spacing_mm=(3.0, 3.0, 3.0), axes=axes)))
 
 
+@pytest.mark.slow
 def test_real_cts(shared_data, chest_ct_path):
     """Numbers of the data's description; arms beside the body of the series reach out of its round field."""
     pelvis = shared_data / "abdomen_pelvis_3mm.nii.gz"

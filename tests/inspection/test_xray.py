@@ -101,6 +101,7 @@ def test_outline_of_the_exposed_field(outside, outline):
     assert reading.value == pytest.approx(100 * outside(x, y).mean(), abs=4)
 
 
+@pytest.mark.slow
 def test_real_look_and_simulated_x_rays(shared_data):
     """Nothing but the missing angles and assumptions to note; circular fields of level 1 are found."""
     outlines = set()

@@ -1,6 +1,8 @@
 import subprocess
 import sys
 
+import pytest
+
 from isoclinic.errors import UsageError
 from isoclinic.networks import PoseRegressor, PoseRegressorConfig
 from missing_package import without
@@ -13,6 +15,7 @@ def test_without_monai_the_extra_is_named(monkeypatch):
         PoseRegressor(PoseRegressorConfig())
 
 
+@pytest.mark.slow
 def test_the_networks_that_come_along_need_no_package_besides_torch_and_safetensors():
     """In a process of its own, where importing anything that only extras install is an error."""
     code = (

@@ -8,44 +8,78 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from isoclinic.errors import InputError, IsoclinicError
 from isoclinic.reception import Listener, ReceptionConfig, Spool
-from isoclinic.reception.registrar import LINE, line_of
+from isoclinic.reception.registrar import LINE, Found, line_of
 from raising import raises
 
 from .conftest import VOLUME, content, image
 
 
 class Scripted:
-    """In the place of a registrar: does what is said for an image, by its number."""
+    """In the place of a registrar: does what is said for an image when it is found or written, by its number.
 
-    def __init__(self, script=None) -> None:
+    Attributes:
+        seen: images that were registered, in their order.
+        steps: what was done, in its order.
+    """
+
+    def __init__(self, script=None, writing=None, doubtful=()) -> None:
         self.script = script or {}
+        self.writing = writing or {}
+        self.doubtful = doubtful
         self.seen: list[int] = []
+        self.steps: list[str] = []
         self.restored = None
 
-    def register(self, received, folder: Path):
+    def find(self, received, folder: Path) -> Found:
         self.seen.append(received.number)
-        step = self.script.get(received.number)
+        self.steps.append(f"find {received.number}")
+        self._play(self.script, received.number)
+        doubts = ["it is off"] if received.number in self.doubtful else []
+        line = {
+            **line_of(received, "done", received.received_at),
+            "status": "doubtful" if doubts else "converged",
+            "doubts": doubts,
+            "expected_error_mm": None if doubts else 1.0,
+            "camera_from_world": pose_of(received.number),
+            "output": str(folder),
+        }
+        state = {"after": received.number}
+        return Found(image=received, folder=folder, result=None, said=[], line=line, state=state)
+
+    def write(self, found: Found) -> Iterator[None]:
+        self.steps.append(f"write {found.image.number}")
+        half = found.folder.with_name(f".{found.folder.name}.new")
+        half.mkdir(parents=True)
+        try:
+            yield
+            self._play(self.writing, found.image.number)
+        finally:
+            half.rmdir()
+        found.folder.mkdir(parents=True)  # its parent is there, but not in `crashed`
+        (found.folder / LINE).write_text(json.dumps(found.line))
+
+    def _play(self, script, number: int) -> None:
+        step = script.get(number)
         if isinstance(step, list):
             step = step.pop(0) if step else None
         if step is not None:
             raise step
-        folder.mkdir(parents=True)  # its parent is there, but not in `crashed`
-        line = {**line_of(received, "done", received.received_at), "status": "converged"}
-        (folder / LINE).write_text(json.dumps(line))
-        return line
-
-    def state(self):
-        return {"after": self.seen[-1]}
 
     def restore(self, state) -> bool:
         self.restored = state
         return state is not None
+
+
+def pose_of(number: int) -> list[list[float]]:
+    """A pose by which images can be told apart."""
+    return [[1.0, 0.0, 0.0, float(number)], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 1.0]]
 
 
 @pytest.fixture
@@ -84,7 +118,11 @@ def listen(tmp_path, monkeypatch):
 
 
 def told(spool: Spool) -> list[dict]:
-    return [json.loads(line) for line in (spool.folder / "results.jsonl").read_text().splitlines()]
+    return json_lines(spool.folder)
+
+
+def json_lines(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
 
 
 def test_images_are_registered_in_their_order(listen):
@@ -108,10 +146,102 @@ def test_images_are_registered_in_their_order(listen):
 def test_one_failure_does_not_stop_the_rest(listen, caplog, error, code):
     caplog.set_level(logging.DEBUG, "isoclinic")
     spool = listen(Scripted({2: error}), count=3)
-    lines = told(spool)
+    lines = sorted(told(spool), key=lambda line: line["number"])
     assert [line["state"] for line in lines] == ["done", "failed", "done"]
     assert lines[1]["error"]["code"] == code and str(error) in lines[1]["error"]["message"]
     assert code in caplog.text and "Doe" not in caplog.text
+
+
+def test_poses_are_found_before_files_are_written(listen):
+    registrar = Scripted({2: ZeroDivisionError()})
+    spool = listen(registrar, count=4)
+    finds, writes = [f"find {n}" for n in (1, 2, 3, 4)], [f"write {n}" for n in (1, 3, 4)]
+    assert registrar.steps == [*finds, *writes]
+    # The one that failed was finished first.
+    assert [line["number"] for line in told(spool)] == [2, 1, 3, 4]
+    assert spool.about("session") == {"after": 4}
+
+
+def test_an_image_that_arrives_while_files_are_written_does_not_wait_for_them(tmp_path):
+    """A second image arrives after the first step of the writing of the first one."""
+    spool, registrar = Spool(tmp_path / "out", VOLUME), Scripted()
+    spool.store(content(image(1, SOPInstanceUID="1.2.1")), source="folder")
+    real = registrar.write
+
+    def write(found: Found) -> Iterator[None]:
+        for step in real(found):
+            spool.store(content(image(2, SOPInstanceUID="1.2.2")), source="folder")
+            yield step
+
+    def wait(_: float) -> None:
+        raise KeyboardInterrupt
+
+    registrar.write, spool.wait = write, wait
+    with pytest.raises(KeyboardInterrupt):
+        Listener(spool, registrar, ReceptionConfig()).run()
+    assert registrar.steps == ["find 1", "write 1", "find 2", "write 2"]
+    assert [line["number"] for line in json_lines(tmp_path / "out")] == [1, 2]
+
+
+def test_files_are_written_before_too_many_wait(listen):
+    registrar = Scripted()
+    listen(registrar, count=10)
+    assert registrar.steps[:10] == [*(f"find {n}" for n in range(1, 9)), "write 1", "find 9"]
+
+
+def test_files_that_cannot_be_made_are_a_failure_of_that_image(listen):
+    registrar = Scripted(writing={2: ZeroDivisionError("of Doe^Jane")})
+    spool = listen(registrar, count=3)
+    assert [(line["number"], line["state"]) for line in told(spool)] == [
+        *((1, "done"), (2, "failed"), (3, "done")),
+    ]
+    assert spool.about("session") == {"after": 3}
+
+
+def test_on_a_full_disk_what_is_found_is_not_found_again(listen):
+    full = InputError("no space", code="output.unwritable")
+    registrar = Scripted(writing={1: [full, full], 2: [full]})
+    spool = listen(registrar, count=3)
+    assert registrar.seen == [1, 2, 3]
+    assert [line["state"] for line in told(spool)] == ["done"] * 3
+
+
+def test_interrupted_before_files_are_written_it_begins_with_the_same_state(listen, tmp_path):
+    spool = Spool(tmp_path / "out", VOLUME)
+    for number in range(3):
+        spool.store(content(image(number, SOPInstanceUID=f"1.2.{number + 1}")), source="folder")
+    with pytest.raises(KeyboardInterrupt):
+        Listener(spool, Scripted(writing={2: KeyboardInterrupt()}), ReceptionConfig()).run()
+    registrar = Scripted()
+    spool = listen(registrar)
+    assert registrar.restored == {"after": 1}
+    assert registrar.seen == [2, 3]
+    assert [line["number"] for line in told(spool)] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("attempts", [1, 3])
+def test_images_that_waited_for_their_files_are_not_blamed_for_an_end_of_the_program(
+    listen, tmp_path, attempts
+):
+    """Image 3 ends the program each time; images 1 and 2 were found, but not written, at the first end."""
+    folder = tmp_path / "out"
+    spool = Spool(folder, VOLUME)
+    for number in range(3):
+        spool.store(content(image(number, SOPInstanceUID=f"1.2.{number + 1}")), source="folder")
+    for _ in range(attempts):
+        registrar = Scripted({3: SystemExit()})
+        listener = Listener(spool, registrar, ReceptionConfig(attempts=attempts))
+        listener._leave = lambda: None  # as it is killed
+        with pytest.raises(SystemExit):
+            listener.run()
+        spool.close()
+        spool = Spool(folder, VOLUME)
+    spool.close()
+    lines = told(listen(Scripted(), attempts=attempts))
+    assert [(line["number"], line["state"]) for line in lines] == [
+        *((1, "done"), (2, "done"), (3, "failed")),
+    ]
+    assert lines[2]["error"]["code"] == "reception.ended"
 
 
 def test_an_interrupted_image_waits_and_its_attempt_does_not_count(listen, tmp_path):
@@ -153,7 +283,9 @@ def crashed(folder: Path, *, result: bool) -> None:
     spool.store(content(image()), source="folder")
     taken = spool.next()
     if result:
-        Scripted().register(taken, folder / "results" / "0001")
+        registrar = Scripted()
+        for _ in registrar.write(registrar.find(taken, folder / "results" / "0001")):
+            pass
     spool.close()
 
 

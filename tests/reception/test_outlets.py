@@ -13,6 +13,7 @@ import pytest
 
 from isoclinic.errors import InputError
 from isoclinic.reception import outlets
+from isoclinic.reception.deliveries import NotNowError, RefusedError
 from isoclinic.reception.health import HealthPage
 from isoclinic.reception.outlets import LineFile, Webhook
 from raising import raises
@@ -64,20 +65,26 @@ def test_on_a_full_disk_it_is_to_be_renewed(tmp_path, monkeypatch):
 
 
 class Receiver:
-    """A web server that keeps what it is sent."""
+    """A web server that keeps what it is sent: content type, key and line of each request."""
 
-    def __init__(self, status: int = 200) -> None:
-        self.got: list[tuple[str, dict]] = []
-        self.held = threading.Event()
-        self.held.set()
+    def __init__(self, status: int = 200, location: str = "") -> None:
+        self.got: list[tuple[str, str, dict]] = []
+        self.status = status
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self):
                 content = self.rfile.read(int(self.headers["Content-Length"]))
-                receiver.got.append((self.headers["Content-Type"], json.loads(content)))
-                receiver.held.wait(20)
-                self.send_response(status)
+                told = (self.headers["Content-Type"], self.headers["Idempotency-Key"], json.loads(content))
+                receiver.got.append(told)
+                self.send_response(receiver.status)
+                if location:
+                    self.send_header("Location", location)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def do_GET(self):
+                self.send_response(200)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
 
@@ -90,7 +97,6 @@ class Receiver:
         self.address = f"http://127.0.0.1:{self.server.server_address[1]}/hook"
 
     def stop(self) -> None:
-        self.held.set()
         self.server.shutdown()
         self.server.server_close()
 
@@ -108,43 +114,39 @@ def receiver():
         each.stop()
 
 
-def test_a_web_address_gets_each_line_in_order(receiver):
+def test_a_web_address_gets_a_line_with_a_key_of_its_own(receiver):
     there = receiver()
     hook = Webhook(there.address, 10)
-    for line in LINES:
-        hook.send(line)
-    hook.stop()
-    assert there.got == [("application/json", line) for line in LINES]
+    for line in (*LINES, LINES[0]):
+        hook(line)
+    assert [(kind, line) for kind, _, line in there.got[:4]] == [("application/json", line) for line in LINES]
+    keys = [key for _, key, _ in there.got]
+    assert len(set(keys)) == 4 and keys[4] == keys[0]
+    assert all(key[0] == key[-1] == '"' and len(key) == 66 for key in keys)
 
 
-def test_a_slow_receiver_holds_up_nobody(receiver, monkeypatch, caplog):
-    monkeypatch.setattr(outlets, "_WAITING", 2)
-    there = receiver()
-    there.held.clear()
-    hook = Webhook(there.address, 0.5)
-    for number in range(50):  # returns at once, and says what was not sent
-        hook.send({"number": number})
-    assert "image 49 was not sent: too many lines wait" in caplog.text
-    hook.stop()
-    assert len(there.got) < 10
+@pytest.mark.parametrize("status", [400, 410, 422])
+def test_a_line_that_is_never_taken_is_refused(receiver, status):
+    hook = Webhook(f"{receiver(status=status).address}?token=secret", 10)
+    with pytest.raises(RefusedError, match=str(status)) as raised:
+        hook(LINES[0])
+    assert "secret" not in str(raised.value)
 
 
-@pytest.mark.parametrize("status", [404, 500])
-def test_a_refusal_is_logged_and_the_next_line_is_sent(receiver, caplog, status):
-    there = receiver(status=status)
-    hook = Webhook(f"{there.address}?token=secret", 10)
-    for line in LINES[:2]:
-        hook.send(line)
-    hook.stop()
-    assert len(there.got) == 2
-    assert caplog.text.count(f"refused with status {status}") == 2 and "secret" not in caplog.text
+@pytest.mark.parametrize("status", [301, 302, 307, 401, 404, 409, 429, 500, 503])
+def test_any_other_answer_is_no_arrival(receiver, status):
+    """A redirection leads to a page that takes everything, but would get no line."""
+    elsewhere = receiver()
+    there = receiver(status=status, location=elsewhere.address)
+    with pytest.raises(NotNowError, match=str(status)):
+        Webhook(there.address, 10)(LINES[0])
+    assert len(there.got) == 1 and elsewhere.got == []
 
 
-def test_nobody_there_is_logged(caplog):
-    hook = Webhook(f"http://127.0.0.1:{free_port()}/?token=secret", 5)
-    hook.send(LINES[0])
-    hook.stop()
-    assert "image 0 was not sent: URLError" in caplog.text and "secret" not in caplog.text
+def test_nobody_is_there():
+    with pytest.raises(NotNowError, match="URLError") as raised:
+        Webhook(f"http://127.0.0.1:{free_port()}/?token=secret", 5)(LINES[0])
+    assert "secret" not in str(raised.value)
 
 
 def test_the_health_page():

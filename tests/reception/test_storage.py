@@ -63,6 +63,7 @@ def service(spool):
         each.stop()
 
 
+@pytest.mark.slow
 def test_it_answers_an_echo(service):
     association = associated(service().port, [(VERIFICATION, ["1.2.840.10008.1.2"])])
     assert association.send_c_echo().Status == 0
@@ -170,6 +171,7 @@ def test_an_image_that_is_too_large_is_refused(service, spool):
     assert stored(spool) == []
 
 
+@pytest.mark.slow
 def test_a_sender_of_much_too_much_is_cut_off_before_it_fills_the_memory(service, spool):
     storage = service(largest_mb=0.1)
     dataset = image()
@@ -245,6 +247,7 @@ def test_a_message_that_would_fill_the_memory_is_not_read(service):
     assert sent(storage.port, image()) == [0x0000]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="needs Linux")
 def test_connections_that_fail_leave_nothing_open(service):
     storage = service(timeout_s=1, connections=100)
@@ -272,6 +275,7 @@ def test_connections_that_fail_leave_nothing_open(service):
     assert storage._received == {}
 
 
+@pytest.mark.slow
 def test_whoever_says_nothing_to_tls_keeps_nobody_out(service, keys):
     cert = keys / "cert.pem"
     port = service(tls_certificate=cert, tls_key=keys / "key.pem", timeout_s=20).port
@@ -327,6 +331,7 @@ def keys(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_over_tls(service, spool, keys):
     cert, key = keys / "cert.pem", keys / "key.pem"
     trusting = ssl.create_default_context(cafile=str(cert))
@@ -351,6 +356,7 @@ def test_files_for_tls_that_cannot_be_used(service, keys, tmp_path):
 needs_dcmtk = pytest.mark.skipif(shutil.which("storescu") is None, reason="dcmtk's storescu is not installed")
 
 
+@pytest.mark.slow
 @needs_dcmtk
 def test_dcmtk_sends_too(service, spool, tmp_path):
     """Another implementation of the sender."""

@@ -244,6 +244,7 @@ def test_refined_intrinsics_are_no_rival():
     assert not any("another pose" in doubt for doubt in result.confidence.doubts)
 
 
+@pytest.mark.slow
 def test_a_ct_that_covers_little_of_the_xray():
     """A sagittal slab in air; wherever it ends up, most of what the image shows is something else."""
     hu = np.full_like(VOLUME.hu, -1000)
@@ -335,6 +336,7 @@ def test_what_counts_as_a_match(edges, significance, similarity, matched):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("other", [1, 2, 3])
 def test_another_patient_of_the_same_outline_is_doubtful(other):
     """Its outline matches far beyond chance; the bones in it do not."""
@@ -345,6 +347,7 @@ def test_another_patient_of_the_same_outline_is_doubtful(other):
     assert result.status is Status.DOUBTFUL
 
 
+@pytest.mark.slow
 def test_one_smooth_outline_is_no_evidence_of_a_pose():
     """Edges that are as smooth as can be correlate well with whatever is put there."""
     row, column = np.mgrid[: CAMERA.height, : CAMERA.width] / CAMERA.height

@@ -21,6 +21,7 @@ def tool(size: int) -> np.ndarray:
     return body & (np.sin(40 * (rows + 0.4 * columns)) > 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [0.0, 15000.0])
 def test_painted_tool(value: float) -> None:
     """As exact as test_register is without a tool, 1 mm, under one that covers a tenth of the image."""

@@ -59,6 +59,7 @@ def _distorted(xray: XRay, distortion: Distortion) -> XRay:
     return replace(xray, pixels=sampled(image, distortion.source_px(xray.camera))[0].numpy())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["pelvis/00", "pelvis/03"])
 def test_right_geometry_is_neither_doubted_nor_changed(shared_data, name):
     case = _case(shared_data, name)
@@ -90,6 +91,7 @@ def test_a_wrong_distance_is_said_and_doubted(shared_data, percent):
     assert abs(view.depth_change_mm) == pytest.approx(_off_mm(case, result), rel=0.3)
 
 
+@pytest.mark.slow
 def test_refined_intrinsics_are_used_where_they_are_wrong_and_left_where_right(shared_data):
     case = _case(shared_data, "pelvis/00")
     refine = replace(NEAR, refine_intrinsics=IntrinsicsRefinement(focal_percent=5.0))
@@ -100,6 +102,7 @@ def test_refined_intrinsics_are_used_where_they_are_wrong_and_left_where_right(s
     assert left.cameras == (case.xray.camera,) and _off_mm(case, left) < 0.5
 
 
+@pytest.mark.slow
 def test_a_distortion_is_said_and_taken_out_on_demand(shared_data):
     case, distortion = _case(shared_data, "pelvis/00"), Distortion(radial=-0.02, spiral=0.018)
     xray = _distorted(case.xray, distortion)
@@ -118,6 +121,7 @@ def test_a_distortion_is_said_and_taken_out_on_demand(shared_data):
     assert after < 0.3 * before
 
 
+@pytest.mark.slow
 def test_an_undistorted_xray_is_left_alone(shared_data):
     case = _case(shared_data, "pelvis/03")
     result = register(case.volume, case.xray, _start(case), replace(NEAR, refine_distortion=True))
@@ -173,6 +177,7 @@ def test_what_was_not_looked_at_is_not_said():
     )
 
 
+@pytest.mark.slow
 def test_a_doubtful_result_is_not_looked_at_twice():
     other = xray_of(phantom(5), TRUTH, seed=3)
     result = register(VOLUME, other, TRUTH, NEAR)

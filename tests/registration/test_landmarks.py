@@ -57,6 +57,7 @@ def error_mm(pose: Tensor, truth: Tensor) -> float:
 
 
 class TestPose:
+    @pytest.mark.slow
     @pytest.mark.parametrize("count", [4, 5, 6, 12])
     @pytest.mark.parametrize("extents_mm", [(60, 60, 60), (60, 60, 0), (60, 20, 5)])
     def test_exact_marks_give_the_exact_pose(self, count: int, extents_mm: Any) -> None:

@@ -169,6 +169,7 @@ def test_the_canonical_network_refines_the_start():
     assert error_mm(VOLUME, stage.camera_from_world[0], TRUTH) < 0.3
 
 
+@pytest.mark.slow
 def test_stages_hand_on_their_results_and_the_lowest_cost_counts():
     starts = torch.stack([displaced(VOLUME, TRUTH, 40, seed=3), NEAR])
     first, second = clean_learned(encoders()).refine(starts)
@@ -245,6 +246,7 @@ OPPOSITE = se3.perturb(
 )
 
 
+@pytest.mark.slow
 def test_at_last_it_is_searched_where_it_would_have_been_without_a_model():
     result = register(VOLUME, XRAY, None, FAST, model=regressor(OPPOSITE))
     assert error_mm(VOLUME, result.camera_from_world, TRUTH) < 1.5
@@ -295,6 +297,7 @@ def test_a_start_that_is_given_wins(init):
     assert (len(ways) > 1) == (init is FAR)
 
 
+@pytest.mark.slow
 def test_where_nothing_is_learned_about_a_given_start_it_is_as_without_a_model():
     config = replace(FAST, learned=all_on(initialize=False, max_steps=1))
     with_regressor = register(VOLUME, XRAY, NEAR, FAST, model=regressor(FAR))
@@ -305,6 +308,7 @@ def test_where_nothing_is_learned_about_a_given_start_it_is_as_without_a_model()
     assert encoders_only.initial.source == "preset ap"
 
 
+@pytest.mark.slow
 def test_several_views():
     """The networks see the first X-ray; all of them decide."""
     pose = se3.perturb(TRUTH, torch.tensor([0.1, 1.3, 0.05, 6, -5, 12], dtype=torch.float64), ISOCENTRE)

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pytest
 import torch
 
 from isoclinic.errors import UsageError
@@ -28,6 +29,7 @@ def published(**networks):
     return replace(made, record=replace(made.record, domain="log_ratio", renderer="siddon"))
 
 
+@pytest.mark.slow
 def test_the_result_is_where_the_solver_ended(monkeypatch):
     """Against the solver called by hand; no search, and no stage that compares images moves the pose."""
     monkeypatch.setattr(_run, "search", None)
@@ -52,6 +54,7 @@ def test_the_result_is_where_the_solver_ended(monkeypatch):
     assert result.reason is expected.reason[0]
 
 
+@pytest.mark.slow
 def test_the_status_is_that_of_the_refinement():
     """It is not that of the look at the images, which takes no step and would have reached its limit."""
     result = register(VOLUME, XRAY, None, PAPER, model=published())
@@ -93,6 +96,7 @@ def test_without_stages_there_must_be_networks_and_no_way_back():
         register(VOLUME, XRAY, None, config, model=published())
 
 
+@pytest.mark.slow
 def test_a_model_of_line_integrals_sees_them_as_before():
     """The domain is the model's: without one, nothing changes."""
     config = RegistrationConfig(

@@ -60,6 +60,7 @@ CLOSE = replace(CAMERA.crop(top=24, left=24, height=80, width=80).resize(height=
 BONE_XRAY = detected(line_integrals(PATIENT, BONE_TRUTH, CLOSE), 1, CLOSE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_a_ct_cut_in_half_is_found_in_an_xray_of_the_whole(seed):
     """Its cut face shows in every rendering, the other half of the patient in the X-ray."""
@@ -69,6 +70,7 @@ def test_a_ct_cut_in_half_is_found_in_an_xray_of_the_whole(seed):
     assert error_mm(half, result.camera_from_world, TRUTH) < 1.5
 
 
+@pytest.mark.slow
 def test_what_is_unknown_is_not_compared():
     """Without the mask the last stage is pulled away from the truth, with it, it stays."""
     half = _upper_half(VOLUME)
@@ -96,6 +98,7 @@ def test_a_bone_alone_is_known_by_what_it_leaves_unexplained():
     assert _run(VOLUME, XRAY).explained_share() > 0.95
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2, 3, 4])
 def test_a_bone_alone_is_found_among_all_else(seed):
     """Across the beam; a single view of one bone hardly tells depth."""
@@ -110,6 +113,7 @@ def test_a_bone_alone_is_found_among_all_else(seed):
     assert result.status is not Status.DIVERGED
 
 
+@pytest.mark.slow
 def test_no_result_lies_farther_in_depth_than_search_and_slack_allow():
     config = RegistrationConfig()
     start = displaced(BONE, BONE_TRUTH, 10, 7)

@@ -130,6 +130,7 @@ pose_files = st.builds(
 )
 
 
+@pytest.mark.slow
 @given(pose_files)
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_what_is_written_is_read_back_exactly(tmp_path: Path, pose_file: PoseFile):

@@ -136,6 +136,7 @@ def test_the_document_that_is_changed_below_is_a_pose_file(path: Path):
     assert check_pose_or_refusal(path, json.dumps(VALID)) is not None
 
 
+@pytest.mark.slow
 @FEW
 @given(document=documents)
 def test_documents_of_anything(path: Path, document: Any):
@@ -143,6 +144,7 @@ def test_documents_of_anything(path: Path, document: Any):
     assert check_pose_or_refusal(path, json.dumps(document)) is None
 
 
+@pytest.mark.slow
 @FEW
 @given(changes=changes)
 def test_changed_pose_files(path: Path, changes: list[Any]):
@@ -172,6 +174,7 @@ poses = st.builds(
 )
 
 
+@pytest.mark.slow
 @FEW
 @given(pose=poses, point=hnp.arrays(np.float64, 3, elements=st.floats(-1e3, 1e3)))
 def test_lps_twice_is_ras(path: Path, pose: torch.Tensor, point: np.ndarray):

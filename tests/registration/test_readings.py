@@ -33,6 +33,7 @@ def _guessed_wrong() -> XRay:
     return replace(XRAY, pixels=shown, provenance={**XRAY.provenance, **ASSUMED})
 
 
+@pytest.mark.slow
 def test_a_wrong_guess_is_found_out_and_said():
     with pytest.warns(GeometryWarning, match="the other polarity.* against .* as read"):
         result = register(VOLUME, _guessed_wrong(), START)
@@ -52,6 +53,7 @@ def test_a_right_guess_costs_nothing_more():
     assert result.xrays == (right,)
 
 
+@pytest.mark.slow
 def test_a_polarity_that_is_given_is_never_questioned():
     given = replace(_guessed_wrong(), provenance={**XRAY.provenance, "polarity": "option `polarity`"})
     result = register(VOLUME, given, START)
@@ -59,6 +61,7 @@ def test_a_polarity_that_is_given_is_never_questioned():
     assert {attempt.reading for attempt in result.attempts} <= {"as read", "mirrored left to right"}
 
 
+@pytest.mark.slow
 def test_a_mirrored_picture_matches_and_is_doubtful():
     image = replace(XRAY, pixels=np.ascontiguousarray(XRAY.pixels[:, ::-1]))
     with pytest.warns(GeometryWarning, match="mirrored left to right"):
@@ -103,6 +106,7 @@ def test_which_polarities_are_tried(guessed, names):
             assert (before is after) or before.polarity != after.polarity
 
 
+@pytest.mark.slow
 def test_of_two_xrays_one_may_be_guessed_wrong():
     other = se3.perturb(
         TRUTH, torch.tensor([0.0, 1.2, 0, 0, 0, 0]).double(), torch.from_numpy(VOLUME.isocentre_world)

@@ -66,6 +66,7 @@ def test_recovers_the_pose(seed, distance_mm):
     assert torch.equal(result.initial.camera_from_world, start)
 
 
+@pytest.mark.slow
 def test_starts_from_a_standard_view():
     """The truth is a general view 15 degrees and 30 mm beside the antero-posterior one."""
     result = register(VOLUME, XRAY)
@@ -98,6 +99,7 @@ def test_round_field_of_view_and_inverted_grey_values():
     assert error_mm(VOLUME, result.camera_from_world, TRUTH) < EXACT_MM
 
 
+@pytest.mark.slow
 def test_same_input_gives_the_same_result():
     start = displaced(VOLUME, TRUTH, 30, seed=7)
     first, second = (register(VOLUME, XRAY, start, SMALL) for _ in range(2))
@@ -164,6 +166,7 @@ def test_stuck_far_away_is_doubtful():
     assert result.status is Status.DOUBTFUL
 
 
+@pytest.mark.slow
 def test_wider_search_only_where_the_result_is_doubtful(monkeypatch):
     config = RegistrationConfig(searches=(NO_SEARCH, WIDE))
     with monkeypatch.context() as patch:
@@ -204,6 +207,7 @@ def _labelled() -> Volume:
     return VOLUME.with_labels(labels, {1: "bone", 2: "rest"})
 
 
+@pytest.mark.slow
 def test_structures_are_registered_by_themselves():
     """Bones and the rest of the body have moved apart: each has a pose of its own."""
     volume = _labelled()
@@ -251,6 +255,7 @@ def real_volumes(shared_data, chest_ct_path) -> dict[str, Volume]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("anatomy", ["chest", "pelvis"])
 @pytest.mark.parametrize("case", ["00", "01"])
 def test_real_anatomy_from_30_mm(real_volumes, shared_data, anatomy, case):

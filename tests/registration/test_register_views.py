@@ -81,6 +81,7 @@ def test_one_view_is_register():
     assert torch.equal(one.cameras_from_world[0], one.camera_from_world) and one.cameras == (CAMERA,)
 
 
+@pytest.mark.slow
 def test_second_view_shows_depth():
     """The phantom is boxes to the X-ray and smooth to the registration, a bias of depth for one view."""
     start = displaced(VOLUME, TRUTH, 10, seed=1)
@@ -96,6 +97,7 @@ def test_second_view_shows_depth():
     assert two.trace[-1].name == "128 x 128 px + 128 x 128 px"
 
 
+@pytest.mark.slow
 def test_order_of_views_only_chooses_whose_pose_it_is():
     start = displaced(VOLUME, TRUTH, 6, seed=2)
     views = _views(1.3, -0.9)
@@ -146,6 +148,7 @@ def test_search_leaves_depth_alone_where_views_do_not_differ():
     assert _off(poses[0])[5].abs() < 5
 
 
+@pytest.mark.slow
 def test_far_start_with_two_views():
     start = displaced(VOLUME, TRUTH, 60, seed=2)
     config = RegistrationConfig(searches=(SearchConfig(candidates=64, keep=8),))
@@ -154,6 +157,7 @@ def test_far_start_with_two_views():
     assert result.status is Status.CONVERGED
 
 
+@pytest.mark.slow
 def test_wrong_relative_geometry_is_corrected_within_bounds():
     views = _smooth(_views(1.3))
     wrong = se3.perturb(_turned(1.3), _tangent(0.02, -0.015, 0.01, 2.5, -2, 3), ISOCENTRE)
@@ -187,6 +191,7 @@ def _uncalibrated(xray: XRay) -> XRay:
     return replace(xray, camera=wrong)
 
 
+@pytest.mark.slow
 def test_wrong_intrinsics_are_corrected_in_the_last_stage_with_a_warning():
     views = [replace(view, xray=_uncalibrated(view.xray)) for view in _smooth(_views(1.3))]
     start = displaced(VOLUME, TRUTH, 8, seed=3)

@@ -61,6 +61,7 @@ def test_networks_are_not_loaded_where_the_images_match():
     assert all(attempt.learned == () for attempt in result.attempts)
 
 
+@pytest.mark.slow
 def test_they_come_last_and_the_best_edges_count():
     loader = Loader()
     without = register(VOLUME, XRAY, FAR, DISSATISFIED)
@@ -106,6 +107,7 @@ def test_it_finds_what_the_xray_itself_does_not_show():
     assert min(errors) < 15
 
 
+@pytest.mark.slow
 def test_a_network_that_is_wrong_does_no_harm():
     without = register(VOLUME, XRAY, FAR, DISSATISFIED)
     result = register(VOLUME, XRAY, FAR, DISSATISFIED, model=Loader(Blind()))
@@ -136,6 +138,7 @@ def loading_fails(error: Exception):
     return load
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("networks", "why"),
     [

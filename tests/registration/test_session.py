@@ -22,7 +22,11 @@ from isoclinic.registration import (
     register,
 )
 from isoclinic.registration._follow import FOLLOWED, from_pose
+<<<<<<< HEAD
 from isoclinic.registration._progress import Progress
+=======
+from isoclinic.rendering import _cpu
+>>>>>>> main
 from isoclinic.solver import Status
 from isoclinic.volumes import POLARITY_GUESSED, Finding
 from phantoms import CAMERA, displaced, error_mm, phantom, true_pose, xray_of
@@ -71,6 +75,7 @@ def cases() -> list[tuple[object, object, RegistrationResult]]:
     return [(xray, init, register(VOLUME, xray, init, SMALL)) for xray, init in given]
 
 
+@pytest.mark.slow
 def test_results_are_those_of_single_registrations_in_any_order(cases):
     session = Session(VOLUME, SMALL)
     for index in (0, 1, 2, 1, 0, 0, 2):
@@ -80,6 +85,7 @@ def test_results_are_those_of_single_registrations_in_any_order(cases):
         session.follow(XRAY)
 
 
+@pytest.mark.slow
 def test_results_are_those_of_single_registrations_from_threads(cases):
     session, another = Session(VOLUME, SMALL), Session(OTHER, SMALL)
     foreign = xray_of(OTHER, true_pose(OTHER), seed=3)
@@ -97,6 +103,7 @@ def test_results_are_those_of_single_registrations_from_threads(cases):
         assert_same(result, expected if index is None else cases[index][2])
 
 
+@pytest.mark.slow
 def test_threads_that_follow_get_the_poses_of_their_own_xrays():
     session = Session(VOLUME, SMALL)
     session.register(XRAY)
@@ -109,6 +116,7 @@ def test_threads_that_follow_get_the_poses_of_their_own_xrays():
         assert error_mm(VOLUME, result.camera_from_world, pose) < EXACT_MM
 
 
+@pytest.mark.slow
 def test_follows_without_a_search_and_as_well_as_with_one():
     session = Session(VOLUME, SMALL)
     first = session.register(XRAY)
@@ -129,6 +137,7 @@ def test_follows_without_a_search_and_as_well_as_with_one():
     assert result.confidence.geometry is first.confidence.geometry
 
 
+@pytest.mark.slow
 def test_a_long_way_in_small_steps_is_followed_to_its_end():
     session = Session(VOLUME, SMALL)
     first = session.register(XRAY)
@@ -142,6 +151,7 @@ def test_a_long_way_in_small_steps_is_followed_to_its_end():
     assert result.confidence.geometry is not None
 
 
+@pytest.mark.slow
 def test_searches_where_the_match_is_lost():
     session = Session(VOLUME, RegistrationConfig())
     session.register(XRAY)
@@ -151,6 +161,7 @@ def test_searches_where_the_match_is_lost():
     assert session.follow(xray_of(VOLUME, FAR, seed=6)).attempt.start == FOLLOWED
 
 
+@pytest.mark.slow
 def test_begins_where_it_is_told():
     session = Session(VOLUME, SMALL)
     session.register(XRAY)
@@ -167,6 +178,7 @@ def test_begins_where_it_is_told():
     assert session.follow(xray, start).attempt.start != FOLLOWED
 
 
+@pytest.mark.slow
 def test_what_is_doubtful_is_never_followed():
     session = Session(VOLUME, ONLY)
     session.register(XRAY)
@@ -179,6 +191,7 @@ def test_what_is_doubtful_is_never_followed():
     assert error_mm(VOLUME, again.camera_from_world, NEAR) < EXACT_MM
 
 
+@pytest.mark.slow
 def test_edges_that_fade_are_lost():
     """A pose that matches well enough by itself, but much worse than the one before it."""
     session = Session(VOLUME, SMALL)
@@ -198,6 +211,7 @@ def test_edges_that_fade_are_lost():
         assert (each.follow(xray).attempt.start == FOLLOWED) is followed
 
 
+@pytest.mark.slow
 def test_without_a_pose_to_rely_on_the_ladder_runs_from_where_it_began():
     session = Session(VOLUME, ONLY)
     start = displaced(VOLUME, TRUTH, 20, seed=5)
@@ -224,6 +238,7 @@ def test_only_whole_cts_end_by_a_longer_step(monkeypatch, part, tolerance_mm):
     assert ran and all(each == tolerance_mm for run in ran for each in run)
 
 
+@pytest.mark.slow
 def test_another_camera_has_its_geometry_looked_at_anew():
     session = Session(VOLUME, SMALL)
     first = session.register(XRAY)
@@ -247,6 +262,7 @@ def test_headers_that_leave_something_open_are_doubted_when_followed():
     assert any("guessed" in doubt for doubt in result.confidence.doubts)
 
 
+@pytest.mark.slow
 def test_a_polarity_that_a_match_has_settled_is_followed():
     guessed = {"polarity": POLARITY_GUESSED}
     wrong = replace(XRAY, polarity="dark_air", provenance=guessed)
@@ -269,6 +285,31 @@ def test_an_xray_that_cannot_be_used_changes_nothing():
     with raises(InputError, "xray.all-masked"):
         session.follow(replace(XRAY, excluded=np.ones(XRAY.pixels.shape, bool)))
     assert session.last is first and torch.equal(session.last_pose, first.camera_from_world)
+
+
+def test_where_the_last_one_ended_is_not_rendered_again(monkeypatch):
+    """With the rendering and without: the same bits, and a rendering less."""
+    renderings, real = [], _cpu.render_all
+
+    def counted(*arguments) -> None:
+        renderings.append(arguments[-1].shape)
+        real(*arguments)
+
+    monkeypatch.setattr(_cpu, "render_all", counted)
+    results, counts = [], []
+    for kept in (True, False):
+        session = Session(VOLUME, SMALL)
+        session.register(XRAY, TRUTH)
+        session.follow(xray_of(VOLUME, NEAR, seed=1))
+        assert len(session._trusted.rendered) == 1
+        if not kept:
+            session._trusted = replace(session._trusted, rendered=())
+        renderings.clear()
+        results.append(session.follow(XRAY))
+        counts.append(len(renderings))
+    assert results[0].attempt.start == FOLLOWED
+    assert_same(*results)
+    assert counts[0] == counts[1] - 1
 
 
 def test_results_keep_no_renderings():

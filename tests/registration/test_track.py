@@ -32,6 +32,7 @@ def xray_at(steps: float, seed: int = 0):
     return xray_of(VOLUME, moved(steps), seed)
 
 
+@pytest.mark.slow
 def test_each_frame_starts_where_the_motion_leads():
     tracker = Tracker(SESSION, "ap")
     frames = [tracker.add(xray_at(step, step)) for step in range(5)]
@@ -47,6 +48,7 @@ def test_each_frame_starts_where_the_motion_leads():
     assert max(starts[2:]) < EXACT_MM
 
 
+@pytest.mark.slow
 def test_times_say_how_far_the_motion_leads():
     """A dropped frame, and one that took twice as long: the expected pose lies that much farther on."""
     tracker = Tracker(SESSION, "ap")
@@ -64,6 +66,7 @@ def test_times_say_how_far_the_motion_leads():
             tracker.add(xray_at(5), time_s=bad)
 
 
+@pytest.mark.slow
 def test_an_equal_frame_has_the_result_of_the_one_before():
     tracker = Tracker(SESSION, "ap")
     first, second = tracker.add(xray_at(0)), tracker.add(xray_at(1))
@@ -78,6 +81,7 @@ def test_an_equal_frame_has_the_result_of_the_one_before():
     assert not tracker.add(replace(shifted, pixels=pixels)).unchanged
 
 
+@pytest.mark.slow
 def test_a_jump_is_found_and_marked_and_no_motion():
     tracker = Tracker(SESSION, "ap")
     for step in range(3):
@@ -90,6 +94,7 @@ def test_a_jump_is_found_and_marked_and_no_motion():
     assert error_mm(VOLUME, after.camera_from_world, moved(8)) < EXACT_MM
 
 
+@pytest.mark.slow
 def test_a_frame_that_cannot_be_used_ends_nothing():
     tracker = Tracker(SESSION, "ap")
     tracker.add(xray_at(0, 0))
@@ -101,6 +106,7 @@ def test_a_frame_that_cannot_be_used_ends_nothing():
     assert error_mm(VOLUME, frame.camera_from_world, moved(3)) < EXACT_MM
 
 
+@pytest.mark.slow
 def test_a_doubtful_frame_is_not_gone_on_from():
     tracker = Tracker(SESSION, "ap")
     tracker.add(xray_at(0, 0))
@@ -114,6 +120,7 @@ def test_a_doubtful_frame_is_not_gone_on_from():
     assert error_mm(VOLUME, frame.camera_from_world, moved(3)) < EXACT_MM
 
 
+@pytest.mark.slow
 def test_after_many_frames_without_a_pose_the_motion_says_nothing():
     tracker = Tracker(SESSION, "ap", TrackConfig(gap=1))
     for step in (0, 1):
@@ -144,6 +151,7 @@ def turned_xray(degrees: float, seed: int):
     return replace(xray, primary_angle_deg=degrees, secondary_angle_deg=0.0), pose
 
 
+@pytest.mark.slow
 def test_poses_turn_with_the_c_arm():
     tracker = Tracker(SESSION, "ap")
     tracker.add(turned_xray(0.0, 0)[0])
@@ -165,6 +173,7 @@ def test_angles_that_are_wrong_do_not_lead_astray():
     assert frame.jumped, "it is far from where the header says"
 
 
+@pytest.mark.slow
 def test_where_the_motion_stops_the_last_pose_is_begun_at():
     tracker = Tracker(SESSION, "ap")
     for step in (0, 1, 2):
@@ -174,6 +183,7 @@ def test_where_the_motion_stops_the_last_pose_is_begun_at():
     assert error_mm(VOLUME, frame.camera_from_world, moved(2)) < EXACT_MM and not frame.jumped
 
 
+@pytest.mark.slow
 def test_errors_of_single_poses_average_out_of_the_motion():
     """A patient who trembles: the line through four places, by numpy, and not that through the last two."""
     steps = [0.0, 1.3, 1.7, 3.3]
@@ -199,6 +209,7 @@ def pair_at(steps: float, seed: int) -> list[View]:
     return [View(xray=xray_at(steps, seed)), View(xray=second, view_from_first=SIDE)]
 
 
+@pytest.mark.slow
 def test_two_planes_are_followed_as_one():
     tracker = Tracker(SESSION, "ap")
     frames = [tracker.add(pair_at(step, step)) for step in range(4)]
@@ -212,6 +223,7 @@ def test_two_planes_are_followed_as_one():
     assert not tracker.add([one, View(xray=pair_at(3, 3)[1].xray, view_from_first=SIDE)]).unchanged
 
 
+@pytest.mark.slow
 def test_a_state_that_was_kept_leads_to_the_same_poses():
     whole = Tracker(Session(VOLUME, SMALL), "ap")
     for step in (0, 1, 2):
@@ -230,6 +242,7 @@ def test_a_state_that_was_kept_leads_to_the_same_poses():
         tracker.add(xray_at(5), time_s=0.1)
 
 
+@pytest.mark.slow
 def test_a_state_before_any_frame_and_after_a_doubtful_one():
     fresh = Tracker(Session(VOLUME, SMALL), "ap")
     tracker = Tracker(Session(VOLUME, SMALL), "ap")

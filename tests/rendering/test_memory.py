@@ -103,3 +103,33 @@ def test_forgets_the_oldest():
     for index in (1, 2):
         found = memory.recall(SMALL, POSES[index : index + 1], 6)
         assert found is not None and bool((found[0] == index).all())
+
+
+def test_another_projector_of_the_same_volume_need_not_render_again(counted):
+    plain, remembering, calls = counted
+    pose = POSES[:1]
+    assert remembering.recalled(pose) is None and plain.recalled(pose) is None
+    image, jacobian = remembering.image_and_jacobian(pose)
+    rendering = remembering.recalled(pose)
+    other = replace(remembering, memory=Memory())
+    other.remember(rendering)
+    count = len(calls)
+    again = other.image_and_jacobian(pose)
+    assert len(calls) == count and again[0].equal(image) and again[1].equal(jacobian)
+
+
+def test_what_another_volume_camera_or_method_has_rendered_is_of_no_use(counted):
+    _, remembering, calls = counted
+    pose = POSES[:1]
+    remembering.image_and_jacobian(pose)
+    rendering = remembering.recalled(pose)
+    for changed in (
+        {"packed": replace(rendering.packed)},
+        {"exact": not rendering.exact},
+        {"camera": rendering.camera.bin(2)},
+    ):
+        other = replace(remembering, memory=Memory())
+        other.remember(replace(rendering, **changed))
+        count = len(calls)
+        other.image_and_jacobian(pose)
+        assert len(calls) == count + 1, changed

@@ -128,6 +128,7 @@ def test_a_volume_of_air_is_empty(hu):
     assert not render(volume, CAMERA, pose(volume)).any()
 
 
+@pytest.mark.slow
 def test_levels_are_kept_while_the_volume_lives():
     volume = labelled_volume()
     packed = pack(volume, (2, 2, 1))

@@ -26,6 +26,7 @@ def record(index: int) -> FrameRecord:
         taken="10:11:12.000",
         status="converged",
         camera_from_world=pose,
+        further_from_world=(pose + torch.tensor([[0.0, 0, 0, 1 / 7]] * 3 + [[0.0] * 4]),),
         cameras=(CAMERA,),
         expected_error_mm=0.5,
         expected_error_by_axis_mm=(0.1, 0.2, 0.4),
@@ -63,6 +64,8 @@ def test_everything_comes_back_exactly(ledger):
     for index, line in enumerate(lines):
         assert same(line.record, record(index))
         assert torch.equal(line.record.camera_from_world, record(index).camera_from_world)
+        assert torch.equal(line.record.pose_in(1), record(index).pose_in(1))
+        assert line.record.pose_in(2) is None
         assert line.record.cameras == (CAMERA,)
         assert not line.record.right and line.record.all_doubts == ("femur: it is blurred — hardly visible",)
 

@@ -26,7 +26,7 @@ from isoclinic.sequences import (
 )
 from isoclinic.sequences.charts import Point, chart
 from isoclinic.sequences.motion import parameters
-from isoclinic.sequences.pictures import chosen, frame_picture
+from isoclinic.sequences.pictures import chosen, frame_picture, planes_picture
 from isoclinic.sequences.report import _spans
 from isoclinic.sequences.tables import write_poses, write_relative
 from phantoms import CAMERA, line_integrals, phantom, true_pose
@@ -203,6 +203,33 @@ def test_a_picture_has_edges_where_the_ct_is(sequence):
     assert not (unusable == (255, 140, 0)).all(axis=-1).any()
     # The X-ray is bright where dense.
     assert right[128, 128].mean() > right[2, 2].mean() + 50
+
+
+def test_both_planes_are_shown_side_by_side_each_with_its_edges(sequence, tmp_path):
+    """In the second plane the CT is seen from the side; the picture of each is the one it has alone."""
+    turn, centre = torch.eye(4, dtype=torch.float64), torch.eye(4, dtype=torch.float64)
+    turn[:3, :3] = torch.tensor([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [-1.0, 0.0, 0.0]])
+    centre[:3, 3] = (TRUTH @ torch.cat([ISOCENTRE, ISOCENTRE.new_ones(1)]))[:3]
+    side = centre @ turn @ se3.inverse(centre) @ TRUTH
+    intensity = (60000 * np.exp(-line_integrals(VOLUME, side))).astype(np.uint16)
+    second = Frames([write_run(tmp_path / "side.dcm", np.stack([intensity] * 4), CAMERA)])
+    both = record(0, further_from_world=(side,), cameras=(CAMERA, CAMERA))
+    planes, registration = [sequence.frames, second], sequence.registration
+    whole = planes_picture(VOLUME, planes, both, registration, 256)
+    assert whole.size == (512, 276)
+    first = frame_picture(VOLUME, sequence.frames, record(0), registration, 256)
+    alone = frame_picture(VOLUME, second, record(0, pose=side), registration, 256)
+    halves = [np.asarray(whole.convert("RGB"))[:, part] for part in (np.s_[:256], np.s_[256:])]
+    for half, expected in zip(halves, (first, alone), strict=True):
+        assert (half == np.asarray(expected.convert("RGB"))).all()
+        assert (half == (255, 140, 0)).all(axis=-1).sum() > 100
+    # A frame without a pose has no edges in either plane.
+    none = planes_picture(VOLUME, planes, record(3, **NONE), registration, 256)
+    assert not (np.asarray(none.convert("RGB")) == (255, 140, 0)).all(axis=-1).any()
+    run = replace(sequence, second_plane=second, records=[replace(both, index=n) for n in range(4)])
+    write_sequence(tmp_path, run)
+    with Image.open(tmp_path / "animation.gif") as film:
+        assert film.size == (512, 276)
 
 
 def test_the_animation_shows_every_frame_as_long_as_it_took(sequence, tmp_path):

@@ -98,6 +98,7 @@ class Stop(Exception):
     """Stands for anything that ends the process."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [1, 2, 3, 5])
 def test_an_interrupted_run_goes_on_to_the_same_file(run, tmp_path, after):
     """After the search, before and after the repeated frame, after the blank one."""

@@ -256,6 +256,7 @@ def test_value_pushed_back_from_its_bound_is_free(sign):
         assert torch.equal(getattr(at, name), getattr(free, name))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["views", "intrinsics"])
 def test_recovers_wrong_geometry_within_the_bounds(name):
     """Without noise only the priors hold values back."""

@@ -117,6 +117,7 @@ def error(poses: Tensor) -> Tensor:
 
 
 # Ten steps are damped until they end on the way: at the optimum nothing would be left of the start.
+@pytest.mark.slow
 @pytest.mark.parametrize(("steps", "damping"), [(1, 1e-2), (3, 1e-2), (10, 30.0)])
 @pytest.mark.parametrize("what", ["weights", "xray", "start"])
 def test_unrolled_derivatives_are_those_of_finite_differences(what, steps, damping):
@@ -127,6 +128,7 @@ def test_unrolled_derivatives_are_those_of_finite_differences(what, steps, dampi
     assert slope == pytest.approx(expected, rel=TOLERANCE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("head", "metric"), [("global", "spherical"), ("dense", "euclidean")])
 @pytest.mark.parametrize("what", ["weights", "xray", "start"])
 def test_so_they_are_of_the_other_embeddings(what, head, metric):
@@ -172,6 +174,7 @@ def test_implicit_derivatives_are_those_of_the_optimum(what):
     assert slope == pytest.approx(expected, rel=TOLERANCE)
 
 
+@pytest.mark.slow
 def test_an_optimum_does_not_depend_on_its_start():
     scene = _Scene("dense", "spherical")
     after_one, at_the_end = (scene.slope("start", lambda n=n: scene.unrolled(n)) for n in (1, 30))

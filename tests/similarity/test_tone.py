@@ -138,6 +138,7 @@ def test_a_curve_is_used_where_it_is_worth_its_while():
     assert veiled.toned(image, 2.0) is veiled
 
 
+@pytest.mark.slow
 def test_a_veil_no_longer_passes_for_depth():
     """A body in full view, behind a veil of 0.3: without the curve it seems larger, and so nearer."""
     pixels = scattered(rendered(), 0.3).numpy()

@@ -45,6 +45,7 @@ def _saturating(target: torch.Tensor, robust, design: torch.Tensor) -> LeastSqua
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("robust", [L2(), PseudoHuber(scale=0.3)])
 def test_exact_derivative_matches_finite_differences_of_the_whole_solve(robust):
     start = torch.zeros(2, 2).double()
@@ -108,6 +109,7 @@ def _pose_inputs() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     return pixels.requires_grad_(), POINTS.clone().requires_grad_(), focal_length.requires_grad_()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", ["pixels", "points", "focal_length"])
 def test_pose_derivative_matches_finite_differences_of_the_whole_solve(which: str):
     inputs = dict(zip(("pixels", "points", "focal_length"), _pose_inputs(), strict=True))

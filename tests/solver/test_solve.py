@@ -191,6 +191,7 @@ def test_robust_loss_ignores_outliers():
     assert errors[L2] > 1.0
 
 
+@pytest.mark.slow
 @given(seed=st.integers(0, 10_000), matrix=st.sampled_from(["diagonal", "identity"]), robust=st.booleans())
 @settings(max_examples=10, deadline=None)
 def test_cost_never_rises(seed: int, matrix: str, robust: bool):

@@ -54,6 +54,7 @@ def found(folder: Path) -> list[dict[str, Any]]:
 KINDS = ("pose_regressor", "fine_encoder")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_processes_have_batches_of_their_own(found, kind):
     assert [each[kind]["seen"] for each in found] == [[0, 2], [1, 3]]

@@ -190,6 +190,7 @@ def overfitted(network, loss, steps, rate=3e-3):
     return before, loss().item()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("loss", "head", "metric", "steps", "factor"),
     [
@@ -206,6 +207,7 @@ def test_an_encoder_overfits_a_batch(batch, loss, head, metric, steps, factor):
     assert after < before / factor
 
 
+@pytest.mark.slow
 def test_a_regressor_overfits_a_batch(batch):
     images, _, _, truth, _ = batch
     torch.manual_seed(0)
@@ -218,6 +220,7 @@ def test_a_regressor_overfits_a_batch(batch):
     assert after < before / 10
 
 
+@pytest.mark.slow
 def test_a_canonical_network_overfits_a_batch(batch):
     images = batch[0].float()
     config = CanonicalConfig(backbone=BACKBONE, window_px=9)
@@ -235,6 +238,7 @@ def test_a_canonical_network_overfits_a_batch(batch):
     assert error() < before / 3
 
 
+@pytest.mark.slow
 def test_unrolled_steps_cost_what_is_left_of_the_way(batch):
     """Of the very same image nothing is left; the loss is that of the distance to the true pose otherwise."""
     fixed, _, _, truth, moving = batch
@@ -248,6 +252,7 @@ def test_unrolled_steps_cost_what_is_left_of_the_way(batch):
     assert still == pytest.approx(math.sqrt(2) - 1, abs=5e-3)
 
 
+@pytest.mark.slow
 def test_an_encoder_learns_to_be_walked_down():
     """With nothing but the loss through three steps; on few poses, which any network can learn."""
     render, network = projector(16), encoder("dense", elements=4, seed=3)

@@ -158,6 +158,7 @@ def test_the_state_of_the_global_generator_is_left_alone(tmp_path):
     assert torch.equal(torch.rand(3), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("network", "images", "fall"), [("pose_regressor", 800, 3.0), ("canonical", 320, 1.5)]
 )
@@ -236,6 +237,7 @@ def any_patient(**changes) -> Trainer:
     return Trainer(some, replace(CONFIG, networks=("canonical",), cohort=cohort, **changes), CPU)
 
 
+@pytest.mark.slow
 def test_networks_of_any_patient(tmp_path):
     """Bitwise the same when interrupted: the cohort is where it would have been."""
     whole, watched = any_patient(), Watched()

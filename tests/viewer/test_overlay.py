@@ -64,6 +64,7 @@ def test_panels_are_the_images_magnified_by_a_whole_factor(tmp_path: Path, shape
         np.testing.assert_allclose(panel, np.broadcast_to(expected, panel.shape), atol=1.01 * STEP)
 
 
+@pytest.mark.slow
 def test_a_large_image_is_averaged_down(tmp_path: Path):
     """1300 x 1000 is reduced by three; the odd row and column at the end are dropped."""
     xray, drr = texture(0, (1300, 1000)), texture(1, (1300, 1000))

@@ -412,6 +412,7 @@ def test_files_of_anything(tmp_path: Path, name: str) -> None:
     check()
 
 
+@pytest.mark.slow
 def test_damaged_slices(tmp_path: Path) -> None:
     folder = series(tmp_path / "ct")
     path = folder / "2.dcm"

@@ -240,6 +240,7 @@ class TestSeveralSeries:
 
 
 class TestWrappings:
+    @pytest.mark.slow
     def test_dicomdir(self, tmp_path: Path) -> None:
         files = FileSet()
         for path in write_series(tmp_path / "ct", hounsfield()):

@@ -138,6 +138,7 @@ class TestPhases:
 
 
 class TestDirections:
+    @pytest.mark.slow
     def test_that_jitter(self, tmp_path: Path) -> None:
         """By 1e-3 from slice to slice; positions are right."""
         rng = np.random.default_rng(3)

@@ -126,6 +126,7 @@ def test_of_an_x_ray_file(tmp_path: Path) -> None:
     assert (xray.identity.patient_ids, xray.identity.laterality) == (("AB12",), "L")
 
 
+@pytest.mark.slow
 def test_of_a_ct_and_its_formats(shared_data: Path, tmp_path: Path) -> None:
     folder = shared_data / "ct_dicom_series"
     header = pydicom.dcmread(next(iter(sorted(folder.iterdir()))), stop_before_pixels=True)

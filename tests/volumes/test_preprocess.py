@@ -124,6 +124,7 @@ class TestExcluded:
         image, _ = line_integrals(xray(np.where(self.TOOL, 3e4, pixels)))
         assert np.median(image - clean) > 1
 
+    @pytest.mark.slow
     def test_masks_of_simulated_xrays(self, shared_data: Path) -> None:
         """Collimation, saturation and metal elsewhere are found as without the tool, to the outline's pixel.
 

@@ -286,6 +286,7 @@ class TestCompressed:
         with raises(InputError, "dicom.undecodable", paths[1].name):
             Volume.read(tmp_path / "ct")
 
+    @pytest.mark.slow
     def test_real_jpeg_2000_series(self, shared_data: Path) -> None:
         folder = shared_data / "ct_dicom_series"
         volume = Volume.read(folder)

@@ -271,6 +271,7 @@ class TestRead:
         # Bone: its median is well above soft tissue.
         assert np.median(volume.hu[volume.structure_mask(["hip_left", "sacrum"])]) > 100
 
+    @pytest.mark.slow
     def test_real_chest_ct(self, chest_ct_path: Path) -> None:
         volume = Volume.read(chest_ct_path)
         assert volume.shape == (512, 512, 133) and volume.hu.dtype == np.int16

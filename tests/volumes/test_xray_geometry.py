@@ -334,6 +334,7 @@ _FUZZED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore:.*pydicom.*")
 @settings(max_examples=150, derandomize=True, deadline=None, suppress_health_check=[*HealthCheck])
 @given(data=st.data())

@@ -239,6 +239,7 @@ class TestWhoseItIs:
     def test_comments(self, tmp_path: Path, key: str) -> None:
         assert XRay.read(write(tmp_path, GEOMETRY | {key: ["anything"]})).camera == CAMERA
 
+    @pytest.mark.slow
     def test_key_given_twice(self, tmp_path: Path) -> None:
         with raises(InputError, "sidecar.conflict", "'sdd_mm'", "2 times"):
             XRay.read(write(tmp_path, '{"sdd_mm": 1000, "pixel_spacing_mm": [1, 1], "sdd_mm": 900}'))

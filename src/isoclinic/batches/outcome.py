@@ -53,6 +53,30 @@ class RowOutcome:
         """Errors and doubts of the result; empty without one."""
         return {} if self.document is None else self.document["confidence"]
 
+    @property
+    def structures(self) -> Mapping[str, Mapping[str, Any]]:
+        """What was found of each structure, by its name; empty where none were asked for."""
+        return {} if self.document is None else self.document.get("structures", {})
+
+    @property
+    def structure_texts(self) -> list[str]:
+        """The status and the expected error of each structure, in a few words."""
+        texts = []
+        for name, each in self.structures.items():
+            error_mm, text = each["expected_error_mm"], f"{name}: {each['status']}"
+            if error_mm is not None:
+                text += f", {error_mm['across']:.2f} mm across the beam, {error_mm['depth']:.2f} in depth"
+            texts.append(text)
+        return texts
+
+    @property
+    def doubts(self) -> list[str]:
+        """Reasons to doubt any pose that was asked for, those of structures with their names."""
+        found = list(self.confidence.get("doubts", ()))
+        for name, each in self.structures.items():
+            found += [f"{name}: {doubt}" for doubt in each["doubts"]]
+        return found
+
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:

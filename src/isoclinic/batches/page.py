@@ -103,7 +103,7 @@ def summary_page(plan: BatchPlan, batch: Batch) -> str:
 def _tile(outcome: RowOutcome, picture: str) -> _Tile:
     row, confidence = outcome.row, outcome.confidence
     error_mm = confidence.get("expected_error_mm")
-    doubts = confidence.get("doubts", ())
+    doubts = outcome.doubts
     details: list[str] = list(doubts[:1])
     if len(doubts) > 1:
         details.append(f"{len(doubts) - 1} more {'doubt' if len(doubts) == 2 else 'doubts'}, in the report")
@@ -115,6 +115,7 @@ def _tile(outcome: RowOutcome, picture: str) -> _Tile:
         headline = f"expected error {error_mm:.2f} mm"
         right_mm, down_mm, depth_mm = confidence["expected_error_by_axis_mm"]
         details.append(f"{right_mm:.2f} mm right, {down_mm:.2f} down, {depth_mm:.2f} in depth")
+    details += outcome.structure_texts
     if outcome.warnings:
         count = len(outcome.warnings)
         details.append(f"{count} {'warning' if count == 1 else 'warnings'}, in the report")
@@ -127,7 +128,7 @@ def _tile(outcome: RowOutcome, picture: str) -> _Tile:
         details=details,
         link="" if outcome.document is None else f"{RESULTS}/{quote(row.name)}/{REPORT}",
         picture=picture,
-        files=f"{row.xray.name} in {row.ct.name}",
+        files=f"{', '.join(each.name for each in row.xrays)} in {row.ct.name}",
     )
 
 

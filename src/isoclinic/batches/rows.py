@@ -15,8 +15,10 @@ from ..errors import InputError
 from ..registration import PRESETS
 from ..volumes import images_in
 
-XRAY, CT, INIT, NAME, LABELS = "xray", "ct", "init", "name", "labels"
-COLUMNS = (XRAY, CT, INIT, NAME, LABELS)
+XRAY, CT, INIT, NAME, LABELS, VIEWS = "xray", "ct", "init", "name", "labels", "views"
+COLUMNS = (XRAY, CT, INIT, NAME, LABELS, VIEWS)
+# Columns of the second X-ray of a row, the third, and so on.
+_FURTHER_XRAY = re.compile(r"xray([2-9]|[1-9]\d)")
 # How others may call a column that is needed, for the message that misses it.
 _OTHER_WORDS = {"volume": CT, "x-ray": XRAY, "x_ray": XRAY, "image": XRAY, "output": NAME, "start": INIT}
 _START_WORDS = frozenset({*PRESETS, "dicom", "model", "any"})
@@ -31,11 +33,13 @@ _RESEMBLES = 0.75  # of difflib; "inti" and "lables" do
 
 @dataclass(frozen=True, kw_only=True)
 class BatchRow:
-    """One X-ray to register.
+    """One X-ray to register, or several of one patient at rest, which give one pose.
 
     Attributes:
         name: of its folder of results, unlike all others of the batch even without regard to case.
         xray: the X-ray.
+        others: the second X-ray and so on.
+        views: JSON file that says how the X-rays lie relative to each other; by their C-arm angles if None.
         ct: its CT.
         init: where to start; see `isoclinic.register`.
         labels: label map of the CT.
@@ -47,7 +51,14 @@ class BatchRow:
     ct: Path
     init: str | None = None
     labels: Path | None = None
+    others: tuple[Path, ...] = ()
+    views: Path | None = None
     further: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def xrays(self) -> tuple[Path, ...]:
+        """All X-rays, the first one first."""
+        return (self.xray, *self.others)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +79,8 @@ def read_table(
 ) -> BatchRows:
     """The rows of a CSV table with the columns xray, ct, init, name and labels; others are kept.
 
-    Only xray is needed, and ct unless one is given for all. Paths are relative to the table's folder. Cells
+    Columns xray2, xray3, ... name further X-rays of a row, and views how they lie. Only xray is needed, and
+    ct unless one is given for all. Paths are relative to the table's folder. Cells
     are separated by commas, semicolons or tabs, as spreadsheets write them; the text is UTF-8, or UTF-16 with
     a byte order mark. Without a name, a row has that of its X-ray's path.
 
@@ -206,7 +218,7 @@ def _checked_header(path: Path, cells: Sequence[str]) -> list[str]:
     while header and not header[-1]:
         header.pop()
     # Only the columns that mean something are known in any case.
-    header = [cell.lower() if cell.lower() in COLUMNS else cell for cell in header]
+    header = [cell.lower() if _has_meaning(cell.lower()) else cell for cell in header]
     for index, cell in enumerate(header):
         if not cell:
             raise InputError(
@@ -227,7 +239,7 @@ def _unused(path: Path, header: Sequence[str]) -> Iterator[str]:
     """A note for each column that is kept, but was perhaps meant to be used."""
     missing = [name for name in COLUMNS if name not in header]
     for column in header:
-        if column in COLUMNS:
+        if _has_meaning(column):
             continue
         word = column.lower()
         meant = get_close_matches(word, missing, n=1, cutoff=_RESEMBLES)
@@ -250,6 +262,13 @@ def _row(
             code="batch.malformed-table",
         )
     labels = folder / values[LABELS] if values.get(LABELS) else usual[LABELS]
+    others = _further_xrays(values)
+    if values.get(VIEWS) and not others:
+        raise InputError(
+            f"{where} says how several X-rays lie, in the cell {VIEWS!r}, but names only one; give the "
+            "second one in a column 'xray2'",
+            code="batch.malformed-table",
+        )
     init = _start(folder, values[INIT]) if values.get(INIT) else usual[INIT]
     name = values.get(NAME, "")
     if name:
@@ -260,8 +279,20 @@ def _row(
         ct=Path(ct),
         init=None if init is None else str(init),
         labels=None if labels is None else Path(labels),
-        further={column: cell for column, cell in values.items() if column not in COLUMNS},
+        others=tuple(folder / each for each in others),
+        views=folder / values[VIEWS] if values.get(VIEWS) else None,
+        further={column: cell for column, cell in values.items() if not _has_meaning(column)},
     )
+
+
+def _further_xrays(values: Mapping[str, str]) -> list[str]:
+    """The second X-ray of a row and so on, in the order of their numbers; empty cells do not count."""
+    columns = [name for name in values if _FURTHER_XRAY.fullmatch(name)]
+    return [values[name] for name in sorted(columns, key=lambda name: int(name[4:])) if values[name]]
+
+
+def _has_meaning(column: str) -> bool:
+    return column in COLUMNS or _FURTHER_XRAY.fullmatch(column) is not None
 
 
 def _start(folder: Path, text: str) -> str:

@@ -64,6 +64,8 @@ def _row(outcome: RowOutcome) -> dict[str, Any]:
         "status": outcome.status,
         "verdict": outcome.verdict,
         "xray": str(row.xray),
+        "further_xrays": [str(each) for each in row.others],
+        "views": None if row.views is None else str(row.views),
         "ct": str(row.ct),
         "init": row.init,
         "labels": None if row.labels is None else str(row.labels),
@@ -76,6 +78,7 @@ def _row(outcome: RowOutcome) -> dict[str, Any]:
     if document is not None:
         shared = ("similarity", "seconds", "confidence", "camera_from_world", "initial")
         entry |= {name: document[name] for name in shared}
+        entry["structures"] = dict(outcome.structures)
     return entry
 
 
@@ -99,6 +102,8 @@ def _cells(outcome: RowOutcome) -> dict[str, str]:
         "name": row.name,
         "status": outcome.status,
         "xray": str(row.xray),
+        "further_xrays": "; ".join(map(str, row.others)),
+        "views": str(row.views or ""),
         "ct": str(row.ct),
         "init": row.init or "",
         "labels": str(row.labels or ""),
@@ -112,7 +117,8 @@ def _cells(outcome: RowOutcome) -> dict[str, str]:
         "edges": _number(confidence, "edges"),
         "start": "" if not document else str(document["initial"]["source"]),
         "seconds": _number(document, "seconds"),
-        "doubts": "; ".join(confidence.get("doubts", ())),
+        "structures": "; ".join(outcome.structure_texts),
+        "doubts": "; ".join(outcome.doubts),
         "error": outcome.error,
         "error_code": outcome.error_code,
         "warnings": "; ".join(outcome.warnings),

@@ -14,8 +14,17 @@ from typing import Any
 from ..errors import InputError, IsoclinicError
 from ..networks import Checkpoint
 from ..provenance import InputFile, Provenance
-from ..registration import Session
+from ..registration import (
+    RegistrationResult,
+    Session,
+    StructureResult,
+    View,
+    register_structures,
+    views_from_angles,
+    views_from_file,
+)
 from ..registration._register import Model
+from ..registration._structure_names import structure_names
 from ..results import Registered, check_not_diverged, document_of, write_result
 from ..results.registered import rescue_tried
 from ..volumes import Volume, XRay
@@ -125,19 +134,22 @@ def forget_ct() -> None:
 
 def _registered(task: Task, caught: Sequence[warnings.WarningMessage]) -> RowOutcome:
     plan, row, ledger = task.plan, task.row, Ledger(task.plan.output)
-    xray = XRay.read(row.xray, plan.reading)
+    xrays = [XRay.read(path, plan.reading) for path in row.xrays]
     prepared = _prepared(task)
     if prepared.error is not None:
         raise prepared.error
     session = prepared.session
     assert session is not None
-    _check_fit(task, xray, session.ct)
-    result = session.register(xray, row.init)
+    _check_fit(task, xrays[0], session.ct)
+    names = structure_names(plan.each_structure, row.labels, session.ct)
+    result = session.register(_views(row, xrays), row.init)
     check_not_diverged(result)
+    structures = _structures(plan, session.ct, result, names)
     messages = (*prepared.warnings, *(str(each.message) for each in caught))
     said = tuple(dict.fromkeys(map(plan.wording, messages)))
     doubts = tuple(map(plan.wording, result.confidence.doubts))
     result = replace(result, confidence=replace(result.confidence, doubts=doubts))
+    of_xrays = ["xray", *(f"xray{number}" for number in range(2, len(xrays) + 1))]
     took_part = not plan.last_resort or rescue_tried(result)
     registered = Registered(
         volume=session.ct,
@@ -145,11 +157,13 @@ def _registered(task: Task, caught: Sequence[warnings.WarningMessage]) -> RowOut
         config=plan.registration,
         provenance=Provenance(
             volume=task.inputs["volume"],
-            xrays=[task.inputs["xray"]],
+            xrays=[task.inputs[name] for name in of_xrays],
             model=plan.model if took_part else None,
-            files={name: file for name, file in task.inputs.items() if name not in ("volume", "xray")},
+            files={name: file for name, file in task.inputs.items() if name not in ("volume", *of_xrays)},
             command=plan.command or None,
         ),
+        structures=structures,
+        views_source="" if not row.others else str(row.views or "C-arm angles"),
     )
     # From here on the row is not done until its new record is there.
     ledger.record(row).unlink(missing_ok=True)
@@ -162,6 +176,30 @@ def _registered(task: Task, caught: Sequence[warnings.WarningMessage]) -> RowOut
     outcome = RowOutcome(row=row, document=document, doubtful=registered.doubtful, warnings=said)
     ledger.keep(outcome, task.key)
     return outcome
+
+
+def _views(row: BatchRow, xrays: Sequence[XRay]) -> XRay | Sequence[View]:
+    """The X-ray of a row, or the views of its several ones."""
+    if len(xrays) == 1:
+        return xrays[0]
+    return views_from_angles(xrays) if row.views is None else views_from_file(xrays, row.views)
+
+
+def _structures(
+    plan: BatchPlan, volume: Volume, result: RegistrationResult, names: Sequence[tuple[int | str, ...]]
+) -> tuple[StructureResult, ...]:
+    """Where each structure is in the first X-ray, after the CT as a whole."""
+    if not names:
+        return ()
+    config = replace(
+        plan.moving,
+        preprocess=plan.registration.preprocess,
+        backend=plan.registration.backend,
+        same_patient=plan.registration.same_patient,
+    )
+    first = result.xrays[0].recalibrated(result.cameras[0])
+    found = register_structures(volume, first, result.camera_from_world, names, config)
+    return tuple(replace(each, doubts=tuple(map(plan.wording, each.doubts))) for each in found)
 
 
 def _finite(value: Any) -> Any:

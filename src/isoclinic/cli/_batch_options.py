@@ -12,7 +12,7 @@ from tyro.conf import Positional, arg
 from .._spread_config import SpreadConfig
 from ..volumes import XRayOptions
 from ._model_names import DEFAULT
-from ._options import FLAT, REGISTRATION_PRESETS, RegistrationOptions, parse_options
+from ._options import FLAT, REGISTRATION_PRESETS, RegistrationOptions, StructuresOptions, parse_options
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,13 +24,15 @@ class BatchOptions:
 
     Attributes:
         source: a CSV table with a row for each X-ray, or a folder of X-rays. The table has a column "xray",
-            and if wanted "ct", "init" (as --init), "name" (of the folder of results) and "labels"; further
-            columns are kept. Its paths are relative to its folder.
+            and if wanted "ct", "init" (as --init), "name" (of the folder of results), "labels", and for
+            several views of one patient "xray2", "xray3", ... and "views"; further columns are kept. Its
+            paths are relative to its folder.
         output: folder for report.html, summary.csv and summary.json, and for the files that isoclinic
             register writes for each X-ray, in results/NAME.
         volume: the CT of rows that name none: NIfTI, NRRD, MetaImage or a DICOM folder.
         init: the start of rows that name none, as of isoclinic register.
-        labels: label map of rows that name none, which --structures chooses from.
+        labels: label map of rows that name none, which --structures and --each-structure choose from.
+        each_structure: find where each of these structures is, as of isoclinic register.
         model: networks, as of isoclinic register; those of one CT go with a batch of that CT.
         overwrite: replace results of other files or other settings. Results of the same files and settings
             remain.
@@ -43,6 +45,7 @@ class BatchOptions:
         spread: processes or machines that the X-rays are spread over.
         xray_options: settings of how to read every X-ray.
         registration: settings of every registration.
+        moving: settings for the structures of --each-structure.
     """
 
     source: Annotated[Positional[Path], arg(metavar="TABLE.csv|FOLDER")]
@@ -50,6 +53,7 @@ class BatchOptions:
     volume: Path | None = None
     init: str | None = None
     labels: Path | None = None
+    each_structure: tuple[str, ...] = ()
     model: str = DEFAULT
     overwrite: bool = False
     accept_doubtful: bool = False
@@ -59,6 +63,7 @@ class BatchOptions:
     spread: Annotated[SpreadConfig, FLAT] = field(default_factory=SpreadConfig)
     xray_options: Annotated[XRayOptions, FLAT] = field(default_factory=XRayOptions)
     registration: Annotated[RegistrationOptions, FLAT] = field(default_factory=RegistrationOptions)
+    moving: StructuresOptions = field(default_factory=StructuresOptions)
 
 
 def parse(arguments: Sequence[str]) -> BatchOptions:

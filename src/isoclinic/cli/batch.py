@@ -19,6 +19,7 @@ from ..results.names import REPORT
 from ._batch_options import BatchOptions
 from ._console import Interrupted, progress_bar, results, warning_line
 from ._model import Networks
+from ._structures import check_each_structure
 from ._wording import as_options
 from .register import DOUBTFUL_STATUS, writing_beside
 
@@ -109,12 +110,16 @@ def _plan(options: BatchOptions, arguments: Sequence[str]) -> BatchPlan:
                 f"{source} is a spreadsheet; save it as CSV UTF-8 and give that", code="batch.unreadable"
             )
         found = read_table(source, ct=options.volume, init=options.init, labels=options.labels)
+    # Which row lacks a label map is checked with the rows.
+    check_each_structure(options.each_structure, source, options.registration.structures)
     networks = Networks.of(options.model)
     named = {"exclude": options.xray_options.exclude, "config": options.config}
     return BatchPlan(
         rows=found.rows,
         output=options.output,
         registration=options.registration,
+        each_structure=options.each_structure,
+        moving=options.moving,
         reading=options.xray_options,
         model=networks.file,
         last_resort=networks.last_resort,
@@ -149,7 +154,7 @@ def _show(options: BatchOptions, batch: Batch) -> None:
     table.add_column("what to know", overflow="fold")
     for each in batch.outcomes:
         error_mm = each.confidence.get("expected_error_mm")
-        why = each.error or "; ".join(each.confidence.get("doubts", ()))
+        why = each.error or "; ".join(each.doubts)
         table.add_row(
             _plain(each.row.name), each.status, "" if error_mm is None else f"{error_mm:.2f}", _plain(why)
         )

@@ -25,6 +25,7 @@ from ..registration import (
     views_from_poses,
 )
 from ..registration._inputs import input_doubts
+from ..registration._structure_names import structure_names
 from ..registration.initialize import MODEL
 from ..registration.landmarks import read_landmark_pairs, read_world_points
 from ..results import (
@@ -45,7 +46,7 @@ from ._model import chosen_model, last_resort_file
 from ._model_names import DEFAULT
 from ._register_options import RegisterOptions
 from ._register_tables import print_tables
-from ._structures import check_each_structure, structure_names
+from ._structures import check_each_structure
 from ._wording import as_options
 
 Doubted = TypeVar("Doubted", Confidence, StructureResult)

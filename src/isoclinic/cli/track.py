@@ -16,6 +16,7 @@ from rich.table import Table
 from .._json import dumps
 from ..errors import UsageError
 from ..provenance import InputFile
+from ..registration._structure_names import structure_names
 from ..sequences import (
     SEQUENCE_FILES,
     FrameRecord,
@@ -33,7 +34,7 @@ from ..volumes import Volume
 from ._console import Interrupted, progress, progress_bar, recorded_warnings, results, warning_line
 from ._model import chosen_model
 from ._output_folder import check_resume, output_folder
-from ._structures import check_each_structure, structure_names
+from ._structures import check_each_structure
 from ._track_options import TrackOptions
 from ._wording import as_options
 from .register import DOUBTFUL_STATUS, writing_beside
@@ -60,6 +61,7 @@ def main(options: TrackOptions, arguments: Sequence[str]) -> int:
         run = TrackedSequence(
             volume=plan.volume,
             frames=plan.frames,
+            second_plane=plan.second_plane,
             records=records,
             registration=plan.registration,
             config=options.show,

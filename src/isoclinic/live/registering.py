@@ -318,7 +318,7 @@ def _with_result(state: WorkspaceState, registered: Registered, number: int, mos
             )
         )
         if confidence.geometry is not None:
-            rows.append(("", depth_note(confidence), ""))
+            rows.append(("depth", depth_note(confidence), ""))
     rows.append(("start", result.initial.source, ""))
     saved = SavedResult(
         number=number,

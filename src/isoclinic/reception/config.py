@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -12,6 +13,8 @@ from ..errors import UsageError
 _MEGABYTE = 1_000_000
 # DICOM PS3.5 section 6.2: an AE has at most 16 characters, no backslash and no control characters.
 _AE_TITLE_LENGTH = 16
+# Of OpenIGTLink's 20 bytes, one ends the name, and nine are for the longest of what is added to it.
+_IGTL_NAME_LENGTH = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +41,12 @@ class ReceptionConfig:
         timeout_s: time after which a sender that says nothing is cut off [s].
         webhook: http or https address to which the result of each image is sent, as one line of JSON.
         webhook_timeout_s: time to wait for its answer [s].
+        igtl: TCP port at which OpenIGTLink clients, such as 3D Slicer, get the pose of each image; their
+            usual one is 18944. By default there is none.
+        igtl_host: address of this computer for them. The default can be reached from this computer only.
+        igtl_name: name of the transform that they get.
+        send: HOST:PORT of a DICOM archive to which the overlay of each image is sent (C-STORE).
+        send_ae_title: the AE title of the archive, by which this program calls it.
         health_port: port of this computer at which /healthz tells how the program is; none by default.
         attempts: how often an image is begun, if the program ends each time while it is being registered.
         retry_s: time to wait before going on where the disk is full [s].
@@ -59,19 +68,32 @@ class ReceptionConfig:
     timeout_s: float = 30.0
     webhook: str | None = None
     webhook_timeout_s: float = 5.0
+    igtl: int | None = None
+    igtl_host: str = "127.0.0.1"
+    igtl_name: str = "isoclinic"
+    send: str | None = None
+    send_ae_title: str = "ANY-SCP"
     health_port: int | None = None
     attempts: int = 3
     retry_s: float = 10.0
 
     def __post_init__(self) -> None:
         self._check_numbers()
-        for title in (self.ae_title, *self.allow):
+        for title in (self.ae_title, self.send_ae_title, *self.allow):
             if not _is_ae_title(title):
                 raise UsageError(
-                    f"{title!r} in `ae_title` or `allow` is no AE title: it has 1 to {_AE_TITLE_LENGTH} "
-                    "letters, digits and the like, and no backslash",
+                    f"{title!r} in `ae_title`, `send_ae_title` or `allow` is no AE title: it has 1 to "
+                    f"{_AE_TITLE_LENGTH} letters, digits and the like, and no backslash",
                     code="reception.invalid-value",
                 )
+        if not re.fullmatch(f"[A-Za-z0-9_-]{{1,{_IGTL_NAME_LENGTH}}}", self.igtl_name):
+            raise UsageError(
+                f"`igtl_name` must have 1 to {_IGTL_NAME_LENGTH} letters, digits, - or _, not "
+                f"{self.igtl_name!r}",
+                code="reception.invalid-value",
+            )
+        if self.send is not None:
+            host_and_port(self.send)
         if self.webhook is not None and not _is_web_address(self.webhook):
             raise UsageError(
                 "`webhook` must be an address that begins with http:// or https:// and names a host",
@@ -85,7 +107,7 @@ class ReceptionConfig:
         return int(self.largest_mb * _MEGABYTE)
 
     def _check_numbers(self) -> None:
-        for name in ("port", "health_port"):
+        for name in ("port", "health_port", "igtl"):
             port = getattr(self, name)
             if port is not None and not 0 < port < 65536:
                 raise UsageError(
@@ -117,6 +139,20 @@ class ReceptionConfig:
                 "which AE titles may send",
                 code="options.incomplete",
             )
+
+
+def host_and_port(address: str) -> tuple[str, int]:
+    """The two parts of `ReceptionConfig.send`: "HOST:PORT", or "[HOST]:PORT" for an address of IPv6.
+
+    Raises:
+        UsageError: it has other parts.
+    """
+    found = re.fullmatch(r"(?:\[([0-9A-Fa-f:.%]+)\]|([^\s:\[\]/@]+)):([0-9]{1,5})", address)
+    if found is None or not 0 < int(found[3]) < 65536:
+        raise UsageError(
+            f"`send` must be HOST:PORT, such as archive:104, not {address!r}", code="reception.invalid-value"
+        )
+    return found[1] or found[2], int(found[3])
 
 
 def _is_ae_title(text: str) -> bool:

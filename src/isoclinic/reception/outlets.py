@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-import logging
 import os
-import queue
-import threading
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
@@ -17,10 +15,12 @@ from typing import Any
 from .. import __version__
 from .._files import atomic
 from ..errors import InputError
+from .deliveries import NotNowError, RefusedError
 
-_LOG = logging.getLogger("isoclinic.reception")
-# Lines that wait for a slow receiver, at most; results.jsonl has them all.
-_WAITING = 1000
+# Answers to a line that can be no other the next time: bad request, gone, content that is too large, of an
+# unsupported type, or not to be processed (RFC 9110 section 15.5).
+_NEVER = (400, 410, 413, 415, 422)
+_LONGEST_ANSWER = 65536
 
 
 class LineFile:
@@ -75,7 +75,10 @@ class LineFile:
 
 
 class Webhook:
-    """Sends lines to a web address, one after another, in a thread of its own; failures are only logged.
+    """Sends a line to a web address.
+
+    Each request has an `Idempotency-Key`, which is the same each time a line is sent, and another one for
+    each line: a receiver that has seen it has the line already.
 
     Args:
         address: http or https.
@@ -85,48 +88,44 @@ class Webhook:
     def __init__(self, address: str, timeout_s: float) -> None:
         self._address = address
         self._timeout_s = timeout_s
-        self._lines: queue.Queue[Mapping[str, Any] | None] = queue.Queue(_WAITING)
-        self._thread = threading.Thread(target=self._run, name="webhook", daemon=True)
-        self._thread.start()
+        self._opener = urllib.request.build_opener(_NoRedirect)
 
-    def send(self, line: Mapping[str, Any]) -> None:
-        """Send a line as soon as those before it are sent; at once for the caller."""
-        try:
-            self._lines.put_nowait(line)
-        except queue.Full:
-            _LOG.warning("webhook: image %s was not sent: too many lines wait for it", line["number"])
+    def __call__(self, line: Mapping[str, Any]) -> None:
+        """Send a line; it has arrived when this returns.
 
-    def stop(self) -> None:
-        """Send what waits, as far as that takes no longer than one answer may, and end."""
-        try:
-            self._lines.put(None, timeout=self._timeout_s)
-        except queue.Full:
-            return
-        self._thread.join(self._timeout_s)
-        left = self._lines.qsize()
-        if self._thread.is_alive() and left > 1:
-            _LOG.warning("webhook: %d lines were not sent", left - 1)
-
-    def _run(self) -> None:
-        while (line := self._lines.get()) is not None:
-            self._post(line)
-
-    def _post(self, line: Mapping[str, Any]) -> None:
+        Raises:
+            NotNowError: nobody answers, or not as someone who has the line would.
+            RefusedError: the receiver says that it will never take this line.
+        """
+        content = _text(line).encode()
         request = urllib.request.Request(
             self._address,
-            data=_text(line).encode(),
-            headers={"Content-Type": "application/json", "User-Agent": f"isoclinic/{__version__}"},
+            data=content,
+            headers={
+                "Content-Type": "application/json",
+                "User-Agent": f"isoclinic/{__version__}",
+                "Idempotency-Key": f'"{hashlib.sha256(content).hexdigest()}"',
+            },
             method="POST",
         )
         try:
-            with urllib.request.urlopen(request, timeout=self._timeout_s):
-                pass
+            with self._opener.open(request, timeout=self._timeout_s) as answer:
+                answer.read(_LONGEST_ANSWER)
         except urllib.error.HTTPError as error:
             error.close()
-            _LOG.warning("webhook: image %s was refused with status %d", line["number"], error.code)
+            if error.code in _NEVER:
+                raise RefusedError(f"status {error.code}") from None
+            raise NotNowError(f"refuses with status {error.code}") from None
         except (OSError, HTTPException, ValueError) as error:
             # Not the message: it may quote the address, which may hold a password.
-            _LOG.warning("webhook: image %s was not sent: %s", line["number"], type(error).__name__)
+            raise NotNowError(f"does not answer ({type(error).__name__})") from None
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """Lets redirections fail: urllib would follow some of them by a GET, without the line."""
+
+    def redirect_request(self, *_: Any, **__: Any) -> None:
+        return None
 
 
 def _text(line: Mapping[str, Any]) -> str:

@@ -26,7 +26,8 @@ from ..registration import FollowConfig, RegistrationConfig, RegistrationResult,
 from ..registration._follow import FOLLOWED
 from ..registration._register import Model
 from ..registration.views import camera_from_gantry
-from ..results import RESULT_FILES, Registered, check_not_diverged, write_result_files
+from ..results import RESULT_FILES, Registered, check_not_diverged
+from ..results.files import result_files_in_steps
 from ..solver import Status
 from ..volumes import GeometryWarning, Volume, XRay, XRayOptions
 from .spool import ReceivedImage, now, sync_folder
@@ -77,6 +78,27 @@ class ReceptionPlan:
         return settings_digest([__version__, self.volume_file.sha256, others, configs])
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Found:
+    """The result of an X-ray, before it is written.
+
+    Attributes:
+        image: the X-ray as received.
+        folder: for the result.
+        result: of the registration.
+        said: what is to be told of the X-ray, besides doubts.
+        line: what `result.json` in the folder will say: a document for programs.
+        state: `Registrar.state` after this X-ray.
+    """
+
+    image: ReceivedImage
+    folder: Path
+    result: RegistrationResult
+    said: list[str]
+    line: dict[str, Any]
+    state: dict[str, Any]
+
+
 class Registrar:
     """Registers X-rays of one patient, in turn: each from the last pose where that may be relied on.
 
@@ -111,18 +133,15 @@ class Registrar:
         self._gantry = None if gantry is None else torch.tensor(gantry, dtype=torch.float64)
         return True
 
-    def register(self, image: ReceivedImage, folder: Path) -> dict[str, Any]:
-        """Register an X-ray and write its result, which is on disk, whole, when this returns.
+    def find(self, image: ReceivedImage, folder: Path) -> Found:
+        """Register an X-ray; nothing is written.
 
         Args:
             image: the X-ray as received.
-            folder: for the result; it does not exist.
-
-        Returns:
-            What `result.json` in the folder says: a document for programs.
+            folder: where `write` will put its result.
 
         Raises:
-            IsoclinicError: the X-ray cannot be read or registered, or the result cannot be written.
+            IsoclinicError: the X-ray cannot be read or registered.
         """
         plan = self._plan
         with _recorded(plan.wording) as said:
@@ -131,26 +150,39 @@ class Registrar:
                 plan.model.check_fit(xray.camera, plan.volume_file.sha256, plan.volume)
             result = self._found(xray)
             check_not_diverged(result)
+        line = self._line(image, result, said, folder)
+        return Found(image=image, folder=folder, result=result, said=said, line=line, state=self.state())
+
+    def write(self, found: Found) -> Iterator[None]:
+        """Write the result of an X-ray in steps, after the last of which it is on disk, whole.
+
+        Until then there is nothing under its name. Other X-rays may be found between two steps.
+
+        Args:
+            found: what `find` has returned; its folder does not exist.
+
+        Raises:
+            IsoclinicError: the result cannot be written.
+        """
+        plan = self._plan
         registered = Registered(
             volume=plan.volume,
-            result=result,
+            result=found.result,
             config=plan.registration,
             provenance=Provenance(
                 volume=plan.volume_file,
-                xrays=[InputFile.of(image.path)],
+                xrays=[InputFile.of(found.image.path)],
                 model=plan.model_file,
                 files=plan.files,
                 command=plan.command,
             ),
         )
-        with new_folder(folder, overwrite=False, known=RESULT_FILES | {LINE}) as building:
-            write_result_files(building, registered, warnings=said)
-            line = self._line(image, registered, said, folder)
-            (building / LINE).write_text(dumps(line) + "\n", encoding="utf-8")
+        with new_folder(found.folder, overwrite=False, known=RESULT_FILES | {LINE}) as building:
+            yield from result_files_in_steps(building, registered, warnings=found.said)
+            (building / LINE).write_text(dumps(found.line) + "\n", encoding="utf-8")
             _sync(building)
-        with _unwritable(folder):
-            sync_folder(folder.parent)
-        return line
+        with _unwritable(found.folder):
+            sync_folder(found.folder.parent)
 
     def _found(self, xray: XRay) -> RegistrationResult:
         session, init = self._session, self._plan.init
@@ -183,9 +215,9 @@ class Registrar:
         return torch.stack([gantry @ se3.inverse(self._gantry) @ last, last])
 
     def _line(
-        self, image: ReceivedImage, registered: Registered, said: list[str], folder: Path
+        self, image: ReceivedImage, result: RegistrationResult, said: list[str], folder: Path
     ) -> dict[str, Any]:
-        result, wording = registered.result, self._plan.wording
+        wording = self._plan.wording
         camera = result.cameras[0]
         finished_at = now()
         return {
@@ -208,7 +240,7 @@ class Registrar:
 
 
 def line_of(image: ReceivedImage, state: str, finished_at: str) -> dict[str, Any]:
-    """What is told of every image: which one it is, and how long it took from its arrival [s]."""
+    """What is told of every image: which one it is, and the time from its arrival to its result [s]."""
     taken = datetime.fromisoformat(finished_at) - datetime.fromisoformat(image.received_at)
     return {
         "number": image.number,
@@ -221,8 +253,13 @@ def line_of(image: ReceivedImage, state: str, finished_at: str) -> dict[str, Any
     }
 
 
+def is_reliable(line: Mapping[str, Any]) -> bool:
+    """Whether a line tells a pose without doubts."""
+    return line["state"] == "done" and line["expected_error_mm"] is not None and not line["doubts"]
+
+
 def finished_line(folder: Path, image: ReceivedImage) -> dict[str, Any] | None:
-    """What `Registrar.register` has returned for an image, where it ended and nothing after it did.
+    """The line of an image whose result `Registrar.write` has written; None where it has not.
 
     Raises:
         InputError: the folder holds the result of another image, or cannot be read.

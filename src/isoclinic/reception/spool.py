@@ -6,6 +6,7 @@ import json
 import os
 import sqlite3
 import threading
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -25,7 +26,11 @@ CREATE TABLE IF NOT EXISTS images (
     received_at TEXT NOT NULL, state TEXT NOT NULL, attempts INTEGER NOT NULL DEFAULT 0, finished INTEGER,
     line TEXT);
 CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS delivered (
+    place TEXT NOT NULL, number INTEGER NOT NULL, PRIMARY KEY (place, number)) WITHOUT ROWID;
 """
+# In the ledger: what no other folder has.
+_IDENTITY = "identity"
 _COLUMNS = "number, digest, file, source, received_at, attempts"
 
 
@@ -86,6 +91,11 @@ class Spool:
         except BaseException:
             self._db.close()
             raise
+
+    @property
+    def identity(self) -> str:
+        """What no other folder has."""
+        return str(self.about(_IDENTITY))
 
     def close(self) -> None:
         """Let another process use the folder."""
@@ -188,7 +198,10 @@ class Spool:
         Raises:
             InputError: the ledger cannot be written.
         """
-        with self._lock, _writing(self.folder):
+        with self._lock, _writing(self.folder), self._transaction():
+            self._db.execute(
+                "DELETE FROM delivered WHERE number IN (SELECT number FROM images WHERE state = 'failed')"
+            )
             changed = self._db.execute(
                 "UPDATE images SET state = 'received', attempts = 0, line = NULL, finished = NULL "
                 "WHERE state = 'failed'"
@@ -213,22 +226,43 @@ class Spool:
         Raises:
             InputError: the ledger cannot be written.
         """
+        with self._lock, _writing(self.folder), self._transaction():
+            self._db.execute(
+                "UPDATE images SET state = ?, line = ?, finished = "
+                "(SELECT coalesce(max(finished), 0) + 1 FROM images) WHERE number = ?",
+                (state, json.dumps(line, allow_nan=False), image.number),
+            )
+            for name, value in (about or {}).items():
+                self._keep(name, value)
+
+    def undelivered(self, place: str) -> list[dict[str, Any]]:
+        """Lines of `lines` that are not known to have arrived at a place, such as "webhook"."""
         with self._lock, _writing(self.folder):
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                self._db.execute(
-                    "UPDATE images SET state = ?, line = ?, finished = "
-                    "(SELECT coalesce(max(finished), 0) + 1 FROM images) WHERE number = ?",
-                    (state, json.dumps(line, allow_nan=False), image.number),
-                )
-                for name, value in (about or {}).items():
-                    self._keep(name, value)
-                self._db.execute("COMMIT")
-            except BaseException:
-                # SQLite has already rolled back where the disk is full.
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
+            found = self._rows(
+                "SELECT line FROM images WHERE finished IS NOT NULL AND number NOT IN "
+                "(SELECT number FROM delivered WHERE place = ?) ORDER BY finished",
+                place,
+            )
+        return [json.loads(line) for (line,) in found]
+
+    def delivered(self, place: str, line: Mapping[str, Any]) -> None:
+        """Note that a line has arrived at a place.
+
+        Raises:
+            InputError: the ledger cannot be written.
+        """
+        with self._lock, _writing(self.folder):
+            # Not if the image was begun again meanwhile, so that its next line is another one.
+            self._db.execute(
+                "INSERT OR IGNORE INTO delivered SELECT ?, number FROM images WHERE number = ? AND line = ?",
+                (place, line["number"], json.dumps(line, allow_nan=False)),
+            )
+
+    def file_of(self, line: Mapping[str, Any]) -> Path:
+        """The file of the image that a line is about."""
+        with self._lock, _writing(self.folder):
+            ((name,),) = self._rows("SELECT file FROM images WHERE number = ?", line["number"])
+        return self._images / str(name)
 
     def about(self, name: str) -> Any:
         """A value that was kept by `finish`; None where there is none."""
@@ -247,6 +281,19 @@ class Spool:
         with self._lock, _writing(self.folder):
             found = dict(self._rows("SELECT state, count(*) FROM images GROUP BY state"))
         return {state: found.get(state, 0) for state in STATES}
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """All changes or none."""
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._db.execute("COMMIT")
+        except BaseException:
+            # SQLite has already rolled back where the disk is full.
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
 
     def _image(self, row: tuple[Any, ...]) -> ReceivedImage:
         number, digest, file, source, received_at, attempts = row
@@ -314,6 +361,9 @@ class Spool:
         return db
 
     def _check_volume(self, sha256: str) -> None:
+        if self.about(_IDENTITY) is None:
+            with _writing(self.folder):
+                self._keep(_IDENTITY, uuid.uuid4().hex)
         known = self.about("volume")
         if known is None:
             with _writing(self.folder):

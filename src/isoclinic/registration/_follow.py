@@ -67,6 +67,7 @@ def followed(
         start=starts[0],
         config=schedule,
         whole=whole,
+        rendered=trusted.rendered,
     )
     run = replace(run, start=_likeliest(run, starts, isocentre, follow))
     tried: list[Outcome] = []
@@ -93,10 +94,13 @@ def followed(
     if outcome.confidence.doubts:
         return None
     initial = InitialPose(camera_from_world=run.start, source=FOLLOWED, rough=False)
+    # The next X-ray starts where this one ended, and mostly in the same region of the picture.
+    rendered = outcome.last.problem.recalled(outcome.last.solution.x[outcome.last.best][None])
     result = result_of(outcome, initial, [each.attempt for each in tried], distortions, began)
     result = result.doubted(*input_doubts(volume, xrays, same_patient=config.same_patient))
     # Edges are compared with the match that the whole ladder made, so that they cannot fade unnoticed.
-    return result, replace(trusted, camera_from_world=result.camera_from_world, geometry=known)
+    pose = result.camera_from_world
+    return result, replace(trusted, camera_from_world=pose, geometry=known, rendered=rendered)
 
 
 def _likeliest(run: Run, starts: Sequence[Tensor], isocentre: Tensor, follow: FollowConfig) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..geometry import Camera, transform_points
 from ..rendering import Coverage, Projector, RenderConfig
+from ..rendering._memory import Rendering
 from ..similarity import ImageSimilarity, IntrinsicsRefinement, JointSimilarity
 from ..solver import levenberg_marquardt
 from ..volumes import MirrorPlane, Volume, mirror_plane, tissue_points
@@ -56,7 +57,11 @@ class Run:
         whole: thresholds for CTs that explain all of the X-rays, where this one seems to explain only part of
             them and `config` is the schedule for that; else None.
         bank: renderings of earlier searches, for further X-rays; None where no further X-rays follow.
+<<<<<<< HEAD
         watch: told of the progress; None where nobody wants to know.
+=======
+        rendered: where earlier X-rays ended, which is where this one may start.
+>>>>>>> main
     """
 
     volume: Volume
@@ -67,7 +72,11 @@ class Run:
     depth_reach_mm: float = 0.0
     whole: ConfidenceConfig | None = None
     bank: SearchBank | None = None
+<<<<<<< HEAD
     watch: Watch | None = None
+=======
+    rendered: tuple[Rendering, ...] = ()
+>>>>>>> main
 
     def regions(self, poses: Tensor, margin: float) -> tuple[Region, ...]:
         """Where the X-rays may show the model at poses [B, 4, 4], with a margin, as a share of its size."""
@@ -341,7 +350,7 @@ class Run:
         best = int(rank.argmax())
         return ImageStageResult(
             name=name,
-            problem=problem.seen_from(solution.x[best : best + 1]),
+            problem=ended if len(solution.x) == 1 else problem.seen_from(solution.x[best : best + 1]),
             solution=solution,
             correlation=correlation,
             rank=rank,
@@ -402,7 +411,10 @@ class Run:
             structures=self.config.structures,
             backend=self.config.backend,
         )
-        return Projector.of(self.volume, camera, camera_from_world[None], render).remembering()
+        projector = Projector.of(self.volume, camera, camera_from_world[None], render).remembering()
+        for rendering in self.rendered:
+            projector.remember(rendering)
+        return projector
 
     @property
     def _depth_limits_mm(self) -> tuple[float, float]:

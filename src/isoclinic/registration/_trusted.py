@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..geometry import Camera, se3
+from ..rendering._memory import Rendering
 from ..volumes import Volume
 from ._inputs import input_doubts
 from ._ladder import Outcome
@@ -93,6 +94,7 @@ class Trusted:
         reading: how the X-rays were read, by the name of their `Reading`.
         part: whether the CT was registered as one that explains only part of the X-rays.
         geometry: what is known about the intrinsics; None where it has to be looked at anew.
+        rendered: the CT at that pose in every X-ray, as far as it is still known.
     """
 
     camera_from_world: Tensor
@@ -100,6 +102,7 @@ class Trusted:
     reading: str
     part: bool
     geometry: KnownGeometry | None
+    rendered: tuple[Rendering, ...] = ()
 
     @classmethod
     def of(cls, volume: Volume, result: RegistrationResult, best: Outcome) -> Trusted | None:

@@ -4,17 +4,40 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from ..geometry import Camera
+from ._pack import PackedVolume
 
 # Pixels times poses that are kept at most: a handful of steps of any stage.
 _MOST_PIXELS = 2**20
 
 Key = tuple[Camera, bytes]
 Rendered = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Rendering:
+    """An image with its derivatives, and all that they depend on.
+
+    Attributes:
+        packed: the volume at its resolution.
+        exact: whether by Siddon's method.
+        camera: intrinsics of the image.
+        camera_from_world: pose [1, 4, 4] float64.
+        image: [1, H, W].
+        jacobian: [1, 6, H, W].
+    """
+
+    packed: PackedVolume
+    exact: bool
+    camera: Camera
+    camera_from_world: Tensor
+    image: Tensor
+    jacobian: Tensor
 
 
 class Memory:

@@ -13,7 +13,7 @@ from ..geometry import Camera, se3
 from ..volumes import Volume
 from . import _cpu
 from ._autograd import Kernel, differentiable_render, moved
-from ._memory import Memory
+from ._memory import Memory, Rendering
 from ._pack import PackedVolume
 from ._rays import cast_rays, pose_tangents
 from ._render import kernel_for, packed_for
@@ -96,6 +96,35 @@ class Projector:
         """
         same = getattr(self.kernel, "func", None) is _cpu.render_rays
         return replace(self, memory=Memory()) if same else self
+
+    def recalled(self, camera_from_world: Tensor) -> Rendering | None:
+        """What is still known of a pose [1, 4, 4], for another projector; None where it would be rendered."""
+        found = None
+        if self.memory is not None:
+            found = self.memory.recall(self.camera, camera_from_world, _POSE)
+        if found is None:
+            return None
+        image, jacobian = found
+        return Rendering(
+            packed=self.packed,
+            exact=self._exact,
+            camera=self.camera,
+            camera_from_world=camera_from_world,
+            image=image,
+            jacobian=jacobian,
+        )
+
+    def remember(self, rendering: Rendering) -> None:
+        """Keep what another projector has rendered, if this one would render the same."""
+        same = rendering.packed is self.packed and rendering.exact is self._exact
+        if self.memory is not None and same:
+            pose = rendering.camera_from_world
+            self.memory.keep(rendering.camera, pose, rendering.image, rendering.jacobian)
+
+    @property
+    def _exact(self) -> bool:
+        """Whether a kernel that is remembered is Siddon's."""
+        return bool(getattr(self.kernel, "keywords", {}).get("exact"))
 
     def forget(self) -> None:
         """Release the memory of the last rendering."""

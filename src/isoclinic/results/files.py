@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from .. import __version__
@@ -68,11 +68,32 @@ def write_result_files(
     Raises:
         InputError: as for `write_result`.
     """
+    for _ in result_files_in_steps(folder, registered, warnings=warnings, reproduce=reproduce):
+        pass
+
+
+def result_files_in_steps(
+    folder: Path, registered: Registered, *, warnings: Sequence[str] = (), reproduce: str = ""
+) -> Iterator[None]:
+    """The same in steps of some tenths of a second, for programs that have something more urgent to do.
+
+    Args:
+        folder: as for `write_result_files`.
+        registered: as for `write_result_files`.
+        warnings: as for `write_result`.
+        reproduce: as for `write_result`.
+
+    Raises:
+        InputError: as for `write_result`.
+    """
     for view in range(len(registered.xrays)):
         write_pose(folder / numbered(POSE, view), registered, view)
     write_transform(folder / TRANSFORM, registered)
     write_structures(folder, registered)
+    yield
+    yield from registered.draw_in_steps()
     write_overlays(folder, registered.pictures, registered.result)
+    yield
     write_report(folder / REPORT, registered, warnings=warnings, reproduce=reproduce)
 
 

@@ -107,16 +107,33 @@ def view_pictures(
         xrays: its V X-rays.
         config: settings of the registration.
     """
+    for each in pictures_in_steps(volume, result, xrays, config):
+        if each is not None:
+            yield each
+
+
+def pictures_in_steps(
+    volume: Volume, result: RegistrationResult, xrays: Sequence[XRay], config: RegistrationConfig
+) -> Iterator[ViewPictures | None]:
+    """The same, with None after each rendering, for programs that have something more urgent to do.
+
+    Args:
+        volume: as for `view_pictures`.
+        result: as for `view_pictures`.
+        xrays: as for `view_pictures`.
+        config: as for `view_pictures`.
+    """
     for index, xray in enumerate(xrays):
         picture = picture_of(xray.recalibrated(result.cameras[index]))
         image, weight = line_integrals(picture, config.preprocess)
         pose = result.cameras_from_world[index]
         start = pose @ se3.inverse(result.camera_from_world) @ result.initial.camera_from_world
-        rendered = [drr(volume, picture.camera, each, config) for each in (pose, start)]
-        bones = [
-            bone_of(volume, picture.camera, each, config, tissue)
-            for each, tissue in zip((pose, start), rendered, strict=True)
-        ]
+        rendered, bones = [], []
+        for each in (pose, start):
+            rendered.append(drr(volume, picture.camera, each, config))
+            yield None
+            bones.append(bone_of(volume, picture.camera, each, config, rendered[-1]))
+            yield None
         yield ViewPictures(
             xray=picture,
             image=image,

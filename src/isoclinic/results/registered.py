@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +20,7 @@ from ..registration.initialize import MODEL
 from ..registration.result import CANONICAL_SEARCH
 from ..solver import Status
 from ..volumes import Volume, XRay
-from .pictures import ViewPictures, expected_error_text, view_pictures
+from .pictures import ViewPictures, expected_error_text, pictures_in_steps, view_pictures
 from .targets import Target
 
 
@@ -75,6 +75,18 @@ class Registered:
     def pictures(self) -> tuple[ViewPictures, ...]:
         """The X-rays and the CT rendered at start and result, for people to look at; made once."""
         return tuple(view_pictures(self.volume, self.result, self.xrays, self.config))
+
+    def draw_in_steps(self) -> Iterator[None]:
+        """Make `pictures` in steps, each of one rendering; no step where they are made."""
+        if "pictures" in self.__dict__:
+            return
+        made = []
+        for each in pictures_in_steps(self.volume, self.result, self.xrays, self.config):
+            if each is None:
+                yield
+            else:
+                made.append(each)
+        self.__dict__["pictures"] = tuple(made)
 
     @property
     def doubts(self) -> tuple[str, ...]:

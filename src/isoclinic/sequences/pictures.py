@@ -12,9 +12,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
 
 from .._files import atomic
 from ..errors import InputError
+from ..geometry import Camera
 from ..registration import RegistrationConfig
 from ..results.pictures import bone_of, drr
 from ..solver import Status
@@ -35,17 +37,52 @@ _SHORTEST_MS = 20
 _LONGEST_MS = 2000
 
 
+def planes_picture(
+    volume: Volume, planes: Sequence[Frames], record: FrameRecord, config: RegistrationConfig, pixels: int
+) -> Image.Image:
+    """The pictures of a frame in all planes, side by side; see `frame_picture`.
+
+    Args:
+        volume: the CT.
+        planes: of the run.
+        record: of the frame.
+        config: of the registration.
+        pixels: longer side of the picture in each plane, about.
+    """
+    pictures = [
+        frame_picture(volume, frames, record, config, pixels, plane=plane)
+        for plane, frames in enumerate(planes)
+    ]
+    if len(pictures) == 1:
+        return pictures[0]
+    size = sum(each.width for each in pictures), max(each.height for each in pictures)
+    whole = Image.new("P", size, 0)
+    whole.putpalette(_palette())
+    left = 0
+    for each in pictures:
+        whole.paste(each, (left, size[1] - each.height))
+        left += each.width
+    return whole
+
+
 def frame_picture(
-    volume: Volume, frames: Frames, record: FrameRecord, config: RegistrationConfig, pixels: int
+    volume: Volume,
+    frames: Frames,
+    record: FrameRecord,
+    config: RegistrationConfig,
+    pixels: int,
+    *,
+    plane: int = 0,
 ) -> Image.Image:
     """The X-ray of a frame, bright where dense, with the edges of the CT at its pose; a black one without.
 
     Args:
         volume: the CT.
-        frames: of the run.
+        frames: of the run, in that plane.
         record: of the frame.
         config: of the registration.
         pixels: longer side of the picture, about.
+        plane: which of its X-rays it is, counted from 0.
 
     Returns:
         an image of mode P, all with one palette.
@@ -53,9 +90,10 @@ def frame_picture(
     try:
         with quietly():
             xray = frames.read(record.index)
-        if record.cameras and _size(xray) == (record.cameras[0].width, record.cameras[0].height):
-            xray = _as_registered(xray, record)
-        shown = _levels(volume, xray, record, config, pixels)
+        camera = record.cameras[plane] if plane < len(record.cameras) else None
+        if camera is not None and _size(xray) == (camera.width, camera.height):
+            xray = _as_registered(xray, record, camera)
+        shown = _levels(volume, xray, record.pose_in(plane), config, pixels)
     except InputError:
         shown = np.zeros((pixels, pixels), dtype=np.uint8)
     return _marked(shown, record)
@@ -64,7 +102,7 @@ def frame_picture(
 def write_animation(
     path: Path,
     volume: Volume,
-    frames: Frames,
+    planes: Sequence[Frames],
     records: Sequence[FrameRecord],
     registration: RegistrationConfig,
     config: SequenceConfig,
@@ -74,7 +112,7 @@ def write_animation(
     Args:
         path: where to.
         volume: the CT.
-        frames: of the run.
+        planes: of the run, shown side by side.
         records: of the frames.
         registration: how the run was registered.
         config: size and length.
@@ -84,7 +122,7 @@ def write_animation(
     """
     shown = chosen(records, config.animation_frames)
     pictures = _same_size(
-        frame_picture(volume, frames, record, registration, config.animation_pixels) for record in shown
+        planes_picture(volume, planes, record, registration, config.animation_pixels) for record in shown
     )
     first = next(pictures)
     with atomic(path) as temporary:
@@ -111,18 +149,18 @@ def _size(xray: XRay) -> tuple[int, int]:
     return xray.camera.width, xray.camera.height
 
 
-def _as_registered(xray: XRay, record: FrameRecord) -> XRay:
+def _as_registered(xray: XRay, record: FrameRecord, camera: Camera) -> XRay:
     if record.mirrored:
         xray = replace(
             xray,
             pixels=np.fliplr(xray.pixels),
             excluded=None if xray.excluded is None else np.fliplr(xray.excluded),
         )
-    return xray.recalibrated(record.cameras[0])
+    return xray.recalibrated(camera)
 
 
 def _levels(
-    volume: Volume, xray: XRay, record: FrameRecord, config: RegistrationConfig, pixels: int
+    volume: Volume, xray: XRay, pose: Tensor | None, config: RegistrationConfig, pixels: int
 ) -> NDArray[np.uint8]:
     """Entries of the palette [H, W]."""
     longer = max(_size(xray))
@@ -133,12 +171,12 @@ def _levels(
     levels = np.rint((_GREYS - 1) * window(image, seen)).astype(np.uint8)
     enlarged = max(1, pixels // max(levels.shape))
     levels = levels.repeat(enlarged, axis=0).repeat(enlarged, axis=1)
-    if record.camera_from_world is not None:
+    if pose is not None:
         # Lines are as thin as a pixel of the picture, not of a small X-ray.
         height, width = levels.shape
         camera = picture.camera.resize(height=height, width=width)
-        rendered = drr(volume, camera, record.camera_from_world, config)
-        bone = bone_of(volume, camera, record.camera_from_world, config, rendered)
+        rendered = drr(volume, camera, pose, config)
+        bone = bone_of(volume, camera, pose, config, rendered)
         lines = edges(window(bone, np.ones_like(bone, dtype=bool)))
         levels[lines & seen.repeat(enlarged, axis=0).repeat(enlarged, axis=1)] = _EDGE
     return levels

@@ -67,6 +67,7 @@ class FrameRecord:
         status: of its registration (`converged`, `max_steps`, `doubtful`), or `unusable` where there is no
             pose: the frame cannot be read, or the registration diverged.
         camera_from_world: [4, 4] float64, of its first X-ray; None where it is unusable.
+        further_from_world: poses [4, 4] of the cameras of its further X-rays.
         cameras: intrinsics of its X-rays, as refined.
         mirrored: the X-ray was taken for mirrored left to right.
         expected_error_mm: overall; None where in doubt.
@@ -87,6 +88,7 @@ class FrameRecord:
     taken: str = ""
     status: str = UNUSABLE
     camera_from_world: Tensor | None = None
+    further_from_world: tuple[Tensor, ...] = ()
     cameras: tuple[Camera, ...] = ()
     mirrored: bool = False
     expected_error_mm: float | None = None
@@ -112,6 +114,7 @@ class FrameRecord:
             empty,
             status=str(Status.DOUBTFUL if tracked.doubts else result.status),
             camera_from_world=result.camera_from_world,
+            further_from_world=tuple(result.cameras_from_world[1:]),
             cameras=result.cameras,
             mirrored="mirrored" in result.attempt.reading,
             expected_error_mm=_optional(confidence.stated_error_mm),
@@ -169,6 +172,11 @@ class FrameRecord:
         """Whether there is a pose."""
         return self.camera_from_world is not None
 
+    def pose_in(self, plane: int) -> Tensor | None:
+        """The pose [4, 4] of the camera of one of its X-rays, counted from 0; None without one."""
+        poses = (self.camera_from_world, *self.further_from_world)
+        return poses[plane] if plane < len(poses) else None
+
     @property
     def all_doubts(self) -> tuple[str, ...]:
         """Reasons not to rely on any of its poses, those of structures with their names."""
@@ -193,6 +201,7 @@ class FrameRecord:
             "taken": self.taken or None,
             "status": self.status,
             "camera_from_world": None if pose is None else pose.tolist(),
+            "further_from_world": [each.tolist() for each in self.further_from_world],
             "cameras": [asdict(camera) for camera in self.cameras],
             "mirrored": self.mirrored,
             "expected_error_mm": self.expected_error_mm,
@@ -245,6 +254,7 @@ class FrameRecord:
             taken=str(document["taken"] or ""),
             status=status,
             camera_from_world=None if pose is None else _pose(pose),
+            further_from_world=tuple(map(_pose, document["further_from_world"])),
             cameras=tuple(Camera(**camera) for camera in document["cameras"]),
             mirrored=bool(document["mirrored"]),
             expected_error_mm=_optional(document["expected_error_mm"]),

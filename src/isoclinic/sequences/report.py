@@ -22,7 +22,7 @@ from .charts import Point, chart
 from .config import SequenceConfig
 from .frames import Frames
 from .motion import PARAMETERS, parameters
-from .pictures import chosen, frame_picture, write_animation
+from .pictures import chosen, planes_picture, write_animation
 from .record import FrameRecord
 from .relative import AXES, Joint, joints_of, relative_motion
 from .tables import POSES, RELATIVE, write_poses, write_relative
@@ -53,6 +53,7 @@ class TrackedSequence:
     Attributes:
         volume: the CT.
         frames: of the run, in its first plane.
+        second_plane: of the run, in its second plane, if there is one.
         records: what is known about each of them.
         registration: how they were registered.
         config: how they are shown.
@@ -69,6 +70,12 @@ class TrackedSequence:
     names: Sequence[str] = ()
     warnings: Sequence[str] = ()
     command: str = ""
+    second_plane: Frames | None = None
+
+    @property
+    def planes(self) -> list[Frames]:
+        """The frames in every plane."""
+        return [self.frames] if self.second_plane is None else [self.frames, self.second_plane]
 
     @property
     def joints(self) -> list[Joint]:
@@ -138,7 +145,7 @@ def write_sequence(folder: Path, run: TrackedSequence) -> None:
     if run.joints:
         write_relative(folder / RELATIVE, run.records, run.joints)
     animated = write_animation(
-        folder / ANIMATION, run.volume, run.frames, run.records, run.registration, run.config
+        folder / ANIMATION, run.volume, run.planes, run.records, run.registration, run.config
     )
     page = _page(run, folder / ANIMATION, animated)
     with atomic(folder / REPORT) as temporary:
@@ -217,7 +224,8 @@ def _stills(run: TrackedSequence) -> Iterator[tuple[str, str]]:
         chosen(rest, run.config.stills - len(picked)) if rest and len(picked) < run.config.stills else []
     )
     for record in sorted(picked, key=lambda each: each.index):
-        picture = frame_picture(run.volume, run.frames, record, run.registration, run.config.animation_pixels)
+        pixels = run.config.animation_pixels
+        picture = planes_picture(run.volume, run.planes, record, run.registration, pixels)
         yield _png(picture), f"{record.name}: {_state(record)}"
 
 

@@ -96,7 +96,10 @@ class ImageSimilarity:
         known = self.coverage.known(self.projector.camera, poses, COVERAGE_MARGIN_PX)
         if bool((known == known[:1]).all()):
             known = known[:1]
-        return replace(self, known=None if bool(known.all()) else known)
+        seen = None if bool(known.all()) else known
+        if seen is self.known or (seen is not None and self.known is not None and seen.equal(self.known)):
+            return self  # with what it has prepared
+        return replace(self, known=seen)
 
     @property
     def known_share(self) -> Tensor:
@@ -186,6 +189,7 @@ class ImageSimilarity:
         if tone is None:
             return self
         curved = replace(self, tone=tone)
+        curved.__dict__["_terms"] = self._terms  # they do not depend on the tone
         before, after = (float(each.correlate_images(image[None])[0]) for each in (self, curved))
         return curved if after - before >= least_gain else self
 

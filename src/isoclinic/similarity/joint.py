@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..geometry import Camera, se3, so3
 from ..rendering import intrinsics_jacobian
+from ..rendering._memory import Rendering
 from ..solver import Linearization
 from .config import IntrinsicsRefinement, SimilarityConfig, ViewRefinement
 from .image_similarity import ImageSimilarity, Scatter
@@ -70,6 +71,12 @@ class JointSimilarity:
         views = tuple(view.seen_from(pose) for view, pose in zip(self.views, poses, strict=True))
         same = all(new is old for new, old in zip(views, self.views, strict=True))
         return self if same else replace(self, views=views)
+
+    def recalled(self, x: Tensor) -> tuple[Rendering, ...]:
+        """What is still known of how the views look at a point [1, 4 + R, 4]; see `Projector.recalled`."""
+        poses = self.cameras_from_world(x).unbind(1)
+        found = (view.projector.recalled(pose) for view, pose in zip(self.views, poses, strict=True))
+        return tuple(each for each in found if each is not None)
 
     def forget(self) -> None:
         """Give back the memory of what was rendered last: for problems that are kept with results."""

@@ -89,6 +89,7 @@ def name(request):
     return request.param
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("off", [(0.0,) * 6, OFF], ids=["kept", "found"])
 def test_the_true_pose(name, off):
     start = moved(off)
