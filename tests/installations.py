@@ -26,12 +26,8 @@ EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["option
 PLAIN = "plain"
 # What would show up in the plain installation if another one's packages leaked into it.
 ONLY_IN_EXTRAS = (
-<<<<<<< HEAD
-    *("cmaes", "einops", "h5py", "monai", "nanodrr", "pynetdicom", "pytest", "ray", "tensorboard"),
-    *("starlette", "uvicorn"),
-=======
     *("cmaes", "einops", "h5py", "monai", "nanodrr", "pyigtl", "pynetdicom", "pytest", "ray", "tensorboard"),
->>>>>>> main
+    *("starlette", "uvicorn"),
 )
 SKIPPED = {
     "cuda": "the CUDA libraries take gigabytes, and the kernels need a GPU; `make test` simulates one",

@@ -22,11 +22,8 @@ from isoclinic.registration import (
     register,
 )
 from isoclinic.registration._follow import FOLLOWED, from_pose
-<<<<<<< HEAD
 from isoclinic.registration._progress import Progress
-=======
 from isoclinic.rendering import _cpu
->>>>>>> main
 from isoclinic.solver import Status
 from isoclinic.volumes import POLARITY_GUESSED, Finding
 from phantoms import CAMERA, displaced, error_mm, phantom, true_pose, xray_of

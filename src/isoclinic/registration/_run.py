@@ -57,11 +57,8 @@ class Run:
         whole: thresholds for CTs that explain all of the X-rays, where this one seems to explain only part of
             them and `config` is the schedule for that; else None.
         bank: renderings of earlier searches, for further X-rays; None where no further X-rays follow.
-<<<<<<< HEAD
         watch: told of the progress; None where nobody wants to know.
-=======
         rendered: where earlier X-rays ended, which is where this one may start.
->>>>>>> main
     """
 
     volume: Volume
@@ -72,11 +69,8 @@ class Run:
     depth_reach_mm: float = 0.0
     whole: ConfidenceConfig | None = None
     bank: SearchBank | None = None
-<<<<<<< HEAD
     watch: Watch | None = None
-=======
     rendered: tuple[Rendering, ...] = ()
->>>>>>> main
 
     def regions(self, poses: Tensor, margin: float) -> tuple[Region, ...]:
         """Where the X-rays may show the model at poses [B, 4, 4], with a margin, as a share of its size."""
