@@ -27,6 +27,7 @@ PLAIN = "plain"
 # What would show up in the plain installation if another one's packages leaked into it.
 ONLY_IN_EXTRAS = (
     *("cmaes", "einops", "h5py", "monai", "nanodrr", "pyigtl", "pynetdicom", "pytest", "ray", "tensorboard"),
+    *("starlette", "uvicorn"),
 )
 SKIPPED = {
     "cuda": "the CUDA libraries take gigabytes, and the kernels need a GPU; `make test` simulates one",
@@ -262,6 +263,37 @@ def check_listen(work: Path) -> None:
         listening.wait()
 
 
+def check_view(work: Path) -> None:
+    """A registration on the page, from the address that the command prints to the saved result."""
+    from urllib.request import ProxyHandler, Request, build_opener
+
+    output = work / f"view-{time.time_ns()}"
+    program = "import sys; from isoclinic.cli import main; sys.exit(main())"
+    start = ("--init", "start.json", "--config", "fast.toml", "--no-browser")
+    words = ("view", "ct.nii.gz", "xray.dcm", "--output", str(output), *start)
+    viewing = subprocess.Popen([sys.executable, "-c", program, *words], stdout=subprocess.PIPE, text=True)
+    try:
+        assert viewing.stdout is not None
+        address, opener = viewing.stdout.readline().strip(), build_opener(ProxyHandler({}))
+
+        def ask(path: str, body: dict | None = None) -> dict:
+            content = None if body is None else json.dumps(body).encode()
+            with opener.open(Request(address + path, content), timeout=60) as answer:
+                return json.load(answer)
+
+        ask("register", {"revision": ask("state")["revision"]})
+        for _ in range(240):
+            state = ask("state")
+            if not state["running"]["active"]:
+                break
+            time.sleep(0.5)
+        assert state["results"][0]["status"] == "converged", state["running"]
+        assert (output / "results" / "0001" / "report.html").exists()
+    finally:
+        viewing.kill()
+        viewing.wait()
+
+
 def check_peers(work: Path) -> None:
     """A few steps of each method of others."""
     from isoclinic.datasets import CaseFolder
@@ -351,6 +383,7 @@ CHECKS: dict[str, Callable[[Path], None]] = {
     "datasets": check_datasets,
     "ray": check_ray,
     "listen": check_listen,
+    "view": check_view,
     "peers": check_peers,
 }
 _UNKNOWN = set(EXTRAS) - set(CHECKS) - set(SKIPPED)

@@ -17,7 +17,7 @@ TOP = {
 }
 ROOMS = {
     *("anatomy", "batches", "datasets", "evaluation", "exchange", "geometry", "inspection", "models"),
-    *("networks", "reception"),
+    *("live", "networks", "reception"),
     *("registration", "rendering", "results", "sequences", "similarity", "simulation", "solver", "training"),
     *("viewer", "volumes"),
 }
@@ -52,6 +52,7 @@ SEQUENCES = {
     *("relative_motion", "sequence_verdict", "track_sequence", "write_sequence"),
 }
 RECEPTION = {"Listener", "ReceivedImage", "ReceptionConfig", "Registrar", "Spool"}
+LIVE = {"LiveConfig", "LivePage", "LivePlan"}
 BATCHES = {
     *("Batch", "BatchPlan", "BatchRow", "BatchRows", "RowOutcome", "batch_verdict", "read_table"),
     *("register_batch", "rows_in_folder"),
@@ -68,6 +69,7 @@ BATCHES = {
         ("isoclinic.results", RESULTS),
         ("isoclinic.sequences", SEQUENCES),
         ("isoclinic.reception", RECEPTION),
+        ("isoclinic.live", LIVE),
         ("isoclinic.batches", BATCHES),
     ],
 )

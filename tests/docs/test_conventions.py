@@ -200,7 +200,7 @@ def test_the_page_shows_and_explains_every_field_of_a_pose_file(tmp_path):
     fields = json.loads((tmp_path / "pose.json").read_text())
     assert document.keys() == fields.keys()
     assert document["intrinsics"].keys() == fields["intrinsics"].keys()
-    text = PAGE[PAGE.index("Read: `format`") : PAGE.index("\n## Several X-rays")]
+    text = PAGE[PAGE.index("`format`, `version`, `camera_from_world`") : PAGE.index("\n## Several X-rays")]
     for name in document:
         assert f"`{name}`" in text, name
 

@@ -22,6 +22,7 @@ from isoclinic.registration import (
     register,
 )
 from isoclinic.registration._follow import FOLLOWED, from_pose
+from isoclinic.registration._progress import Progress
 from isoclinic.rendering import _cpu
 from isoclinic.solver import Status
 from isoclinic.volumes import POLARITY_GUESSED, Finding
@@ -343,3 +344,35 @@ def test_nothing_to_follow():
 def test_settings_that_cannot_be(settings):
     with raises(UsageError, "registration.invalid-value"):
         FollowConfig(**settings)
+
+
+def test_a_registration_that_is_watched_is_the_same_and_tells_where_it_is(cases):
+    xray, init, alone = cases[1]
+    seen: list[Progress] = []
+    watched = Session(VOLUME, SMALL).register(xray, init, watch=seen.append)
+    assert_same(watched, alone)
+    assert seen[0].stage.startswith("searching") and seen[0].camera_from_world is None
+    poses = [each.camera_from_world for each in seen if each.camera_from_world is not None]
+    assert {each.stage for each in seen[1:]} >= {f"refining, {stage.name}" for stage in alone.trace[:1]}
+    # From far off to the result: the last pose told is that of the last step.
+    errors = [error_mm(VOLUME, pose, alone.camera_from_world) for pose in poses]
+    assert errors[0] > 2 and errors[-1] < 0.2
+
+
+def test_what_watches_can_end_a_registration(cases):
+    xray, init, alone = cases[0]
+    session = Session(VOLUME, SMALL)
+    session.register(xray, init)
+    before = session.last_pose
+
+    class Enough(Exception):
+        pass
+
+    def stop(progress: Progress) -> None:
+        if progress.camera_from_world is not None:
+            raise Enough
+
+    with pytest.raises(Enough):
+        session.register(cases[1][0], cases[1][1], watch=stop)
+    assert torch.equal(session.last_pose, before) and torch.equal(session.last.camera_from_world, before)
+    assert_same(session.register(xray, init), alone)

@@ -593,3 +593,22 @@ def test_trace_holds_the_points_whose_costs_it_holds():
         torch.testing.assert_close(cost, solution.trace.cost[: steps + 1, item])
         assert torch.equal(points[-1], solution.x[item])
         assert solution.trace.x[steps + 1 :, item].isnan().all()
+
+
+def test_what_watches_is_told_every_iteration_and_can_end_it():
+    """The points and costs that the trace keeps, of the items that still run."""
+    problem = _euclidean(lambda x, _: x - _tensor(1.0, -2.0), 2)
+    told: list[tuple[torch.Tensor, torch.Tensor]] = []
+    start = _tensor([5.0, 5.0], [1.0, -2.0])
+    solution = levenberg_marquardt(problem, start, PRECISE, watch=lambda *now: told.append(now))
+    assert len(told) == len(solution.trace.cost)
+    for (x, cost), kept_x, kept_cost in zip(told, solution.trace.x, solution.trace.cost, strict=True):
+        running = ~kept_cost.isnan()
+        assert torch.equal(x, kept_x[running]) and torch.equal(cost, kept_cost[running])
+    assert len(told[0][1]) == 2 and len(told[-1][1]) == 1
+
+    def stop(*_: torch.Tensor) -> None:
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        levenberg_marquardt(problem, start, PRECISE, watch=stop)

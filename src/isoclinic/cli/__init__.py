@@ -20,6 +20,7 @@ _COMMANDS = {
     "register": "find the pose that aligns a CT with an X-ray",
     "batch": "register X-rays of many patients, and summarise the results",
     "track": "follow a CT through a run of X-rays",
+    "view": "move a CT over its X-rays in the browser, and register it",
     "listen": "register X-rays as they arrive during an operation",
     "render": "draw the radiograph of a CT at a pose",
     "convert": "write a pose for another program, or read one back",

@@ -21,6 +21,7 @@ from ._geometry_check import with_geometry
 from ._inputs import identity_findings, input_doubts
 from ._ladder import Outcome, merit, outcomes, read_as, rescue
 from ._learned import Learned
+from ._progress import Watch
 from ._readings import MIRRORED_DOUBT, SIDES_DOUBT, reading_text, readings
 from ._refined import straight_xrays, straightened
 from ._run import Run
@@ -115,6 +116,7 @@ def registered(
     *,
     model: Model | None = None,
     bank: SearchBank | None = None,
+    watch: Watch | None = None,
 ) -> tuple[RegistrationResult, Outcome]:
     """The result of `register_views`, and the attempt that it is from, with its geometry checked.
 
@@ -125,6 +127,7 @@ def registered(
         config: see `register_views`.
         model: see `register_views`.
         bank: renderings of earlier searches; they change nothing but the time that searches take.
+        watch: told of the progress; what it raises ends the registration.
     """
     began = time.perf_counter()
     view_from_first = stacked_views(views)
@@ -162,6 +165,7 @@ def registered(
         config=config,
         # Another reading of the X-rays is looked for among the same candidates.
         bank=SearchBank() if bank is None else bank,
+        watch=watch,
     )
     part = all(own.is_part() for way in ways if (own := read_as(run, way)) is not None)
     if part:

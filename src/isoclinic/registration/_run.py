@@ -20,6 +20,7 @@ from ._any_view import any_view
 from ._distinct import distinct
 from ._explained import coverable_tissue
 from ._fixed import FixedImage, pixel_at_mm
+from ._progress import Progress, Watch
 from ._region import Region, extremes, region_of
 from ._search import SearchView, search
 from ._search_bank import SearchBank
@@ -56,6 +57,7 @@ class Run:
         whole: thresholds for CTs that explain all of the X-rays, where this one seems to explain only part of
             them and `config` is the schedule for that; else None.
         bank: renderings of earlier searches, for further X-rays; None where no further X-rays follow.
+        watch: told of the progress; None where nobody wants to know.
         rendered: where earlier X-rays ended, which is where this one may start.
     """
 
@@ -67,6 +69,7 @@ class Run:
     depth_reach_mm: float = 0.0
     whole: ConfidenceConfig | None = None
     bank: SearchBank | None = None
+    watch: Watch | None = None
     rendered: tuple[Rendering, ...] = ()
 
     def regions(self, poses: Tensor, margin: float) -> tuple[Region, ...]:
@@ -99,6 +102,7 @@ class Run:
         """The start, and what a search around it finds [B, 4, 4]."""
         points = self.start[None]
         if search_config.candidates:
+            self._tell(f"searching {search_config.candidates} poses around the start")
             found, _ = search(self._search_views(search_config), self.start, search_config)
             points = torch.cat([points, found])
         return points
@@ -110,6 +114,7 @@ class Run:
             runs: the same with the X-rays in their readings.
         """
         config = self.config.any_view
+        self._tell(f"searching {config.candidates} poses in all directions")
         regions = tuple(Region.whole(fixed.camera) for fixed in self.fixed)
         views = [run._at(regions, config.pixels) for run in runs]
         depth_mm = float(self.start[2, :3] @ self._isocentre_world + self.start[2, 3])
@@ -330,7 +335,8 @@ class Run:
         )
         if steps is not None:
             settings = replace(settings, max_steps=steps)
-        solution = levenberg_marquardt(problem, points, settings)
+        watch = None if self.watch is None else self._watching(f"refining, {name}")
+        solution = levenberg_marquardt(problem, points, settings, watch=watch)
         ended = problem.seen_from(solution.x)
         correlation = rank = self._weighed(ended, solution.x)
         if stage.ranked_by is not None and len(points) > 1:
@@ -345,6 +351,20 @@ class Run:
             best=best,
             seconds=time.perf_counter() - began,
         )
+
+    def _tell(self, stage: str) -> None:
+        if self.watch is not None:
+            self.watch(Progress(stage=stage))
+
+    def _watching(self, stage: str) -> Callable[[Tensor, Tensor], None]:
+        """What tells the best of points [B, 4 + R, 4] by their costs [B]."""
+        assert self.watch is not None
+        tell = self.watch
+
+        def watch(points: Tensor, costs: Tensor) -> None:
+            tell(Progress(stage=stage, camera_from_world=points[int(costs.argmin()), :4].clone()))
+
+        return watch
 
     @staticmethod
     def _weighed(problem: JointSimilarity, x: Tensor) -> Tensor:

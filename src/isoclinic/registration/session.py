@@ -13,6 +13,7 @@ from ..errors import InputError, UsageError
 from ..volumes import Volume, XRay, tell, written_poses
 from ._follow import followed
 from ._inputs import identity_findings
+from ._progress import Watch
 from ._register import Model, registered
 from ._search_bank import SearchBank
 from ._trusted import Trusted
@@ -26,8 +27,8 @@ _DEFAULT = RegistrationConfig()
 _FOLLOW = FollowConfig()
 
 # One at a time in a process: the kernels use all cores anyway, and numba's plainest threading layer must not
-# be entered by two threads.
-_COMPUTING = RLock()
+# be entered by two threads. Whoever renders in a thread beside sessions takes this lock, too.
+COMPUTING = RLock()
 
 
 class Session:
@@ -85,17 +86,17 @@ class Session:
     @property
     def last_pose(self) -> Tensor | None:
         """The last pose that may be relied on [4, 4], from which X-rays are followed; None before any."""
-        with _COMPUTING:
+        with COMPUTING:
             return None if self._trusted is None else self._trusted.camera_from_world.clone()
 
     def forget(self) -> None:
         """Forget the poses, but not what was prepared: for another position of the patient."""
-        with _COMPUTING:
+        with COMPUTING:
             self._init, self._last, self._trusted, self._begun = None, None, None, False
 
     def state(self) -> dict[str, Any]:
         """What the next X-ray is followed from, as JSON can hold it: for another session, or another day."""
-        with _COMPUTING:
+        with COMPUTING:
             trusted = self._trusted
             return {"begun": self._begun, "trusted": None if trusted is None else trusted.document()}
 
@@ -111,16 +112,20 @@ class Session:
         """
         trusted = state.get("trusted")
         restored = None if trusted is None else Trusted.restored(trusted)
-        with _COMPUTING:
+        with COMPUTING:
             self._last, self._trusted = None, restored
             self._init, self._begun = init, bool(state.get("begun"))
 
-    def register(self, xray: XRay | Sequence[View], init: Any = None) -> RegistrationResult:
+    def register(
+        self, xray: XRay | Sequence[View], init: Any = None, *, watch: Watch | None = None
+    ) -> RegistrationResult:
         """Register an X-ray as `isoclinic.register` does, from `init`, whatever came before.
 
         Args:
             xray: the X-ray with its camera, or the views of several; see `register_views`.
             init: where to start; see `isoclinic.register`.
+            watch: called with the `Progress` before every step, in this thread; what it raises ends the
+                registration, and the last pose stays what it was.
 
         Raises:
             InputError: as for `isoclinic.register`. The last pose stays what it was.
@@ -129,8 +134,8 @@ class Session:
         Warns:
             GeometryWarning: as for `isoclinic.register`.
         """
-        with _COMPUTING:
-            result = self._registered(_views(xray), init)
+        with COMPUTING:
+            result = self._registered(_views(xray), init, watch)
             self._init = init
             return result
 
@@ -158,7 +163,7 @@ class Session:
         Warns:
             GeometryWarning: as for `isoclinic.register`.
         """
-        with _COMPUTING:
+        with COMPUTING:
             if not self._begun:
                 raise UsageError(
                     "nothing was registered yet that could be followed: call `register` first",
@@ -177,8 +182,10 @@ class Session:
             self._last, self._trusted = found
             return self._last
 
-    def _registered(self, views: Sequence[View], init: Any) -> RegistrationResult:
-        result, best = registered(self._ct, views, init, self._config, model=self._model, bank=self._bank)
+    def _registered(self, views: Sequence[View], init: Any, watch: Watch | None = None) -> RegistrationResult:
+        result, best = registered(
+            self._ct, views, init, self._config, model=self._model, bank=self._bank, watch=watch
+        )
         self._last, self._begun = result, True
         self._trusted = Trusted.of(self._ct, result, best) or self._trusted
         return result

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -165,7 +166,12 @@ class _Active(NamedTuple):
 
 
 def levenberg_marquardt(
-    problem: Problem, x0: Tensor, config: LMConfig, *, initial_damping: Tensor | None = None
+    problem: Problem,
+    x0: Tensor,
+    config: LMConfig,
+    *,
+    initial_damping: Tensor | None = None,
+    watch: Callable[[Tensor, Tensor], None] | None = None,
 ) -> Solution:
     """Minimises B independent costs from x0 [B, ...], never raising for want of convergence.
 
@@ -181,6 +187,8 @@ def levenberg_marquardt(
         x0: [B, ...] starting points; their dtype is kept.
         config: Settings.
         initial_damping: λ of the first step, [B] or a scalar tensor, in place of `config.initial_damping`.
+        watch: called before every iteration with the points [b, ...] of the items that are still running, and
+            their costs [b]; what it raises ends the minimisation.
 
     Raises:
         UsageError: `config.step_scale` does not have one entry per parameter.
@@ -207,6 +215,8 @@ def levenberg_marquardt(
     stopped: list[_Stopped] = []
     rows: list[_Row] = []
     while True:
+        if watch is not None:
+            watch(active.x.detach(), active.at.cost.detach())
         with torch.no_grad():
             rows.append(_row(active, progress))
             fired = fired_rules(rules, progress)
