@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
 
 import pytest
 
@@ -20,13 +22,26 @@ _ARGUMENTS = [
 ]
 
 
+# Playwright runs once in a process, and two packages may need the browser at the same time.
+_running: list[tuple[ExitStack, Any]] = []
+_users: list[object] = []
+
+
 @pytest.fixture(scope="package")
 def browser() -> Iterator:
     playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install playwright")
     executable = next(filter(None, map(shutil.which, _NAMES)), None)
     if executable is None:
         pytest.skip(f"needs a Chromium on the PATH: {', '.join(_NAMES)}")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=executable, args=_ARGUMENTS)
-        yield browser
-        browser.close()
+    if not _running:
+        with ExitStack() as stack:
+            driver = stack.enter_context(playwright.sync_playwright())
+            browser = driver.chromium.launch(executable_path=executable, args=_ARGUMENTS)
+            stack.callback(browser.close)
+            _running.append((stack.pop_all(), browser))
+    user = object()
+    _users.append(user)
+    yield _running[0][1]
+    _users.remove(user)
+    if not _users:
+        _running.pop()[0].close()

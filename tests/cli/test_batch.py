@@ -499,9 +499,9 @@ def test_a_spreadsheet_or_no_table(batch, work):
 @pytest.mark.slow
 def test_processes_and_a_real_ctrl_c(files, work):
     """Two processes are interrupted while they register; the rest is done by a second run."""
-    for index in range(3, 40):
+    for index in range(3, 14):
         shutil.copy(f"p{index % 3}.dcm", f"p{index}.dcm")
-    add_rows(*(f"p{index}.dcm,ct.nii.gz,start{index % 3}.json," for index in range(3, 40)))
+    add_rows(*(f"p{index}.dcm,ct.nii.gz,start{index % 3}.json," for index in range(3, 14)))
     command = [sys.executable, "-m", "isoclinic", "batch", "table.csv", "--output", "out"]
     command += ["--config", str(files.config), "--processes", "2"]
     process = subprocess.Popen(
@@ -517,15 +517,15 @@ def test_processes_and_a_real_ctrl_c(files, work):
     assert not list(Path("out").rglob(".*"))
     rows = summary()
     done = [row["name"] for row in rows if row["status"] == "converged"]
-    assert 3 <= len(done) < 40 and {row["status"] for row in rows} == {"converged", "pending"}
+    assert 3 <= len(done) < 14 and {row["status"] for row in rows} == {"converged", "pending"}
     times = {name: Path("out/results", name, "pose.json").stat().st_mtime_ns for name in done}
     again = subprocess.run(command, capture_output=True, text=True, env=os.environ)
     assert again.returncode == 0, again.stderr
     assert {name: Path("out/results", name, "pose.json").stat().st_mtime_ns for name in done} == times
     rows = summary()
-    assert {row["status"] for row in rows} == {"converged"} and len(rows) == 40
+    assert {row["status"] for row in rows} == {"converged"} and len(rows) == 14
     # Whichever process registered it, an X-ray has one pose.
-    for index in range(3, 40):
+    for index in range(3, 14):
         assert rows[index]["similarity"] == rows[index % 3]["similarity"]
 
 

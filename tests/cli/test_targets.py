@@ -84,7 +84,7 @@ def test_targets_are_shown_to_people(register, tmp_path):
     report = (tmp_path / "result" / "report.html").read_text()
     for name in TARGETS:
         assert name in ran.out and name in report
-    assert "what error to expect at the targets" in ran.out
+    assert "expected error at the targets" in ran.out
 
 
 @pytest.mark.slow

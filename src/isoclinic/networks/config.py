@@ -26,8 +26,8 @@ class BackboneConfig:
         norm_groups: channel groups of the normalisation; divide all of `channels`.
         first_stride: 2 where the first level already has half the resolution of the image, which is most of
             the arithmetic; else 1.
-        contrast_px: side of the window within which the image is standardised to become a second channel
-            [px], odd: what tone, scatter and shading change least. 0 for the image alone.
+        contrast_px: odd side of the window [px] within which the image is standardised to become a second
+            channel, which tone, scatter and shading change least; 0 for the image alone.
     """
 
     channels: tuple[int, ...] = (16, 32, 64, 96)
@@ -257,8 +257,8 @@ class SphericalEncoderConfig:
     Attributes:
         backbone: the network below the head.
         head: "global" for elements of the whole image; "dense" for elements at every location of a map, whose
-            squared distances are averaged; "motion" for a map whose differences are read together, see
-            `networks.embedding`.
+            squared distances are averaged; "motion" for a map whose differences are read together (see
+            the module `networks.embedding`).
         elements: SO(4) elements K, of the image or of each location.
         dense_level: level of the pyramid that "dense" and "motion" decode to: every level halves the map.
         readings: numbers that "motion" reads from the differences, at least 6.
