@@ -1,5 +1,5 @@
 # make demo    register simulated X-rays to a real chest CT; results in demo/
-# make quick   lint, types, and the tests that take no longer than half a second of CPU each
+# make quick   lint, types, and the tests that take no longer than a quarter of a second of CPU each
 # make test    lint, types, all tests
 # make coverage   all tests; what of src/ they run, as a table and in coverage/index.html
 # make mutations  put deliberate faults into a copy of src/ and see that the tests notice each
@@ -34,8 +34,9 @@ demo: .venv/chest-ct.stamp
 # One thread for each process of tests: OpenMP's threads wait for each other in loops, and where processes share
 # the cores, that makes a registration fifty times slower.
 ONE_THREAD := OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1
-# Processes that have finished take tests from others, so that no core waits for the slowest file.
-SPREAD := --numprocesses auto --dist worksteal
+# One process more than there are cores, as some tests wait; and processes that have finished take tests from others, so
+# that no core waits for the slowest file.
+SPREAD := --numprocesses $(shell $(PYTHON) -c "import os; print(1 + (os.cpu_count() or 1))") --dist worksteal
 # The simulator is chosen when numba is imported, so these tests need a run of their own, of their file alone.
 SIMULATED := NUMBA_ENABLE_CUDASIM=1 $(BIN)/pytest -m cudasim tests/rendering/test_cuda.py
 

@@ -80,6 +80,7 @@ def _nine_bytes(folder: Path) -> None:
 BAD = Seed(name="bad", make=_nine_bytes, read=lambda folder: None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("action", "found"),
     [

@@ -147,10 +147,12 @@ def test_any_other_error_surfaces(config):
         list(spread(spread_tasks.break_down, [0], config))
 
 
+@pytest.mark.slow
 def test_nothing_to_do(config):
     assert list(spread(spread_tasks.numbers, [], config)) == []
 
 
+@pytest.mark.slow
 def test_a_connection_that_was_there_stays(ray):
     list(spread(spread_tasks.numbers, [0], ON_RAY))
     assert ray.is_initialized()

@@ -93,6 +93,7 @@ def test_links_to_names_that_need_quoting(shown):
     assert 'href="results/knee%201%20%232%20%C3%A4%25/report.html"' in page
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [400, 1400])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_in_a_browser(shown, browser, tmp_path, width, scheme):  # noqa: F811

@@ -37,6 +37,7 @@ def models(generator, count, median_mm, spread_mm=1.0):
     return tables
 
 
+@pytest.mark.slow
 def test_an_interval_holds_a_difference_that_is_there_and_zero_where_none_is():
     generator = np.random.default_rng(0)
     better, worse = models(generator, 3, 4.0), models(generator, 3, 6.0)
@@ -73,6 +74,7 @@ def test_an_encoder_is_measured_by_correlation_and_error_with_and_without_a_fact
     assert len(distance.short([exact], distance._OWN)) == 1
 
 
+@pytest.mark.slow
 def test_the_bank_covers_the_views_of_a_training():
     isocentre = torch.tensor([10.0, -20.0, 300.0], dtype=torch.float64)
     poses = PoseConfig(primary_reach_deg=30.0, secondary_reach_deg=12.0, in_plane_reach_deg=0.0)

@@ -154,6 +154,7 @@ def test_a_disk_that_is_full_while_a_picture_is_written(desk, size):
         desk.refuses(line, 1, "output.unwritable", "old.png", "File too large")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [0, 5000, 20_000])
 def test_a_disk_that_is_full_while_a_result_is_written(desk, registered, size):
     desk.run(*command("REGISTER INIT --output first"))  # compiles, which may write to caches
@@ -215,6 +216,7 @@ class Replacing:
             raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [False, True])
 def test_ctrl_c_at_any_moment_of_writing(desk, registered, monkeypatch, after):
     """Files are moved into place one by one, then the older result away and the new one there."""

@@ -471,6 +471,7 @@ def test_the_summary_as_json(batch, work):
     ]
 
 
+@pytest.mark.slow
 def test_what_is_odd_about_a_table_is_told(batch, work):
     Path("table.csv").write_text("xray,ct,inti\np0.dcm,ct.nii.gz,start0.json\n")
     ran = batch("table.csv", "--init", "start0.json")

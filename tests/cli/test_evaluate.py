@@ -142,6 +142,7 @@ def test_an_interruption_leaves_what_is_done(evaluate, registrations, tmp_path):
     assert len(list(out.rglob("pose.json"))) == 4
 
 
+@pytest.mark.slow
 def test_other_settings_do_not_mix(evaluate, registrations, tmp_path):
     assert evaluate("--starts", "4").code == 0
     before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
@@ -194,6 +195,7 @@ def test_only_subjects_that_are_taken_need_a_ct(evaluate, files, cases, registra
     ran.refused(2, "dataset.ct-missing", "'b'", "--volume")
 
 
+@pytest.mark.slow
 def test_configurations_are_methods(evaluate, registrations, tmp_path):
     """A file changes what the command's own options say; "isoclinic-single" leaves the search out."""
     (tmp_path / "long.toml").write_text("length-mm = 70\n[[searches]]\ncandidates = 7\n")

@@ -94,6 +94,7 @@ def test_the_header_is_used(register, files, edit, attributes):
     assert pose.status is Status.CONVERGED and error_mm(pose, files) < 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("degrees", [90, 180, 270])
 def test_turned_by_the_option(register, files, degrees):
     """An image that was turned without a word: the option turns it back."""

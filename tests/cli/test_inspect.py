@@ -140,6 +140,7 @@ def test_start_that_does_not_see_the_ct(inspect, tmp_path):
     assert "does not see the CT" in findings(parsed(ran), "error")[0]
 
 
+@pytest.mark.slow
 def test_picture(inspect, tmp_path):
     path = tmp_path / "side.png"
     assert inspect("--save", path).code == 0

@@ -186,12 +186,14 @@ def plainly(run, files, tmp_path, comes_along):
 NEVER_GOOD_ENOUGH = ("--confidence.edges-below", "2", "--any-view.no-enabled")
 
 
+@pytest.mark.slow
 def test_they_stay_out_where_the_images_match(plainly, comes_along):
     comes_along.write_bytes(b"never read")
     document = plainly()
     assert document["status"] == "converged" and "model" not in document
 
 
+@pytest.mark.slow
 def test_they_are_the_last_resort(plainly, comes_along, tmp_path):
     document = plainly(*NEVER_GOOD_ENOUGH)
     assert document["model"]["path"] == str(comes_along)
@@ -245,6 +247,7 @@ def test_a_start_that_is_given_wins(register, files):
     assert document["model"]["fallback"] is None
 
 
+@pytest.mark.slow
 def test_a_model_that_contributes_nothing(register, files):
     ran = register("regressor.safetensors", "--init", files.init)
     assert ran.code == 0 and "took no part" in ran.out

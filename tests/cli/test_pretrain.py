@@ -70,6 +70,7 @@ def pretrained(run, *more: str) -> Checkpoint:
     return Checkpoint.load(Path("model") / MODEL_FILE)
 
 
+@pytest.mark.slow
 def test_a_model_of_any_patient_and_of_one(run, here):
     general = pretrained(run, "--held-out", "cts/two.nii.gz")
     assert {path.name for path in Path("model").iterdir()} == FILES
@@ -88,6 +89,7 @@ def test_a_model_of_any_patient_and_of_one(run, here):
     assert last == "isoclinic register XRAY --volume cts/two.nii.gz --model mine --output RESULT"
 
 
+@pytest.mark.slow
 def test_an_adaptation_goes_on_where_it_stopped(run, here):
     pretrained(run)
     assert run(*ADAPT).code == 0
@@ -100,6 +102,7 @@ def test_an_adaptation_goes_on_where_it_stopped(run, here):
     assert all(torch.equal(whole[name], again[name]) for name in whole)
 
 
+@pytest.mark.slow
 def test_a_held_out_ct_changes_nothing_but_the_validation(run, here):
     """Whether it lies in the folder or not."""
     one = pretrained(run, "--held-out", "cts/two.nii.gz")
@@ -150,6 +153,7 @@ def test_what_cannot_be_done(run, here, arguments, status, fault):
     assert not Path("x").exists() and not Path("model").exists()
 
 
+@pytest.mark.slow
 def test_a_model_of_another_ct_is_trained_on_for_this_one(run, here):
     """Views and networks are the model's; only its CT is another one."""
     options = ("--output", "first", "--config", "train.toml", "--images", "8")
@@ -163,6 +167,7 @@ def test_a_model_of_another_ct_is_trained_on_for_this_one(run, here):
     assert depth + mine.space.nominal_camera_from_world[2][3] == pytest.approx(680.0)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("always::isoclinic.volumes.GeometryWarning")
 def test_a_label_map_is_no_ct(run, here):
     """By its name it is left out; by its values it is refused, whatever it is called."""

@@ -44,6 +44,7 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+@pytest.mark.slow
 def test_from_two_files_to_a_pose(register, files, tmp_path):
     """Noise and voxels of 3 mm allow a few tenths of a millimetre; the start is 9 mm off."""
     assert error_mm(json.loads(files.init.read_text()), files) > 5
@@ -66,6 +67,7 @@ def test_from_two_files_to_a_pose(register, files, tmp_path):
         assert said in ran.out
 
 
+@pytest.mark.slow
 def test_json_for_programs(register, files, tmp_path):
     ran = register("--json", init="ap")
     document = json.loads(ran.out)
@@ -104,6 +106,7 @@ def test_structures_are_registered_by_name(register, files):
 NEVER_GOOD_ENOUGH = ("--confidence.edges-below", "1.1", "--any-view.no-enabled")
 
 
+@pytest.mark.slow
 def test_doubtful_has_its_own_exit_status_and_all_its_files(register, tmp_path):
     ran = register(*NEVER_GOOD_ENOUGH)
     assert ran.code == 3
@@ -114,6 +117,7 @@ def test_doubtful_has_its_own_exit_status_and_all_its_files(register, tmp_path):
     assert 'data-status="doubtful"' in (tmp_path / "result" / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_doubtful_can_be_accepted(register):
     ran = register(*NEVER_GOOD_ENOUGH, "--accept-doubtful")
     assert ran.code == 0
@@ -149,6 +153,7 @@ def test_a_ct_without_a_patient_diverges_and_writes_nothing(register, files, tmp
     assert not (tmp_path / "result").exists()
 
 
+@pytest.mark.slow
 def test_overwrite(register, tmp_path):
     (tmp_path / "result").mkdir()
     ran = register()
@@ -197,6 +202,7 @@ def test_what_is_wrong_is_said_and_nothing_is_written(
     assert set(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.slow
 def test_geometry_that_is_missing_is_asked_for_by_its_option(register, files, tmp_path):
     dataset = pydicom.dcmread(files.xray)
     del dataset.DistanceSourceToDetector
@@ -206,6 +212,7 @@ def test_geometry_that_is_missing_is_asked_for_by_its_option(register, files, tm
     assert register("--sdd-mm", "1000", xray=tmp_path / "bare.dcm").code == 0
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("always::isoclinic.volumes.GeometryWarning")
 def test_what_was_guessed_is_a_warning(register, files, tmp_path):
     dataset = pydicom.dcmread(files.xray)

@@ -56,6 +56,7 @@ def test_options_reach_the_renderer(run, files, pose_path, tmp_path):
     assert not np.array_equal(image, expected(files))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["drr.png", "drr.nii.gz"])
 def test_the_image_can_be_registered_again(run, files, tmp_path, name):
     """The view's pose is found again: 0.01 rad move the phantom's rim by a tenth of the 5 mm pixels."""

@@ -12,6 +12,7 @@ from isoclinic.cli import simulate
 SMALL = ("--width", "24", "--height", "24", "--pixel-spacing-mm", "10", "10", "--source-isocentre-mm", "650")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", ["isoclinic", "paper"])
 def test_the_same_seed_draws_the_same_sheet(run, files, tmp_path, preset):
     sheets = []
@@ -25,6 +26,7 @@ def test_the_same_seed_draws_the_same_sheet(run, files, tmp_path, preset):
     assert not np.array_equal(sheets[0], sheets[2])
 
 
+@pytest.mark.slow
 def test_more_pairs_make_more_rows(run, files, tmp_path):
     heights = []
     for pairs in ("1", "3", "4"):

@@ -43,11 +43,13 @@ def loaded(*arguments: object) -> tuple[int, list[str]]:
     return int(code), names
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", _COMMANDS)
 def test_help_of_a_command_imports_nothing_heavy(command):
     assert loaded(command, "--help") == (0, [])
 
 
+@pytest.mark.slow
 def test_all_help_imports_nothing_heavy():
     assert loaded("register", "--help-all") == (0, [])
 
@@ -56,6 +58,7 @@ def test_help_and_version_import_nothing_heavy():
     assert loaded("--help") == loaded("--version") == (0, [])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -41,6 +41,7 @@ def register(run, files, tmp_path):
     return register_phantom
 
 
+@pytest.mark.slow
 def test_targets_are_where_the_pose_puts_them_with_the_error_of_its_covariance(register, files, tmp_path):
     """Against 20 000 poses drawn from the covariance in pose.json: their spread is uncertain by 0.5 %."""
     ran = register("--json")
@@ -78,6 +79,7 @@ def test_a_turn_moves_a_target_by_how_far_it_lies_from_the_centre_of_the_ct():
     assert target.overall_mm == pytest.approx(0.5)
 
 
+@pytest.mark.slow
 def test_targets_are_shown_to_people(register, tmp_path):
     ran = register()
     assert ran.code == 0, ran.err

@@ -98,6 +98,7 @@ def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
 # A training ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_training_and_its_folder(run, make, files, folder):
     ran, output = make("model")
     assert ran.code == 0, ran.err
@@ -131,6 +132,7 @@ def test_a_training_and_its_folder(run, make, files, folder):
 
 
 # Half the distance puts the file's isocentre behind the detector, which every command rightly warns of.
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*the isocentre lies")
 def test_the_geometry_of_an_xray(make):
     for name, options, focal, width in (
@@ -157,6 +159,7 @@ def test_an_older_training_is_kept_or_replaced_as_a_whole(make):
     assert ran.code == 0 and {path.name for path in output.iterdir()} == FILES
 
 
+@pytest.mark.slow
 def test_scalars_for_tensorboard(make):
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     ran, output = make("model", "--tensorboard")
@@ -215,6 +218,7 @@ def test_what_is_interrupted_goes_on_exactly(make, interrupt, number):
     assert {path.name for path in output.iterdir()} == FILES
 
 
+@pytest.mark.slow
 def test_asking_twice_interrupts_at_once(make, interrupt):
     interrupt(signal.SIGTERM, signal.SIGINT)
     ran, output = make("model")
@@ -375,6 +379,7 @@ def test_a_training_of_something_else_is_not_gone_on_with(desk, make, tmp_path):
     assert tree(output) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("size", "name", "left"),
     [

@@ -75,6 +75,7 @@ def test_a_port_that_is_taken(run, files, tmp_path, monkeypatch):
         ran.refused(1, "view.cannot-listen", "--port", port)
 
 
+@pytest.mark.slow
 def test_what_makes_no_sense_is_refused(run, files, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     usual = ("view", files.ct, files.xray, "--no-browser")

@@ -260,6 +260,7 @@ def test_other_files_of_the_same_name(source, copy, tmp_path):
     assert contents(copy / "liver_1") != before
 
 
+@pytest.mark.slow
 def test_files_that_vanish_after_the_quality_control(source, tmp_path):
     moving = shutil.copytree(source, tmp_path / "moving")
     mask = moving / "raw_data/labels/COLONOG/liver_1_seg.nii.gz"

@@ -34,6 +34,7 @@ def landmarks_of(volume: Volume):
     return find_landmarks(lumbar, surface_of(lumbar, labels, SurfaceConfig()), labels, LandmarkConfig())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("spacing_mm", "axes"), GRIDS)
 def test_surface_encloses_the_solids_and_faces_outwards(spacing_mm, axes):
     surface = surface_of(spine(spacing_mm, axes=axes), LABELS, SurfaceConfig())

@@ -243,6 +243,7 @@ def test_models_are_trained_where_there_are_none(evaluate, sources, tmp_path, mo
 # Bad input ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_damaged_file(evaluate, sources, tmp_path):
     content = sources["deepfluoro"].read_bytes()
     path = tmp_path / "cut.h5"

@@ -60,6 +60,7 @@ def test_the_script_draws_the_committed_pictures_and_no_others(drawn):
     assert sorted(drawn) == [path.name for path in COMMITTED]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("committed", COMMITTED, ids=lambda path: path.stem)
 def test_the_committed_pictures_are_up_to_date(drawn, committed):
     """If not: python docs/frames.py, and look at the pictures before you commit them."""
@@ -71,6 +72,7 @@ def test_the_committed_pictures_are_up_to_date(drawn, committed):
     assert difference < 0.3 * 255
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("committed", COMMITTED, ids=lambda path: path.stem)
 def test_the_words_of_the_committed_pictures_are_up_to_date(drawn, committed):
     """Numbers and signs among them, which change too few pixels to be seen above."""
@@ -140,6 +142,7 @@ def test_pictures_are_small_enough_to_keep_in_the_repository():
         assert path.stat().st_size < 200_000, path.name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("preset", "at_the_right", "readable"), [("ap", True, True), ("pa", False, False)], ids=["ap", "pa"]
 )

@@ -44,6 +44,7 @@ def test_nothing_to_trust():
     assert math.isnan(each.slope) and math.isnan(each.within_twice)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("results", [RESULTS, RESULTS[5:6], []])
 def test_the_picture_shows_every_result(results):
     figure = calibration_figure(results)

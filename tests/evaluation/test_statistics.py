@@ -95,6 +95,7 @@ def test_the_bootstrap_draws_whole_clusters():
     np.testing.assert_allclose(copies, once, rtol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("statistic", ["median", "success"])
 def test_intervals_cover_the_truth_as_often_as_they_say(statistic: str):
     """400 trials of 40 X-rays from 3 starts that share most of their error: 95 % within 4 points.

@@ -99,6 +99,7 @@ def test_logarithm_at_pi_reproduces_the_transform() -> None:
     assert_rigid_close(se3.exp(found), transforms.numpy(), eps=1e-14, reach_mm=400)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("angle", [0.0, 1e-4, 0.489957, 2.0, np.pi - 1e-5])
 def test_first_and_second_derivatives(angle: float) -> None:
     tangent = tangents([angle], torch.float64, per_angle=1)[0]

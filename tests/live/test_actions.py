@@ -31,6 +31,7 @@ def marked(**options) -> list[dict]:
     ]
 
 
+@pytest.mark.slow
 def test_a_start_from_landmarks(served: Served):
     served.change("landmarks", landmarks=marked())
     answer = served.change("landmark-start")
@@ -177,6 +178,7 @@ def test_options_of_reading():
         reading_options({"sdd_mm": -1})
 
 
+@pytest.mark.slow
 def test_a_start_that_follows_from_what_was_read_follows_anew(served: Served, files, serve, tmp_path):
     other = serve(files.ct, files.xray, "--output", tmp_path / "other")
     depth = other.state["pose"][2][3]

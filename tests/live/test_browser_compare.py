@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from .conftest import Served, serving
 from .opened_page import OpenedPage, until
 
+pytestmark = pytest.mark.slow  # each starts or drives a browser
+
 # The canvas holds what 8-bit pictures blend to, rounded once.
 TONE = 1.01
 EDGE, MASK, MASK_OPACITY = (255, 140, 0), (214, 70, 180), 115 / 255

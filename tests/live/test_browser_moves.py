@@ -15,6 +15,8 @@ from ..cli.conftest import CAMERA
 from .conftest import Served, serving
 from .opened_page import OpenedPage, as_tensor, tangent, until
 
+pytestmark = pytest.mark.slow  # each starts or drives a browser
+
 
 @pytest.fixture(scope="module")
 def live(files, tmp_path_factory) -> Iterator[Served]:

@@ -17,6 +17,8 @@ from ..cli.conftest import CAMERA, true_pose
 from .conftest import Served
 from .opened_page import OpenedPage, until
 
+pytestmark = pytest.mark.slow  # each starts or drives a browser
+
 POINTS = np.random.default_rng(4).uniform(-45, 45, (4, 3))
 
 
@@ -38,7 +40,6 @@ def pixels(points) -> np.ndarray:
     return CAMERA.project(torch.from_numpy(np.asarray(points)), true_pose()).numpy()
 
 
-@pytest.mark.slow
 def test_by_hand_from_a_wrong_start_to_a_saved_pose(open_page, serve, files):
     """No file on the command line; a start that is 30 mm and 20 degrees off is put right by eye and hand."""
     served = serve("--config", files.config)
@@ -153,7 +154,6 @@ def test_files_can_be_dropped(open_page, serve, files):
     assert opened.state["inputs"][0]["problem"] is None
 
 
-@pytest.mark.slow
 def test_landmarks_are_marked_in_both_and_give_a_start(open_page, served: Served):
     opened = open_page(served)
     page = opened.page
@@ -211,7 +211,6 @@ def test_landmarks_without_a_pointer(open_page, served: Served):
     np.testing.assert_allclose(opened.state["landmarks"][0]["stored_px"], (33, 41), atol=1e-9)
 
 
-@pytest.mark.slow
 def test_masks_are_drawn_and_removed(open_page, served: Served):
     opened = open_page(served)
     page = opened.page
@@ -343,7 +342,6 @@ NAMELESS = """() => {
 }"""
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("width", "scheme"), [(1400, "dark"), (400, "light")])
 def test_it_can_be_read_and_reached_everywhere(open_page, serve, files, width, scheme):
     served = serve(files.ct, files.xray, "--init", files.init, "--labels", files.labels)

@@ -63,6 +63,7 @@ def again(served: Served, number: int, capsys: pytest.CaptureFixture[str]) -> Pa
     return folder / "again"
 
 
+@pytest.mark.slow
 def test_from_a_pose_that_was_set_by_hand(served: Served, capsys):
     wrong = off(true_pose(), -4.0)
     served.change("pose", pose=wrong.tolist())
@@ -103,6 +104,7 @@ def test_with_a_mask_bones_and_options(serve, files, capsys):
     assert "--structures bone" in json.loads(second.read_text())["command"]
 
 
+@pytest.mark.slow
 def test_from_a_view_it_searches_as_far_as_register_does(serve, files, capsys):
     """A start by its name stays one: it is rough, and the search begins further away."""
     served = serve(files.ct, files.xray, "--config", files.config, "--init", "ap")
@@ -113,6 +115,7 @@ def test_from_a_view_it_searches_as_far_as_register_does(serve, files, capsys):
     assert_same(documents(own), documents(again(served, 1, capsys)))
 
 
+@pytest.mark.slow
 def test_every_result_has_a_folder_of_its_own(served: Served):
     served.register()
     state = served.register()
@@ -149,6 +152,7 @@ def held(monkeypatch) -> Any:
     go.set()
 
 
+@pytest.mark.slow
 def test_it_can_be_cancelled_and_nothing_is_left(served: Served, held):
     reached, go = held
     before = served.state
@@ -166,6 +170,7 @@ def test_it_can_be_cancelled_and_nothing_is_left(served: Served, held):
     assert served.register()["results"]
 
 
+@pytest.mark.slow
 def test_while_it_runs_its_pose_is_shown_and_nothing_can_be_changed(served: Served, held):
     reached, go = held
     state = served.state
@@ -189,6 +194,7 @@ def test_while_it_runs_its_pose_is_shown_and_nothing_can_be_changed(served: Serv
     assert served.ask("frame", {**asked, "number": 2}).status == 200
 
 
+@pytest.mark.slow
 def test_news_are_told_while_it_runs(served: Served):
     """Server-sent events: the state that is, then stages, then the end."""
     import http.client
@@ -218,6 +224,7 @@ def event(response: Any) -> dict[str, Any]:
             return json.loads(line.removeprefix("data: "))
 
 
+@pytest.mark.slow
 def test_what_fails_is_told_and_the_pose_stays(served: Served, tmp_path):
     before = served.state
     # Its place is taken by a file: nothing can be written there.
@@ -229,6 +236,7 @@ def test_what_fails_is_told_and_the_pose_stays(served: Served, tmp_path):
     assert (state["pose"], state["results"]) == (before["pose"], [])
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_fault_of_the_program_is_no_silence(served: Served, monkeypatch):
     def fault(*_: Any, **__: Any) -> None:

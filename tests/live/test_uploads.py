@@ -98,6 +98,7 @@ def test_a_bad_ct_is_a_message_on_the_page(empty: Served, tmp_path):
     assert state["inputs"][0]["problem"]["code"].startswith("ct.") and not state["ready"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [
@@ -162,6 +163,7 @@ def test_a_browser_that_vanishes_leaves_nothing_half(empty: Served):
     assert empty.change("open", kind="ct", batch=batch).document["code"] == "view.invalid-request"
 
 
+@pytest.mark.slow
 def test_all_slices_of_a_ct_are_one(empty: Served, shared_data: Path):
     series = shared_data / "ct_dicom_series"
     slices = sorted(each for each in series.rglob("*") if each.is_file())

@@ -113,6 +113,7 @@ def test_of_many_changes_at_once_one_is_made(served: Served):
     assert served.state["pose"] == turned(start, shift) and served.state["revision"] == revision + 1
 
 
+@pytest.mark.slow
 def test_what_was_done_is_there_after_an_end(serve, files, tmp_path):
     served = serve(files.ct, files.xray, "--init", files.init, "--labels", files.labels)
     start = served.state["pose"]
@@ -131,6 +132,7 @@ def test_what_was_done_is_there_after_an_end(serve, files, tmp_path):
     assert serve(files.ct, files.xray).state["pose"] == turned(start, 3.0)
 
 
+@pytest.mark.slow
 def test_a_workspace_is_of_its_files_and_of_one_program(serve, files, tmp_path):
     served = serve(files.ct, files.xray)
     with raises(UsageError, "view.in-use", "out"):

@@ -122,6 +122,7 @@ def test_the_whole_network_that_comes_along_against_monai():
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_attention_can_be_differentiated_forwards_then_backwards():
     """As the loss on solver steps does."""
     block = TransformerBlock(8, 2).double()

@@ -87,6 +87,7 @@ def archive(spool: Spool, port: int, **settings: object) -> Archive:
     return Archive(spool, ReceptionConfig(send=f"127.0.0.1:{port}", send_ae_title="PACS", **settings))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("syntax", [pydicom.uid.ExplicitVRLittleEndian, ImplicitVRLittleEndian])
 def test_an_overlay_arrives(spool, store, syntax):
     (line,) = finished(spool, 1)
@@ -98,10 +99,12 @@ def test_an_overlay_arrives(spool, store, syntax):
     assert got.SourceImageSequence[0].ReferencedSOPInstanceUID == "1.2.1"
 
 
+@pytest.mark.slow
 def test_images_that_failed_have_nothing_to_send(spool):
     archive(spool, free_port())({"number": 1, "state": "failed"})
 
 
+@pytest.mark.slow
 def test_what_is_sent_twice_is_the_same(spool, store):
     (line,) = finished(spool, 1)
     there = store(port := free_port())
@@ -110,6 +113,7 @@ def test_what_is_sent_twice_is_the_same(spool, store):
     assert there.got[0] == there.got[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("status", [0xB000, 0xB007])
 def test_a_warning_is_an_arrival(spool, store, status):
     (line,) = finished(spool, 1)
@@ -117,6 +121,7 @@ def test_a_warning_is_an_arrival(spool, store, status):
     archive(spool, port)(line)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("status", "error"),
     [(0xA700, NotNowError), (0xA702, NotNowError), (0xA900, RefusedError), (0xC000, RefusedError)],
@@ -128,6 +133,7 @@ def test_what_is_not_stored_is_no_arrival(spool, store, status, error):
         archive(spool, port)(line)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("named", "why"),
     [
@@ -143,6 +149,7 @@ def test_an_archive_with_other_settings(spool, store, named, why):
     assert there.got == []
 
 
+@pytest.mark.slow
 def test_nobody_is_there(spool):
     (line,) = finished(spool, 1)
     with pytest.raises(NotNowError, match="does not answer"):
@@ -152,6 +159,7 @@ def test_nobody_is_there(spool):
         nowhere(line)
 
 
+@pytest.mark.slow
 def test_an_archive_that_says_nothing_is_given_up(spool, store):
     (line,) = finished(spool, 1)
     there = store(port := free_port())
@@ -160,6 +168,7 @@ def test_an_archive_that_says_nothing_is_given_up(spool, store):
         archive(spool, port, timeout_s=0.3)(line)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", ["overlay", "study"])
 def test_without_an_overlay_or_a_study_there_is_nothing_to_send(spool, store, change):
     (line,) = finished(spool, 1, **({"StudyInstanceUID": ""} if change == "study" else {}))
@@ -171,6 +180,7 @@ def test_without_an_overlay_or_a_study_there_is_nothing_to_send(spool, store, ch
     assert there.got == []
 
 
+@pytest.mark.slow
 def test_what_was_queued_while_the_archive_was_away_arrives_once(spool, store):
     finished(spool, 1, 2)
     port = free_port()
@@ -193,6 +203,7 @@ def test_what_was_queued_while_the_archive_was_away_arrives_once(spool, store):
     assert len({each.SeriesInstanceUID for each in there.got}) == 1
 
 
+@pytest.mark.slow
 def test_storescp_of_dcmtk_takes_it(spool, tmp_path):
     program = shutil.which("storescp")
     if program is None:

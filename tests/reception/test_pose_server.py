@@ -170,6 +170,7 @@ def test_who_comes_later_gets_the_last_of_each_at_once(serve):
     assert last.status()[1] == 4
 
 
+@pytest.mark.slow
 def test_who_reads_nothing_delays_nobody_and_gets_the_newest(serve, monkeypatch):
     monkeypatch.setattr(pose_server, "_SYSTEM_BUFFER", 4096)
     server, quick = serve()
@@ -192,6 +193,7 @@ def test_who_reads_nothing_delays_nobody_and_gets_the_newest(serve, monkeypatch)
     assert len(seen) < 2 * count  # of the slow one
 
 
+@pytest.mark.slow
 def test_who_reads_nothing_for_long_is_cut_off(serve, monkeypatch, caplog):
     monkeypatch.setattr(pose_server, "_SYSTEM_BUFFER", 4096)
     server, silent = serve(timeout_s=0.2)

@@ -96,6 +96,7 @@ def distance_mm(line: dict, truth: torch.Tensor) -> float:
     return float((found - truth)[:2, 3].norm())
 
 
+@pytest.mark.slow
 def test_a_result_is_right_whole_and_what_its_line_says(plan, received, tmp_path):
     image, folder = received(true_pose()), tmp_path / "results" / "0001"
     line = line_after(Registrar(plan), image, folder)
@@ -132,6 +133,7 @@ def test_later_xrays_are_followed_also_after_a_new_start(plan, received, tmp_pat
     assert again["followed"] is True and distance_mm(again, moved) < 1
 
 
+@pytest.mark.slow
 def test_before_it_is_written_nothing_is_there_and_its_state_is_its_own(plan, received, tmp_path):
     """The transform for 3D Slicer must not wait for pictures."""
     registrar = Registrar(plan)
@@ -145,6 +147,7 @@ def test_before_it_is_written_nothing_is_there_and_its_state_is_its_own(plan, re
     assert read.camera_from_world.tolist() == first.line["camera_from_world"]
 
 
+@pytest.mark.slow
 def test_a_state_of_other_settings_is_not_gone_on_with(plan, received, tmp_path):
     first = Registrar(plan)
     line_after(first, received(true_pose()), tmp_path / "1")

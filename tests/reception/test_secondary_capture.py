@@ -92,6 +92,7 @@ def test_names_of_other_scripts_stay(xray, line):
     assert str(read.PatientName) == japanese
 
 
+@pytest.mark.slow
 def test_the_same_line_gives_the_same_object_and_another_one_another(xray, line):
     first, again = (content(secondary_capture(line(), xray(), IDENTITY)) for _ in range(2))
     assert first == again

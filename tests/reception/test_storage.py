@@ -70,6 +70,7 @@ def test_it_answers_an_echo(service):
     association.release()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "syntax"),
     [
@@ -97,6 +98,7 @@ def test_an_xray_arrives_as_it_was_sent(service, spool, kind, syntax):
     assert (read.pixel_array == dataset.pixel_array).all() and read == dataset
 
 
+@pytest.mark.slow
 def test_the_image_of_the_network_is_that_of_the_exported_file(service, spool):
     dataset = image()
     assert sent(service().port, dataset, dataset) == [0x0000, 0x0000]
@@ -104,6 +106,7 @@ def test_the_image_of_the_network_is_that_of_the_exported_file(service, spool):
     assert len(stored(spool)) == 1
 
 
+@pytest.mark.slow
 def test_only_titles_that_are_allowed_may_send(service, spool):
     port = service(allow=("ARM", "ARM 2")).port
     assert associated(port, [context_of(image())], title="STRANGER").is_rejected
@@ -112,6 +115,7 @@ def test_only_titles_that_are_allowed_may_send(service, spool):
     assert spool.counts()["received"] == 1
 
 
+@pytest.mark.slow
 def test_other_sop_classes_are_refused(service, spool):
     port = service().port
     association = associated(port, [(CTImageStorage, [ImplicitVRLittleEndian])])
@@ -122,6 +126,7 @@ def test_other_sop_classes_are_refused(service, spool):
     assert stored(spool) == []
 
 
+@pytest.mark.slow
 def test_a_data_set_of_another_class_than_the_request_is_refused(service, spool):
     port, dataset = service().port, image()
     association = associated(port, [context_of(dataset)])
@@ -143,6 +148,7 @@ def test_a_data_set_of_another_class_than_the_request_is_refused(service, spool)
     assert stored(spool) == []
 
 
+@pytest.mark.slow
 def test_a_data_set_without_an_image_is_refused(service, spool):
     dataset = image()
     del dataset.Rows
@@ -150,6 +156,7 @@ def test_a_data_set_without_an_image_is_refused(service, spool):
     assert stored(spool) == []
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_told_to_the_sender_who_may_try_again(service, spool, monkeypatch):
     storage = service()
 
@@ -164,6 +171,7 @@ def test_a_full_disk_is_told_to_the_sender_who_may_try_again(service, spool, mon
     assert len(stored(spool)) == 1 and storage.problem == ""
 
 
+@pytest.mark.slow
 def test_an_image_that_is_too_large_is_refused(service, spool):
     dataset = image()
     dataset.add_new(0x00091010, "OB", bytes(200_000))
@@ -181,6 +189,7 @@ def test_a_sender_of_much_too_much_is_cut_off_before_it_fills_the_memory(service
     assert sent(storage.port, image()) == [0x0000]
 
 
+@pytest.mark.slow
 def test_half_an_image_leaves_nothing(service, spool):
     storage, dataset = service(), image()
     dataset.add_new(0x00091010, "OB", bytes(5_000_000))
@@ -214,12 +223,14 @@ def test_half_an_image_leaves_nothing(service, spool):
     assert sent(storage.port, image()) == [0x0000]
 
 
+@pytest.mark.slow
 def test_whoever_connects_and_says_nothing_is_cut_off(service):
     storage = service(timeout_s=0.5)
     with socket.create_connection(("127.0.0.1", storage.port), timeout=20) as silent:
         assert silent.recv(100) == b""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "beginning", [b"\x01", b"\x01\x00\x00\x00\x00\xff", b"\x01\x00\x00\x00\x00\xff\x00\x01"]
 )
@@ -236,6 +247,7 @@ def test_whoever_stops_within_a_message_is_cut_off(service, beginning):
     assert sent(storage.port, image()) == [0x0000]
 
 
+@pytest.mark.slow
 def test_a_message_that_would_fill_the_memory_is_not_read(service):
     """A P-DATA-TF PDU that says that it has 2 GB (PS3.8 section 9.3.5), and goes on."""
     storage = service()
@@ -284,6 +296,7 @@ def test_whoever_says_nothing_to_tls_keeps_nobody_out(service, keys):
         assert sent(port, image(), tls=trusting) == [0x0000]
 
 
+@pytest.mark.slow
 def test_noise_is_no_reason_to_end(service, spool):
     storage = service()
     for noise in (b"GET / HTTP/1.1\r\n\r\n", bytes(100), b"\x01\x00" + b"\xff" * 200, os.urandom(500)):
@@ -292,6 +305,7 @@ def test_noise_is_no_reason_to_end(service, spool):
     assert sent(storage.port, image()) == [0x0000]
 
 
+@pytest.mark.slow
 def test_logs_name_no_patient(service, caplog):
     caplog.set_level(logging.DEBUG)
     port = service(allow=("ARM",)).port
@@ -307,12 +321,14 @@ def test_logs_name_no_patient(service, caplog):
     assert not any("Jane" in each.getMessage() for each in received)
 
 
+@pytest.mark.slow
 def test_a_port_that_is_taken(service):
     port = service().port
     with raises(InputError, "reception.cannot-listen", "`port`"):
         service(port=port)
 
 
+@pytest.mark.slow
 def test_without_its_package_it_names_the_extra(spool, monkeypatch):
     monkeypatch.setitem(sys.modules, "pynetdicom", None)
     with raises(UsageError, "installation.package-missing", "pynetdicom", "isoclinic[listen]"):
@@ -346,6 +362,7 @@ def test_over_tls(service, spool, keys):
     assert spool.counts()["received"] == 2
 
 
+@pytest.mark.slow
 def test_files_for_tls_that_cannot_be_used(service, keys, tmp_path):
     (tmp_path / "no.pem").write_text("nothing")
     for cert, key in (("gone.pem", "gone.pem"), (tmp_path / "no.pem", keys / "key.pem")):

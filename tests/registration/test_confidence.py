@@ -98,6 +98,7 @@ def test_covariance_is_a_covariance(config):
     assert torch.linalg.eigvalsh(covariance / scale[:, None] / scale).min() > 0
 
 
+@pytest.mark.slow
 def test_expected_errors_are_those_of_poses_drawn_from_the_covariance():
     """20 000 poses, moved exactly: their spread has an uncertainty below 1 %, linearising adds nothing."""
     result = register(VOLUME, XRAY, TRUTH, FINE)
@@ -190,6 +191,7 @@ def test_a_ct_that_is_cut_off_all_around_is_doubtful():
     assert result.status in (Status.DOUBTFUL, Status.DIVERGED)
 
 
+@pytest.mark.slow
 def test_noise_alone_is_no_reason_for_doubt():
     """A noise that leaves but half the correlation; the pose is right all the same."""
     pixels = noisy_xray(0, 0.0, 0.05).pixels
@@ -214,6 +216,7 @@ def beads() -> Volume:
     return Volume(hu=hu, world_from_voxel=affine)
 
 
+@pytest.mark.slow
 def test_anatomy_that_repeats_is_ambiguous():
     volume = beads()
     truth = true_pose(volume, (0.0, 0.0, 0.0, 0.0, 0.0, 0.0))
@@ -229,6 +232,7 @@ def test_anatomy_that_repeats_is_ambiguous():
     assert any("another pose matches about as well" in doubt for doubt in result.confidence.doubts)
 
 
+@pytest.mark.slow
 def test_refined_intrinsics_are_no_rival():
     """The search ran with the focal length as given, which put everything some 20 mm too near."""
     wrong = XRAY.recalibrated(replace(CAMERA, fx=CAMERA.fx * 0.97, fy=CAMERA.fy * 0.97))

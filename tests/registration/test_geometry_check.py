@@ -75,6 +75,7 @@ def test_right_geometry_is_neither_doubted_nor_changed(shared_data, name):
     assert result.confidence.geometry.depth_per_percent_mm == pytest.approx(7, rel=0.25)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("percent", [-3.0, 3.0])
 def test_a_wrong_distance_is_said_and_doubted(shared_data, percent):
     case = _case(shared_data, "pelvis/00")
@@ -128,6 +129,7 @@ def test_an_undistorted_xray_is_left_alone(shared_data):
     assert result.distortions == (None,) and result.status is Status.CONVERGED
 
 
+@pytest.mark.slow
 def test_uncertain_intrinsics_add_what_geometry_says():
     """Similar triangles: depth goes with the focal length, and moving the centre turns the C-arm."""
     exact = IntrinsicsConfig.exact()
@@ -184,6 +186,7 @@ def test_a_doubtful_result_is_not_looked_at_twice():
     assert result.status is Status.DOUBTFUL and result.confidence.geometry is None
 
 
+@pytest.mark.slow
 def test_the_file_is_what_options_change(shared_data):
     """The option that mends the distance, as the message says."""
     path = shared_data / "xrays" / "pelvis" / "00" / "xray.dcm"

@@ -138,6 +138,7 @@ class TestPose:
         assert spread[2] == pytest.approx(along, rel=0.35)
         assert spread[:2].max() < 3 * across < spread[2]
 
+    @pytest.mark.slow
     def test_flat_landmarks_far_away_have_two_poses(self) -> None:
         """Tilted either way, a small flat set looks the same but for a little perspective."""
         flat = np.c_[np.random.default_rng(7).uniform(-30, 30, (6, 2)), np.zeros(6)]
@@ -502,6 +503,7 @@ class TestFiles:
             pose_from_landmark_files(self.xray(), path)
 
 
+@pytest.mark.slow
 def test_simulated_xrays(shared_data: Path) -> None:
     """True bone points of an independent simulator, marked to a pixel, give its pose to a few mm."""
     rng = np.random.default_rng(12)

@@ -151,6 +151,7 @@ def test_networks_see_the_masked_xray_in_the_camera_of_their_training(camera):
     assert torch.corrcoef(torch.stack([image[0][shown], expected[shown]]))[0, 1] > 0.97
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["coarse_encoder", "fine_encoder"])
 def test_an_encoder_refines_the_start(kind):
     (stage,) = clean_learned({kind: encoders()[kind]}).refine(NEAR[None])
@@ -267,6 +268,7 @@ def test_the_fallback_can_be_switched_off(monkeypatch):
     assert result.status is Status.DOUBTFUL and len(result.attempts) == 1
 
 
+@pytest.mark.slow
 def test_a_network_that_leads_astray_does_not_decide(monkeypatch):
     """The start goes along."""
     refine = Learned.refine
@@ -285,6 +287,7 @@ def test_a_start_that_sees_nothing_of_the_ct_is_survived():
     assert result.attempts[-1].start == "preset ap"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("init", [NEAR, FAR])
 def test_a_start_that_is_given_wins(init):
     chosen = model({"pose_regressor": Oracle(OPPOSITE), **encoders()})
@@ -326,6 +329,7 @@ def test_several_views():
     assert error_mm(VOLUME, result.camera_from_world, TRUTH) < 1
 
 
+@pytest.mark.slow
 def test_structures_are_rendered_for_the_stages_not_for_the_networks():
     """Networks have been trained with all tissue."""
     volume = VOLUME.with_labels((VOLUME.hu > 250).astype(np.uint8), {1: "bone"})

@@ -46,6 +46,7 @@ def test_a_wrong_guess_is_found_out_and_said():
     assert result.attempts[1].edges > result.attempts[0].edges + 0.2
 
 
+@pytest.mark.slow
 def test_a_right_guess_costs_nothing_more():
     right = replace(XRAY, provenance={**XRAY.provenance, **ASSUMED})
     result = register(VOLUME, right, START)
@@ -128,6 +129,7 @@ def test_the_other_polarity_of_the_other_is_the_first():
     assert (stated.polarity, stated.pixel_scale) == ("dark_air", "linear")
 
 
+@pytest.mark.slow
 def test_the_other_side_shows_everything_mirrored_but_for_perspective():
     truth, isocentre = true_pose(VOLUME), torch.as_tensor(VOLUME.isocentre_world)
     other = seen_from_the_other_side(truth, isocentre)

@@ -50,6 +50,7 @@ EXACT_MM = 1.0
 IN_PLANE_MM = 0.3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("distance_mm", [15, 30, 60])
 @pytest.mark.parametrize("seed", [1, 2])
 def test_recovers_the_pose(seed, distance_mm):
@@ -75,6 +76,7 @@ def test_starts_from_a_standard_view():
     assert error_mm(VOLUME, result.camera_from_world, TRUTH) < EXACT_MM
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flip", [{"left_right": True}, {"top_bottom": True}])
 def test_mirrored_image_has_the_same_pose(flip):
     start = displaced(VOLUME, TRUTH, 20, seed=4)
@@ -82,6 +84,7 @@ def test_mirrored_image_has_the_same_pose(flip):
     assert error_mm(VOLUME, result.camera_from_world, TRUTH) < EXACT_MM
 
 
+@pytest.mark.slow
 def test_image_that_no_factor_divides_and_whose_middle_is_elsewhere():
     camera = CAMERA.pad(top=7, left=12, right=3).resize(height=211, width=191)
     camera = camera.crop(top=11, left=5, height=173, width=181)
@@ -90,6 +93,7 @@ def test_image_that_no_factor_divides_and_whose_middle_is_elsewhere():
     assert error_mm(VOLUME, result.camera_from_world, TRUTH) < EXACT_MM
 
 
+@pytest.mark.slow
 def test_round_field_of_view_and_inverted_grey_values():
     v, u = np.mgrid[:128, :128]
     field = np.hypot(v - 60, u - 66) < 45
@@ -159,6 +163,7 @@ FAR = displaced(VOLUME, TRUTH, 80, seed=2)
 WIDE = SearchConfig(candidates=128, rotation_deg=(35.0, 35.0, 35.0), depth_mm=60.0, keep=16)
 
 
+@pytest.mark.slow
 def test_stuck_far_away_is_doubtful():
     config = RegistrationConfig(searches=(NO_SEARCH,), any_view=AnyViewConfig(enabled=False))
     result = register(VOLUME, XRAY, FAR, config)
@@ -179,6 +184,7 @@ def test_wider_search_only_where_the_result_is_doubtful(monkeypatch):
     assert error_mm(VOLUME, far.camera_from_world, TRUTH) < EXACT_MM
 
 
+@pytest.mark.slow
 def test_later_search_does_not_replace_a_better_result():
     config = RegistrationConfig(
         searches=(WIDE, NO_SEARCH),

@@ -70,6 +70,7 @@ def _off(pose: Tensor) -> Tensor:
     return se3.perturbation(TRUTH, pose, ISOCENTRE)
 
 
+@pytest.mark.slow
 def test_one_view_is_register():
     view = _views()[0]
     start = displaced(VOLUME, TRUTH, 8, seed=1)
@@ -211,6 +212,7 @@ def test_wrong_intrinsics_are_corrected_in_the_last_stage_with_a_warning():
     assert trusting.cameras == tuple(view.xray.camera for view in views)
 
 
+@pytest.mark.slow
 def test_intrinsics_that_end_at_their_bound_are_told():
     views = [replace(view, xray=_uncalibrated(view.xray)) for view in _smooth(_views(1.3))]
     refine = replace(FINE, refine_intrinsics=IntrinsicsRefinement(focal_percent=0.5))
@@ -224,6 +226,7 @@ def test_intrinsics_that_end_at_their_bound_are_told():
     assert "principal point" not in told[0]
 
 
+@pytest.mark.slow
 def test_one_view_cannot_tell_focal_length_from_depth_and_says_so():
     """Keeping a refined focal length of a calibrated camera only costs certainty of depth."""
     view = _smooth(_views())[0]
@@ -245,6 +248,7 @@ def test_one_view_cannot_tell_focal_length_from_depth_and_says_so():
     assert np.isclose(abs(refined.cameras[0].sdd_mm / CAMERA.sdd_mm - 1), 0, atol=0.02 + 1e-9)
 
 
+@pytest.mark.slow
 def test_a_right_focal_length_is_not_refined_away():
     """The image gives no reason to: the result is that of the given intrinsics, and nothing is told."""
     view = _smooth(_views())[0]

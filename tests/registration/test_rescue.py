@@ -74,6 +74,7 @@ def test_they_come_last_and_the_best_edges_count():
     assert result.attempt in result.attempts and result.confidence.edges == result.attempt.edges
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("margin", [0.0, 1.0])
 def test_they_must_match_better_by_a_margin(monkeypatch, margin):
     """Edges of all attempts but the last are said to be worse, by half."""
@@ -115,6 +116,7 @@ def test_a_network_that_is_wrong_does_no_harm():
     assert error_mm(VOLUME, result.camera_from_world, TRUTH) < 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [{"rescue": False}, {"fall_back": False}])
 def test_they_can_be_turned_off(settings):
     loader = Loader()
@@ -171,6 +173,7 @@ def test_what_was_found_before_it_fails_is_kept(networks, why):
     assert "the last resort" in last and "was not available" in last and why in last
 
 
+@pytest.mark.slow
 def test_a_model_without_a_canonical_network_is_no_help():
     networks = model({"coarse_encoder": encoder("dense", "spherical")})
     config = replace(DISSATISFIED, learned=LearnedConfig(coarse=True))

@@ -219,6 +219,7 @@ def test_without_a_pose_to_rely_on_the_ladder_runs_from_where_it_began():
     assert error_mm(VOLUME, result.camera_from_world, TRUTH) < EXACT_MM
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("part", "tolerance_mm"), [(False, 0.1), (True, 0.03)])
 def test_only_whole_cts_end_by_a_longer_step(monkeypatch, part, tolerance_mm):
     """The steps of parts shrink slowly, so that a longer one would leave them short of the match."""
@@ -247,6 +248,7 @@ def test_another_camera_has_its_geometry_looked_at_anew():
     assert error_mm(VOLUME, result.camera_from_world, NEAR) < EXACT_MM
 
 
+@pytest.mark.slow
 def test_headers_that_leave_something_open_are_doubted_when_followed():
     session = Session(VOLUME, SMALL)
     session.register(XRAY)
@@ -276,6 +278,7 @@ def test_a_polarity_that_a_match_has_settled_is_followed():
     assert known.xrays[0].polarity == "bright_air" and known.attempt.reading == "as read"
 
 
+@pytest.mark.slow
 def test_an_xray_that_cannot_be_used_changes_nothing():
     session = Session(VOLUME, SMALL)
     first = session.register(XRAY)
@@ -284,6 +287,7 @@ def test_an_xray_that_cannot_be_used_changes_nothing():
     assert session.last is first and torch.equal(session.last_pose, first.camera_from_world)
 
 
+@pytest.mark.slow
 def test_where_the_last_one_ended_is_not_rendered_again(monkeypatch):
     """With the rendering and without: the same bits, and a rendering less."""
     renderings, real = [], _cpu.render_all
@@ -309,6 +313,7 @@ def test_where_the_last_one_ended_is_not_rendered_again(monkeypatch):
     assert counts[0] == counts[1] - 1
 
 
+@pytest.mark.slow
 def test_results_keep_no_renderings():
     """They may be kept by the thousand."""
     session = Session(VOLUME, SMALL)
@@ -317,6 +322,7 @@ def test_results_keep_no_renderings():
             assert all(not view.projector.memory._kept for view in stage.problem.views)
 
 
+@pytest.mark.slow
 def test_nothing_to_follow():
     session = Session(VOLUME, SMALL)
     with raises(UsageError, "session.nothing-to-follow", "`register`"):
@@ -346,6 +352,7 @@ def test_settings_that_cannot_be(settings):
         FollowConfig(**settings)
 
 
+@pytest.mark.slow
 def test_a_registration_that_is_watched_is_the_same_and_tells_where_it_is(cases):
     xray, init, alone = cases[1]
     seen: list[Progress] = []
@@ -359,6 +366,7 @@ def test_a_registration_that_is_watched_is_the_same_and_tells_where_it_is(cases)
     assert errors[0] > 2 and errors[-1] < 0.2
 
 
+@pytest.mark.slow
 def test_what_watches_can_end_a_registration(cases):
     xray, init, alone = cases[0]
     session = Session(VOLUME, SMALL)

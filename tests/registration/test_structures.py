@@ -96,6 +96,7 @@ def _errors_mm(name: str, estimate: Tensor, moved: bool = True) -> tuple[float, 
     return float(off[:, :2].norm(dim=-1).mean()), abs(float(off[:, 2].mean()))
 
 
+@pytest.mark.slow
 def test_recovers_bones_that_moved_independently():
     results = _registered(("upper", "lower"))
     assert [result.name for result in results] == ["upper", "lower"]
@@ -112,6 +113,7 @@ def test_recovers_bones_that_moved_independently():
         assert result.seconds > 0
 
 
+@pytest.mark.slow
 def test_others_stay_where_the_overall_pose_puts_them():
     """Only one bone moved and only it is registered: the other one rests, as part of the background."""
     (alone,) = register_structures(_ct(), _xray(("lower",)), POSE, [2])
@@ -121,6 +123,7 @@ def test_others_stay_where_the_overall_pose_puts_them():
     assert _errors_mm("upper", resting.camera_from_world, moved=False)[0] < ACROSS_MM
 
 
+@pytest.mark.slow
 def test_overall_pose_need_not_be_exact():
     start = se3.perturb(
         POSE, torch.tensor([0.02, -0.02, 0.02, 1.5, -1.5, 2.0]).double(), torch.tensor(MIDDLE)
@@ -130,6 +133,7 @@ def test_overall_pose_need_not_be_exact():
         assert _errors_mm(result.name, result.camera_from_world)[0] < 1
 
 
+@pytest.mark.slow
 def test_structures_of_one_group_move_as_one():
     (together,) = register_structures(_ct(), _xray(("upper", "lower")), POSE, [("upper", 2)])
     assert together.structure == ("upper", 2) and together.name == "upper+2"
@@ -146,6 +150,7 @@ def test_same_input_gives_the_same_result():
         assert torch.equal(first.covariance, second.covariance)
 
 
+@pytest.mark.slow
 def test_trace_shows_every_turn():
     config = StructuresConfig(candidates=8, starts=2, rounds=2)
     for result in register_structures(_ct(), _xray(("upper",)), POSE, [1, 2], config):
@@ -206,6 +211,7 @@ def _halves() -> tuple[MovingStructure, ...]:
     return tuple(MovingStructure.of(_ct(), (name,), halo_mm=4.0, soft_tissue_hu=40.0) for name in BONES)
 
 
+@pytest.mark.slow
 def test_scene_is_the_picture_of_the_moved_ct():
     """The sum of parts against a CT in which the bones were drawn elsewhere: two discretisations."""
     fixed = FixedImage.of(_xray(()), PreprocessConfig())

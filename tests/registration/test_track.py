@@ -132,6 +132,7 @@ def test_after_many_frames_without_a_pose_the_motion_says_nothing():
     assert error_mm(VOLUME, frame.camera_from_world, moved(1.5)) < EXACT_MM
 
 
+@pytest.mark.slow
 def test_a_first_frame_that_cannot_be_used_leaves_the_start_to_the_next():
     tracker = Tracker(SESSION, "ap")
     assert tracker.skip("dark").result is None
@@ -163,6 +164,7 @@ def test_poses_turn_with_the_c_arm():
         assert not (frame.jumped or frame.doubts or frame.searched)
 
 
+@pytest.mark.slow
 def test_angles_that_are_wrong_do_not_lead_astray():
     """The header says that the C-arm turned, but it did not: the last pose matches better."""
     tracker = Tracker(SESSION, "ap")

@@ -91,6 +91,7 @@ def test_backward_against_finite_differences(method):
         assert tangent.grad[axis].item() == pytest.approx(((ahead - behind) / 2e-6).item(), abs=1e-6)
 
 
+@pytest.mark.slow
 def test_gradient_with_respect_to_the_matrix(method):
     """A pose that is itself the leaf: its gradient along a rigid motion is the Jacobian's."""
     leaf = POSE.clone().requires_grad_()

@@ -30,6 +30,7 @@ def result() -> RegistrationResult:
     return register(VOLUME, XRAY, NEAR, FAST)
 
 
+@pytest.mark.slow
 def test_five_lines_write_a_result(result, tmp_path: Path):
     iso.write_result(tmp_path / "deep" / "result", iso.Registered(volume=VOLUME, result=result))
     written = tmp_path / "deep" / "result"

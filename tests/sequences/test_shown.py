@@ -205,6 +205,7 @@ def test_a_picture_has_edges_where_the_ct_is(sequence):
     assert right[128, 128].mean() > right[2, 2].mean() + 50
 
 
+@pytest.mark.slow
 def test_both_planes_are_shown_side_by_side_each_with_its_edges(sequence, tmp_path):
     """In the second plane the CT is seen from the side; the picture of each is the one it has alone."""
     turn, centre = torch.eye(4, dtype=torch.float64), torch.eye(4, dtype=torch.float64)
@@ -232,6 +233,7 @@ def test_both_planes_are_shown_side_by_side_each_with_its_edges(sequence, tmp_pa
         assert film.size == (512, 276)
 
 
+@pytest.mark.slow
 def test_the_animation_shows_every_frame_as_long_as_it_took(sequence, tmp_path):
     write_sequence(tmp_path, sequence)
     with Image.open(tmp_path / "animation.gif") as film:

@@ -77,6 +77,7 @@ def track(plan: SequencePlan, folder: Path, **options) -> list[FrameRecord]:
     return track_sequence(plan, Ledger(folder / "poses.jsonl", key_of(plan)), **options)
 
 
+@pytest.mark.slow
 def test_a_run_with_a_repeated_and_a_blank_frame(run, tmp_path):
     told: list[int] = []
     records = track(plan_of(run), tmp_path, on_frame=lambda record, _: told.append(record.index))
@@ -195,6 +196,7 @@ def test_a_cut_off_run_has_the_frames_that_are_there(tmp_path, pictures):
     assert records[0].time_s is None
 
 
+@pytest.mark.slow
 def test_geometry_that_changes_within_a_folder(tmp_path):
     """The detector moves away, then a larger part of it is read out: each frame has its own camera."""
     folder = tmp_path / "frames"
@@ -219,6 +221,7 @@ def test_geometry_that_changes_within_a_folder(tmp_path):
     assert sum(record.searched for record in records) == 1
 
 
+@pytest.mark.slow
 def test_a_c_arm_that_turns_is_followed_by_its_angles(tmp_path):
     """It turns by four degrees from frame to frame and stops: poses turn with it before the X-ray is seen."""
     angles = [0.0, 4.0, 8.0, 8.0, 12.0]
@@ -245,6 +248,7 @@ def turned(degrees: float) -> Tensor:
     return gantry_view(degrees, 0.0, DEPTH_MM) @ se3.inverse(gantry_view(0.0, 0.0, DEPTH_MM))
 
 
+@pytest.mark.slow
 def test_two_planes_see_depth(tmp_path, pictures):
     side = torch.tensor([[0.0, 0, -1, DEPTH_MM], [0, 1, 0, 0], [1, 0, 0, DEPTH_MM], [0, 0, 0, 1]]).double()
     first = write_run(tmp_path / "a.dcm", pictures[:3], CAMERA)

@@ -225,6 +225,7 @@ def test_refined_camera_is_the_same_at_every_resolution():
         assert getattr(fine, name) == pytest.approx(getattr(coarse, name), rel=1e-12)
 
 
+@pytest.mark.slow
 def test_values_stop_at_their_bounds_and_the_rest_settles():
     """The second camera is shifted by more than its bound: a constrained optimum (KKT conditions)."""
     problem = _problem(2, refine_views=ViewRefinement(rotation_deg=3.0, translation_mm=2.0))

@@ -83,6 +83,7 @@ def test_the_gradient_is_that_of_the_distance_along_the_pose(head, metric):
             torch.testing.assert_close(at.gradient[:, p], expected, rtol=2e-2, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("head", "metric"), [each for each in VARIANTS if each[0] != "motion"])
 def test_levenberg_marquardt_finds_the_truth_even_with_random_weights(head, metric):
     """Without noise the truth is the minimum of any embedding's distance, and close by it is the only one.

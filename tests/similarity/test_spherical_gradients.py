@@ -137,6 +137,7 @@ def test_so_they_are_of_the_other_embeddings(what, head, metric):
     assert slope == pytest.approx(scene.difference(what, lambda: scene.unrolled(3)), rel=TOLERANCE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["weights", "xray"])
 def test_a_step_through_the_renderer_itself_is_differentiated_exactly(what):
     """Of one step from a fixed start, image and Jacobian are constants: no voxel stands between the two."""

@@ -139,6 +139,7 @@ def test_pose_derivative_matches_finite_differences_of_the_whole_solve(which: st
     assert slope["gauss_newton"] != pytest.approx(finite_difference, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_unrolled_and_implicit_derivatives_of_a_pose_agree():
     inputs = _pose_inputs()
     problem = _pose_problem(*inputs)

@@ -521,6 +521,7 @@ def test_settings_are_command_line_options():
 # --- Unrolled derivatives ----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("update", "matrix", "max_step"),
     [

@@ -62,6 +62,7 @@ def test_processes_have_batches_of_their_own(found, kind):
     assert found[0][kind]["progress"] == found[1][kind]["progress"] == 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_gradients_and_weights_are_those_of_both_batches(found, kind):
     """Computed here in one process, gradients averaged by hand."""
@@ -87,6 +88,7 @@ def test_gradients_and_weights_are_those_of_both_batches(found, kind):
     assert expected.keys() <= found[0][kind]["gradients"].keys()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_processes_keep_the_same_weights(found, kind):
     one, other = (each[kind]["weights"] for each in found)

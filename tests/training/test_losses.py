@@ -127,6 +127,7 @@ def test_the_network_gradient_is_that_of_its_distance_along_the_jacobian(batch, 
             torch.testing.assert_close(gradient[:, p], expected, rtol=1e-4, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_the_step_loss_is_nothing_at_the_truth(batch):
     fixed_image, _, _, fixed, _ = batch
     jacobian = projector().image_and_jacobian(fixed)[1].double()

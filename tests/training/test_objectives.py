@@ -67,6 +67,7 @@ def test_losses_have_their_weights(part):
     torch.testing.assert_close(thrice, 3 * once)
 
 
+@pytest.mark.slow
 def test_the_direction_is_that_of_renderings_of_moved_poses():
     """The network's distance to the X-ray, by central differences of the pose, rendered in float64.
 

@@ -46,6 +46,7 @@ def deviations(poses: np.ndarray) -> np.ndarray:
     return off / [40, 25, 12, 50, 50, 120]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("distribution", ["uniform", "normal"])
 def test_poses_are_distributed_within_their_ranges(distribution):
     config = PoseConfig(**CONFIG, distribution=distribution)

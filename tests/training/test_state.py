@@ -51,6 +51,7 @@ def path(trained, tmp_path) -> Path:
     return tmp_path / STATE_FILE
 
 
+@pytest.mark.slow
 def test_what_follows_is_the_same(trained, path):
     """Weights, running means, both of Adam's moments and its count: the next step is bitwise the same."""
     loaded = phases(seed=1)

@@ -90,6 +90,7 @@ def test_weight_is_where_the_patient_shows(volume):
     assert batch.fixed[batch.weight == 0].unique().tolist() == pytest.approx([6.9078], abs=1e-3)
 
 
+@pytest.mark.slow
 def test_jacobian_is_that_of_finite_differences(volume):
     """Central differences of the float64 reference, over steps that hardly any sample crosses a voxel in.
 

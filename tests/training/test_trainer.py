@@ -52,6 +52,7 @@ def without_time(made: Trainer) -> dict[str, dict[str, list[float]]]:
     }
 
 
+@pytest.mark.slow
 def test_networks_are_trained_one_after_the_other(whole):
     made, _, watched = whole
     assert watched == [
@@ -100,6 +101,7 @@ def test_the_model_is_what_was_trained(whole):
     assert network.config.length_mm == record.space.length_mm == CONFIG.length_mm
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batches", [1, 4, 6])
 def test_an_interruption_changes_nothing(whole, tmp_path, batches):
     """Bitwise, whether a network is begun, half done or complete."""

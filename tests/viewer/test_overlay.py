@@ -192,6 +192,7 @@ BORDERS = {
 SIDES = PatientSides(left="R", right="L", top="H", bottom="F")
 
 
+@pytest.mark.slow
 def test_sides_of_the_patient_are_at_the_borders_of_every_panel(tmp_path: Path):
     """Each letter is found where it was drawn, and is not the letter that another side would have."""
     image = np.full((128, 128), 0.3)

@@ -14,6 +14,8 @@ from isoclinic.viewer import edge_overlay, write_report
 from .opened_report import OpenedReport, until
 from .report_cases import MASKED, ap_view, report, stored_images
 
+pytestmark = pytest.mark.slow  # each starts or drives a browser
+
 EDGE_RESULT, EDGE_START = (255, 140, 0), (86, 180, 233)
 MASK, MASK_OPACITY = (214, 70, 180), 0.45
 STORED = stored_images(ap_view())

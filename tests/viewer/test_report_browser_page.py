@@ -13,6 +13,8 @@ from isoclinic.viewer import write_report
 from .opened_report import OpenedReport
 from .report_cases import report
 
+pytestmark = pytest.mark.slow  # each starts or drives a browser
+
 
 def test_it_loads_nothing_but_itself(opened: OpenedReport, report_path: Path):
     assert opened.requests[0] == report_path.as_uri()

@@ -66,6 +66,7 @@ def test_a_loss_below_zero_is_drawn_all_the_same():
     assert low < -0.4 and high > 0.9
 
 
+@pytest.mark.slow
 def test_the_file_is_a_picture_of_both_curves(tmp_path: Path):
     path = tmp_path / "training.png"
     write_training_curves(path, CURVES)

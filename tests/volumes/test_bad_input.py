@@ -442,6 +442,7 @@ PLAUSIBLE = st.one_of(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("values", [VALUES, PLAUSIBLE], ids=["anything", "plausible"])
 def test_sidecars_of_anything(tmp_path: Path, values: st.SearchStrategy[object]) -> None:
     path = image(tmp_path / "xray.png")
@@ -456,6 +457,7 @@ def test_sidecars_of_anything(tmp_path: Path, values: st.SearchStrategy[object])
     check()
 
 
+@pytest.mark.slow
 @FEW
 @given(content=st.binary(max_size=80) | st.text(max_size=80).map(str.encode))
 def test_label_names_of_anything(tmp_path: Path, content: bytes) -> None:
@@ -480,6 +482,7 @@ def volumes(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
     return values, affine
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("write", "name", "atol"),
     [(nifti, "ct.nii.gz", 1e-4), (itk, "ct.nii.gz", 1e-4), (itk, "ct.nrrd", 1e-8), (itk, "ct.mha", 1e-8)],
@@ -502,6 +505,7 @@ def test_volumes_come_back(tmp_path: Path, write: Callable[..., Path], name: str
     check()
 
 
+@pytest.mark.slow
 @FEW
 @given(volume=volumes())
 def test_label_maps_come_back(tmp_path: Path, volume: tuple[np.ndarray, np.ndarray]) -> None:
@@ -513,6 +517,7 @@ def test_label_maps_come_back(tmp_path: Path, volume: tuple[np.ndarray, np.ndarr
     np.testing.assert_array_equal(read.labels, labels)
 
 
+@pytest.mark.slow
 def test_dicom_x_ray_comes_back(tmp_path: Path) -> None:
     @FEW
     @given(

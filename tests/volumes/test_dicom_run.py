@@ -96,6 +96,7 @@ def test_a_frame_that_cannot_be_decoded_harms_no_other(tmp_path):
     np.testing.assert_array_equal(XRay.read_frame(run, 3).pixels, PIXELS[3])
 
 
+@pytest.mark.slow
 def test_only_one_frame_is_in_memory(tmp_path):
     """A file of 400 frames of 128 KiB each; read as a whole it would take 50 MiB."""
     frames = np.broadcast_to(np.arange(256 * 256, dtype=np.uint16).reshape(256, 256), (400, 256, 256))

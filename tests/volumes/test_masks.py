@@ -258,6 +258,7 @@ class TestWeight:
         assert masks.weight.dtype == np.float32
         assert masks.weight.mean() > 0.9
 
+    @pytest.mark.slow
     def test_large_image_finds_the_same(self) -> None:
         tool = bar((60, 60), (200, 170), 7)
         pixels = exposed(patient() + 0.8 * tool)
@@ -303,6 +304,7 @@ def _without_tools(shared_data: Path) -> list[Path]:
     return [folder for folder in folders if json.loads((folder / "truth.json").read_text())["level"] == 0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FIELDS)
 def test_fog_on_simulated_xrays(shared_data: Path, name: str) -> None:
     """All but one of them at most: where the field shows little structure, a shadow is left alone."""
