@@ -6,17 +6,13 @@ Run `python docs/live_page.py` and look at docs/images/live-page.png before comm
 
 from __future__ import annotations
 
-import os
 import shutil
-import tempfile
 import threading
-from contextlib import chdir
 from pathlib import Path
 
+from _demo_case import demo_case
 from playwright.sync_api import sync_playwright
 
-from isoclinic import cli
-from isoclinic.cli import demo
 from isoclinic.live import LivePage, LivePlan
 
 _PICTURE = Path(__file__).parent / "images" / "live-page.png"
@@ -25,12 +21,7 @@ _SIZE_PX = (1200, 860)
 
 def main() -> None:
     """Make the workspace in a temporary folder, and the picture."""
-    chest_ct = demo._chest_ct()
-    with tempfile.TemporaryDirectory() as folder, chdir(folder):
-        cli.main(["demo", "--output", "demo"])
-        for name in ("xray.png", "xray.json"):
-            shutil.copy(Path("demo", "cranial", name), name)
-        os.symlink(chest_ct, "ct.nii.gz")
+    with demo_case():
         plan = LivePlan(output=Path("isoclinic-view"), volume=Path("ct.nii.gz"), xrays=[Path("xray.png")])
         with LivePage(plan) as page:
             serving = threading.Thread(target=page.run)

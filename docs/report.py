@@ -6,16 +6,13 @@ needs, playwright, and a Chromium on the PATH.
 
 from __future__ import annotations
 
-import os
 import shutil
-import tempfile
-from contextlib import chdir
 from pathlib import Path
 
+from _demo_case import demo_case
 from playwright.sync_api import sync_playwright
 
 from isoclinic import cli
-from isoclinic.cli import demo
 
 _PICTURE = Path(__file__).parent / "images" / "report.png"
 _SIZE_PX = (900, 800)
@@ -23,12 +20,7 @@ _SIZE_PX = (900, 800)
 
 def main() -> None:
     """Make the report in a temporary folder, and its picture."""
-    chest_ct = demo._chest_ct()
-    with tempfile.TemporaryDirectory() as folder, chdir(folder):
-        cli.main(["demo", "--output", "demo"])
-        for name in ("xray.png", "xray.json"):
-            shutil.copy(Path("demo", "cranial", name), name)
-        os.symlink(chest_ct, "ct.nii.gz")
+    with demo_case():
         cli.main(["register", "xray.png", "--volume", "ct.nii.gz", "--output", "result", "--init", "ap"])
         photograph(Path("result", "report.html"), _PICTURE)
 

@@ -28,14 +28,26 @@ def atomic(path: Path) -> Iterator[Path]:
     temporary = place.with_name(f".{os.getpid()}.{shortened(path.name)}")
     note_temporary(temporary)
     try:
-        yield temporary
-        os.replace(temporary, place)
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be written: {error.strerror or error}", code="output.unwritable"
-        ) from error
+        with writing(path):
+            yield temporary
+            os.replace(temporary, place)
     finally:
         remove_temporary(temporary)
+
+
+@contextmanager
+def writing(place: Path) -> Iterator[None]:
+    """Make an error of the system, while a file or folder is written, an InputError.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"{place} cannot be written: {error.strerror or error}", code="output.unwritable"
+        ) from error
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -11,18 +10,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from chromium import canvas_rgba
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator
 
     from .conftest import Served
-
-CANVAS = """canvas => {
-  const { width, height } = canvas;
-  const copy = new OffscreenCanvas(width, height).getContext("2d");
-  copy.drawImage(canvas, 0, 0);
-  const bytes = copy.getImageData(0, 0, width, height).data;
-  return [height, width, btoa(bytes.reduce((text, byte) => text + String.fromCharCode(byte), ""))];
-}"""
 
 
 class OpenedPage:
@@ -126,9 +119,7 @@ class OpenedPage:
         self.page.locator(f"#{card} > summary").click()
 
     def canvas(self, index: int = 0) -> NDArray[np.float64]:
-        height, width, data = self.stage(index).locator("canvas").evaluate(CANVAS)
-        rgba = np.frombuffer(base64.b64decode(data), np.uint8).astype(float).reshape(height, width, 4)
-        return rgba[..., :3]
+        return canvas_rgba(self.stage(index).locator("canvas"))[..., :3]
 
     def message(self) -> str:
         return self.page.locator("#message:visible span").text_content() or ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,20 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from chromium import canvas_rgba
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator
 
 # The canvas holds what the page's 8-bit pictures blend to, rounded once.
 TONE = 1.01
-
-# Read from a copy: Chromium complains of reading a canvas often that was not made for it.
-CANVAS = """canvas => {
-  const { width, height } = canvas;
-  const copy = new OffscreenCanvas(width, height).getContext("2d");
-  copy.drawImage(canvas, 0, 0);
-  const bytes = copy.getImageData(0, 0, width, height).data;
-  return [height, width, btoa(bytes.reduce((text, byte) => text + String.fromCharCode(byte), ""))];
-}"""
 
 
 class OpenedReport:
@@ -62,8 +54,7 @@ class OpenedReport:
             self.page.keyboard.press(key)
 
     def canvas(self) -> NDArray[np.float64]:
-        height, width, data = self.view.locator("canvas").evaluate(CANVAS)
-        rgba = np.frombuffer(base64.b64decode(data), np.uint8).astype(float).reshape(height, width, 4)
+        rgba = canvas_rgba(self.view.locator("canvas"))
         assert (rgba[..., 3] == 255).all()
         return rgba[..., :3]
 

@@ -191,12 +191,7 @@ def _structures(
     """Where each structure is in the first X-ray, after the CT as a whole."""
     if not names:
         return ()
-    config = replace(
-        plan.moving,
-        preprocess=plan.registration.preprocess,
-        backend=plan.registration.backend,
-        same_patient=plan.registration.same_patient,
-    )
+    config = plan.moving.after(plan.registration)
     first = result.xrays[0].recalibrated(result.cameras[0])
     found = register_structures(volume, first, result.camera_from_world, names, config)
     return tuple(replace(each, doubts=tuple(map(plan.wording, each.doubts))) for each in found)

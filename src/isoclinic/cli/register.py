@@ -140,12 +140,7 @@ def _registered_structures(
     result: RegistrationResult,
     names: Sequence[tuple[int | str, ...]],
 ) -> tuple[StructureResult, ...]:
-    config = replace(
-        options.moving,
-        preprocess=options.registration.preprocess,
-        backend=options.registration.backend,
-        same_patient=options.registration.same_patient,
-    )
+    config = options.moving.after(options.registration)
     first = xray.recalibrated(result.cameras[0])
     return register_structures(volume, first, result.camera_from_world, names, config)
 

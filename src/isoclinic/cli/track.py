@@ -6,7 +6,6 @@ import shlex
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -181,12 +180,7 @@ def _plan(options: TrackOptions) -> tuple[SequencePlan, Ledger]:
         registration=registration,
         follow=options.follow,
         track=options.track,
-        moving=replace(
-            options.moving,
-            preprocess=registration.preprocess,
-            backend=registration.backend,
-            same_patient=registration.same_patient,
-        ),
+        moving=options.moving.after(registration),
         wording=as_options,
     )
     named = {

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+from .._database import opened, writing_database
 from ..errors import InputError, UsageError
 
 JOURNAL = "workspace.sqlite"
@@ -100,45 +100,15 @@ class Journal:
             )
 
     def _opened(self) -> sqlite3.Connection:
+        in_use = UsageError(
+            f"{self.folder} is in use by another isoclinic view; end that, or choose another folder",
+            code="view.in-use",
+        )
         with _writing(self.folder):
-            db = sqlite3.connect(
-                self.folder / JOURNAL, timeout=0, isolation_level=None, check_same_thread=False
-            )
-            try:
-                db.execute("PRAGMA locking_mode = EXCLUSIVE")
-                db.execute("PRAGMA synchronous = EXTRA")
-                # Takes the lock, which ends with the process.
-                db.execute("BEGIN EXCLUSIVE")
-                db.execute("COMMIT")
-                db.execute(_TABLE)
-            except sqlite3.OperationalError as error:
-                db.close()
-                if "locked" in str(error):
-                    raise UsageError(
-                        f"{self.folder} is in use by another isoclinic view; end that, or choose another "
-                        "folder",
-                        code="view.in-use",
-                    ) from error
-                raise
-            except BaseException:
-                db.close()
-                raise
-        return db
+            return opened(self.folder / JOURNAL, _TABLE, in_use=in_use)
 
 
-@contextmanager
-def _writing(place: Path) -> Iterator[None]:
+def _writing(place: Path) -> AbstractContextManager[None]:
     """What goes wrong with files or the database becomes an InputError."""
-    try:
-        yield
-    except OSError as error:
-        raise InputError(
-            f"{place} cannot be written: {error.strerror or error}", code="output.unwritable"
-        ) from error
-    except sqlite3.OperationalError as error:  # the disk is full, or fails
-        raise InputError(f"{place} cannot be written: {error}", code="output.unwritable") from error
-    except sqlite3.DatabaseError as error:
-        raise InputError(
-            f"the record of the workspace {place / JOURNAL} is damaged: {error}; choose another folder",
-            code="view.damaged",
-        ) from error
+    database = f"the record of the workspace {place / JOURNAL}"
+    return writing_database(place, database=database, remedy="choose another folder", code="view.damaged")

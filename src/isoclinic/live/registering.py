@@ -244,12 +244,7 @@ class Registering:
         plan, xray = self._workspace.plan, result.xrays[0]
         assert scene.volume is not None
         self._show("registering the bones one by one", began)
-        config = replace(
-            plan.moving,
-            preprocess=plan.registration.preprocess,
-            backend=plan.registration.backend,
-            same_patient=plan.registration.same_patient,
-        )
+        config = plan.moving.after(plan.registration)
         first = xray.recalibrated(result.cameras[0])
         groups = [(each,) for each in named(state.bones)]
         with COMPUTING:

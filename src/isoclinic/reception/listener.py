@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
+from .._files import writing
 from .._interrupts import Held
 from ..errors import InputError, IsoclinicError
 from .archive import Archive
@@ -250,16 +251,12 @@ class Listener:
             InputError: it cannot be removed.
         """
         results = self._spool.folder / RESULTS
-        try:
+        with writing(self._spool.folder):
             results.mkdir(exist_ok=True)
             for folder in results.glob(_UNFINISHED_RESULTS):
                 shutil.rmtree(folder)
             for file in self._spool.folder.glob(_UNFINISHED_LINES):
                 file.unlink()
-        except OSError as error:
-            raise InputError(
-                f"{self._spool.folder} cannot be written: {error.strerror or error}", code="output.unwritable"
-            ) from error
 
     def _recover(self, *, ended: bool) -> None:
         """See to images that were begun and are not finished.

@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from .._files import atomic
-from ..errors import InputError
+from .._files import atomic, writing
 from .deliveries import NotNowError, RefusedError
 
 # Answers to a line that can be no other the next time: bad request, gone, content that is too large, of an
@@ -62,15 +61,10 @@ class LineFile:
             InputError: it cannot be written; the file is then to be renewed.
         """
         self.stale = True
-        try:
-            with self._path.open("ab") as stream:
-                stream.write(_text(line).encode())
-                stream.flush()
-                os.fsync(stream.fileno())
-        except OSError as error:
-            raise InputError(
-                f"{self._path} cannot be written: {error.strerror or error}", code="output.unwritable"
-            ) from error
+        with writing(self._path), self._path.open("ab") as stream:
+            stream.write(_text(line).encode())
+            stream.flush()
+            os.fsync(stream.fileno())
         self.stale = False
 
 

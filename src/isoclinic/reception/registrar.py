@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from .. import __version__
+from .._files import writing
 from .._folders import new_folder
 from .._json import dumps
 from ..errors import InputError
@@ -181,7 +182,7 @@ class Registrar:
             yield from result_files_in_steps(building, registered, warnings=found.said)
             (building / LINE).write_text(dumps(found.line) + "\n", encoding="utf-8")
             _sync(building)
-        with _unwritable(found.folder):
+        with writing(found.folder):
             sync_folder(found.folder.parent)
 
     def _found(self, xray: XRay) -> RegistrationResult:
@@ -285,22 +286,12 @@ def _reliable(result: RegistrationResult) -> bool:
 
 def _sync(folder: Path) -> None:
     """See to it that a folder's files are on the disk."""
-    with _unwritable(folder):
+    with writing(folder):
         for file in folder.rglob("*"):
             if file.is_file():
                 with file.open("rb+") as stream:
                     os.fsync(stream.fileno())
         sync_folder(folder)
-
-
-@contextmanager
-def _unwritable(place: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise InputError(
-            f"{place} cannot be written: {error.strerror or error}", code="output.unwritable"
-        ) from error
 
 
 @contextmanager

@@ -8,12 +8,13 @@ import sqlite3
 import threading
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from .._database import opened, writing_database
 from ..errors import InputError, UsageError
 from .digest import image_digest
 
@@ -336,29 +337,12 @@ class Spool:
             )
 
     def _opened(self) -> sqlite3.Connection:
-        path = self.folder / LEDGER
+        in_use = UsageError(
+            f"{self.folder} is in use by another isoclinic listen; end that, or choose another folder",
+            code="reception.in-use",
+        )
         with _writing(self.folder):
-            db = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
-            try:
-                db.execute("PRAGMA locking_mode = EXCLUSIVE")
-                db.execute("PRAGMA synchronous = EXTRA")
-                # Takes the lock, which ends with the process.
-                db.execute("BEGIN EXCLUSIVE")
-                db.execute("COMMIT")
-                db.executescript(_TABLES)
-            except sqlite3.OperationalError as error:
-                db.close()
-                if "locked" in str(error):
-                    raise UsageError(
-                        f"{self.folder} is in use by another isoclinic listen; end that, or choose another "
-                        "folder",
-                        code="reception.in-use",
-                    ) from error
-                raise
-            except BaseException:
-                db.close()
-                raise
-        return db
+            return opened(self.folder / LEDGER, _TABLES, in_use=in_use)
 
     def _check_volume(self, sha256: str) -> None:
         if self.about(_IDENTITY) is None:
@@ -418,19 +402,9 @@ def _write_through(file: Path, content: bytes) -> None:
         raise
 
 
-@contextmanager
-def _writing(place: Path) -> Iterator[None]:
+def _writing(place: Path) -> AbstractContextManager[None]:
     """What goes wrong with files or the ledger becomes an InputError."""
-    try:
-        yield
-    except OSError as error:
-        raise InputError(
-            f"{place} cannot be written: {error.strerror or error}", code="output.unwritable"
-        ) from error
-    except sqlite3.OperationalError as error:  # the disk is full, or fails
-        raise InputError(f"{place} cannot be written: {error}", code="output.unwritable") from error
-    except sqlite3.DatabaseError as error:
-        raise InputError(
-            f"the ledger {place / LEDGER} is damaged: {error}; move the folder away and choose another",
-            code="reception.damaged",
-        ) from error
+    remedy = "move the folder away and choose another"
+    return writing_database(
+        place, database=f"the ledger {place / LEDGER}", remedy=remedy, code="reception.damaged"
+    )

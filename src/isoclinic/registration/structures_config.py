@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ..errors import UsageError
 from ..rendering.config import Backend
 from ..similarity import SimilarityConfig, SimilarityTerm
 from ..volumes import PreprocessConfig
-from .config import Stage
+from .config import RegistrationConfig, Stage
 
 _FIRST = SimilarityConfig(terms=(SimilarityTerm(window_px=9),))
 
@@ -80,3 +80,12 @@ class StructuresConfig:
                 raise UsageError(
                     f"{name} must not be negative, not {getattr(self, name)}", code="structures.invalid-value"
                 )
+
+    def after(self, registration: RegistrationConfig) -> StructuresConfig:
+        """The same, with X-rays read and rendered, and patients compared, as the registration before did."""
+        return replace(
+            self,
+            preprocess=registration.preprocess,
+            backend=registration.backend,
+            same_patient=registration.same_patient,
+        )

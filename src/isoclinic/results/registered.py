@@ -101,6 +101,11 @@ class Registered:
         return bool(self.doubts) or any(each in (Status.DOUBTFUL, Status.DIVERGED) for each in statuses)
 
 
+def stopped_text(result: RegistrationResult) -> str:
+    """Why the solver stopped, as a reason to doubt a result that did not converge."""
+    return f"the solver stopped: {result.reason.explanation} ({result.reason})"
+
+
 def verdict(registered: Registered, report: Path | None = None) -> str:
     """The one line that matters most: may the poses be relied on, how far, and what to look at.
 
@@ -110,9 +115,7 @@ def verdict(registered: Registered, report: Path | None = None) -> str:
     """
     result, where = registered.result, "" if report is None else f" -> {report}"
     if registered.doubtful:
-        first = next(
-            iter(registered.doubts), f"the solver stopped: {result.reason.explanation} ({result.reason})"
-        )
+        first = next(iter(registered.doubts), stopped_text(result))
         return f"DOUBTFUL: {first}{where}"
     return f"{result.status}, {expected_error_text(result)}{where}"
 

@@ -29,7 +29,16 @@ from ..viewer import (
 from ..volumes import XRay
 from .geometry_check import depth_note, geometry_checks
 from .pictures import convergence_stages, error_parts
-from .registered import Registered, ct_text, fallback_text, geometry, model_parts, moved_text, text
+from .registered import (
+    Registered,
+    ct_text,
+    fallback_text,
+    geometry,
+    model_parts,
+    moved_text,
+    stopped_text,
+    text,
+)
 from .targets import target_errors
 
 
@@ -65,11 +74,7 @@ def report_of(registered: Registered, warnings: Sequence[str] = (), command: str
 
 
 def _unsettled(result: RegistrationResult) -> tuple[str, ...]:
-    return (
-        ()
-        if result.status is Status.CONVERGED
-        else (f"the solver stopped: {result.reason.explanation} ({result.reason})",)
-    )
+    return () if result.status is Status.CONVERGED else (stopped_text(result),)
 
 
 def _view(registered: Registered, index: int, name: str) -> ReportView:

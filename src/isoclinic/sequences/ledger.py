@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .._files import reading
+from .._files import reading, writing
 from .._interrupts import Held
 from ..errors import InputError, UsageError
 from .record import FrameRecord
@@ -118,10 +118,8 @@ class Ledger:
 
     def _check_alone(self) -> None:
         """Raises InputError where the file is not as this object has left it."""
-        try:
+        with writing(self.path):
             found = self.path.stat().st_size
-        except OSError as error:
-            raise self._unwritable(error) from error
         if self._length is not None and found != self._length:
             raise InputError(
                 f"{self.path} was changed by another program meanwhile, such as a second isoclinic track; "
@@ -169,24 +167,15 @@ class Ledger:
         text = json.dumps(document, allow_nan=False, ensure_ascii=False).encode() + b"\n"
         # A line must be there as a whole before a signal ends the command.
         with Held(), self._opened(mode) as file:
-            try:
+            with writing(self.path):
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
-            except OSError as error:
-                raise self._unwritable(error) from error
             self._length = file.tell()
 
     def _opened(self, mode: str) -> Any:
-        try:
+        with writing(self.path):
             return self.path.open(mode)
-        except OSError as error:
-            raise self._unwritable(error) from error
-
-    def _unwritable(self, error: OSError) -> InputError:
-        return InputError(
-            f"{self.path} cannot be written: {error.strerror or error}", code="output.unwritable"
-        )
 
 
 def _document(text: bytes) -> Mapping[str, Any] | None:
