@@ -111,6 +111,10 @@ def test_in_a_browser(shown, browser, tmp_path, width, scheme):  # noqa: F811
         assert opened.evaluate("document.documentElement.scrollWidth") <= width
         ground = opened.evaluate("getComputedStyle(document.body).backgroundColor")
         assert ground == {"light": "rgb(244, 245, 247)", "dark": "rgb(16, 20, 26)"}[scheme]
+        # The page is there before its pictures are decoded, on a busy machine.
+        opened.wait_for_function(
+            "[...document.querySelectorAll('.tile img')].every(e => e.naturalWidth > 0)", timeout=30_000
+        )
         sizes = opened.evaluate(
             "[...document.querySelectorAll('.tile img')].map(e => [e.width, e.naturalWidth])"
         )
