@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from tyro.conf import Positional, Suppress
+from tyro.conf import AvoidSubcommands, Positional, Suppress
 
 from ..anatomy import CohortConfig
 from ..errors import UsageError
@@ -22,9 +22,11 @@ from ..training import (
     CTRegressorPhase,
     EncoderPhase,
     OptimizerConfig,
+    PartConfig,
     PoseConfig,
     RandomizationConfig,
     RegressorPhase,
+    SurroundingsConfig,
     TrainConfig,
 )
 from ..volumes import XRayOptions
@@ -35,7 +37,7 @@ from ._run_options import RunOptions
 if TYPE_CHECKING:
     from ..geometry import Camera
 
-Preset = Literal["fast", "paper", "paper-batched"]
+Preset = Literal["fast", "part", "paper", "paper-batched"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +108,16 @@ class _Canonical(CanonicalPhase):
 
 
 @dataclass(frozen=True, kw_only=True)
+class _Part(PartConfig):
+    """What the CT is if it is only part of what X-rays show: a bone or an implant.
+
+    `PartConfig` whose details are set in a TOML file only.
+    """
+
+    surroundings: Suppress[SurroundingsConfig]
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainingOptions(TrainConfig):
     """`TrainConfig` whose length is the command's own, and whose details are set in a TOML file only.
 
@@ -116,6 +128,7 @@ class TrainingOptions(TrainConfig):
         coarse_encoder: its training.
         fine_encoder: its training.
         canonical: its training.
+        part: what the CT is if it is only part of what X-rays show.
     """
 
     minutes: Suppress[float]
@@ -128,6 +141,7 @@ class TrainingOptions(TrainConfig):
     fine_encoder: _Encoder
     canonical: _Canonical
     cohort: Suppress[CohortConfig | None]
+    part: Annotated[_Part | None, AvoidSubcommands]
 
     @classmethod
     def of(cls, config: TrainConfig) -> TrainingOptions:
@@ -141,11 +155,13 @@ class TrainingOptions(TrainConfig):
             "canonical": _Canonical,
         }
         parts = {name: kind(**vars(getattr(config, name))) for name, kind in parts.items()}
+        parts["part"] = None if config.part is None else _Part(**vars(config.part))
         return cls(**vars(config) | parts)
 
 
 PRESETS: dict[str, dict[str, TrainingOptions]] = {
     "fast": {"training": TrainingOptions.of(TrainConfig.fast())},
+    "part": {"training": TrainingOptions.of(TrainConfig.for_part())},
     "paper": {"training": TrainingOptions.of(TrainConfig.paper())},
     "paper-batched": {"training": TrainingOptions.of(TrainConfig.paper_batched())},
 }
@@ -178,7 +194,8 @@ class TrainOptions(RunOptions):
 
     Attributes:
         volume: the CT: NIfTI, NRRD, MetaImage or a DICOM folder.
-        preset: defaults of all further options: "fast" suits half an hour on a processor; "paper" is the
+        preset: defaults of all further options: "fast" suits half an hour on a processor; "part" is for a
+            bone or an implant alone, or a structure of the CT, beside which X-rays show much else; "paper" is the
             published training, number by number, and takes days on a GPU; "paper-batched" has its numbers of
             X-rays in fewer, larger batches that share renderings.
         xray: an X-ray like those to be registered, for the geometry of the detector.

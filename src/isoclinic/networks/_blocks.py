@@ -22,16 +22,17 @@ class Backbone(nn.Module):
     """Features [B, C, h, w] of images [B, H, W], at the level `output_level` of the pyramid.
 
     Tokens know where in the field of view they are by sines and cosines of their position, which makes the
-    network independent of the number of pixels.
+    network independent of the number of pixels. `further` images of the same size may come with each; they
+    are taken as they are.
     """
 
-    def __init__(self, config: BackboneConfig, output_level: int) -> None:
+    def __init__(self, config: BackboneConfig, output_level: int, further: int = 0) -> None:
         super().__init__()
         channels, groups = config.channels, config.norm_groups
         self.stride = config.stride
         self.output_channels = channels[output_level]
         self._contrast_px = config.contrast_px
-        inputs = 2 if config.contrast_px else 1
+        inputs = (2 if config.contrast_px else 1) + further
         self.levels = nn.ModuleList(
             ResidualUnit(below, here, stride=config.first_stride if level == 0 else 2, norm_groups=groups)
             for level, (below, here) in enumerate(zip((inputs, *channels), channels, strict=False))
@@ -47,8 +48,8 @@ class Backbone(nn.Module):
             for level in ascending
         )
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Features [B, C, h, w] of images [B, H, W], float32 or float64.
+    def forward(self, image: Tensor, *further: Tensor) -> Tensor:
+        """Features [B, C, h, w] of images [B, H, W], float32 or float64, and further ones of that shape.
 
         Raises:
             UsageError: sides that are no multiples of the stride.
@@ -62,6 +63,8 @@ class Backbone(nn.Module):
         x = standardized(image)[:, None]
         if self._contrast_px:
             x = torch.cat([x, local_contrast(x, self._contrast_px)], 1)
+        if further:
+            x = torch.cat([x, *(each[:, None] for each in further)], 1)
         skips = []
         for level in self.levels:
             x = level(x)

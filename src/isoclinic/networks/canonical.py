@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
+from ..errors import UsageError
 from ._blocks import Backbone, wide
 from .config import CanonicalConfig
 
@@ -28,15 +29,27 @@ class CanonicalNetwork(nn.Module):
     def __init__(self, config: CanonicalConfig) -> None:
         super().__init__()
         self.config = config
-        self.backbone = Backbone(config.backbone, 0)
+        self.backbone = Backbone(config.backbone, 0, further=int(config.hint))
         self.output = nn.Conv2d(self.backbone.output_channels, 2, 1)
 
-    def forward(self, image: Tensor) -> CanonicalImage:
+    def forward(self, image: Tensor, hint: Tensor | None = None) -> CanonicalImage:
         """Prediction for X-rays [B, H, W] of any tone, bright where dense.
 
+        Args:
+            image: the X-rays.
+            hint: the standardised renderings [B, H, W] at about the pose that is looked for, where the
+                network was made to see them (`CanonicalConfig.hint`).
+
         Raises:
-            UsageError: sides that are no multiples of the backbone's stride.
+            UsageError: sides that are no multiples of the backbone's stride, a hint that is missing, or one
+                that the network cannot see.
         """
-        target, raw = wide(self.output(self.backbone(image))).unbind(1)
+        if (hint is not None) != self.config.hint:
+            raise UsageError(
+                "a canonical network takes a hint if, and only if, its configuration says so",
+                code="model.wrong-shape",
+            )
+        further = () if hint is None else (hint,)
+        target, raw = wide(self.output(self.backbone(image, *further))).unbind(1)
         bound = self.config.log_precision_range
         return CanonicalImage(target, bound * (raw / bound).tanh())

@@ -42,9 +42,10 @@ _VERSION = 1
 _LEAST_VIEW = 0.5
 # Fields that files of older versions lack; their defaults say what was so then.
 _ADDED = {
-    "TrainingRecord": ("domain", "renderer", "ct_voxels", "trained_on"),
+    "TrainingRecord": ("domain", "renderer", "ct_voxels", "trained_on", "part"),
     "BackboneConfig": ("first_stride", "contrast_px"),
     "SphericalEncoderConfig": ("readings",),
+    "CanonicalConfig": ("hint", "saturation"),
 }
 _KINDS: dict[str, tuple[type[Network], type[Any]]] = {
     "pose_regressor": (PoseRegressor, PoseRegressorConfig),
@@ -53,6 +54,20 @@ _KINDS: dict[str, tuple[type[Network], type[Any]]] = {
     "fine_encoder": (SphericalEncoder, SphericalEncoderConfig),
     "canonical": (CanonicalNetwork, CanonicalConfig),
 }
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartRecord:
+    """How networks see a part of a body: from a camera at the X-ray's source that looks straight at it.
+
+    Attributes:
+        structures: labels or names of what in the CT was the part; None for all of it.
+        depth_mm: distance of the part's centre from the source [mm]; the focal length of the camera grows
+            with it, so that the part has the same size in pixels at any distance.
+    """
+
+    structures: tuple[int | str, ...] | None
+    depth_mm: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +86,7 @@ class TrainingRecord:
         curves: training curve of each network: columns by name, of equal length.
         domain: in which the networks see line integrals.
         renderer: method that moving images were rendered by in training, and are in registration.
+        part: how networks of a part of a body see it; None for networks of whole CTs.
     """
 
     volume_sha256: str | None
@@ -83,6 +99,7 @@ class TrainingRecord:
     renderer: Literal["siddon", "trilinear"] = "trilinear"
     ct_voxels: VoxelIdentity | None = None
     trained_on: tuple[str, ...] = ()
+    part: PartRecord | None = None
 
     def is_of(self, volume_sha256: str | None, volume: Volume | None) -> bool:
         """Whether this is the CT in training: by its voxels, or by its file.
@@ -113,6 +130,9 @@ class TrainingRecord:
             )
             voxels = "" if volume is None or self.ct_voxels is None else " with other voxels"
             differences.append(f"the CT is another file{voxels}{digests}")
+        if self.part is not None:
+            # Its camera follows the part wherever an X-ray shows it.
+            return tuple(differences)
         share = _share_in_view(self.camera, camera)
         if share < _LEAST_VIEW:
             differences.append(

@@ -304,12 +304,18 @@ class CanonicalConfig:
         window_px: side of the window within which DRRs are standardised [px], odd.
         floor: contrast below which a window counts as flat [line integrals].
         log_precision_range: bound on the absolute logarithm of the precision.
+        hint: whether the network sees a second image, the rendering at the start of a registration, which
+            says what to look for and about where: for parts, which may be turned any way.
+        saturation: line integral towards which renderings saturate before they are standardised, as
+            what metal lets through vanishes in scatter; None to leave them as they are.
     """
 
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
     window_px: int = 31
     floor: float = 0.05
     log_precision_range: float = 6.0
+    hint: bool = False
+    saturation: float | None = None
 
     def __post_init__(self) -> None:
         if self.window_px < 3 or self.window_px % 2 == 0:
@@ -323,3 +329,5 @@ class CanonicalConfig:
             )
         if not (self.floor > 0 and self.log_precision_range > 0):
             raise UsageError("floor and log_precision_range must be positive", code="model.invalid-value")
+        if self.saturation is not None and not self.saturation > 0:
+            raise UsageError("saturation must be positive, or None", code="model.invalid-value")

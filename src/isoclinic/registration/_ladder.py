@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..errors import InputError
 from ._learned import Learned
+from ._part_learned import PartLearned
 from ._readings import Reading, mirrored
 from ._refined import kept_where_telling
 from ._run import Run
@@ -91,7 +92,7 @@ def outcomes(
     ways: Sequence[Reading],
     start: InitialPose,
     usual: InitialPose,
-    learned: Learned | None,
+    learned: Learned | PartLearned | None,
 ) -> Iterator[Outcome]:
     """Ways to a pose, each to be tried where those before found no match.
 
@@ -138,7 +139,24 @@ def from_pose(run: Run, way: Reading, start: str) -> Outcome:
     return _assessed(run, way, attempt, (), run.continued(run.coarse(points), points))
 
 
-def rescue(run: Run, way: Reading, usual: InitialPose, learned: Learned) -> Iterator[Outcome]:
+def polished(outcome: Outcome, learned: PartLearned) -> Outcome:
+    """The outcome with the pose at which the network of a part sees it, where that matches about as well.
+
+    The network sees one view, which alone must not decide over several.
+    """
+    settings = learned.config.learned.part
+    if not settings.polish or not outcome.finished or len(outcome.run.fixed) > 1:
+        return outcome
+    last = outcome.last
+    look = learned.polish(last.camera_from_world[last.best])
+    judged = outcome.run.judged(last, look.camera_from_world[look.best], look)
+    if judged.similarity < last.similarity - settings.polish_margin:
+        return outcome
+    stages = (*outcome.stages, judged)
+    return replace(outcome, stages=stages, confidence=outcome.run.assess(list(stages)))
+
+
+def rescue(run: Run, way: Reading, usual: InitialPose, learned: Learned | PartLearned) -> Iterator[Outcome]:
     """Searches of the canonical network's image of the first X-ray, around `usual`.
 
     Stages that are coarser than that image compare it, too; the others the X-ray itself, as always.

@@ -19,8 +19,8 @@ from ..networks import Checkpoint
 from ..volumes import GeometryWarning, Volume, XRay, tell, warn_geometry
 from ._geometry_check import with_geometry
 from ._inputs import identity_findings, input_doubts
-from ._ladder import Outcome, merit, outcomes, read_as, rescue
-from ._learned import Learned
+from ._ladder import Outcome, merit, outcomes, polished, read_as, rescue
+from ._part_learned import PartLearned, learned_of
 from ._progress import Watch
 from ._readings import MIRRORED_DOUBT, SIDES_DOUBT, reading_text, readings
 from ._refined import straight_xrays, straightened
@@ -141,7 +141,7 @@ def registered(
         check_sees(volume, view.xray, pose, f"{usual.source}, and how {seen_by} lies relative to it")
     ways = readings(xrays, config.preprocess)
     fixed = ways[0].fixed
-    of_model = partial(Learned.of, volume=volume, fixed=fixed[0], config=config)
+    of_model = partial(learned_of, volume=volume, fixed=fixed[0], config=config)
     learned = of_model(model) if isinstance(model, Checkpoint) else None
     if learned is not None and (from_model or init is None):
         start = learned.start() or usual
@@ -194,6 +194,8 @@ def registered(
             break
     chosen = max(range(len(tried)), key=lambda index: merit(tried[index], config))
     tried[chosen] = tried[chosen].completed()
+    if isinstance(learned, PartLearned):
+        tried[chosen] = polished(tried[chosen], learned)
     best, distortions = looked_at(tried[chosen])
     if best.last.problem.refine_intrinsics.on:
         _warn_of_intrinsics(best.last)

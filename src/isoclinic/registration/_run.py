@@ -28,7 +28,7 @@ from ._twin import WIDE, twin_pose
 from .confidence import Check, assess, ceiling
 from .confidence_config import ConfidenceConfig
 from .config import JUDGED_BY, RegistrationConfig, Stage
-from .result import Confidence, ImageStageResult, Twins
+from .result import Confidence, ImageStageResult, StageResult, Twins
 from .search_config import SearchConfig
 
 # Margin around the model's picture while its pose is refined, as a share of that picture.
@@ -134,6 +134,14 @@ class Run:
         if not self.config.stages:
             return [self._judged(points)]
         return self._last_stage(points, self._run_masked, self._run_twin, self._run_toned)
+
+    def judged(self, last: ImageStageResult, pose: Tensor, found: StageResult) -> ImageStageResult:
+        """What the problem of the last stage says of a pose [4, 4] that something else has found."""
+        x = last.problem.start(pose[None])
+        x[:, 4:] = last.solution.x[last.best, 4:]
+        judged = self._solved(last.problem, x, self.config.stages[-1], found.name, steps=0)
+        solution = replace(judged.solution, reason=(found.solution.reason[found.best],))
+        return replace(judged, solution=solution, seconds=found.seconds + judged.seconds)
 
     def _judged(self, points: Tensor) -> ImageStageResult:
         """Poses [B, 4, 4] as the last of the usual stages sees them, which takes no step."""

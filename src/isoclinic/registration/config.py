@@ -65,6 +65,43 @@ class Stage:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PartLearnedConfig:
+    """How the network of a part takes part, which was trained with `TrainConfig.part`.
+
+    Attributes:
+        enabled: refine the start by it, before the classical stages.
+        reaches: its looks, one after the other: how far from the pose before each looks for the part, as a
+            shift across the beam [mm] and a turn about each axis [deg].
+        candidates: poses within that reach that are compared.
+        keep: the best ones that are refined.
+        step_tolerance_mm: as `LearnedConfig.step_tolerance_mm`.
+        polish: end with its pose instead of that of the classical stages, where the similarity of the last
+            stage is not lower by more than `polish_margin` there.
+        polish_margin: see `polish`.
+    """
+
+    enabled: bool = True
+    reaches: tuple[float, ...] = (20.0, 7.0)
+    candidates: int = 96
+    keep: int = 4
+    step_tolerance_mm: float = 0.05
+    polish: bool = False
+    polish_margin: float = 0.03
+
+    def __post_init__(self) -> None:
+        if self.candidates < 1 or self.keep < 1 or not all(reach >= 0 for reach in self.reaches):
+            raise UsageError(
+                "looks for a part need candidates and keep of at least 1, and reaches that are not negative",
+                code="registration.invalid-value",
+            )
+        if not (self.step_tolerance_mm > 0 and self.polish_margin >= 0):
+            raise UsageError(
+                "step_tolerance_mm must be positive and polish_margin not negative",
+                code="registration.invalid-value",
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
 class LearnedConfig:
     """The parts of a model that a registration uses; each takes effect where the model has its network.
 
@@ -92,6 +129,7 @@ class LearnedConfig:
         robust_scale: difference from the canonical image, whose variance is one, from which a pixel pulls
             less (Huber): tools, and errors of the network.
         fall_back: search as without a model where the pose that the model leads to does not match the X-ray.
+        part: the network of a part of a body.
     """
 
     initialize: bool = True
@@ -106,6 +144,7 @@ class LearnedConfig:
     step_deviation_mm: float = 0.0
     robust_scale: float = 0.5
     fall_back: bool = True
+    part: PartLearnedConfig = field(default_factory=PartLearnedConfig)
 
     def __post_init__(self) -> None:
         if self.max_steps < 1 or not (self.step_tolerance_mm > 0 and self.robust_scale > 0):

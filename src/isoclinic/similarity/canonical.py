@@ -20,7 +20,7 @@ from . import _local_kernel
 
 def canonical_target(image: Tensor, config: CanonicalConfig) -> Tensor:
     """Line integrals [B, H, W] standardised within windows, which a canonical network learns to predict."""
-    return _standardized(image, image.new_zeros(len(image), 0, *image.shape[1:]), config)[0]
+    return standardized(image, image.new_zeros(len(image), 0, *image.shape[1:]), config)[0]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -52,10 +52,14 @@ class CanonicalSimilarity:
         image: Tensor,
         weight: Tensor,
         robust: RobustLoss,
+        hint: Tensor | None = None,
     ) -> CanonicalSimilarity:
-        """Similarity to X-rays [b, H, W] like line integrals, with weights [b, H, W]; see `masked`."""
+        """Similarity to X-rays [b, H, W] like line integrals, with weights [b, H, W]; see `masked`.
+
+        The hint [b, H, W] is for a network that takes one.
+        """
         with torch.no_grad():
-            predicted = network(masked(image, weight))
+            predicted = network(masked(image, weight), hint)
         return cls(
             projector=projector, predicted=predicted, weight=weight, config=network.config, robust=robust
         )
@@ -63,7 +67,7 @@ class CanonicalSimilarity:
     def linearize(self, x: Tensor, items: Tensor) -> Linearization:
         """Cost, gradient and Gauss-Newton Hessian at poses [b, 4, 4]; see `Problem.linearize`."""
         image, jacobian = self.projector.image_and_jacobian(x)
-        moving, change = _standardized(image.cpu(), jacobian.cpu(), self.config)
+        moving, change = standardized(image.cpu(), jacobian.cpu(), self.config)
         chosen = torch.zeros_like(items) if len(self.predicted.target) == 1 else items
         target, log_precision, seen = (
             part.detach().cpu()[chosen].flatten(1) for part in (*self.predicted, self.weight)
@@ -72,12 +76,28 @@ class CanonicalSimilarity:
         precision = (log_precision + seen.log()).softmax(-1)
         return normal_equations(residual, change.flatten(2).mT, precision, self.robust)
 
+    def cost(self, x: Tensor) -> Tensor:
+        """Cost [b] at poses [b, 4, 4], without derivatives, for a prediction that is the same for all."""
+        moving = canonical_target(self.projector.image(x).cpu(), self.config).flatten(1)
+        target, log_precision, seen = (
+            part.detach().cpu().flatten(1) for part in (*self.predicted, self.weight)
+        )
+        loss, _ = self.robust(moving - target)
+        return ((log_precision + seen.log()).softmax(-1) * loss).sum(-1)
+
     def retract(self, x: Tensor, delta: Tensor) -> Tensor:
         """Poses [b, 4, 4] moved along the tangent [b, 6] of `se3.perturb`."""
         return se3.perturb(x, delta, self.projector.isocentre_world)
 
 
-def _standardized(image: Tensor, jacobian: Tensor, config: CanonicalConfig) -> tuple[Tensor, Tensor]:
+def standardized(image: Tensor, jacobian: Tensor, config: CanonicalConfig) -> tuple[Tensor, Tensor]:
+    """Line integrals [B, H, W] and their derivatives [B, P, H, W], as `canonical_target` has them.
+
+    Where they saturate, L becomes s (1 - exp(-L / s)).
+    """
+    if config.saturation is not None:
+        share = (-image / config.saturation).exp()
+        image, jacobian = config.saturation * (1 - share), jacobian * share[:, None]
     weight = image.new_ones(image.shape[1:])
     return _local_kernel.standardize(
         image, jacobian, weight, radius=config.window_px // 2, floor=config.floor

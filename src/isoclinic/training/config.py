@@ -8,6 +8,7 @@ from typing import Literal, get_args
 from ..anatomy import CohortConfig
 from ..errors import UsageError
 from ..networks import (
+    BackboneConfig,
     CanonicalConfig,
     CTConditionedRegressorConfig,
     ImageDomain,
@@ -16,6 +17,7 @@ from ..networks import (
 )
 from ..rendering.config import Method
 from ._ranges import Range, check_range
+from .part_config import PartConfig
 from .pose_config import PoseConfig
 from .randomization_config import RandomizationConfig
 from .schedule import OptimizerConfig
@@ -210,6 +212,8 @@ class TrainConfig:
         canonical: its training.
         cohort: anatomies made from the CTs to train on in their place, for networks that are to know others;
             None for the CTs themselves.
+        part: what the CT is if it is only part of what X-rays show, or such a part is a structure of it; None
+            for CTs that explain their X-rays.
 
     Raises:
         UsageError: no network is named, one is named twice or does not exist, or numbers are too small.
@@ -235,6 +239,7 @@ class TrainConfig:
     fine_encoder: EncoderPhase = field(default_factory=_fine_phase)
     canonical: CanonicalPhase = field(default_factory=CanonicalPhase)
     cohort: CohortConfig | None = None
+    part: PartConfig | None = None
 
     def __post_init__(self) -> None:
         known = get_args(NetworkKind)
@@ -271,6 +276,14 @@ class TrainConfig:
                 "the canonical network is trained on line integrals: leave domain at that",
                 code="training.invalid-value",
             )
+        if (self.part is not None) != self.canonical.network.hint or (
+            self.part is not None and (self.networks != ("canonical",) or self.cohort is not None)
+        ):
+            raise UsageError(
+                "a part has the canonical network alone, which needs canonical.network.hint, as no other "
+                'does, and no cohort: begin with the preset "part"',
+                code="training.invalid-value",
+            )
         if self.precision not in get_args(Precision):
             raise UsageError(
                 f"precision must be one of {', '.join(get_args(Precision))}", code="training.invalid-value"
@@ -280,6 +293,21 @@ class TrainConfig:
     def fast(cls) -> TrainConfig:
         """For a processor, in half an hour: the defaults."""
         return cls()
+
+    @classmethod
+    def for_part(cls) -> TrainConfig:
+        """For a bone or an implant alone, or a structure of a CT, in X-rays that show much else."""
+        network = CanonicalConfig(
+            backbone=BackboneConfig(channels=(8, 16, 32, 64), contrast_px=15), hint=True, saturation=2.0
+        )
+        return cls(
+            minutes=15.0,
+            networks=("canonical",),
+            pixels=96,
+            randomization=RandomizationConfig.part(),
+            canonical=CanonicalPhase(network=network),
+            part=PartConfig(),
+        )
 
     @classmethod
     def paper(cls) -> TrainConfig:

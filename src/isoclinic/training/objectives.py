@@ -147,18 +147,32 @@ class SphericalObjective(Objective):
 
 
 class CanonicalObjective(Objective):
-    """Prediction of the standardised DRR; the moving image is that of the X-ray's own pose."""
+    """Prediction of the standardised DRR; the moving image is that of the X-ray's own pose.
 
-    def __init__(self, network: CanonicalNetwork, space: PoseSpace, phase: CanonicalPhase) -> None:
+    `dtype` is that of the network's arithmetic.
+    """
+
+    def __init__(
+        self,
+        network: CanonicalNetwork,
+        space: PoseSpace,
+        phase: CanonicalPhase,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
         super().__init__(network, space)
         self._config = network.config
+        self._dtype = dtype
         self._loss = CanonicalLoss(nll_share=phase.nll_share)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """See `Objective.forward`."""
         assert batch.moving is not None
         target = canonical_target(batch.moving.cpu(), self._config).to(batch.fixed)
-        predicted = self.network(masked(batch.fixed, batch.weight))
+        hint = None
+        if batch.hint is not None and self._config.hint:
+            hint = canonical_target(batch.hint.cpu(), self._config).to(batch.fixed)
+        with torch.autocast(batch.fixed.device.type, self._dtype, enabled=self._dtype != torch.float32):
+            predicted = self.network(masked(batch.fixed, batch.weight), hint)
         return {"canonical": self._loss(predicted, target)}
 
 
@@ -189,5 +203,6 @@ def objective(network: nn.Module, phase: PhaseConfig, space: PoseSpace, dtype: t
         case SphericalEncoder(), EncoderPhase():
             return SphericalObjective(network, space, phase)
         case CanonicalNetwork(), CanonicalPhase():
-            return CanonicalObjective(network, space, phase)
+            # That of whole CTs has been measured in single precision.
+            return CanonicalObjective(network, space, phase, dtype if network.config.hint else torch.float32)
     raise TypeError(f"no objective for {type(network).__name__} and {type(phase).__name__}")

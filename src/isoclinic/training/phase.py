@@ -29,6 +29,7 @@ from .config import (
     RegressorPhase,
 )
 from .objectives import objective
+from .part_stream import PartStream
 from .stream import Batch, SimulationStream
 from .validation import Validation, quartiles
 
@@ -88,7 +89,7 @@ class Phase:
         kind: NetworkKind,
         network: Network,
         config: PhaseConfig,
-        stream: SimulationStream,
+        stream: SimulationStream | PartStream,
         space: PoseSpace,
         *,
         dtype: torch.dtype,

@@ -13,6 +13,7 @@ from ..networks.image_domain import in_domain
 from .acquisition import AcquisitionParameters, apply_acquisition, draw_acquisition
 from .randomization_config import RandomizationConfig
 from .tone import ToneParameters, apply_tone, draw_tone
+from .workstation import WorkstationParameters, apply_workstation, draw_workstation
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -22,28 +23,33 @@ class Parameters:
     Attributes:
         acquisition: None for none.
         tone: the rest.
+        workstation: None for none.
     """
 
     acquisition: AcquisitionParameters | None
     tone: ToneParameters
+    workstation: WorkstationParameters | None = None
 
     def to(self, device: torch.device) -> Parameters:
         """The same on another device."""
         acquisition = None if self.acquisition is None else _moved(self.acquisition, device)
-        return Parameters(acquisition=acquisition, tone=_moved(self.tone, device))
+        workstation = None if self.workstation is None else _moved(self.workstation, device)
+        return Parameters(acquisition=acquisition, tone=_moved(self.tone, device), workstation=workstation)
 
     def applied(self, index: int) -> list[str]:
         """Names and sizes of what happens to one image, for people to read."""
         acquisition = [] if self.acquisition is None else self.acquisition.applied(index)
-        return acquisition + self.tone.applied(index)
+        workstation = [] if self.workstation is None else self.workstation.applied(index)
+        return acquisition + workstation + self.tone.applied(index)
 
 
 def draw(config: RandomizationConfig, generator: torch.Generator, batch: int) -> Parameters:
     """Parameters for that many images, on the CPU."""
-    acquisition = config.acquisition
+    acquisition, workstation = config.acquisition, config.workstation
     return Parameters(
         acquisition=None if acquisition is None else draw_acquisition(acquisition, generator, batch),
         tone=draw_tone(config.tone, generator, batch),
+        workstation=None if workstation is None else draw_workstation(workstation, generator, batch),
     )
 
 
@@ -67,6 +73,8 @@ def apply(
         weight = torch.ones_like(image)
     else:
         image, weight = apply_acquisition(materials, parameters.acquisition)
+    if parameters.workstation is not None:
+        image = apply_workstation(image, parameters.workstation)
     return apply_tone(in_domain(image, weight, domain), parameters.tone), weight
 
 

@@ -170,16 +170,56 @@ class ToneConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class WorkstationConfig:
+    """Ranges of what detector and workstation do to an image, in line integrals above the open beam [nats].
+
+    Attributes:
+        black_probability: probability that what is dense saturates.
+        black: what is denser saturates.
+        white_probability: probability that what is thin saturates, as air around a limb does.
+        white: what is thinner saturates.
+        sharpening_probability: probability of sharpening or softening.
+        sharpening: share of the fine structure that is added.
+        sharpening_range: standard deviation of the blur that it is told by, in widths of the image.
+        levels_probability: probability of few grey levels.
+        levels: number of grey levels.
+
+    Raises:
+        UsageError: a probability outside 0 to 1, a range turned round or outside what is possible.
+    """
+
+    black_probability: float = 0.5
+    black: Range = (1.2, 4.0)
+    white_probability: float = 0.4
+    white: Range = (0.0, 0.5)
+    sharpening_probability: float = 0.5
+    sharpening: Range = (-0.5, 2.0)
+    sharpening_range: Range = (0.01, 0.2)
+    levels_probability: float = 0.5
+    levels: int = 128
+
+    def __post_init__(self) -> None:
+        check_probabilities(self)
+        check_range(self, "black", "sharpening_range", low=1e-6)
+        check_range(self, "white", low=0.0)
+        check_range(self, "sharpening", low=-1.0)
+        if self.levels < 2:
+            raise UsageError(f"levels must be at least 2, not {self.levels}", code="training.invalid-value")
+
+
+@dataclass(frozen=True, kw_only=True)
 class RandomizationConfig:
     """How renderings become X-rays that differ; see the presets `paper` and `isoclinic`.
 
     Attributes:
         acquisition: the effects of the X-ray unit; None leaves the line integrals of all tissue as they are.
         tone: the changes of the image after that.
+        workstation: saturation and processing between the two; None for none.
     """
 
     acquisition: AcquisitionConfig | None
     tone: ToneConfig = field(default_factory=ToneConfig)
+    workstation: WorkstationConfig | None = None
 
     @classmethod
     def paper(cls) -> RandomizationConfig:
@@ -205,4 +245,21 @@ class RandomizationConfig:
                 sine_probability=0.1,
                 erasing_probability=0.15,
             ),
+        )
+
+    @classmethod
+    def part(cls) -> RandomizationConfig:
+        """For parts: what `isoclinic` does, with more scatter, saturation and processing.
+
+        What metal lets through is scatter, and so implants are about equally black everywhere.
+        """
+        return cls(
+            acquisition=AcquisitionConfig(
+                scatter=(0.0, 0.7),
+                collimation_radius=(0.35, 0.6),
+                collimation_shift=0.2,
+                view_area=(0.35, 0.95),
+            ),
+            tone=cls.isoclinic().tone,
+            workstation=WorkstationConfig(),
         )

@@ -98,6 +98,7 @@ class Batch:
         perturbation: [B, 6], float64, the tangent that took the fixed pose to the moving one.
         parameters: of the randomisation.
         projector: of the moving images.
+        hint: rendering [B, H, W] at a start, for networks of parts that see one; else None.
     """
 
     index: int
@@ -113,6 +114,7 @@ class Batch:
     perturbation: Tensor
     parameters: Parameters
     projector: Projector
+    hint: Tensor | None = None
 
     @property
     def isocentre_world(self) -> Tensor:
@@ -121,11 +123,11 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """The same with its images on another device."""
-        moving, jacobian = (
-            None if image is None else image.to(device) for image in (self.moving, self.jacobian)
+        moving, jacobian, hint = (
+            None if image is None else image.to(device) for image in (self.moving, self.jacobian, self.hint)
         )
         fixed, weight = self.fixed.to(device), self.weight.to(device)
-        return replace(self, fixed=fixed, weight=weight, moving=moving, jacobian=jacobian)
+        return replace(self, fixed=fixed, weight=weight, moving=moving, jacobian=jacobian, hint=hint)
 
 
 class SimulationStream:

@@ -17,6 +17,8 @@ from ..anatomy import Cohort
 from ..errors import InputError, UsageError
 from ..geometry import Camera
 from ..networks import BoundedPoseConfig, Checkpoint, PoseSpace, TrainingRecord
+from ..networks.checkpoint import PartRecord
+from ..networks.part_view import PartShape, part_camera
 from ..provenance import InputFile
 from ..rendering.config import Backend
 from ..volumes import Volume, VoxelIdentity
@@ -33,6 +35,7 @@ from .config import (
 from .file_names import MODEL_FILE, STATE_FILE
 from .objectives import moving_for
 from .phase import Length, Phase, network_of
+from .part_stream import PartStream
 from .pose_config import PoseConfig
 from .randomization_config import RandomizationConfig
 from .state import load_state, save_state
@@ -143,8 +146,9 @@ class Trainer:
         self.config = config
         self._data = data
         self._device = device
-        self._camera = _resized(data.camera, config)
-        self._space = _space(data.subjects[0].volume, config)
+        volume = data.subjects[0].volume
+        self._camera = _resized(data.camera, config) if config.part is None else _part_camera(volume, config)
+        self._space = _space(volume, config)
         self.phases = [self._phase(kind) for kind in config.networks]
 
     def run(
@@ -242,6 +246,9 @@ class Trainer:
             renderer=self.config.renderer,
             ct_voxels=self._data.subjects[0].identity if self._data.one_patient else None,
             trained_on=() if self._data.one_patient else self._trained_on,
+            part=None
+            if self.config.part is None
+            else PartRecord(structures=self.config.part.structures, depth_mm=poses.source_isocentre_mm),
         )
         return Checkpoint(networks={phase.kind: phase.network for phase in begun}, record=record)
 
@@ -328,7 +335,7 @@ class Trainer:
             translation_mm=(x_mm, y_mm, z_mm),
         )
 
-    def _stream(self, phase: PhaseConfig) -> SimulationStream:
+    def _stream(self, phase: PhaseConfig) -> SimulationStream | PartStream:
         poses, around = self.config.poses, 1
         if isinstance(phase, EncoderPhase):
             poses, around = replace(poses, perturbation_mm=phase.perturbation_mm), phase.around
@@ -348,10 +355,16 @@ class Trainer:
 
     def _stream_of(
         self, anatomies: Sequence[Volume] | Cohort, config: StreamConfig, seed: int
-    ) -> SimulationStream:
+    ) -> SimulationStream | PartStream:
         """A stream rendered where the networks are."""
         backend: Backend = "cuda" if self._device.type == "cuda" else "cpu"
-        return SimulationStream(anatomies, self._camera, replace(config, backend=backend), seed=seed)
+        config = replace(config, backend=backend)
+        part = self.config.part
+        if part is None:
+            return SimulationStream(anatomies, self._camera, config, seed=seed)
+        assert not isinstance(anatomies, Cohort)
+        depth_mm = self.config.poses.source_isocentre_mm
+        return PartStream(anatomies[0], self._camera, config, part, depth_mm=depth_mm, seed=seed)
 
     @cached_property
     def _validations(self) -> list[Validation]:
@@ -363,7 +376,9 @@ class Trainer:
             domain=self.config.domain,
             method=self.config.renderer,
             poses=self.config.poses,
-            randomization=RandomizationConfig.isoclinic(),
+            randomization=RandomizationConfig.isoclinic()
+            if self.config.part is None
+            else RandomizationConfig.part(),
         )
         seed, validations = self.config.seed, []
         for subject in subjects:
@@ -457,6 +472,18 @@ def _resized(camera: Camera, config: TrainConfig) -> Camera:
     scale = config.pixels / max(camera.width, camera.height)
     height, width = (max(1, round(scale * side / stride)) * stride for side in (camera.height, camera.width))
     return camera.resize(height=height, width=width)
+
+
+def _part_camera(volume: Volume, config: TrainConfig) -> Camera:
+    """The camera that looks at the part of a training, with sides that are multiples of the stride."""
+    assert config.part is not None
+    stride = config.canonical.network.backbone.stride
+    return part_camera(
+        PartShape.of(volume, config.part.structures).radius_mm,
+        config.poses.source_isocentre_mm,
+        field=config.part.field_of_view,
+        pixels=max(1, round(config.pixels / stride)) * stride,
+    )
 
 
 def _alike(a: Camera | PoseSpace, b: Camera | PoseSpace) -> bool:

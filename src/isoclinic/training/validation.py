@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..geometry import mean_target_registration_error_mm, se3
 from ..networks import CanonicalNetwork, PoseSpace, Regressor, SphericalEncoder, predicted_motion
 from ..rendering import Projector
-from ..similarity import CanonicalSimilarity, SphericalSimilarity
+from ..similarity import CanonicalSimilarity, SphericalSimilarity, canonical_target
 from ..solver import Huber, LMConfig, Problem, levenberg_marquardt
 from ..volumes import target_points
 from .stream import Batch
@@ -39,7 +39,8 @@ class Validation:
     Attributes:
         batch: the X-rays.
         points_world: where errors are measured [N, 3] [mm]: bone, where the CT shows any.
-        starts: poses [B, 4, 4] 20 mm and 6.7 degrees from the true ones, for similarities.
+        starts: poses [B, 4, 4] 20 mm and 6.7 degrees from the true ones, for similarities; of a part
+            those that the stream has drawn.
         space: of the poses.
         projector: of the moving images.
     """
@@ -62,7 +63,9 @@ class Validation:
         return cls(
             batch=batch,
             points_world=target_points(batch.volume, _POINTS, None, generator=np.random.default_rng(seed)),
-            starts=se3.perturb(poses, tangent, space.isocentre),
+            starts=se3.perturb(poses, tangent, space.isocentre)
+            if batch.hint is None
+            else batch.moving_camera_from_world,
             space=space,
             projector=projector,
         )
@@ -90,7 +93,10 @@ class Validation:
         if isinstance(network, SphericalEncoder):
             return SphericalSimilarity.of(self.projector, network, fixed, weight, self.batch.domain)
         assert isinstance(network, CanonicalNetwork)
-        return CanonicalSimilarity.of(self.projector, network, fixed, weight, Huber(scale=_HUBER))
+        hint = self.batch.hint
+        if hint is not None:
+            hint = canonical_target(hint.cpu(), network.config).to(fixed)
+        return CanonicalSimilarity.of(self.projector, network, fixed, weight, Huber(scale=_HUBER), hint)
 
 
 def quartiles(errors_mm: Tensor) -> Sequence[float]:
