@@ -18,6 +18,27 @@ def test_every_pixel_gets_a_value_and_a_bounded_precision():
 
 
 def test_settings_that_cannot_work_are_refused():
-    for settings in [{"window_px": 8}, {"window_px": 1}, {"floor": 0.0}, {"log_precision_range": -1.0}]:
+    for settings in [
+        {"window_px": 8},
+        {"window_px": 1},
+        {"floor": 0.0},
+        {"log_precision_range": -1.0},
+        {"saturation": 0.0},
+    ]:
         with raises(UsageError, "model.invalid-value", *settings):
             CanonicalConfig(**settings)
+
+
+def test_a_hint_is_seen_and_needed():
+    torch.manual_seed(0)
+    network = CanonicalNetwork(CanonicalConfig(backbone=BACKBONE, hint=True))
+    generator = torch.Generator().manual_seed(1)
+    image, hint = torch.rand(2, 2, 16, 16, generator=generator)
+    predicted = network(image, hint).target
+    assert predicted.shape == image.shape
+    assert not torch.equal(predicted, network(image, hint.flip(-1)).target)
+    with raises(UsageError, "model.wrong-shape", "hint"):
+        network(image)
+    plain = CanonicalNetwork(CanonicalConfig(backbone=BACKBONE))
+    with raises(UsageError, "model.wrong-shape", "hint"):
+        plain(image, hint)

@@ -195,9 +195,10 @@ class TrainOptions(RunOptions):
     Attributes:
         volume: the CT: NIfTI, NRRD, MetaImage or a DICOM folder.
         preset: defaults of all further options: "fast" suits half an hour on a processor; "part" is for a
-            bone or an implant alone, or a structure of the CT, beside which X-rays show much else; "paper" is the
-            published training, number by number, and takes days on a GPU; "paper-batched" has its numbers of
-            X-rays in fewer, larger batches that share renderings.
+            bone or an implant alone, or a structure of the CT, beside which X-rays show much else; "paper" is
+            the published training, number by number, and takes days on a GPU; "paper-batched" has its numbers
+            of X-rays in fewer, larger batches that share renderings.
+        labels: label map of the CT, which --part.structures chooses from.
         xray: an X-ray like those to be registered, for the geometry of the detector.
         width: columns of the detector, without an X-ray [px].
         height: rows of the detector, without an X-ray [px].
@@ -207,6 +208,7 @@ class TrainOptions(RunOptions):
 
     volume: Positional[Path]
     preset: Preset = "fast"
+    labels: Path | None = None
     xray: Path | None = None
     width: int = DetectorOptions.width
     height: int = DetectorOptions.height
@@ -220,6 +222,13 @@ class TrainOptions(RunOptions):
             raise UsageError(
                 "reading options need an X-ray to apply to: add --xray",
                 code="options.unknown-name",
+            )
+        structures = None if self.training.part is None else self.training.part.structures
+        if (self.labels is None) != (structures is None):
+            raise UsageError(
+                "--labels is the label map that --part.structures chooses from, with --preset part: give both "
+                "of them, or none",
+                code="options.conflict",
             )
         size = self.width, self.height
         if self.xray is not None and size != (DetectorOptions.width, DetectorOptions.height):

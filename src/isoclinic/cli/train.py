@@ -18,7 +18,7 @@ def main(options: TrainOptions, arguments: Sequence[str]) -> None:
 
     def prepare(device: torch.device) -> Trainer:
         config, camera = options.train_config, options.camera()
-        data = TrainingData(subjects=(Subject.read(options.volume),), camera=camera)
+        data = TrainingData(subjects=(Subject.read(options.volume, options.labels),), camera=camera)
         return Trainer(data, config, device)
 
     volume, output = shlex.quote(str(options.volume)), shlex.quote(str(options.output))

@@ -28,7 +28,7 @@ class SurroundingsConfig:
         tissue_scale: sizes of its lumps, as shares of the image.
         rest_probability: probability that the rest of the CT is there as well, where the part is a structure
             of it; it lies about where it does in the patient.
-        rest_reach_mm: largest shift of that rest along each axis [mm]; it turns by as many thirds of a degree.
+        rest_reach_mm: largest shift of that rest along each axis [mm]; it turns by a third as many degrees.
         voxels: number of voxels of the grid of a thing, along each axis; their size follows from the pixels.
         present: things at a time; every batch shows one or two of them from many sides.
         batches: after so many batches, on average, a thing is replaced by a new one.
@@ -87,8 +87,8 @@ class PartConfig:
 
     Attributes:
         structures: labels or names of the CT's structures that are the part; all tissue when None.
-        field_of_view: side of the field of view over the diameter of the part. What starts may be off by must fit
-            in, as the field is centred where the part lies at the start.
+        field_of_view: side of the field of view over the diameter of the part. It is centred where the part
+            lies at the start, and what starts may be off by must fit in.
         start_mm: smallest and largest shift across the beam of a start [mm], log-uniform between.
         start_deg: smallest and largest turn of a start [deg], log-uniform between.
         start_depth_mm: largest shift of a start along the beam, at the largest of `start_mm` [mm].
@@ -112,7 +112,7 @@ class PartConfig:
         check_range(self, "start_mm", "start_deg", "strength", low=1e-6)
         if self.structures == () or not 1 <= self.field_of_view < math.inf or not self.start_depth_mm >= 0:
             raise UsageError(
-                "a part needs a field_of_view of at least 1, a start_depth_mm that is not negative, and structures "
-                "that are at least one, or None",
+                "a part needs a field_of_view of at least 1, a start_depth_mm that is not negative, and at "
+                "least one of the structures, or None",
                 code="training.invalid-value",
             )

@@ -34,8 +34,8 @@ from .config import (
 )
 from .file_names import MODEL_FILE, STATE_FILE
 from .objectives import moving_for
-from .phase import Length, Phase, network_of
 from .part_stream import PartStream
+from .phase import Length, Phase, network_of
 from .pose_config import PoseConfig
 from .randomization_config import RandomizationConfig
 from .state import load_state, save_state
@@ -60,13 +60,13 @@ class Subject:
     voxels: VoxelIdentity | None = None
 
     @classmethod
-    def read(cls, path: Path) -> Subject:
-        """Read the CT of a file or folder.
+    def read(cls, path: Path, labels: Path | None = None) -> Subject:
+        """Read the CT of a file or folder, and its label map.
 
         Raises:
-            InputError: it cannot be read.
+            InputError: they cannot be read.
         """
-        return cls(volume=Volume.read(path), sha256=InputFile.of(path).sha256)
+        return cls(volume=Volume.read(path, labels=labels), sha256=InputFile.of(path).sha256)
 
     def coarsened(self, voxel_mm: float) -> Subject:
         """The same CT with voxels of about this size, for a cohort to be made from; it keeps its identity."""
