@@ -2,6 +2,7 @@
 
     python benchmarks/real.py --folder ../shared/data/real
     python benchmarks/real.py --starts 3 10 30          # with wrong results, for the second table
+    python benchmarks/real.py --models femoral=FOLDER ulna=FOLDER   # beside networks of these parts
 
 The folder holds cases `SET/NAME/truth.json`, an object with `ct`, `xray` and, for two views,
 `further_xrays` and `views` (paths from the case's folder), `extrinsic` (camera_from_world, RAS mm),
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -27,7 +29,7 @@ from typing import Any
 import numpy as np
 import torch
 import tyro
-from _models import DATA
+from _models import DATA, read_models
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
@@ -35,6 +37,7 @@ from torch.nn.functional import normalize
 
 import isoclinic as iso
 from isoclinic.geometry import se3
+from isoclinic.networks import Checkpoint
 from isoclinic.registration import View, register_views, views_from_file
 from isoclinic.volumes import GeometryWarning
 
@@ -52,6 +55,8 @@ class Config:
         rotation_deg: and if it is turned by no more than this.
         depth_mm: and, with two views, if its depth is off by no more than this.
         only: sets whose name begins so; all when empty.
+        models: PART=FOLDER each, of trainings with the preset "part": cases of these CTs alone are registered,
+            without the model, with it, and with it and `learned.part.polish`.
     """
 
     folder: Path = DATA / "real"
@@ -61,6 +66,7 @@ class Config:
     rotation_deg: float = 2.0
     depth_mm: float = 1.0
     only: str = ""
+    models: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +82,7 @@ class Run:
         doubtful: whether the result says so.
         similarity: correlation in the last stage.
         otherwise: whether there is a doubt besides one about this correlation.
+        seconds: the time that the registration took.
     """
 
     group: str
@@ -86,6 +93,7 @@ class Run:
     doubtful: bool
     similarity: float
     otherwise: bool
+    seconds: float
 
     @property
     def source(self) -> str:
@@ -123,6 +131,7 @@ def _by_group(runs: Sequence[Run], config: Config) -> Table:
         "of right",
         "in plane",
         "rotation",
+        "time",
     )
     for group in dict.fromkeys(run.group for run in runs):
         rows = [run for run in runs if run.group == group]
@@ -136,6 +145,7 @@ def _by_group(runs: Sequence[Run], config: Config) -> Table:
             f"{sum(run.doubtful for run in right)} of {len(right)}",
             f"{median(run.in_plane_mm for run in rows):.2f} mm",
             f"{median(run.rotation_deg for run in rows):.2f} deg",
+            f"{median(run.seconds for run in rows):.1f} s",
         )
     return table
 
@@ -180,32 +190,48 @@ def _sorted(runs: Sequence[Run], config: Config) -> tuple[list[Run], list[Run]]:
 
 def _runs(config: Config) -> Iterator[Run]:
     volumes: dict[Path, iso.Volume] = {}
+    models = read_models(config.models)
     generator = torch.Generator().manual_seed(config.seed)
     threshold = iso.RegistrationConfig().partial.confidence.similarity_below
     for file in sorted(config.folder.glob(f"{config.only}*/*/truth.json")):
         truth, folder = json.loads(file.read_text()), file.parent
         ct = (folder / truth["ct"]).resolve()
+        part = ct.name.partition(".")[0]
+        if models and part not in models:
+            continue
         if ct not in volumes:
             volumes[ct] = iso.Volume.read(ct)
         volume = volumes[ct]
         for views in _views(truth, folder):
             for size in config.starts:
-                group = (
-                    f"{folder.parent.name} {ct.name.partition('.')[0]}, {len(views)} view(s), {size} mm, deg"
-                )
+                group = f"{folder.parent.name} {part}, {len(views)} view(s), {size} mm, deg"
                 start = _start(truth, size, generator)
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore", GeometryWarning)
-                    settings = _settings(implant=folder.parent.name.startswith("knee"))
-                    result = register_views(volume, views, start, settings)
-                yield Run(
-                    group=group,
-                    **errors(result.camera_from_world, truth),
-                    views=len(views),
-                    doubtful=str(result.status) in ("doubtful", "diverged"),
-                    similarity=result.similarity,
-                    otherwise=len(result.confidence.doubts) > int(not result.similarity >= threshold),
-                )
+                for method, settings in _methods(models, implant=folder.parent.name.startswith("knee")):
+                    began = time.perf_counter()
+                    with warnings.catch_warnings():
+                        warnings.simplefilter("ignore", GeometryWarning)
+                        model = models[part] if method else None
+                        result = register_views(volume, views, start, settings, model=model)
+                    yield Run(
+                        group=group + method,
+                        **errors(result.camera_from_world, truth),
+                        views=len(views),
+                        doubtful=str(result.status) in ("doubtful", "diverged"),
+                        similarity=result.similarity,
+                        otherwise=len(result.confidence.doubts) > int(not result.similarity >= threshold),
+                        seconds=time.perf_counter() - began,
+                    )
+
+
+def _methods(
+    models: Mapping[str, Checkpoint], *, implant: bool
+) -> Iterator[tuple[str, iso.RegistrationConfig]]:
+    """Names and settings of what is compared; without models the defaults alone."""
+    settings = _settings(implant=implant)
+    yield "", settings
+    for name, polish in ((", learned", False), (", learned, polished", True)) if models else ():
+        part = replace(settings.learned.part, enabled=True, polish=polish)
+        yield name, replace(settings, learned=replace(settings.learned, part=part))
 
 
 def _start(truth: Mapping[str, Any], size: int, generator: torch.Generator) -> Tensor:
