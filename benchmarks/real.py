@@ -55,8 +55,8 @@ class Config:
         rotation_deg: and if it is turned by no more than this.
         depth_mm: and, with two views, if its depth is off by no more than this.
         only: sets whose name begins so; all when empty.
-        models: PART=FOLDER each, of trainings with the preset "part": cases of these CTs alone are registered,
-            without the model, with it, and with it and `learned.part.polish`.
+        models: PART=FOLDER each, of trainings with the preset "part": cases of these CTs alone are
+            registered, without the model, with it, and with it and `learned.part.polish`.
     """
 
     folder: Path = DATA / "real"

@@ -241,6 +241,7 @@ def options(*arguments: str, toml: str | None = None, tmp_path: Path | None = No
     ("preset", "config"),
     [
         ("fast", TrainConfig.fast()),
+        ("part", TrainConfig.for_part()),
         ("paper", TrainConfig.paper()),
         ("paper-batched", TrainConfig.paper_batched()),
     ],
@@ -306,6 +307,15 @@ def test_details_of_networks_are_no_options_but_settings(run):
     assert run("train", "ct", "--output", "m", "--pose-regressor.network.length-mm", "9").code == 2
 
 
+def test_a_part_is_chosen_by_its_structures():
+    chosen = options("--preset", "part", "--labels", "l.nii.gz", "--part.structures", "ulna", "3")
+    chosen.check()
+    assert chosen.train_config.part.structures == ("ulna", 3)
+    nearer = options("--preset", "part", "--part.start-mm", "1", "10").train_config
+    usual = TrainConfig.for_part()
+    assert asdict(nearer) == asdict(replace(usual, part=replace(usual.part, start_mm=(1.0, 10.0))))
+
+
 # What can be wrong --------------------------------------------------------------------------------------
 
 BAD = {
@@ -323,6 +333,7 @@ BAD = {
     "--width 4": (2, ("options.invalid-value", "--width", "--height", "8")),
     "--sdd-mm -5": (2, ("xray.invalid-value", "--sdd-mm")),
     "--resume": (2, ("training.cannot-resume", "--resume", "state.safetensors")),
+    "--labels labels.nii.gz": (2, ("options.conflict", "--labels", "--part.structures")),
     "--resume --overwrite": (2, ("training.cannot-resume", "--resume", "--overwrite")),
     "--output file --overwrite": (2, ("output.not-a-folder", "file")),
     "--output mixed": (2, ("output.exists", "mixed", "--resume", "--overwrite")),

@@ -14,6 +14,7 @@ from isoclinic.networks import (
     PoseRegressorConfig,
     TrainingRecord,
 )
+from isoclinic.networks.checkpoint import PartRecord
 from raising import raises
 from tiny_networks import BACKBONE, encoder, small_camera, space
 
@@ -66,6 +67,24 @@ def test_what_is_saved_comes_back(path):
         assert not loaded.networks[kind].training
         ours, theirs = network.eval()(image), loaded.networks[kind](image)
         torch.testing.assert_close(theirs, ours, rtol=0, atol=0)
+
+
+def test_a_network_of_a_part_comes_back_and_fits_any_camera(tmp_path):
+    """Its camera follows the part wherever an X-ray shows it; its CT must still be the one in training."""
+    torch.manual_seed(0)
+    network = CanonicalNetwork(CanonicalConfig(backbone=BACKBONE, hint=True, saturation=2.0)).eval()
+    part = PartRecord(structures=("ulna", 3), depth_mm=700.0)
+    record = replace(checkpoint().record, part=part, curves={})
+    Checkpoint(networks={"canonical": network}, record=record).save(tmp_path / "part")
+    loaded = Checkpoint.load(tmp_path / "part")
+    assert loaded.record == record and loaded.networks["canonical"].config == network.config
+    image, hint = torch.rand(2, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(loaded.networks["canonical"](image, hint), network(image, hint))
+    elsewhere = CAMERA.crop(top=0, left=0, height=8, width=8)
+    assert checkpoint().record.differences(elsewhere, CT)
+    loaded.check_fit(elsewhere, CT)
+    with raises(InputError, "model.unsuitable", "the CT"):
+        loaded.check_fit(elsewhere, OTHER_CT)
 
 
 def test_loading_leaves_the_random_generator_alone(path):

@@ -15,7 +15,16 @@ import torch
 from isoclinic import InputError, UsageError
 from isoclinic.anatomy import CohortConfig, SkeletonConfig
 from isoclinic.networks import Checkpoint, PoseRegressor, PoseRegressorConfig
-from isoclinic.training import OptimizerConfig, RandomizationConfig, ToneConfig, Trainer, TrainingData
+from isoclinic.networks.checkpoint import PartRecord
+from isoclinic.networks.part_view import PartShape
+from isoclinic.training import (
+    OptimizerConfig,
+    RandomizationConfig,
+    ToneConfig,
+    TrainConfig,
+    Trainer,
+    TrainingData,
+)
 from isoclinic.training._adaptation import adaptation
 from isoclinic.training.file_names import MODEL_FILE, STATE_FILE
 from isoclinic.training.phase import COLUMNS, network_of
@@ -345,3 +354,42 @@ def test_every_network_has_a_pace_of_its_own(monkeypatch):
     assert told[0] > 4 * 0.2
     untouched = network_of(CANONICAL, seed=0).state_dict()
     assert all(torch.equal(weights(made)[f"canonical.{name}"], value) for name, value in untouched.items())
+
+
+PART = TrainConfig.for_part()
+TINY_PART = replace(
+    PART,
+    images=32,
+    pixels=16,
+    validations=1,
+    validation_images=2,
+    part=replace(PART.part, surroundings=replace(PART.part.surroundings, voxels=16, things=(0, 1))),
+    canonical=replace(
+        CANONICAL, optimizer=OptimizerConfig(), network=replace(CANONICAL.network, hint=True, saturation=2.0)
+    ),
+)
+
+
+@pytest.mark.slow
+def test_a_network_of_a_part(tmp_path):
+    """Its camera is made from the part, whatever that of the data, and the model says how it sees it."""
+    made = Trainer(data(), TINY_PART, CPU)
+    assert made.run(tmp_path)
+    record = Checkpoint.load(tmp_path / MODEL_FILE).record
+    assert record.part == PartRecord(structures=None, depth_mm=TINY_PART.poses.source_isocentre_mm)
+    shape = PartShape.of(data().subjects[0].volume)
+    across = record.camera.fx * 2 * shape.radius_mm / record.part.depth_mm
+    assert record.camera.width == 16
+    assert across == pytest.approx(16 / TINY_PART.part.field_of_view)
+    assert made.phases[0].course.curve["images"] == [4.0, 32.0]
+
+
+def test_a_part_has_the_canonical_network_with_a_hint_alone():
+    for changes in (
+        {"part": None},
+        {"networks": ("canonical", "pose_regressor")},
+        {"cohort": CohortConfig()},
+        {"canonical": CANONICAL},
+    ):
+        with raises(UsageError, "training.invalid-value", "preset"):
+            replace(PART, **changes)

@@ -226,8 +226,8 @@ class TrainOptions(RunOptions):
         structures = None if self.training.part is None else self.training.part.structures
         if (self.labels is None) != (structures is None):
             raise UsageError(
-                "--labels is the label map that --part.structures chooses from, with --preset part: give both, "
-                "or none",
+                "--labels is the label map that --part.structures chooses from, with --preset part: "
+                "give both, or none",
                 code="options.conflict",
             )
         size = self.width, self.height

@@ -28,6 +28,8 @@ from .result import StageResult
 
 # A resampled pixel counts where all of what it is interpolated from does.
 _SEEN = 0.99
+# Steps that tell which candidates are worth more, and the number of those.
+_FEW_STEPS, _FULLY = 8, 2
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -129,8 +131,13 @@ class PartLearned:
             costs = problem.cost(around)
             points = torch.cat([points, around[costs.argsort()[: settings.keep]]])
         solver = self.config.learned.solver(self.config.length_mm, self.config.max_step_mm)
-        solver = replace(solver, step_tolerance=settings.step_tolerance_mm)
-        solution = levenberg_marquardt(problem, points, solver)
+        solver = replace(
+            solver, step_tolerance=settings.step_tolerance_mm, max_steps=min(_FEW_STEPS, settings.max_steps)
+        )
+        if len(points) > _FULLY:
+            few = levenberg_marquardt(problem, points, solver)
+            points = few.x[few.cost.argsort()[:_FULLY]]
+        solution = levenberg_marquardt(problem, points, replace(solver, max_steps=settings.max_steps))
         size = problem.projector.camera.width
         return StageResult(
             name=f"canonical, {size} x {size} px about the part",

@@ -73,7 +73,8 @@ class PartLearnedConfig:
         reaches: its looks, one after the other: how far from the pose before each looks for the part, as a
             shift across the beam [mm] and a turn about each axis [deg].
         candidates: poses within that reach that are compared.
-        keep: the best ones that are refined.
+        keep: the best ones that are refined, a few steps each, before the best two of them are refined fully.
+        max_steps: Levenberg-Marquardt steps of these two.
         step_tolerance_mm: as `LearnedConfig.step_tolerance_mm`.
         polish: end with its pose instead of that of the classical stages, where the similarity of the last
             stage is not lower by more than `polish_margin` there.
@@ -83,15 +84,18 @@ class PartLearnedConfig:
     enabled: bool = True
     reaches: tuple[float, ...] = (20.0, 7.0)
     candidates: int = 96
-    keep: int = 4
+    keep: int = 8
+    max_steps: int = 40
     step_tolerance_mm: float = 0.05
     polish: bool = False
     polish_margin: float = 0.03
 
     def __post_init__(self) -> None:
-        if self.candidates < 1 or self.keep < 1 or not all(reach >= 0 for reach in self.reaches):
+        least = min(self.candidates, self.keep, self.max_steps)
+        if least < 1 or not all(reach >= 0 for reach in self.reaches):
             raise UsageError(
-                "looks for a part need candidates and keep of at least 1, and reaches that are not negative",
+                "looks for a part need candidates, keep and max_steps of at least 1, and reaches that are not "
+                "negative",
                 code="registration.invalid-value",
             )
         if not (self.step_tolerance_mm > 0 and self.polish_margin >= 0):
