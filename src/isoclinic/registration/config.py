@@ -94,8 +94,8 @@ class PartLearnedConfig:
         least = min(self.candidates, self.keep, self.max_steps)
         if least < 1 or not all(reach >= 0 for reach in self.reaches):
             raise UsageError(
-                "looks for a part need candidates, keep and max_steps of at least 1, and reaches that are not "
-                "negative",
+                "looks for a part need candidates, keep and max_steps of at least 1, and reaches that are "
+                "not negative",
                 code="registration.invalid-value",
             )
         if not (self.step_tolerance_mm > 0 and self.polish_margin >= 0):
