@@ -117,6 +117,17 @@ def test_a_look_leads_to_where_the_network_sees_the_part():
     torch.testing.assert_close(hint, canonical_target(network.images[1], network.config), atol=1e-3, rtol=0)
 
 
+def test_a_look_that_goes_astray_is_left_out():
+    """It ends farther from the start than any start was from the truth in training: there is no stage."""
+    of = learned(Oracle(FAR))
+    assert len(of.refine(FAR[None])) == 1
+    record = replace(of.model.record, translation_mm=(5.0, 5.0, 5.0))
+    nearby = replace(of, model=replace(of.model, record=record))
+    assert nearby.refine(FAR[None]) == []
+    turned_away = replace(of.model.record, rotation_deg=(1.0, 1.0, 1.0))
+    assert replace(of, model=replace(of.model, record=turned_away)).refine(FAR[None]) == []
+
+
 def test_a_polish_is_one_look_from_the_pose_itself():
     near = displaced(BONE, BONE_TRUTH, 3, seed=5)
     stage = learned(Oracle(near)).polish(near)
@@ -139,9 +150,23 @@ def quick(config: RegistrationConfig) -> RegistrationConfig:
 
 @pytest.mark.slow
 def test_a_registration_begins_where_the_network_sees_the_part():
-    result = register(BONE, BONE_XRAY, FAR, quick(FAST), model=model(Oracle(FAR)))
-    assert result.attempt.learned == ("canonical",)
+    alone = replace(quick(FAST), learned=replace(FAST.learned, fall_back=False))
+    result = register(BONE, BONE_XRAY, FAR, alone, model=model(Oracle(FAR)))
+    assert [attempt.learned for attempt in result.attempts] == [("canonical",)]
     assert error_mm(BONE, result.camera_from_world, BONE_TRUTH) < 2
+
+
+@pytest.mark.slow
+def test_a_search_follows_whatever_the_network_has_found():
+    """One that sees the part where it is not does no harm."""
+    wrong = displaced(BONE, BONE_TRUTH, 12, seed=4)
+    near = displaced(BONE, BONE_TRUTH, 8, seed=1)
+    result = register(BONE, BONE_XRAY, near, quick(FAST), model=model(Oracle(near, wrong)))
+    usual = register(BONE, BONE_XRAY, near, quick(RegistrationConfig()))
+    assert result.attempts[0].learned == ("canonical",)
+    assert any(not attempt.learned for attempt in result.attempts[1:])
+    moved = error_mm(BONE, result.camera_from_world, usual.camera_from_world)
+    assert result.similarity >= usual.similarity - 1e-6 or moved < 0.1
 
 
 @pytest.mark.slow

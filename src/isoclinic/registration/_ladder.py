@@ -78,7 +78,8 @@ def merit(outcome: Outcome, config: RegistrationConfig) -> float:
     which sees finer pixels; an outcome without that stage comes after all that have it.
     """
     if outcome.run.whole is not None:
-        return outcome.last.similarity if outcome.finished else outcome.confidence.edges - 2
+        margin = config.learned.part.margin if outcome.attempt.learned else 0.0
+        return outcome.last.similarity - margin if outcome.finished else outcome.confidence.edges - 2
     handicap = 0.0
     if CANONICAL_SEARCH in outcome.attempt.learned:
         handicap += config.learned.rescue_margin
@@ -113,11 +114,15 @@ def outcomes(
             points = torch.stack([run.start, *ends])
             # Without stages nothing may choose between them by how the images match.
             points = points if run.config.stages else points[-1:]
-            yield _outcome(run, first, points, start.source, names, refined)
+            outcome = _outcome(run, first, points, start.source, names, refined)
+            of_part = isinstance(learned, PartLearned)
+            # What looks like a part may be another thing: the search is to confirm it, or find better.
+            yield replace(outcome, final=not of_part or not run.config.learned.fall_back)
             if not run.config.learned.fall_back:
                 return
-            around = replace(run, start=ends[-1]) if ends else run
-            yield _search(around, first, searches[0], start.source, names, refined)
+            if not of_part:
+                around = replace(run, start=ends[-1]) if ends else run
+                yield _search(around, first, searches[0], start.source, names, refined)
             if start is not usual:
                 for reach in searches[1:2]:
                     yield _search(run, first, reach, start.source)

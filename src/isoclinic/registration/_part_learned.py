@@ -30,6 +30,8 @@ from .result import StageResult
 _SEEN = 0.99
 # Steps that tell which candidates are worth more, and the number of those.
 _FEW_STEPS, _FULLY = 8, 2
+# Poses that are farther off than so many times the starts in training are lost.
+_BEYOND = 1.5
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -102,9 +104,25 @@ class PartLearned:
         results: list[StageResult] = []
         pose = points[:1]
         for reach in settings.reaches:
-            results.append(self.look(pose, reach))
-            pose = results[-1].camera_from_world[results[-1].best][None]
+            stage = self.look(pose, reach)
+            found = stage.camera_from_world[stage.best]
+            if not self._within_reach(points[0], found):
+                break
+            results.append(stage)
+            pose = found[None]
         return results
+
+    def _within_reach(self, start: Tensor, found: Tensor) -> bool:
+        """Whether a pose [4, 4] is about as near to the start as those were in training; else it is lost."""
+        record = self.model.record
+        reach = start.new_tensor([*map(math.radians, record.rotation_deg), *record.translation_mm])
+        part = record.part
+        assert part is not None
+        centre = PartShape.of(self.volume, part.structures).centre_world
+        tangent = se3.perturbation(start, found, centre)
+        return bool(
+            (tangent[:3].norm() <= _BEYOND * reach[0]) and (tangent[3:].abs() <= _BEYOND * reach[3:]).all()
+        )
 
     def polish(self, pose: Tensor) -> StageResult:
         """One look around a pose [4, 4] that is nearly right."""

@@ -69,24 +69,28 @@ class PartLearnedConfig:
     """How the network of a part takes part, which was trained with `TrainConfig.part`.
 
     Attributes:
-        enabled: refine the start by it, before the classical stages.
+        enabled: refine the start by it and continue with the classical stages, before the search, which
+            runs in any case.
         reaches: its looks, one after the other: how far from the pose before each looks for the part, as a
             shift across the beam [mm] and a turn about each axis [deg].
         candidates: poses within that reach that are compared.
         keep: the best ones that are refined, a few steps each, before the best two of them are refined fully.
         max_steps: Levenberg-Marquardt steps of these two.
         step_tolerance_mm: as `LearnedConfig.step_tolerance_mm`.
+        margin: the margin by which the similarity of the last stage must be higher where the network has led
+            than where the search has, to be preferred.
         polish: end with its pose instead of that of the classical stages, where the similarity of the last
             stage is not lower by more than `polish_margin` there.
         polish_margin: see `polish`.
     """
 
     enabled: bool = True
-    reaches: tuple[float, ...] = (20.0, 7.0)
-    candidates: int = 96
+    reaches: tuple[float, ...] = (20.0, 14.0, 5.0)
+    candidates: int = 192
     keep: int = 8
     max_steps: int = 40
     step_tolerance_mm: float = 0.05
+    margin: float = 0.02
     polish: bool = False
     polish_margin: float = 0.03
 
@@ -98,9 +102,9 @@ class PartLearnedConfig:
                 "not negative",
                 code="registration.invalid-value",
             )
-        if not (self.step_tolerance_mm > 0 and self.polish_margin >= 0):
+        if not (self.step_tolerance_mm > 0 and min(self.margin, self.polish_margin) >= 0):
             raise UsageError(
-                "step_tolerance_mm must be positive and polish_margin not negative",
+                "step_tolerance_mm must be positive, margin and polish_margin not negative",
                 code="registration.invalid-value",
             )
 

@@ -230,14 +230,16 @@ class Trainer:
 
     def checkpoint(self) -> Checkpoint:
         """The networks as they are now: those that have been trained at all."""
-        poses = self.config.poses
+        poses, part = self.config.poses, self.config.part
         begun = [phase for phase in self.phases if phase.course.batches]
         record = TrainingRecord(
             volume_sha256=self._data.subjects[0].sha256 if self._data.one_patient else None,
             camera=self._camera,
             space=self._space,
-            rotation_deg=_turns_deg(poses),
-            translation_mm=_shifts_mm(poses),
+            rotation_deg=_turns_deg(poses) if part is None else (part.start_deg[1],) * 3,
+            translation_mm=_shifts_mm(poses)
+            if part is None
+            else (part.start_mm[1], part.start_mm[1], part.start_depth_mm),
             curves={
                 phase.kind: {name: tuple(values) for name, values in phase.course.curve.items()}
                 for phase in begun
@@ -247,8 +249,8 @@ class Trainer:
             ct_voxels=self._data.subjects[0].identity if self._data.one_patient else None,
             trained_on=() if self._data.one_patient else self._trained_on,
             part=None
-            if self.config.part is None
-            else PartRecord(structures=self.config.part.structures, depth_mm=poses.source_isocentre_mm),
+            if part is None
+            else PartRecord(structures=part.structures, depth_mm=poses.source_isocentre_mm),
         )
         return Checkpoint(networks={phase.kind: phase.network for phase in begun}, record=record)
 
