@@ -208,4 +208,5 @@ def continued(volume: Volume) -> Volume:
         return volume
     affine = volume.world_from_voxel.copy()
     affine[:3, 3] -= affine[:3, :3] @ ends[:, 0]
-    return Volume(hu=np.pad(volume.hu, ends, mode="edge"), world_from_voxel=affine)
+    hu = np.pad(volume.hu.astype(np.float32), ends, mode="edge")
+    return Volume(hu=hu, world_from_voxel=affine)
