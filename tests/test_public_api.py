@@ -28,7 +28,7 @@ REGISTRATION = {
     *("StructuresConfig", "View", "ViewRefinement", "pose_from_landmark_files", "pose_from_landmarks"),
     *("read_initial_pose", "register", "register_structures", "register_views", "views_from_angles"),
     *("views_from_file", "views_from_poses", "FollowConfig", "Session"),
-    *("TrackConfig", "TrackedFrame", "Tracker", "PartLearnedConfig"),
+    *("TrackConfig", "TrackedFrame", "Tracker"),
 }
 EVALUATION = {
     *("Evaluation", "EvaluationConfig", "Measurement", "Method", "MethodResult", "Plan", "PublishedTable"),
@@ -38,8 +38,7 @@ EVALUATION = {
 TRAINING = {
     *("AcquisitionConfig", "Batch", "CTRegressorPhase", "CanonicalPhase", "EncoderPhase", "OptimizerConfig"),
     *("PoseConfig", "RandomizationConfig", "RegressorPhase", "SimulationStream", "StreamConfig", "Subject"),
-    *("ToneConfig", "TrainConfig", "Trainer", "TrainingData", "PartConfig", "SurroundingsConfig"),
-    "WorkstationConfig",
+    *("ToneConfig", "TrainConfig", "Trainer", "TrainingData"),
 }
 RESULTS = {
     *("RESULT_FILES", "Registered", "Target", "ViewPictures", "check_not_diverged", "document_of", "drr"),

@@ -15,12 +15,12 @@ from isoclinic.networks.checkpoint import PartRecord
 from isoclinic.networks.part_view import PartShape, camera_at_depth, part_camera
 from isoclinic.registration import (
     LearnedConfig,
-    PartLearnedConfig,
     RegistrationConfig,
     register,
 )
 from isoclinic.registration._fixed import FixedImage
 from isoclinic.registration._part_learned import PartLearned, learned_of, turned
+from isoclinic.registration.config import PartLearnedConfig
 from isoclinic.rendering import RenderConfig, render
 from isoclinic.similarity import canonical_target
 from phantoms import displaced, error_mm

@@ -10,7 +10,8 @@ import torch
 from isoclinic import RenderConfig, UsageError, render
 from isoclinic.geometry import se3
 from isoclinic.networks.part_view import PartShape, part_camera
-from isoclinic.training import PartConfig, RandomizationConfig, StreamConfig, SurroundingsConfig, ToneConfig
+from isoclinic.training import RandomizationConfig, StreamConfig, ToneConfig
+from isoclinic.training.part_config import PartConfig, SurroundingsConfig
 from isoclinic.training.part_stream import PartStream, continued
 from isoclinic.volumes import Volume
 from raising import raises

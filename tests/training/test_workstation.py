@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from isoclinic.errors import UsageError
-from isoclinic.training import WorkstationConfig
+from isoclinic.training.randomization_config import WorkstationConfig
 from isoclinic.training.workstation import WorkstationParameters, apply_workstation, draw_workstation
 from raising import raises
 

@@ -22,13 +22,12 @@ from ..training import (
     CTRegressorPhase,
     EncoderPhase,
     OptimizerConfig,
-    PartConfig,
     PoseConfig,
     RandomizationConfig,
     RegressorPhase,
-    SurroundingsConfig,
     TrainConfig,
 )
+from ..training.part_config import PartConfig, SurroundingsConfig
 from ..volumes import XRayOptions
 from ._detector import DetectorOptions
 from ._options import FLAT, parse_options
