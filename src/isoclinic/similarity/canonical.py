@@ -59,7 +59,7 @@ class CanonicalSimilarity:
         The hint [b, H, W] is for a network that takes one.
         """
         with torch.no_grad():
-            predicted = network(masked(image, weight), hint)
+            predicted = network(masked(image, weight), *(() if hint is None else (hint,)))
         return cls(
             projector=projector, predicted=predicted, weight=weight, config=network.config, robust=robust
         )

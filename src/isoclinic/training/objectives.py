@@ -168,11 +168,11 @@ class CanonicalObjective(Objective):
         """See `Objective.forward`."""
         assert batch.moving is not None
         target = canonical_target(batch.moving.cpu(), self._config).to(batch.fixed)
-        hint = None
+        hint: tuple[Tensor, ...] = ()
         if batch.hint is not None and self._config.hint:
-            hint = canonical_target(batch.hint.cpu(), self._config).to(batch.fixed)
+            hint = (canonical_target(batch.hint.cpu(), self._config).to(batch.fixed),)
         with torch.autocast(batch.fixed.device.type, self._dtype, enabled=self._dtype != torch.float32):
-            predicted = self.network(masked(batch.fixed, batch.weight), hint)
+            predicted = self.network(masked(batch.fixed, batch.weight), *hint)
         return {"canonical": self._loss(predicted, target)}
 
 
