@@ -49,7 +49,11 @@ def main(options: SimulateOptions, arguments: Sequence[str]) -> None:
             f"{options.pairs}",
             code="options.invalid-value",
         )
-    presets = {"isoclinic": RandomizationConfig.isoclinic, "paper": RandomizationConfig.paper}
+    presets = {
+        "hospital": RandomizationConfig.hospital,
+        "isoclinic": RandomizationConfig.isoclinic,
+        "paper": RandomizationConfig.paper,
+    }
     stream_config = StreamConfig(
         batch=1 if options.vary else options.pairs,
         poses=options.poses,
