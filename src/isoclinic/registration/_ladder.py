@@ -139,7 +139,7 @@ def from_pose(run: Run, way: Reading, start: str) -> Outcome:
 
 
 def rescue(run: Run, way: Reading, usual: InitialPose, learned: Learned) -> Iterator[Outcome]:
-    """Searches of the canonical network's image of the first X-ray, around `usual`.
+    """Searches of the canonical network's image of the first X-ray, around `usual` or in all directions.
 
     Stages that are coarser than that image compare it, too; the others the X-ray itself, as always.
     """
@@ -151,13 +151,21 @@ def rescue(run: Run, way: Reading, usual: InitialPose, learned: Learned) -> Iter
     fine = config.stages[len(coarse) :]
     run = replace(run, start=usual.camera_from_world, config=replace(config, stages=fine))
     cleaned = replace(run, fixed=(image, *run.fixed[1:]), config=replace(config, stages=coarse or fine[:1]))
-    for reach in config.searches[1:] or config.searches:
-        points = cleaned.searched(reach)
+
+    def ended(points: Tensor, candidates: int, start: str = "") -> Outcome:
         stages = cleaned.register(points) if coarse else []
         if stages:
             points = cleaned.distinct(stages[-1], coarse[-1].keep)
-        names = (CANONICAL_SEARCH,)
-        yield _outcome(run, way, points, usual.source, names, stages, reach.candidates)
+        return _outcome(run, way, points, usual.source, (CANONICAL_SEARCH,), stages, candidates, start)
+
+    if usual.unknown:
+        # A search around where it does not start would be of no use.
+        cleaned, run = (replace(each, depth_reach_mm=config.any_view.depth_mm) for each in (cleaned, run))
+        points, _ = cleaned.any_view([cleaned])[0]
+        yield ended(points, config.any_view.candidates, ANY_VIEW)
+        return
+    for reach in config.searches[1:] or config.searches:
+        yield ended(cleaned.searched(reach), reach.candidates)
 
 
 def read_as(run: Run, way: Reading) -> Run | None:

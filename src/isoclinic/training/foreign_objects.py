@@ -18,7 +18,8 @@ from .hospital_config import ObjectsConfig
 
 # Of a rod, in this order.
 _NUMBERS = 10
-_FLAT, _ROUND, _SMOOTH = 0.0, 0.5, 1.5
+# Of profiles; a flat one is above 0, since nothing to the power of 0 is something.
+_FLAT, _ROUND, _SMOOTH = 0.02, 0.5, 1.5
 # From this line integral on, preprocessing may take a pixel for metal.
 _OPAQUE = 2.0
 _METAL_PARTS = 12
@@ -31,7 +32,8 @@ class ObjectParameters:
     A rod is ten numbers: (x, y, direction [rad], length, radius at its beginning, radius at its end,
     amplitude and number of its waves, exponent of its profile, attenuation). It begins at (x, y), its ends
     are half discs, and at a distance d from the middle line it attenuates by (1 - d^2 / radius^2) to the
-    exponent: 0 is flat, 1/2 is a cylinder. An attenuation of 0 is no rod, a negative one takes tissue away.
+    exponent: nearly 0 is flat, 1/2 is a cylinder. An attenuation of 0 is no rod, a negative one takes tissue
+    away.
 
     Attributes:
         soft: [B, S, 10], rods that are added to soft tissue.
@@ -112,8 +114,7 @@ def rod_attenuation(rods: Tensor, height: int, width: int) -> Tensor:
     across = across - wave * torch.sin(2 * math.pi * waves * share)
     radius = (radius + (end - radius) * share).clamp(min=1e-6)
     depth = 1 - (beyond.square() + across.square()) / radius.square()
-    shadow = torch.where(depth > 0, depth.clamp(min=1e-12) ** power, 0.0)
-    return attenuation.index_add_(0, image, peak * shadow)
+    return attenuation.index_add_(0, image, peak * depth.clamp(min=0) ** power)
 
 
 class _Draw:

@@ -114,7 +114,7 @@ class ProcessingConfig:
 
     low_dose_probability: float = 0.2
     low_dose_photons: Range = (20.0, 600.0)
-    detector_pixels: tuple[int, int] = (2, 4)
+    detector_pixels: tuple[int, int] = (2, 10)
     sharpening_probability: float = 0.2
     sharpening: Range = (0.3, 2.5)
     sharpening_radius: Range = (0.01, 0.06)

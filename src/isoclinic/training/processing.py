@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import avg_pool2d
 
 from ..volumes import PreprocessConfig
 from ._draws import inside_boxes, log_uniform, per_image, separable_filter, sometimes, uniform
@@ -17,6 +17,10 @@ from .hospital_config import ProcessingConfig
 _PREPROCESS = PreprocessConfig()
 # Flat parts are not equalised: no noise there is raised to full contrast.
 _FLAT = 0.02
+# Transmissions at which few quanta are tabulated, and up to how many deviations above their mean.
+_TABLE, _DEVIATIONS = 48, 8.0
+# The 99.9th percentile of a normal distribution, which preprocessing takes for the open beam.
+_OPEN_BEAM_DEVIATIONS = 3.1
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -109,7 +113,7 @@ def apply_processing(image: Tensor, weight: Tensor, parameters: ProcessingParame
     generator = torch.Generator(image.device).manual_seed(parameters.noise_seed)
     processed = image.clone()
     for index in parameters.photons.isfinite().nonzero()[:, 0].tolist():
-        photons, pixels = parameters.photons[index], int(parameters.detector_pixels[index])
+        photons, pixels = float(parameters.photons[index]), int(parameters.detector_pixels[index])
         processed[index] = _of_few_quanta(image[index], weight[index], photons, pixels, generator)
     which = parameters.drawn_over
     if len(which):
@@ -122,16 +126,46 @@ def apply_processing(image: Tensor, weight: Tensor, parameters: ProcessingParame
 
 
 def _of_few_quanta(
-    image: Tensor, weight: Tensor, photons: Tensor, pixels: int, generator: torch.Generator
+    image: Tensor, weight: Tensor, photons: float, pixels: int, generator: torch.Generator
 ) -> Tensor:
-    """An image like line integrals [H, W] where pixels of the detector count quanta by Poisson's law."""
-    fine = torch.exp(-image).repeat_interleave(pixels, dim=0).repeat_interleave(pixels, dim=1)
-    counted = torch.poisson(fine * photons, generator=generator) / photons
-    shown = counted[(weight > 0).repeat_interleave(pixels, dim=0).repeat_interleave(pixels, dim=1)]
-    above = max(1, round(shown.numel() * (1 - _PREPROCESS.open_beam_percentile / 100)))
-    open_beam = shown.topk(above).values[-1].clamp(min=1 / photons) if len(shown) else 1.0
-    counted_image = -torch.log((counted / open_beam).clamp(min=_PREPROCESS.floor))
-    return avg_pool2d(counted_image[None], pixels)[0]
+    """An image like line integrals [H, W] where pixels of the detector count quanta by Poisson's law.
+
+    The logarithm of a pixel of the detector is limited by preprocessing's floor, so that few quanta do not
+    only add noise. Of so many pixels on average it is nearly normal, with the mean and the deviation that
+    Poisson's law gives: that is as good as counting, and independent of their number.
+    """
+    mean, deviation = counted_logarithm(photons, image.device)
+    # Position in the table, from the floor to the open beam.
+    place = ((1 + image / math.log(_PREPROCESS.floor)).clamp(0, 1)) * (len(mean) - 1)
+    lower = place.long().clamp(max=len(mean) - 2)
+    share = place - lower
+    expected, spread = ((1 - share) * each[lower] + share * each[lower + 1] for each in (mean, deviation))
+    noise = torch.randn(image.shape, generator=generator, device=image.device)
+    counted = expected + spread / pixels * noise
+    # The open beam is a percentile of the detector's pixels, which noise raises.
+    shown = image[weight > 0]
+    brightest = photons * math.exp(-float(shown.min())) if len(shown) else photons
+    raised = (brightest + _OPEN_BEAM_DEVIATIONS * math.sqrt(brightest)) / photons
+    return counted + math.log(raised)
+
+
+def counted_logarithm(photons: float, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of -log max(N / photons, floor), N quanta by Poisson's law.
+
+    Args:
+        photons: of the open beam.
+        device: of the results.
+
+    Returns:
+        [T] each, at transmissions whose logarithms are evenly spaced from that of preprocessing's floor to 0.
+    """
+    expected = photons * torch.logspace(math.log10(_PREPROCESS.floor), 0, _TABLE, device=device)[:, None]
+    most = photons + _DEVIATIONS * math.sqrt(photons)
+    count = torch.arange(math.ceil(most) + 1, device=device, dtype=torch.float32)
+    share = torch.exp(count * expected.log() - expected - torch.lgamma(count + 1))
+    value = -(count / photons).clamp(min=_PREPROCESS.floor).log()
+    mean = share @ value
+    return mean, (share @ value.square() - mean.square()).clamp(min=0).sqrt()
 
 
 def _drawn_over(
