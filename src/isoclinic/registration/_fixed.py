@@ -114,10 +114,11 @@ def _noise(image: NDArray[np.float32], weight: NDArray[np.float32]) -> float:
     """
     seen = weight > 0
     corner = image[:-1, :-1] - image[1:, :-1] - image[:-1, 1:] + image[1:, 1:]
-    deviation = (
-        np.median(np.abs(corner[seen[:-1, :-1]])) / _MEDIAN_DEVIATION / 2 if seen[:-1, :-1].any() else 0
-    )
+    differences = np.abs(corner[seen[:-1, :-1]])
+    if not len(differences):
+        return 0.0
     low, high = np.percentile(image[seen], (5, 95))
+    deviation = np.median(differences) / _MEDIAN_DEVIATION / 2
     return float(deviation / max(high - low, np.finfo(np.float32).tiny))
 
 
