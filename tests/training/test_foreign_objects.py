@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from isoclinic import UsageError
-from isoclinic.training import ObjectsConfig
 from isoclinic.training.foreign_objects import ObjectParameters, add_objects, draw_objects, rod_attenuation
+from isoclinic.training.hospital_config import ObjectsConfig
 from raising import raises
 
 HEIGHT, WIDTH = 20, 28

@@ -12,7 +12,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.stats import kstest, norm
 
 from isoclinic import UsageError
-from isoclinic.training import ProcessingConfig
+from isoclinic.training.hospital_config import ProcessingConfig
 from isoclinic.training.processing import (
     ProcessingParameters,
     apply_processing,

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from isoclinic import UsageError
-from isoclinic.training import ObjectsConfig, ProcessingConfig, RandomizationConfig, ToneConfig
+from isoclinic.training import RandomizationConfig, ToneConfig
 from isoclinic.training.acquisition import AcquisitionParameters, apply_acquisition
 from isoclinic.training.foreign_objects import ObjectParameters, add_objects
+from isoclinic.training.hospital_config import ObjectsConfig, ProcessingConfig
 from isoclinic.training.processing import ProcessingParameters, apply_processing
 from isoclinic.training.randomization import Parameters, apply, draw
 from isoclinic.training.tone import ToneParameters, apply_tone

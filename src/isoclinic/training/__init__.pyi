@@ -1,5 +1,4 @@
 from .config import CanonicalPhase, CTRegressorPhase, EncoderPhase, RegressorPhase, TrainConfig
-from .hospital_config import ObjectsConfig, ProcessingConfig
 from .pose_config import PoseConfig
 from .randomization_config import AcquisitionConfig, RandomizationConfig, ToneConfig
 from .schedule import OptimizerConfig
@@ -12,10 +11,8 @@ __all__ = [
     "CTRegressorPhase",
     "CanonicalPhase",
     "EncoderPhase",
-    "ObjectsConfig",
     "OptimizerConfig",
     "PoseConfig",
-    "ProcessingConfig",
     "RandomizationConfig",
     "RegressorPhase",
     "SimulationStream",
