@@ -147,4 +147,10 @@ def test_noise_is_measured_beside_anatomy_and_edges():
     span = float(np.subtract(*np.percentile(noisy, (95, 5))))
     assert _noise(noisy, weight) == pytest.approx(0.2 / span, rel=0.08)
     assert _noise(clean, weight) < 0.005
+    # Of larger images not all pixels are looked at.
+    larger, weight_there = noisy.repeat(3, axis=0).repeat(3, axis=1), np.ones((768, 768))
+    larger = larger + generator.normal(0, 0.5, larger.shape).astype(np.float32)
+    span = float(np.subtract(*np.percentile(larger, (95, 5))))
+    # The noise that pixels share, three by three, does not differ within the squares that are looked at.
+    assert _noise(larger, weight_there) == pytest.approx(0.5 / span, rel=0.03)
     assert _noise(noisy, np.eye(256, dtype=np.float32) * 0) == 0
