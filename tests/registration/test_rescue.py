@@ -109,8 +109,9 @@ def test_it_finds_what_the_xray_itself_does_not_show():
 
 
 @pytest.mark.slow
-def test_where_nothing_is_known_it_looks_in_all_directions(monkeypatch):
-    """The canonical image is what is searched then, not the neighbourhood of a view that nobody gave."""
+@pytest.mark.parametrize("start", ["any", "ap"])
+def test_where_nobody_says_where_to_start_it_looks_in_all_directions(monkeypatch, start):
+    """The canonical image is what is searched then, not only the neighbourhood of a standard view."""
     config = replace(DISSATISFIED, any_view=AnyViewConfig(spacing_deg=30.0, mirrored=False))
     searched: list[FixedImage] = []
     found: list[float] = []
@@ -124,11 +125,14 @@ def test_where_nothing_is_known_it_looks_in_all_directions(monkeypatch):
 
     monkeypatch.setattr(Run, "any_view", watched)
     loader = Loader()
-    result = register(VOLUME, XRAY, "any", config, model=loader)
+    result = register(VOLUME, XRAY, start, config, model=loader)
     assert loader.calls == 1
     candidates = config.any_view.candidates
     tried = [(each.start, each.learned, each.candidates) for each in result.attempts]
-    assert tried == [("any view", (), candidates), ("any view", ("canonical search",), candidates)]
+    around = [("preset ap", 128)] if start == "ap" else []
+    expected_each = [*around, ("any view", candidates)]
+    learned_names = ("canonical search",)
+    assert tried == [(where, names, count) for names in ((), learned_names) for where, count in expected_each]
     learned = Learned.of(loader(), VOLUME, FixedImage.of(XRAY, FAST.preprocess), config)
     expected = learned.canonical_image
     assert expected is not None and torch.equal(searched[1].image, expected.image)

@@ -139,7 +139,7 @@ def from_pose(run: Run, way: Reading, start: str) -> Outcome:
 
 
 def rescue(run: Run, way: Reading, usual: InitialPose, learned: Learned) -> Iterator[Outcome]:
-    """Searches of the canonical network's image of the first X-ray, around `usual` or in all directions.
+    """Searches of the canonical network's image of the first X-ray, where no start was given in all directions.
 
     Stages that are coarser than that image compare it, too; the others the X-ray itself, as always.
     """
@@ -158,14 +158,13 @@ def rescue(run: Run, way: Reading, usual: InitialPose, learned: Learned) -> Iter
             points = cleaned.distinct(stages[-1], coarse[-1].keep)
         return _outcome(run, way, points, usual.source, (CANONICAL_SEARCH,), stages, candidates, start)
 
-    if usual.unknown:
-        # A search around where it does not start would be of no use.
+    # A search around where it does not start would be of no use.
+    for reach in () if usual.unknown else config.searches[1:] or config.searches:
+        yield ended(cleaned.searched(reach), reach.candidates)
+    if usual.unknown or (usual.rough and config.any_view.enabled):
         cleaned, run = (replace(each, depth_reach_mm=config.any_view.depth_mm) for each in (cleaned, run))
         points, _ = cleaned.any_view([cleaned])[0]
         yield ended(points, config.any_view.candidates, ANY_VIEW)
-        return
-    for reach in config.searches[1:] or config.searches:
-        yield ended(cleaned.searched(reach), reach.candidates)
 
 
 def read_as(run: Run, way: Reading) -> Run | None:
