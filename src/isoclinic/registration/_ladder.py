@@ -141,7 +141,8 @@ def from_pose(run: Run, way: Reading, start: str) -> Outcome:
 def rescue(run: Run, way: Reading, usual: InitialPose, learned: Learned) -> Iterator[Outcome]:
     """Searches of the canonical network's image of the first X-ray, around `usual` or in all directions.
 
-    All directions are looked through where nobody has said where to start, as without a network. Stages that are coarser than that image compare it, too; the others the X-ray itself, as always.
+    All directions are looked through where nobody has said where to start, as without a network. Stages that
+    are coarser than that image compare it, too; the others the X-ray itself, as always.
     """
     image, config = learned.canonical_image, run.config
     if image is None:
