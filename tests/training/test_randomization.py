@@ -123,5 +123,5 @@ def test_people_can_read_what_is_applied():
 
 def test_people_can_read_what_hospitals_add():
     said = [text for index in range(16) for text in drawn(RandomizationConfig.hospital()).applied(index)]
-    for words in ("implant", "shadows", "gas", "low dose", "sharpened", "equalised", "bits", "text"):
+    for words in ("implant", "shadow", "gas", "low dose", "sharpened", "equalised", "bits", "text"):
         assert any(words in text for text in said), words

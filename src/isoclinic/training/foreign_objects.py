@@ -53,14 +53,18 @@ class ObjectParameters:
         metal = self.metal[index, :, -1].count_nonzero()
         if metal:
             masked = ", masked" if self.metal_masked[index] else ""
-            said.append(f"implant of {int(metal)} parts{masked}")
+            said.append(f"implant of {_counted(metal, 'part')}{masked}")
         shadows = (self.hard[index, :, -1] != 0).sum() + (self.soft[index, :, -1] > 0).sum()
         if shadows:
-            said.append(f"{int(shadows)} shadows")
+            said.append(_counted(shadows, "shadow"))
         gas = (self.soft[index, :, -1] < 0).sum()
         if gas:
             said.append(f"gas x {int(gas)}")
         return said
+
+
+def _counted(number: Tensor, what: str) -> str:
+    return f"{int(number)} {what}" if number == 1 else f"{int(number)} {what}s"
 
 
 def draw_objects(config: ObjectsConfig, generator: torch.Generator, batch: int) -> ObjectParameters:
