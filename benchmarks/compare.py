@@ -22,12 +22,13 @@ from __future__ import annotations
 import csv
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 import tyro
+from _pairs import batches_of_pairs
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
@@ -36,12 +37,9 @@ from rich.table import Table
 from isoclinic import Volume
 from isoclinic.errors import InputError, UsageError
 from isoclinic.networks import Checkpoint, SphericalEncoder, masked
-from isoclinic.training import RandomizationConfig, SimulationStream, StreamConfig
-from isoclinic.training._adaptation import poses_of
 from isoclinic.training.file_names import MODEL_FILE
 from isoclinic.training.validation import Validation
 
-_BATCH = 16
 _RANGES_MM = {"far": (3.0, 120.0), "near": (1.0, 20.0)}
 _COLUMNS = ("mtre_mm", "far_found", "far_true", "near_found", "near_true")
 _DRAWS = 2000
@@ -83,9 +81,8 @@ def measured(model: Checkpoint, volume: Volume, config: Config) -> Measured:
     columns: dict[str, list[torch.Tensor]] = {}
     for name, range_mm in _RANGES_MM.items():
         rows = []
-        stream = _stream(model, volume, range_mm, config.seed)
-        for index in range(-(-config.xrays // _BATCH)):
-            batch = stream.batch(index)
+        batches = batches_of_pairs(model, volume, range_mm, config.xrays, config.seed)
+        for index, batch in enumerate(batches):
             assert batch.moving is not None
             space = model.record.space.about_isocentre(batch.isocentre_world)
             images = (encoder(masked(image, batch.weight)) for image in (batch.moving, batch.fixed))
@@ -99,19 +96,6 @@ def measured(model: Checkpoint, volume: Volume, config: Config) -> Measured:
         )
     table = torch.stack([torch.cat(columns[name]) for name in _COLUMNS], 1)
     return table[: config.xrays].numpy()
-
-
-def _stream(model: Checkpoint, volume: Volume, range_mm: tuple[float, float], seed: int) -> SimulationStream:
-    record = model.record
-    config = StreamConfig(
-        batch=_BATCH,
-        moving="image",
-        domain=record.domain,
-        method=record.renderer,
-        poses=replace(poses_of(record), perturbation_mm=range_mm),
-        randomization=RandomizationConfig.isoclinic(),
-    )
-    return SimulationStream([volume], record.camera, config, seed=seed)
 
 
 def _median_mtre(rows: Measured) -> float:

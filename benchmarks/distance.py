@@ -24,14 +24,14 @@ from __future__ import annotations
 import csv
 import math
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
-from itertools import islice
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 import tyro
+from _pairs import batches_of_pairs
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from rich.console import Console
@@ -48,15 +48,12 @@ from isoclinic.registration._fixed import FixedImage
 from isoclinic.rendering import Projector, RenderConfig
 from isoclinic.similarity import ImageSimilarity
 from isoclinic.solver import levenberg_marquardt
-from isoclinic.training import RandomizationConfig, SimulationStream, StreamConfig
-from isoclinic.training._adaptation import poses_of
 from isoclinic.training.file_names import MODEL_FILE
 from isoclinic.training.stream import Batch
 from isoclinic.volumes import VoxelIdentity
 
 # Smallest and largest shift of a pair [mm]; it also turns by a third as many degrees.
 _FAR_MM, _NEAR_MM = (3.0, 120.0), (1.0, 20.0)
-_BATCH = 16
 # Of what is no embedding.
 _BUT_DEPTH, _REGISTERED = "poses but for depth", "registration from there"
 # As in a registration: how rotations are scaled, and the longest step.
@@ -132,27 +129,6 @@ class Measured:
     own_rendering: float
 
 
-def pairs_of(
-    model: Checkpoint, volume: Volume, range_mm: tuple[float, float], config: Config
-) -> Iterator[Batch]:
-    """Batches of the pairs that all estimators measure."""
-    record = model.record
-    stream = SimulationStream(
-        [volume],
-        record.camera,
-        StreamConfig(
-            batch=_BATCH,
-            moving="image",
-            domain=record.domain,
-            method=record.renderer,
-            poses=replace(poses_of(record), perturbation_mm=range_mm),
-            randomization=RandomizationConfig.isoclinic(),
-        ),
-        seed=config.seed,
-    )
-    return islice(stream, -(-config.pairs // _BATCH))
-
-
 def distances(
     encoder: SphericalEncoder,
     model: Checkpoint,
@@ -167,7 +143,7 @@ def distances(
     """
     rows = []
     with torch.no_grad():
-        for batch in pairs_of(model, volume, range_mm, config):
+        for batch in batches_of_pairs(model, volume, range_mm, config.pairs, config.seed):
             assert batch.moving is not None
             clean = batch.projector.image(batch.fixed_camera_from_world)
             clean = in_domain(clean, batch.weight, batch.domain)
@@ -190,7 +166,7 @@ def bounds(
     """[N, 2] [rad] of each way that is no embedding: the distance found, and that of the poses."""
     found: dict[str, list[float]] = {_BUT_DEPTH: [], _REGISTERED: []}
     expected: list[float] = []
-    for batch in pairs_of(model, volume, range_mm, config):
+    for batch in batches_of_pairs(model, volume, range_mm, config.pairs, config.seed):
         space = model.record.space.about_isocentre(batch.isocentre_world)
         moving, fixed = batch.moving_camera_from_world, batch.fixed_camera_from_world
         motion = space.motion(fixed)

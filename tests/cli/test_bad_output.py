@@ -19,6 +19,7 @@ from isoclinic import cli
 from isoclinic.cli import register as register_command
 from isoclinic.registration import register_views
 from isoclinic.results import files as result_files
+from warm import Warm
 
 from .conftest import Files
 from .desk import Desk, command, lay_out, refusing_to_open, tree
@@ -265,8 +266,8 @@ def test_a_real_interrupt(desk, number):
         "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
         f"from {cli.__name__} import main; sys.exit(main())"
     )
-    process = subprocess.Popen(
-        [sys.executable, "-c", program, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    process = Warm(
+        [sys.executable, "-c", program, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     limit = time.monotonic() + 60
     while not list(desk.folder.glob(".result.*.new")):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import re
 import shutil
 import signal
@@ -20,10 +19,12 @@ import pydicom
 import pytest
 from PIL import Image
 
+import warm
 from isoclinic.batches import runner, worker
 from isoclinic.geometry import gantry_view, se3
 from isoclinic.registration import PoseFile
 from isoclinic.volumes import Volume
+from warm import Warm
 
 from .conftest import off, phantom, true_pose, write_xray
 
@@ -505,9 +506,7 @@ def test_processes_and_a_real_ctrl_c(files, work):
     add_rows(*(f"p{index}.dcm,ct.nii.gz,start{index % 3}.json," for index in range(3, 14)))
     command = [sys.executable, "-m", "isoclinic", "batch", "table.csv", "--output", "out"]
     command += ["--config", str(files.config), "--processes", "2"]
-    process = subprocess.Popen(
-        command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=os.environ
-    )
+    process = Warm(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
     while len(list(Path("out").glob("rows/*.json"))) < 3 and process.poll() is None:
         assert time.monotonic() < deadline
@@ -520,7 +519,7 @@ def test_processes_and_a_real_ctrl_c(files, work):
     done = [row["name"] for row in rows if row["status"] == "converged"]
     assert 3 <= len(done) < 14 and {row["status"] for row in rows} == {"converged", "pending"}
     times = {name: Path("out/results", name, "pose.json").stat().st_mtime_ns for name in done}
-    again = subprocess.run(command, capture_output=True, text=True, env=os.environ)
+    again = warm.run(command)
     assert again.returncode == 0, again.stderr
     assert {name: Path("out/results", name, "pose.json").stat().st_mtime_ns for name in done} == times
     rows = summary()

@@ -8,7 +8,6 @@ import os
 import signal
 import socket
 import struct
-import subprocess
 import sys
 import threading
 import time
@@ -23,6 +22,8 @@ import pydicom
 import pytest
 import torch
 from pydicom.uid import CTImageStorage, SecondaryCaptureImageStorage, generate_uid
+
+from warm import Warm
 
 from ..reception.senders import associated, context_of, free_port, pynetdicom, sent
 from .conftest import true_pose
@@ -57,7 +58,7 @@ class Program:
         usual += ["--output", output, "--health-port", self.health, "--settle-s", 0.1, "--poll-s", 0.1]
         command = [sys.executable, *start, "listen", *usual, *options]
         with self.said.open("ab") as file:
-            self.process = subprocess.Popen(list(map(str, command)), stderr=file, stdout=file)
+            self.process = Warm(list(map(str, command)), stderr=file, stdout=file)
 
     def asked(self) -> dict | None:
         """What /healthz says; None where nobody answers."""

@@ -180,6 +180,23 @@ def test_scalars_for_tensorboard(make):
     assert len(list((output / "tensorboard").iterdir())) == 1
 
 
+def test_the_picture_is_drawn_at_the_first_validation_and_at_the_end(monkeypatch, make):
+    """And in between where the last one is old; the table is written at each validation."""
+    drawn, rows = [], []
+
+    def draw(path, curves):
+        drawn.append(len(curves["pose_regressor"]["images"]))
+        rows.append(len((path.parent / "training.csv").read_text().splitlines()) - 1)
+
+    monkeypatch.setattr(_training, "write_training_curves", draw)
+    make("model", "--validations", "2")
+    assert drawn == rows == [1, 3]
+    drawn.clear()
+    monkeypatch.setattr(_training, "_DRAWN_EVERY_S", 0.0)
+    make("model", "--validations", "2", "--overwrite")
+    assert drawn == [1, 2, 3]
+
+
 # Interruptions ------------------------------------------------------------------------------------------
 
 
@@ -188,14 +205,14 @@ def interrupt(monkeypatch):
     """Send signals when the first batch is done."""
 
     def arrange(*signals: int) -> None:
-        pending, write = list(signals), _training._write_curves
+        pending, write = list(signals), _training._Curves.write
 
-        def write_curves(*arguments):
+        def write_curves(curves):
             while pending:
                 signal.raise_signal(pending.pop(0))
-            write(*arguments)
+            write(curves)
 
-        monkeypatch.setattr(_training, "_write_curves", write_curves)
+        monkeypatch.setattr(_training._Curves, "write", write_curves)
 
     return arrange
 

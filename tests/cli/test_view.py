@@ -16,6 +16,7 @@ import pytest
 
 from isoclinic.cli import view
 from isoclinic.live import LivePage
+from warm import Warm
 
 
 class Program:
@@ -23,9 +24,7 @@ class Program:
 
     def __init__(self, *words: object, folder: Path) -> None:
         command = [sys.executable, "-m", "isoclinic", "view", *map(str, words), "--no-browser"]
-        self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder
-        )
+        self.process = Warm(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=folder)
         assert self.process.stdout is not None
         self.address = self.process.stdout.readline().strip()
 

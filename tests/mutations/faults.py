@@ -424,18 +424,6 @@ FAULTS: tuple[Fault, ...] = (
             (f"{_CONFIDENCE}::test_expected_errors_are_those_of_poses_drawn_from_the_covariance",),
         ),
         (
-            "angles in radians",
-            "return math.degrees(float(covariance.diagonal()[:3]",
-            "return (float(covariance.diagonal()[:3]",
-            (f"{_CONFIDENCE}::test_expected_errors_are_those_of_poses_drawn_from_the_covariance",),
-        ),
-        (
-            "translation's covariance taken for rotation's",
-            "covariance.diagonal()[:3].sum()",
-            "covariance.diagonal()[3:].sum()",
-            (f"{_CONFIDENCE}::test_expected_errors_are_those_of_poses_drawn_from_the_covariance",),
-        ),
-        (
             "few edges are no reason for doubt, many are",
             "if not edges >= config.edges_below:",
             "if not edges <= config.edges_below:",
@@ -530,6 +518,21 @@ FAULTS: tuple[Fault, ...] = (
             "return points[seen] if",
             "return points if",
             (f"{_CONFIDENCE}::test_errors_are_those_of_points_that_an_xray_shows",),
+        ),
+    ),
+    *_in(
+        "registration/result.py",
+        (
+            "angles in radians",
+            "return math.degrees(float(covariance.diagonal()[:3]",
+            "return (float(covariance.diagonal()[:3]",
+            (f"{_CONFIDENCE}::test_expected_errors_are_those_of_poses_drawn_from_the_covariance",),
+        ),
+        (
+            "translation's covariance taken for rotation's",
+            "covariance.diagonal()[:3].sum()",
+            "covariance.diagonal()[3:].sum()",
+            (f"{_CONFIDENCE}::test_expected_errors_are_those_of_poses_drawn_from_the_covariance",),
         ),
     ),
     *_in(

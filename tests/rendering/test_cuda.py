@@ -143,7 +143,7 @@ def test_kernel_compiles_for_gpus(monkeypatch):
 
     signature = (
         array(types.uint32, 1),  # words
-        array(types.int64, 2),  # layout
+        array(types.uint32, 2),  # layout
         array(types.float64, 2),  # detector
         array(types.float64, 3),  # rays
         array(types.float32, 4),  # tangents

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from isoclinic.errors import UsageError
+from isoclinic.errors import InputError, UsageError
 from isoclinic.rendering import pack, render
 from isoclinic.volumes import Volume
 from raising import raises
@@ -47,7 +47,7 @@ def test_voxels_are_block_means_to_half_a_stored_unit(factors):
 @pytest.mark.parametrize("factors", FACTORS)
 def test_each_word_holds_its_voxel_and_the_next(factors):
     packed = pack(noise_volume(), factors)
-    words = packed.words.reshape(packed.size)
+    words = packed.words[:, :, : packed.size[2]]
     assert np.array_equal(words[..., :-1] >> 16, words[..., 1:] & 0xFFFF)
     assert not (words[..., -1] >> 16).any()
     assert packed.words.dtype == np.uint32
@@ -62,7 +62,7 @@ def test_the_border_is_the_outermost_layers_and_is_kept(factors):
     border = packed.border()
     assert np.array_equal(border.dense(torch.float64).numpy(), expected)
     low, high = border.words & np.uint32(0xFFFF), border.words >> np.uint32(16)
-    low, high = low.reshape(packed.size), high.reshape(packed.size)
+    low, high = low[:, :, : packed.size[2]], high[:, :, : packed.size[2]]
     assert np.array_equal(high[:, :, :-1], low[:, :, 1:]) and not high[:, :, -1].any()
     assert packed.border() is border
 
@@ -82,9 +82,31 @@ def test_whole_numbers_are_packed_as_the_same_numbers_in_floating_point(densest_
     low, other_low = ((each.words & np.uint32(0xFFFF)).astype(int) for each in (one, other))
     assert np.abs(low - other_low).max() <= (1 if factors[2] >= 8 else 0)
     assert other_low.max() > 100
-    words = other.words.reshape(other.size)
+    words = other.words[:, :, : other.size[2]]
     assert np.array_equal(words[..., :-1] >> 16, words[..., 1:] & 0xFFFF)
     assert not (words[..., -1] >> 16).any()
+
+
+@pytest.mark.parametrize("slices", [1, 13, 14, 15, 29, 30, 31, 46, 47, 133])
+def test_rows_begin_at_cache_lines_and_are_odd_numbers_of_them(slices):
+    """Rows of even numbers of lines, at worst of a power of two, would displace each other from caches."""
+    hu = np.full((3, 4, slices), 100, dtype=np.int16)
+    packed = pack(Volume(hu=hu, world_from_voxel=affine()))
+    assert packed.size == (5, 6, slices + 2)
+    assert packed.words.ctypes.data % 64 == 0 and packed.words.flags.c_contiguous
+    row_bytes = packed.words.strides[1]
+    assert row_bytes % 64 == 0 and row_bytes // 64 % 2 == 1
+    assert slices + 2 <= packed.words.shape[2] < slices + 2 + 32
+    assert not packed.words[:, :, packed.size[2] :].any()
+    assert packed.border().words.shape == packed.words.shape and packed.border().words.ctypes.data % 64 == 0
+
+
+def test_more_voxels_than_an_index_reaches_are_refused(monkeypatch):
+    """By a made-up limit, as the true one takes 8 GB: 5 x 6 rows of one cache line are at it."""
+    monkeypatch.setattr("isoclinic.rendering._pack._MOST_WORDS", 5 * 6 * 16)
+    pack(Volume(hu=np.zeros((3, 4, 14), dtype=np.int16), world_from_voxel=affine()))
+    with raises(InputError, "ct.too-large", "5 x 6 x 17", "`voxel_mm`"):
+        pack(Volume(hu=np.zeros((3, 4, 15), dtype=np.int16), world_from_voxel=affine()))
 
 
 def test_the_range_of_16_bits_is_used():

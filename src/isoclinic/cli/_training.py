@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import math
 import signal
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -27,6 +29,7 @@ from ._output_folder import check_resume, output_folder
 from ._run_options import RunOptions
 
 _CURVES, _PICTURE, _TENSORBOARD = "training.csv", "training.png", "tensorboard"
+_DRAWN_EVERY_S = 5.0
 _FILES = (MODEL_FILE, STATE_FILE, _CURVES, _PICTURE)
 # Someone who ends the program while it writes may leave a file that was not complete yet.
 _KNOWN = frozenset({*_FILES, *(f".*.{file}" for file in _FILES), "events.out.tfevents.*"})
@@ -112,15 +115,17 @@ def _train(trainer: Trainer, options: RunOptions, console: Console) -> None:
     """
     with _stop_on_signals() as should_stop, _scalars(options) as write_scalars:
         dashboard = Dashboard(console, trainer.phases, should_stop)
+        curves = _Curves(options.output, trainer.phases)
 
         def on_batch(now: TrainingProgress) -> None:
             dashboard.update(now)
             write_scalars(now)
             if now.validated and _first():
-                _write_curves(options.output, trainer.phases)
+                curves.write()
 
         with dashboard.shown():
             complete = trainer.run(options.output, on_batch, should_stop)
+        curves.finish()
     if not complete:
         raise Interrupted(
             f"interrupted, and all is saved in {options.output}; the same command with --resume continues",
@@ -147,15 +152,43 @@ def _stop_on_signals() -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
-def _write_curves(folder: Path, phases: Sequence[Phase]) -> None:
-    begun = [phase for phase in phases if phase.course.curve["images"]]
-    with atomic(folder / _CURVES) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(["network", *COLUMNS])
-        for phase in begun:
-            rows = zip(*(phase.course.curve[column] for column in COLUMNS), strict=True)
-            writer.writerows([phase.kind, *row] for row in rows)
-    write_training_curves(folder / _PICTURE, {phase.kind: phase.course.curve for phase in begun})
+class _Curves:
+    """The curves of a training as a table, which is always up to date, and as a picture, which follows.
+
+    A picture takes half a second to draw, longer than some trainings take from one validation to the next.
+    """
+
+    def __init__(self, folder: Path, phases: Sequence[Phase]) -> None:
+        self._folder = folder
+        self._phases = phases
+        self._drawn_at = -math.inf
+        self._behind = False
+
+    def write(self) -> None:
+        """Write the table, and the picture if the last one is old."""
+        place = self._folder / _CURVES
+        with atomic(place) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
+            writer = csv.writer(stream)
+            writer.writerow(["network", *COLUMNS])
+            for phase in self._begun:
+                rows = zip(*(phase.course.curve[column] for column in COLUMNS), strict=True)
+                writer.writerows([phase.kind, *row] for row in rows)
+        self._behind = True
+        if time.monotonic() - self._drawn_at > _DRAWN_EVERY_S:
+            self._draw()
+
+    def finish(self) -> None:
+        """Draw what has not been drawn."""
+        if self._behind:
+            self._draw()
+
+    @property
+    def _begun(self) -> list[Phase]:
+        return [phase for phase in self._phases if phase.course.curve["images"]]
+
+    def _draw(self) -> None:
+        write_training_curves(self._folder / _PICTURE, {each.kind: each.course.curve for each in self._begun})
+        self._drawn_at, self._behind = time.monotonic(), False
 
 
 @contextmanager

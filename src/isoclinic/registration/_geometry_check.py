@@ -16,10 +16,10 @@ from ..similarity import FreedGeometry, Freedom, JointSimilarity, without_intrin
 from ..solver import Linearization
 from ..volumes import Volume, XRay
 from ._run import Run
-from .confidence import errors_by_axis_mm, points_in_view, rotation_deg
+from .confidence import errors_by_axis_mm, points_in_view
 from .config import RegistrationConfig
 from .intrinsics import IntrinsicsConfig
-from .result import Confidence, GeometryCheck, ImageStageResult, ViewGeometry
+from .result import Confidence, GeometryCheck, ImageStageResult, ViewGeometry, rotation_deg
 
 # Priors wide enough that the image alone determines focal length and distortion. Five
 # deviations of the latter are the largest distortion that does not fold an image.

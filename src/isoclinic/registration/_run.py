@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from ..geometry import Camera, transform_points
-from ..rendering import Coverage, Projector, RenderConfig
-from ..rendering._memory import Rendering
+from ..rendering import Coverage, Projector, RenderConfig, Rendering
 from ..similarity import ImageSimilarity, IntrinsicsRefinement, JointSimilarity
 from ..solver import levenberg_marquardt
 from ..volumes import MirrorPlane, Volume, mirror_plane, tissue_points

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..geometry import Camera, se3
-from ..rendering._memory import Rendering
+from ..rendering import Rendering
 from ..volumes import Volume
 from ._inputs import input_doubts
 from ._ladder import Outcome

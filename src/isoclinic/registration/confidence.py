@@ -16,7 +16,7 @@ from ..similarity import ImageSimilarity, JointSimilarity
 from ..volumes import Structures, Volume, target_points
 from ._explained import covered_tissue
 from .confidence_config import ConfidenceConfig
-from .result import Confidence, ImageStageResult
+from .result import Confidence, ImageStageResult, rotation_deg
 
 # Below this many points in view, the error is expected at all of them.
 _FEW_POINTS = 10
@@ -113,7 +113,8 @@ def assess(
         overlap=overlap,
         significance=significance,
         image_covariance=covariance,
-        image_error_mm=error_mm,
+        image_error_by_axis_mm=by_axis_mm,
+        limits=config,
         doubts=(
             *reasons_to_doubt(edges, significance, rival, overlap, error_mm, config),
             *_further_reasons(last.similarity, math.hypot(*by_axis_mm[:2]), turn_deg, config),
@@ -142,11 +143,6 @@ def _further_reasons(
             f"{config.expected_rotation_above_deg:g}: one view hardly shows how a rod is turned about its "
             "own axis, and a further view does"
         )
-
-
-def rotation_deg(covariance: Tensor) -> float:
-    """Root mean square angle [deg] of a covariance [6, 6]."""
-    return math.degrees(float(covariance.diagonal()[:3].sum().clamp(min=0).sqrt()))
 
 
 def points_in_view(

@@ -12,6 +12,7 @@ from ..geometry import Camera, Distortion
 from ..similarity import JointSimilarity
 from ..solver import Reason, Solution, Status
 from ..volumes import XRay
+from .confidence_config import ConfidenceConfig
 from .initialize import InitialPose
 
 # What an attempt has in place of networks that refined its start.
@@ -154,8 +155,10 @@ class Confidence:
             where an X-ray shows little besides one smooth outline.
         doubts: reasons why the result is doubtful, for people to read.
         image_covariance: the covariance that the image alone leaves, were the geometry exact [6, 6].
-        image_error_mm: the expected error that the image alone leaves, were the geometry exact [mm]; it is
-            what makes a result doubtful.
+        image_error_by_axis_mm: the expected error that the image alone leaves, were the geometry exact, along
+            the first camera's x, y and z (depth) [mm]; it is what makes a result doubtful.
+        limits: limits of the checks by which the result was judged: those of a part of a body where the CT
+            explains only part of the X-ray.
         geometry: the effect of wrong intrinsics, which covariance and expected errors include;
             None where that was not looked at, as of a result that is doubtful for another reason.
     """
@@ -170,8 +173,24 @@ class Confidence:
     significance: float
     doubts: tuple[str, ...]
     image_covariance: Tensor
-    image_error_mm: float
+    image_error_by_axis_mm: tuple[float, float, float]
+    limits: ConfidenceConfig
     geometry: GeometryCheck | None = None
+
+    @property
+    def image_error_mm(self) -> float:
+        """Expected error that the image alone leaves, were the geometry exact [mm]."""
+        return math.hypot(*self.image_error_by_axis_mm)
+
+    @property
+    def image_error_across_mm(self) -> float:
+        """The same across the beam, along the first camera's x and y together [mm]."""
+        return math.hypot(*self.image_error_by_axis_mm[:2])
+
+    @property
+    def image_rotation_deg(self) -> float:
+        """Root mean square angle that the image alone leaves uncertain, were the geometry exact [deg]."""
+        return rotation_deg(self.image_covariance)
 
     @property
     def expected_error_across_mm(self) -> float:
@@ -193,6 +212,11 @@ class Confidence:
     def stated_rotation_deg(self) -> float | None:
         """`expected_rotation_deg`; None as for `stated_error_mm`."""
         return _stated(self.expected_rotation_deg, self.doubts)
+
+
+def rotation_deg(covariance: Tensor) -> float:
+    """Root mean square angle [deg] of a covariance [6, 6]."""
+    return math.degrees(float(covariance.diagonal()[:3].sum().clamp(min=0).sqrt()))
 
 
 def _stated(value: float, doubts: Sequence[str]) -> float | None:

@@ -1,3 +1,4 @@
+from ._memory import Rendering
 from ._pack import PackedVolume, pack
 from ._render import render, render_structures, render_with_jacobian
 from .config import RenderConfig
@@ -10,6 +11,7 @@ __all__ = [
     "PackedVolume",
     "Projector",
     "RenderConfig",
+    "Rendering",
     "intrinsics_jacobian",
     "pack",
     "render",

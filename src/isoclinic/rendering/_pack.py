@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..errors import InputError
 from ..volumes import Material, Volume, mu_from_hu
 from ..volumes.attenuation import attenuation_of
 from ._pack_kernel import pack_whole_numbers
@@ -19,6 +20,10 @@ from ._pack_kernel import pack_whole_numbers
 Structures = Sequence[int | str] | None
 
 _STORED_MAX = 65535
+# A cache line of 64 bytes.
+_LINE_WORDS = 16
+# The kernels' indices are signed 32-bit numbers; see `_ray`.
+_MOST_WORDS = 2**31 - 1
 _WHOLE_NUMBERS = np.arange(-32768, 32768, dtype=np.int16)
 _cache: WeakKeyDictionary[Volume, dict[tuple[Any, ...], PackedVolume]] = WeakKeyDictionary()
 
@@ -31,10 +36,12 @@ class PackedVolume:
     """Linear attenuation of a volume, quantised and packed.
 
     A word holds voxel (i, j, k) in its low and voxel (i, j, k + 1) in its high half, so that one 32-bit load
-    fetches both; a CT has at most 16 bits to begin with. Memory: that of the volume in float32.
+    fetches both; a CT has at most 16 bits to begin with. Memory: that of the volume in float32, and a little
+    more where rows are padded.
 
     Attributes:
-        words: [(nx + 2) (ny + 2) (nz + 2)], uint32, C order.
+        words: [nx + 2, ny + 2, row], uint32, C order. Rows begin at cache lines, which makes rendering up to
+            twice as fast; what is beyond `size` is 0.
         size: voxels per axis with the border of one empty voxel on each side.
         scale_per_mm: attenuation of one stored unit [1/mm].
         voxel_from_world: [4, 4], float64; voxel centres at integers, the border included.
@@ -47,7 +54,7 @@ class PackedVolume:
 
     def dense(self, dtype: torch.dtype = torch.float32) -> Tensor:
         """The attenuation the kernels see [1/mm], border included, [nx + 2, ny + 2, nz + 2]."""
-        low = (self.words & np.uint32(0xFFFF)).astype(np.int32).reshape(self.size)
+        low = (self.words[:, :, : self.size[2]] & np.uint32(0xFFFF)).astype(np.int32)
         return torch.from_numpy(low).to(dtype) * self.scale_per_mm
 
     def border(self) -> PackedVolume:
@@ -57,7 +64,7 @@ class PackedVolume:
         return _borders[self]
 
     def _border(self) -> PackedVolume:
-        whole, words = self.words.reshape(self.size), np.zeros(self.size, dtype=np.uint32)
+        whole, words = self.words, _empty_words(self.size)
         # Along these two, a voxel and its neighbour in the same word lie in the same layer.
         for layer in (1, self.size[0] - 2):
             words[layer] = whole[layer]
@@ -67,7 +74,7 @@ class PackedVolume:
             voxels = whole[:, :, layer] & np.uint32(0xFFFF)
             words[:, :, layer] |= voxels
             words[:, :, layer - 1] |= voxels << np.uint32(16)
-        return replace(self, words=words.ravel())
+        return replace(self, words=words)
 
 
 def pack(
@@ -108,19 +115,42 @@ def _pack(
     size = (shape[0] + 2, shape[1] + 2, shape[2] + 2)
     peak = float(mu_from_hu(volume.hu.max()))
     scale = peak / _STORED_MAX if peak > 0 else 1.0
-    words = np.zeros(size, dtype=np.uint32)
+    words = _empty_words(size)
     if volume.hu.dtype == np.int16 and structures is None:
         table = attenuation_of(_WHOLE_NUMBERS, material)
         pack_whole_numbers(volume.hu, table, factors, np.float32(scale), words)
     else:
-        _pack_slabs(volume, factors, scale, words, structures, material)
+        _pack_slabs(volume, factors, scale, words[:, :, : size[2]], structures, material)
     world_from_voxel = volume.world_from_voxel @ _block_affine(factors)
     return PackedVolume(
-        words=words.ravel(),
+        words=words,
         size=size,
         scale_per_mm=scale,
         voxel_from_world=np.linalg.inv(world_from_voxel).astype(np.float64, copy=False),
     )
+
+
+def _empty_words(size: tuple[int, int, int]) -> NDArray[np.uint32]:
+    """Words for so many voxels per axis, all zero, with rows that begin at cache lines.
+
+    Rows are odd numbers of cache lines long: were they powers of two, the voxels of neighbouring rows would
+    displace each other from the caches.
+
+    Raises:
+        InputError: more words than an index of the kernels reaches.
+    """
+    lines = -(-size[2] // _LINE_WORDS)
+    row = _LINE_WORDS * (lines + 1 - lines % 2)
+    count = size[0] * size[1] * row
+    if count > _MOST_WORDS:
+        raise InputError(
+            f"the CT has too many voxels to be rendered at this resolution, {' x '.join(map(str, size))}; "
+            "crop it, or render it with larger voxels (`voxel_mm`)",
+            code="ct.too-large",
+        )
+    memory = np.zeros(count + _LINE_WORDS, dtype=np.uint32)
+    begin = -(memory.ctypes.data // memory.itemsize) % _LINE_WORDS
+    return memory[begin : begin + count].reshape(size[0], size[1], row)
 
 
 def _pack_slabs(

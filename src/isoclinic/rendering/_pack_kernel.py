@@ -20,11 +20,12 @@ def pack_whole_numbers(hu, table, factors, scale, words):
         table: [65536] float32, attenuation of -32768 HU, -32767 HU and so on [1/mm].
         factors: (3,) block size per axis [voxels].
         scale: float32, attenuation of one stored unit [1/mm].
-        words: [sx + 2, sy + 2, sz + 2], uint32, all zero; written but for the border.
+        words: [sx + 2, sy + 2, at least sz + 2], uint32, all zero; written but for the border and what is
+            beyond it.
     """
     count_x, count_y, count_z = hu.shape
     high, wide, deep = factors
-    last = words.shape[2] - 2
+    last = (count_z + deep - 1) // deep
     line = np.empty(count_z, dtype=np.float32)
     block = np.empty(last, dtype=np.float32)
     # One more than there are blocks, for the neighbour of the last one, which is empty.

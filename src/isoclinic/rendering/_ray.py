@@ -13,7 +13,8 @@ differentiated along the ray itself (integration by parts; mu = 0 outside the vo
 So only the two components across the axis along which the loop runs are accumulated; the third follows. The
 loop runs over the slabs of the axis along which the ray is steepest in voxels (Joseph, IEEE TMI 1982). In a
 slab a ray meets at most one voxel boundary of each other axis; every turn of the loop does the same work
-without a branch, so that it vectorises. Index arithmetic is 32 bit throughout: wider indices halve its speed.
+without a branch, so that it vectorises. Index arithmetic is 32 bit throughout: wider indices, and signed
+ones, which numba checks, are slower.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ _U = np.uint32
 _I = np.int32
 _LOW = np.uint32(0xFFFF)
 _SHIFT = np.uint32(16)
+# Shows the compiler that an index is no larger than a signed 32-bit number, by which processors gather.
+_INDEX = np.uint32(0x7FFFFFFF)
 
 
 def _compiled(**options):
@@ -52,7 +55,7 @@ def end_value(words, strides, size, x, y, z):
     if not inside:
         return _F(0)
     index = _U(_U(x) * _U(strides[0]) + _U(y) * _U(strides[1]) + _U(z) * _U(strides[2]))
-    return _F(_I(words[index] & _LOW))
+    return _F(_I(words[index & _INDEX] & _LOW))
 
 
 @_compiled()
@@ -69,15 +72,17 @@ def interval(source, direction, lower, upper, start, stop):
 
 
 @_compiled()
-def trilinear_slabs(words, strides, size, source, direction):
+def trilinear_slabs(words, strides, size, source, direction, paired):
     """Joseph's sum along axis 0 of its arguments: trilinear interpolation where the ray meets voxel planes.
 
     Args:
         words: packed volume [N], uint32.
-        strides: the strides of the three axes, loop axis first; a last stride of 1 uses the paired voxels.
+        strides: the strides of the three axes, loop axis first.
         size: voxels per axis with the empty border, same order.
         source: (3,) voxel coordinates, same order.
         direction: (3,) voxel coordinates, same order.
+        paired: whether the last axis is the one along which a word holds two voxels. It is a constant where
+            this function is called, so that the loop need not ask.
 
     Returns:
         (integral, G1, G2, H1, H2, end0, end1): in stored units per |ray|_mm; the ends are mu(0) and mu(1).
@@ -111,7 +116,6 @@ def trilinear_slabs(words, strides, size, source, direction):
         row = _U(strides[1])
         column = _U(strides[2])
         base = _U(_U(first) * step)
-        paired = strides[2] == 1
         for k in range(count):
             t = _F(k)
             y = y0 + t * dy
@@ -121,16 +125,16 @@ def trilinear_slabs(words, strides, size, source, direction):
             fy = y - _F(iy)
             fz = z - _F(iz)
             index = _U(base + _U(k) * step + _U(iy) * row + _U(iz) * column)
-            near = words[index]
-            far = words[_U(index + row)]
+            near = words[index & _INDEX]
+            far = words[_U(index + row) & _INDEX]
             c00 = _F(_I(near & _LOW))
             c10 = _F(_I(far & _LOW))
             if paired:
                 c01 = _F(_I(near >> _SHIFT))
                 c11 = _F(_I(far >> _SHIFT))
             else:
-                c01 = _F(_I(words[_U(index + column)] & _LOW))
-                c11 = _F(_I(words[_U(index + row + column)] & _LOW))
+                c01 = _F(_I(words[_U(index + column) & _INDEX] & _LOW))
+                c11 = _F(_I(words[_U(index + row + column) & _INDEX] & _LOW))
             near_slope = c01 - c00
             along1 = (c10 - c00) + ((c11 - c10) - near_slope) * fz
             along2 = near_slope + ((c11 - c10) - near_slope) * fy
@@ -151,7 +155,7 @@ def siddon_slabs(words, strides, size, source, direction):
     Within a slab of the loop axis the ray crosses at most one boundary of either other axis, hence at most
     three voxels (rounding must not make it two boundaries where the ray runs at 45 degrees). A boundary of
     axis j crossed at a, where mu jumps by d mu, adds d mu / direction_j to G_j and a times that to H_j.
-    Arguments and result as for `trilinear_slabs`.
+    Arguments and result as for `trilinear_slabs`, without `paired`.
     """
     slope1 = direction[1] / direction[0]
     slope2 = direction[2] / direction[0]
@@ -206,9 +210,9 @@ def siddon_slabs(words, strides, size, source, direction):
             my = jy if y_first else iy
             mz = iz if y_first else jz
             slab = _U(base + _U(k) * step)
-            c0 = _F(_I(words[_U(slab + _U(iy) * row + _U(iz) * column)] & _LOW))
-            c1 = _F(_I(words[_U(slab + _U(my) * row + _U(mz) * column)] & _LOW))
-            c2 = _F(_I(words[_U(slab + _U(jy) * row + _U(jz) * column)] & _LOW))
+            c0 = _F(_I(words[_U(slab + _U(iy) * row + _U(iz) * column) & _INDEX] & _LOW))
+            c1 = _F(_I(words[_U(slab + _U(my) * row + _U(mz) * column) & _INDEX] & _LOW))
+            c2 = _F(_I(words[_U(slab + _U(jy) * row + _U(jz) * column) & _INDEX] & _LOW))
             early = min(cross_y, cross_z)
             late = max(cross_y, cross_z)
             total += c0 * (early - near) + c1 * (late - early) + c2 * (far - late)
@@ -267,9 +271,13 @@ def line_integral(words, strides, size, source, direction, exact):
         total, g1, g2, h1, h2, at_source, at_detector = siddon_slabs(
             words, strides, size, (s0, s1, s2), (d0, d1, d2)
         )
+    elif axis == 2:
+        total, g1, g2, h1, h2, at_source, at_detector = trilinear_slabs(
+            words, strides, size, (s0, s1, s2), (d0, d1, d2), False
+        )
     else:
         total, g1, g2, h1, h2, at_source, at_detector = trilinear_slabs(
-            words, strides, size, (s0, s1, s2), (d0, d1, d2)
+            words, strides, size, (s0, s1, s2), (d0, d1, d2), True
         )
     per_d0 = _F(1.0 / d0)
     g0 = (at_detector - at_source - _F(d1) * g1 - _F(d2) * g2) * per_d0
@@ -287,7 +295,7 @@ def render_pixel(words, layout, detector, rays, tangents, exact, image, jacobian
 
     Args:
         words: packed volume [N], uint32.
-        layout: [2, 3]: strides, and voxels per axis with the empty border.
+        layout: [2, 3], uint32: strides, and voxels per axis with the empty border.
         detector: [3, 3]: (u, v, 1) to the ray's vector [mm] times 1/mm per stored unit.
         rays: [B, 3, 4]: direction (columns of u, v, 1) and source (last column), voxel coordinates, float64.
         tangents: [B, P, 3, 4]: change of `rays` with each parameter, float32.

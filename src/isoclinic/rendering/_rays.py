@@ -108,10 +108,10 @@ def ray_tangents(rays: Rays) -> Tensor:
 
 def kernel_arguments(packed: PackedVolume, rays: Rays) -> tuple[NDArray[Any], ...]:
     """(words, layout, detector, rays, tangents) as `_ray.render_pixel` takes them."""
-    _, ny, nz = packed.size
-    layout = np.array([(ny * nz, nz, 1), packed.size], dtype=np.int64)
+    _, ny, row = packed.words.shape
+    layout = np.array([(ny * row, row, 1), packed.size], dtype=np.uint32)
     return (
-        packed.words,
+        packed.words.ravel(),
         layout,
         rays.detector_from_pixel.numpy() * packed.scale_per_mm,
         torch.cat([rays.direction, rays.source[..., None]], dim=-1).detach().contiguous().numpy(),

@@ -20,7 +20,7 @@ from ..registration.initialize import MODEL
 from ..registration.result import CANONICAL_SEARCH
 from ..solver import Status
 from ..volumes import Volume, XRay
-from .pictures import ViewPictures, expected_error_text, pictures_in_steps, view_pictures
+from .pictures import ViewPictures, expected_error_text, pictures_in_steps
 from .targets import Target
 
 
@@ -55,6 +55,7 @@ class Registered:
     landmarks: LandmarkPairs | None = None
     landmark_pose: LandmarkPose | None = None
     targets: Sequence[Target] = ()
+    _drawn: list[ViewPictures] = field(default_factory=list, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if not self.xrays:
@@ -71,14 +72,16 @@ class Registered:
             return self.provenance
         return Provenance.of(self.volume.path, [xray.path for xray in self.xrays])
 
-    @cached_property
+    @property
     def pictures(self) -> tuple[ViewPictures, ...]:
         """The X-rays and the CT rendered at start and result, for people to look at; made once."""
-        return tuple(view_pictures(self.volume, self.result, self.xrays, self.config))
+        for _ in self.draw_in_steps():
+            pass
+        return tuple(self._drawn)
 
     def draw_in_steps(self) -> Iterator[None]:
         """Make `pictures` in steps, each of one rendering; no step where they are made."""
-        if "pictures" in self.__dict__:
+        if self._drawn:
             return
         made = []
         for each in pictures_in_steps(self.volume, self.result, self.xrays, self.config):
@@ -86,7 +89,7 @@ class Registered:
                 yield
             else:
                 made.append(each)
-        self.__dict__["pictures"] = tuple(made)
+        self._drawn[:] = made
 
     @property
     def doubts(self) -> tuple[str, ...]:

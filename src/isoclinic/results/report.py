@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..geometry import Camera, se3
-from ..registration import ConfidenceConfig, RegistrationResult, StructureResult
+from ..registration import RegistrationResult, StructureResult
 from ..rendering import structure_outline
 from ..solver import Status
 from ..viewer import (
@@ -61,7 +61,7 @@ def report_of(registered: Registered, warnings: Sequence[str] = (), command: str
         errors=[*_errors(result), *target_errors(registered.targets)],
         structures=[_structure_row(each) for each in registered.structures],
         checks=[
-            *_checks(result, registered.config.confidence),
+            *_checks(result),
             *geometry_checks(result.confidence, registered.config.intrinsics),
         ],
         geometry=list(_geometry_rows(registered)),
@@ -182,8 +182,8 @@ def _structure_row(each: StructureResult) -> StructureRow:
     )
 
 
-def _checks(result: RegistrationResult, config: ConfidenceConfig) -> Iterator[CheckRow]:
-    confidence = result.confidence
+def _checks(result: RegistrationResult) -> Iterator[CheckRow]:
+    confidence, config = result.confidence, result.confidence.limits
     yield CheckRow(
         name="correlation of the edges of X-ray and CT",
         value=f"{confidence.edges:.2f}",
@@ -209,6 +209,22 @@ def _checks(result: RegistrationResult, config: ConfidenceConfig) -> Iterator[Ch
         value=f"{confidence.image_error_mm:.2f} mm",
         limit=f"above {config.expected_error_above_mm:g} mm",
     )
+    yield CheckRow(
+        name="the same error across the beam of the first X-ray",
+        value=f"{confidence.image_error_across_mm:.2f} mm",
+        limit=f"above {config.expected_across_above_mm:g} mm",
+    )
+    yield CheckRow(
+        name="expected error of the rotation, likewise",
+        value=f"{confidence.image_rotation_deg:.2f} degrees",
+        limit=f"above {config.expected_rotation_above_deg:g} degrees",
+    )
+    if config.similarity_below > 0:
+        yield CheckRow(
+            name="correlation of X-ray and CT in the last stage",
+            value=f"{result.similarity:.2f}",
+            limit=f"below {config.similarity_below:g}",
+        )
 
 
 def _geometry_rows(registered: Registered) -> Iterator[GeometryRow]:

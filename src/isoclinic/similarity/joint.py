@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from ..geometry import Camera, se3, so3
-from ..rendering import intrinsics_jacobian
-from ..rendering._memory import Rendering
+from ..rendering import Rendering, intrinsics_jacobian
 from ..solver import Linearization
 from .config import IntrinsicsRefinement, SimilarityConfig, ViewRefinement
 from .image_similarity import ImageSimilarity, Scatter
