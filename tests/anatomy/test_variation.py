@@ -13,6 +13,7 @@ from scipy.spatial.transform import Rotation
 
 from isoclinic import UsageError, Volume
 from isoclinic.anatomy import Variation, VariationConfig, draw_variation, vary
+from isoclinic.anatomy.variation import cut_short, draw_short
 from raising import raises
 
 SHAPE = (14, 11, 9)
@@ -136,6 +137,33 @@ def test_what_is_cut_off_is_air():
     assert (after[:3] == -1000).all() and (after[:, 8:] == -1000).all()
 
 
+@pytest.mark.parametrize("upright", [0, 2])
+def test_a_short_ct_lacks_the_ends_of_the_patient(upright):
+    """Along the axis of the grid that runs from feet to head, whichever it is; the grid remains."""
+    before = volume()
+    order = [1, 2, 0] if upright == 0 else [0, 1, 2]
+    affine = np.eye(4)
+    affine[:3, :3] = np.diag((2.0, 3.0, -2.5))[:, order]
+    before = replace(before, world_from_voxel=affine, labels=None, label_names={})
+    assert np.argmax(abs(affine[2, :3])) == (1 if upright == 0 else 2)
+    after = np.moveaxis(cut_short(before, (0.2, 0.4)).hu, 1 if upright == 0 else 2, 0)
+    whole = np.moveaxis(before.hu, 1 if upright == 0 else 2, 0)
+    # 0.2 and 0.4 of 11 voxels are two and four, of nine too.
+    assert (after[:2] == -1000).all() and (after[-4:] == -1000).all()
+    np.testing.assert_array_equal(after[2:-4], whole[2:-4])
+    assert cut_short(before, (0.2, 0.4)).isocentre_world == pytest.approx(before.isocentre_world)
+
+
+def test_which_ends_are_missing_how_often():
+    """Five standard deviations of a share of 600 are at most 0.1."""
+    config = VariationConfig(short_probability=0.6, short=(0.1, 0.3))
+    drawn_ends = np.array([draw_short(config, np.random.default_rng([seed, 5])) for seed in range(600)])
+    missing = drawn_ends > 0
+    for pattern, share in (((0, 0), 0.4), ((1, 0), 0.2), ((0, 1), 0.2), ((1, 1), 0.2)):
+        assert (missing == pattern).all(axis=1).mean() == pytest.approx(share, abs=0.1)
+    assert 0.1 <= drawn_ends[missing].min() < 0.12 and 0.28 < drawn_ends.max() <= 0.3
+
+
 def test_draws_stay_in_their_ranges_and_follow_the_generator():
     before, config = volume(), VariationConfig(tumble_probability=0.0)
     variations = [drawn(config, before, seed) for seed in range(200)]
@@ -165,6 +193,8 @@ def test_draws_stay_in_their_ranges_and_follow_the_generator():
         {"bone": (-1.0, 1.0)},
         {"soft_tissue_hu": (0.0, math.inf)},
         {"mirror_probability": 1.1},
+        {"short_probability": 1.1},
+        {"short": (0.1, 0.5)},
         {"cut": 0.5},
         {"turn_deg": -1.0},
         {"bend_spacing_mm": 0.0},

@@ -13,7 +13,7 @@ SMALL = ("--width", "24", "--height", "24", "--pixel-spacing-mm", "10", "10", "-
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("preset", ["isoclinic", "paper"])
+@pytest.mark.parametrize("preset", ["hospital", "isoclinic", "paper"])
 def test_the_same_seed_draws_the_same_sheet(run, files, tmp_path, preset):
     sheets = []
     for name, seed in (("a.png", "1"), ("b.png", "1"), ("c.png", "2")):

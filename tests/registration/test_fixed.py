@@ -1,15 +1,18 @@
 """The X-ray as other cameras at its source see it, against renderings in those cameras."""
 
+import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from isoclinic.geometry import Camera
-from isoclinic.registration._fixed import FixedImage
+from isoclinic.registration._fixed import FixedImage, _noise
 from isoclinic.rendering import RenderConfig, render
+from isoclinic.volumes import PreprocessConfig, XRay
 from phantoms import CAMERA, phantom, true_pose
 
 VOLUME = phantom(0)
@@ -94,3 +97,60 @@ def test_what_is_masked_stays_masked_and_does_not_bleed():
 def test_a_camera_that_looks_elsewhere_sees_nothing():
     away = replace(COARSER, cx=COARSER.cx + 500)
     assert not _xray().through(away).weight.any()
+
+
+def _counted(photons: float, seed: int = 0) -> XRay:
+    """An X-ray whose pixels count quanta by Poisson's law."""
+    expected = photons * np.exp(-_rendered(XRAY_CAMERA).double().numpy())
+    counts = np.random.default_rng(seed).poisson(expected)
+    return XRay(pixels=counts.astype(np.float32), camera=XRAY_CAMERA, polarity="bright_air")
+
+
+def test_pixels_of_few_quanta_are_averaged_before_their_logarithm():
+    """As if the detector had pixels twice as large, with its camera; the logarithm's bias is mostly gone."""
+    few, config = _counted(60), PreprocessConfig()
+    fixed = FixedImage.of(few, config)
+    as_if = FixedImage.of(few.bin(2), replace(config, noise=math.inf))
+    assert fixed.camera == as_if.camera == XRAY_CAMERA.bin(2)
+    torch.testing.assert_close(fixed.image, as_if.image, rtol=0, atol=0)
+    torch.testing.assert_close(fixed.weight, as_if.weight, rtol=0, atol=0)
+    late = FixedImage.of(few, replace(config, noise=math.inf)).averaged(2)
+    truth = avg_pool2d(_rendered(XRAY_CAMERA)[None], 2)[0]
+    seen = (fixed.weight > 0) & (late.weight > 0) & (truth > 1)
+    off = [(image - truth)[seen] for image in (fixed.image, late.image)]
+    # The open beam is a percentile of noise: a constant, which registration does not see.
+    early_off, late_off = ((each - each.mean()).square().mean().sqrt() for each in off)
+    assert seen.sum() > 1000 and early_off < 0.8 * late_off
+
+
+def test_pixels_of_many_quanta_stay_as_they_are():
+    many = _counted(1e5)
+    fixed = FixedImage.of(many, PreprocessConfig())
+    assert fixed.camera == XRAY_CAMERA
+    never = FixedImage.of(_counted(60), PreprocessConfig(noise=math.inf))
+    assert never.camera == XRAY_CAMERA
+    small = replace(
+        many,
+        pixels=_counted(60).pixels[:200, :200],
+        camera=XRAY_CAMERA.crop(top=0, left=0, height=200, width=200),
+    )
+    assert FixedImage.of(small, PreprocessConfig()).camera == small.camera
+
+
+def test_noise_is_measured_beside_anatomy_and_edges():
+    """White noise on a rendering, with a bar of metal: its deviation over the span, to a few per cent."""
+    generator = np.random.default_rng(0)
+    clean = _rendered(XRAY_CAMERA).numpy()
+    noisy = clean + generator.normal(0, 0.2, clean.shape).astype(np.float32)
+    noisy[100:110, 20:200] = 30
+    weight = np.ones_like(noisy)
+    span = float(np.subtract(*np.percentile(noisy, (95, 5))))
+    assert _noise(noisy, weight) == pytest.approx(0.2 / span, rel=0.08)
+    assert _noise(clean, weight) < 0.005
+    # Of larger images not all pixels are looked at.
+    larger, weight_there = noisy.repeat(3, axis=0).repeat(3, axis=1), np.ones((768, 768))
+    larger = larger + generator.normal(0, 0.5, larger.shape).astype(np.float32)
+    span = float(np.subtract(*np.percentile(larger, (95, 5))))
+    # The noise that pixels share, three by three, does not differ within the squares that are looked at.
+    assert _noise(larger, weight_there) == pytest.approx(0.5 / span, rel=0.03)
+    assert _noise(noisy, np.eye(256, dtype=np.float32) * 0) == 0

@@ -109,6 +109,38 @@ def test_it_finds_what_the_xray_itself_does_not_show():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("start", ["any", "ap"])
+def test_where_nobody_says_where_to_start_it_looks_in_all_directions(monkeypatch, start):
+    """The canonical image is what is searched then, not only the neighbourhood of a standard view."""
+    config = replace(DISSATISFIED, any_view=AnyViewConfig(spacing_deg=30.0, mirrored=False))
+    searched: list[FixedImage] = []
+    found: list[float] = []
+    any_view = Run.any_view
+
+    def watched(run, runs):
+        searched.append(runs[0].fixed[0])
+        results = any_view(run, runs)
+        found.append(min(error_mm(VOLUME, pose, TRUTH) for pose in results[0][0]))
+        return results
+
+    monkeypatch.setattr(Run, "any_view", watched)
+    loader = Loader()
+    result = register(VOLUME, XRAY, start, config, model=loader)
+    assert loader.calls == 1
+    candidates = config.any_view.candidates
+    tried = [(each.start, each.learned, each.candidates) for each in result.attempts]
+    around = [("preset ap", 128)] if start == "ap" else []
+    expected_each = [*around, ("any view", candidates)]
+    learned_names = ("canonical search",)
+    assert tried == [(where, names, count) for names in ((), learned_names) for where, count in expected_each]
+    learned = Learned.of(loader(), VOLUME, FixedImage.of(XRAY, FAST.preprocess), config)
+    expected = learned.canonical_image
+    assert expected is not None and torch.equal(searched[1].image, expected.image)
+    # Directions are 30 degrees apart: at the corners of a cube of 100 mm the nearest one is some 25 mm off.
+    assert found[1] < 35
+
+
+@pytest.mark.slow
 def test_a_network_that_is_wrong_does_no_harm():
     without = register(VOLUME, XRAY, FAR, DISSATISFIED)
     result = register(VOLUME, XRAY, FAR, DISSATISFIED, model=Loader(Blind()))

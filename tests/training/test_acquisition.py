@@ -235,10 +235,26 @@ def test_what_is_there_only_sometimes(drawn):
     assert config.view_area[0] - 1e-5 <= area.min() and area.max() <= config.view_area[1] + 1e-5
 
 
+def test_close_ups_are_small_fields_that_may_lie_off_the_centre(drawn):
+    """They replace other fields; all that was drawn before them stays what it was."""
+    config = AcquisitionConfig(close_probability=0.3, collimation_probability=0.0)
+    close = draw_acquisition(config, torch.Generator().manual_seed(1), MANY)
+    which = close.field[:, 2].isfinite()
+    assert which.double().mean() == pytest.approx(0.3, abs=0.04)
+    (low, high), shift = config.close_radius, config.close_shift
+    assert kstest(close.field[which, 2], "uniform", args=(low, high - low)).pvalue > LEVEL
+    for axis in range(2):
+        assert kstest(close.field[which, axis], "uniform", args=(-shift, 2 * shift)).pvalue > LEVEL
+    assert torch.equal(close.tone, drawn.tone) and torch.equal(close.tools, drawn.tools)
+    assert close.noise_seed == drawn.noise_seed
+
+
 @pytest.mark.parametrize(
     "change",
     [
         {"tools_probability": -0.1},
+        {"close_radius": (0.0, 0.3)},
+        {"close_shift": -0.1},
         {"tools": 0},
         {"photons": (0.0, 1e5)},
         {"collimation_round": 2.0},

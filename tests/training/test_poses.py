@@ -65,6 +65,39 @@ def test_poses_are_distributed_within_their_ranges(distribution):
     assert abs(np.corrcoef(shares.T) - np.eye(6)).max() < 5 / np.sqrt(MANY)
 
 
+def test_turned_pictures_are_turned_by_quarters():
+    """The other poses are what they are without; five standard deviations of a share of 3000 are 0.046."""
+    upright = draw_poses(PoseConfig(**CONFIG), ISOCENTRE, torch.Generator().manual_seed(0), MANY)
+    config = PoseConfig(**CONFIG, turned_probability=0.4)
+    assert config.upright == PoseConfig(**CONFIG)
+    poses = draw_poses(config, ISOCENTRE, torch.Generator().manual_seed(0), MANY)
+    between = poses @ torch.linalg.inv(upright)
+    angle = torch.rad2deg(torch.atan2(between[:, 1, 0], between[:, 0, 0])) % 360
+    quarters = (angle / 90).round() % 4
+    torch.testing.assert_close(
+        angle % 90 - 90 * (angle % 90 > 45), torch.zeros_like(angle), atol=1e-9, rtol=0
+    )
+    # A turn of the picture about the central ray moves nothing along it.
+    torch.testing.assert_close(between[:, 2, :3], torch.eye(3).double()[2].expand(MANY, 3))
+    for quarter, share in ((0, 0.6), (1, 0.4 / 3), (2, 0.4 / 3), (3, 0.4 / 3)):
+        assert (quarters == quarter).double().mean() == pytest.approx(share, abs=0.046)
+
+
+def test_views_from_anywhere():
+    """Primary angles and turns all around, secondary angles and shifts as before."""
+    config = PoseConfig(**CONFIG, anywhere_probability=1.0)
+    poses = draw_poses(config, ISOCENTRE, torch.Generator().manual_seed(0), MANY).numpy()
+    x, y, z = poses[:, 2, :3].T
+    primary, secondary = np.rad2deg(np.arctan2(-x, y)), np.rad2deg(np.arcsin(z))
+    level = np.stack([y, -x, np.zeros_like(x)], axis=1) / np.hypot(x, y)[:, None]
+    right, down = (np.einsum("bk,bk->b", poses[:, row, :3], level) for row in (0, 1))
+    for angle in (primary, np.rad2deg(np.arctan2(down, right))):
+        assert kstest(angle, "uniform", args=(-180, 360)).pvalue > LEVEL
+    assert kstest(secondary, "uniform", args=(-15, 50)).pvalue > LEVEL
+    depth = (poses[:, :3, :3] @ ISOCENTRE.numpy() + poses[:, :3, 3])[:, 2]
+    assert kstest(depth, "uniform", args=(530, 240)).pvalue > LEVEL
+
+
 def test_no_reach_is_the_view_itself():
     reach = dict.fromkeys((name for name in CONFIG if "_reach_" in name), 0.0)
     poses = draw_poses(PoseConfig(**CONFIG | reach), ISOCENTRE, torch.Generator(), 2).numpy()
@@ -105,6 +138,7 @@ def test_perturbations_are_log_uniform_with_a_third_as_many_degrees():
     [
         {"primary_reach_deg": -1.0},
         {"lateral_reach_mm": float("nan")},
+        {"anywhere_probability": 1.5},
         {"distribution": "cauchy"},
         {"source_isocentre_mm": 100.0},
         {"perturbation_mm": (0.0, 60.0)},

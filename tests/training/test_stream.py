@@ -10,6 +10,7 @@ import torch
 
 import phantoms
 from isoclinic import RenderConfig, UsageError, render
+from isoclinic.anatomy import Cohort, CohortConfig, VariationConfig
 from isoclinic.geometry import se3
 from isoclinic.training import (
     AcquisitionConfig,
@@ -164,3 +165,27 @@ def test_streams_that_are_none(volume):
         SimulationStream([], CAMERA, CONFIG, seed=0)
     with raises(UsageError, "training.invalid-value", "seed"):
         stream(volume, seed=-1)
+
+
+def test_x_rays_show_all_of_a_patient_whose_ct_ends_early(volume):
+    """A cohort of one whose CT lacks its ends: its moving images do, its X-rays and the targets do not."""
+    variation = VariationConfig(
+        short_probability=1.0, short=(0.3, 0.3), cut_probability=0.0, tumble_probability=0.0
+    )
+    config = CohortConfig(present=1, batches=100, skeletons=0.0, voxel_mm=4.0, variation=variation)
+    poses = replace(POSES, perturbation_mm=(1e-6, 1e-6))
+    changes = {"randomization": UNCHANGED, "poses": poses}
+
+    def batch_of(**more) -> Batch:
+        cohort = Cohort([volume], config, seed=0)
+        return SimulationStream(cohort, CAMERA, replace(CONFIG, **changes, **more), seed=0).batch(0)
+
+    short, same = batch_of(), batch_of(moving="same")
+    assert short.moving is not None and same.moving is not None
+    torch.testing.assert_close(short.fixed, same.fixed)
+    torch.testing.assert_close(same.moving, same.fixed, atol=1e-3, rtol=0)
+    difference = short.fixed - short.moving
+    body = short.fixed > 0.1
+    assert difference.min() > -0.01 and (difference > 0.1)[body].float().mean() > 0.2
+    assert torch.equal(short.moving, render(short.volume, CAMERA, short.moving_camera_from_world, RENDERING))
+    assert (short.volume.hu < -999).sum() > (same.volume.hu < -999).sum()

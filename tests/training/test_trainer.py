@@ -169,6 +169,16 @@ def test_the_state_of_the_global_generator_is_left_alone(tmp_path):
     assert torch.equal(torch.rand(3), expected)
 
 
+def test_only_regressors_are_spared_turned_pictures_and_views_from_anywhere():
+    """A regressor predicts poses within a reach; what the others do is the same for every view."""
+    poses = replace(POSES, turned_probability=0.5, anywhere_probability=0.5)
+    made = trainer(networks=("pose_regressor", "canonical", "coarse_encoder"), poses=poses)
+    seen = {phase.kind: made._stream(CONFIG.phase(phase.kind)).config.poses for phase in made.phases}
+    assert seen["pose_regressor"] == POSES
+    for kind in ("canonical", "coarse_encoder"):
+        assert (seen[kind].turned_probability, seen[kind].anywhere_probability) == (0.5, 0.5)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("network", "images", "fall"), [("pose_regressor", 800, 3.0), ("canonical", 320, 1.5)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from ..errors import UsageError
 from ..volumes import Volume
 from .config import CohortConfig
 from .skeleton import synthetic_skeleton
-from .variation import draw_variation, vary
+from .variation import cut_short, draw_short, draw_variation, vary
 
 
 class Cohort:
@@ -35,6 +36,8 @@ class Cohort:
         self._seed = seed
         self._volumes = [volume.coarsened(config.voxel_mm) for volume in volumes]
         self._present: dict[int, tuple[int, Volume]] = {}
+        # Of those who have one and are still in use somewhere.
+        self._short: WeakKeyDictionary[Volume, Volume] = WeakKeyDictionary()
 
     def anatomy(self, index: int) -> Volume:
         """The anatomy that batch `index` shows."""
@@ -48,7 +51,19 @@ class Cohort:
             self._present[place] = known
         return known[1]
 
+    def known_part(self, anatomy: Volume) -> Volume:
+        """The CT that there is of an anatomy of the cohort: all of it, or one that ends before it does."""
+        return self._short.get(anatomy, anatomy)
+
     def _newcomer(self, generator: np.random.Generator) -> Volume:
+        anatomy = self._whole(generator)
+        # The last draw, so that anatomies are those of cohorts whose CTs never end early.
+        short = draw_short(self.config.variation, generator)
+        if any(short):
+            self._short[anatomy] = cut_short(anatomy, short)
+        return anatomy
+
+    def _whole(self, generator: np.random.Generator) -> Volume:
         if generator.random() < self.config.skeletons:
             return synthetic_skeleton(self.config.skeleton, generator)
         volume = self._volumes[generator.integers(len(self._volumes))]

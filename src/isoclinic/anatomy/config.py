@@ -29,6 +29,9 @@ class VariationConfig:
         blur_mm: largest standard deviation of a blur along a random axis of the grid: thick slices [mm].
         cut_probability: probability that a side of the field of view is cut off, for each side.
         cut: largest share of the grid cut off on a side.
+        short_probability: probability that the CT ends before the patient does: X-rays show all of the
+            anatomy, and the CT that they are compared with lacks one or both of its ends.
+        short: share of the grid that the CT then lacks at an end of the patient's long axis.
 
     Raises:
         UsageError: a range turned round, or a number that cannot be.
@@ -47,6 +50,8 @@ class VariationConfig:
     blur_mm: float = 2.0
     cut_probability: float = 0.15
     cut: float = 0.25
+    short_probability: float = 0.2
+    short: Range = (0.1, 0.4)
 
     def __post_init__(self) -> None:
         for name in ("scale", "stretch", "bone", "soft_tissue_hu"):
@@ -60,7 +65,13 @@ class VariationConfig:
                 "scale, stretch and bend_spacing_mm must be positive, and bone not negative",
                 code="anatomy.invalid-value",
             )
-        for name in ("tumble_probability", "mirror_probability", "cut_probability", "cut"):
+        for name in (
+            "tumble_probability",
+            "mirror_probability",
+            "cut_probability",
+            "cut",
+            "short_probability",
+        ):
             if not 0 <= getattr(self, name) <= 1:
                 raise UsageError(
                     f"{name} must lie between 0 and 1, not {getattr(self, name)}",
@@ -69,6 +80,11 @@ class VariationConfig:
         if min(self.turn_deg, self.shift_mm, self.bend_mm, self.blur_mm) < 0 or self.cut >= 0.5:
             raise UsageError(
                 "turn_deg, shift_mm, bend_mm and blur_mm must not be negative, cut below 0.5",
+                code="anatomy.invalid-value",
+            )
+        if not 0 <= self.short[0] <= self.short[1] < 0.5:
+            raise UsageError(
+                f"short must be a range (lower, upper) within 0 to below 0.5, not {self.short}",
                 code="anatomy.invalid-value",
             )
 

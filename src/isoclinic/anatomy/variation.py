@@ -95,6 +95,29 @@ def vary(volume: Volume, variation: Variation) -> Volume:
     return replace(volume, hu=hu.astype(np.float32), labels=None, label_names={})
 
 
+def draw_short(config: VariationConfig, generator: np.random.Generator) -> tuple[float, float]:
+    """Draw the shares of its grid that a CT lacks at the two ends of the patient's long axis."""
+    lacks = generator.uniform(*config.short, size=2)
+    # The one end, the other or both.
+    which = generator.integers(1, 4)
+    if generator.random() >= config.short_probability:
+        return 0.0, 0.0
+    return float(lacks[0] * (which & 1)), float(lacks[1] * (which >> 1))
+
+
+def cut_short(volume: Volume, short: tuple[float, float]) -> Volume:
+    """The CT with air in the place of these shares at the ends of its grid, along the patient's long axis.
+
+    The grid remains, so that poses turn about the same point.
+    """
+    axis = int(np.abs(volume.world_from_voxel[2, :3] / volume.spacing_mm).argmax())
+    hu = volume.hu.copy()
+    along, length = np.moveaxis(hu, axis, 0), volume.shape[axis]
+    along[: round(short[0] * length)] = _AIR_HU
+    along[length - round(short[1] * length) :] = _AIR_HU
+    return replace(volume, hu=hu)
+
+
 _DEGREE = 3
 
 

@@ -13,7 +13,7 @@ from ..training import PoseConfig
 from ._detector import DetectorOptions
 from ._options import FLAT, parse_options
 
-Preset = Literal["isoclinic", "paper"]
+Preset = Literal["hospital", "isoclinic", "paper"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +25,8 @@ class SimulateOptions:
         grid: PNG to write, a contact sheet. Each pair is a randomised X-ray (dark red where it does not show
             the patient) and the rendering of a perturbed pose, both bright where dense.
         pairs: number of pairs.
-        preset: the randomisation of X-rays: a simulated acquisition, or the published transforms.
+        preset: the randomisation of X-rays: a simulated acquisition with what hospitals add, which networks
+            are trained on, the acquisition alone, or the published transforms.
         vary: show another variation of the CT in every pair, or a made-up skeleton, as networks of any
             patient are trained on.
         seed: seed of all random draws.
@@ -38,7 +39,7 @@ class SimulateOptions:
     volume: Positional[Path]
     grid: Path
     pairs: int = 12
-    preset: Preset = "isoclinic"
+    preset: Preset = "hospital"
     vary: bool = False
     seed: int = 0
     overwrite: bool = False

@@ -25,7 +25,7 @@ _EACH_OTHER = CohortConfig(present=1, batches=1)
 
 _DPI = 100
 _PANEL_INCH = 2.1
-_CAPTION_INCH = 0.48
+_CAPTION_INCH = 0.62
 _TITLE_INCH = 0.3
 _CAPTION_CHARACTERS = 68
 # A sheet of more is too large to look at.
@@ -49,7 +49,11 @@ def main(options: SimulateOptions, arguments: Sequence[str]) -> None:
             f"{options.pairs}",
             code="options.invalid-value",
         )
-    presets = {"isoclinic": RandomizationConfig.isoclinic, "paper": RandomizationConfig.paper}
+    presets = {
+        "hospital": RandomizationConfig.hospital,
+        "isoclinic": RandomizationConfig.isoclinic,
+        "paper": RandomizationConfig.paper,
+    }
     stream_config = StreamConfig(
         batch=1 if options.vary else options.pairs,
         poses=options.poses,

@@ -162,9 +162,10 @@ def polished(outcome: Outcome, learned: PartLearned) -> Outcome:
 
 
 def rescue(run: Run, way: Reading, usual: InitialPose, learned: Learned | PartLearned) -> Iterator[Outcome]:
-    """Searches of the canonical network's image of the first X-ray, around `usual`.
+    """Searches of the canonical network's image of the first X-ray, around `usual` or in all directions.
 
-    Stages that are coarser than that image compare it, too; the others the X-ray itself, as always.
+    All directions are looked through where nobody has said where to start, as without a network. Stages that
+    are coarser than that image compare it, too; the others the X-ray itself, as always.
     """
     image, config = learned.canonical_image, run.config
     if image is None:
@@ -174,13 +175,20 @@ def rescue(run: Run, way: Reading, usual: InitialPose, learned: Learned | PartLe
     fine = config.stages[len(coarse) :]
     run = replace(run, start=usual.camera_from_world, config=replace(config, stages=fine))
     cleaned = replace(run, fixed=(image, *run.fixed[1:]), config=replace(config, stages=coarse or fine[:1]))
-    for reach in config.searches[1:] or config.searches:
-        points = cleaned.searched(reach)
+
+    def ended(points: Tensor, candidates: int, start: str = "") -> Outcome:
         stages = cleaned.register(points) if coarse else []
         if stages:
             points = cleaned.distinct(stages[-1], coarse[-1].keep)
-        names = (CANONICAL_SEARCH,)
-        yield _outcome(run, way, points, usual.source, names, stages, reach.candidates)
+        return _outcome(run, way, points, usual.source, (CANONICAL_SEARCH,), stages, candidates, start)
+
+    # A search around where it does not start would be of no use.
+    for reach in () if usual.unknown else config.searches[1:] or config.searches:
+        yield ended(cleaned.searched(reach), reach.candidates)
+    if usual.unknown or (usual.rough and config.any_view.enabled):
+        cleaned, run = (replace(each, depth_reach_mm=config.any_view.depth_mm) for each in (cleaned, run))
+        points, _ = cleaned.any_view([cleaned])[0]
+        yield ended(points, config.any_view.candidates, ANY_VIEW)
 
 
 def read_as(run: Run, way: Reading) -> Run | None:

@@ -56,6 +56,13 @@ def inside_boxes(boxes: Tensor, height: int, width: int) -> Tensor:
     return in_rows[:, :, None] & in_columns[:, None, :]
 
 
+def places(height: int, width: int, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Right and down of the image's centre, in widths of the image: [W] and [H, 1]."""
+    column = (torch.arange(width, device=like.device, dtype=like.dtype) + 0.5) / width - 0.5
+    row = (torch.arange(height, device=like.device, dtype=like.dtype) + 0.5 - height / 2) / width
+    return column, row[:, None]
+
+
 def separable_filter(images: Tensor, half_width_px: Tensor, *, box: bool = False) -> Tensor:
     """Images [B, H, W] averaged over windows of their own sizes; at the rim over what lies inside.
 

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from ..volumes import PreprocessConfig
-from ._draws import inside_boxes, log_uniform, per_image, random_boxes, separable_filter, sometimes, uniform
+from ._draws import (
+    inside_boxes,
+    log_uniform,
+    per_image,
+    places,
+    random_boxes,
+    separable_filter,
+    sometimes,
+    uniform,
+)
 from ._ranges import Range
 from .randomization_config import AcquisitionConfig
 
@@ -86,12 +95,14 @@ def draw_acquisition(
     def share(size: float) -> Tensor:
         return torch.rand(batch, generator=generator) < size
 
-    shift = config.collimation_shift
-    field = torch.cat([between((-shift, shift), 2), between(config.collimation_radius, 1)], dim=1)
+    def field_within(shift: float, radius: Range) -> Tensor:
+        return torch.cat([between((-shift, shift), 2), between(radius, 1)], dim=1)
+
+    field = field_within(config.collimation_shift, config.collimation_radius)
     # Relative to the whole image, which is the neutral box.
     view = random_boxes(between(config.view_area), between(config.view_aspect), generator=generator)
     whole = torch.tensor([0.0, 0.0, 1.0, 1.0])
-    return AcquisitionParameters(
+    parameters = AcquisitionParameters(
         materials=torch.stack([between(config.soft_tissue), between(config.bone)], dim=1),
         scatter=between(config.scatter),
         scatter_range=between(config.scatter_range),
@@ -105,6 +116,12 @@ def draw_acquisition(
         surroundings=share(config.collimation_white).float(),
         view=whole + sometimes(config.view_probability, view - whole, 0.0, generator=generator),
         noise_seed=int(torch.randint(2**62, (), generator=generator)),
+    )
+    if not config.close_probability:
+        return parameters  # so that the draws of older configurations remain what they were
+    close = field_within(config.close_shift, config.close_radius)
+    return replace(
+        parameters, field=torch.where(share(config.close_probability)[:, None], close, parameters.field)
     )
 
 
@@ -147,7 +164,7 @@ def apply_acquisition(materials: Tensor, parameters: AcquisitionParameters) -> t
     p = parameters
     height, width = materials.shape[2:]
     line_integrals = (p.materials[:, :, None, None] * materials).sum(dim=1)
-    x, y = _places(height, width, materials)
+    x, y = places(height, width, materials)
     signal = torch.exp(-line_integrals - tool_attenuation(p.tools, x, y))
     veil = separable_filter(signal, p.scatter_range * width)
     signal = signal + per_image(p.scatter) * veil
@@ -166,13 +183,6 @@ def apply_acquisition(materials: Tensor, parameters: AcquisitionParameters) -> t
     open_beam = _open_beam(torch.where(shown, signal, 0.0)).clamp(min=torch.finfo(signal.dtype).tiny)
     image = -torch.log((signal / open_beam).clamp(min=_PREPROCESS.floor))
     return torch.where(shown, image, 0.0), (shown & in_field).to(image.dtype)
-
-
-def _places(height: int, width: int, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Right and down of the image's centre, in widths of the image: [W] and [H, 1]."""
-    column = (torch.arange(width, device=like.device, dtype=like.dtype) + 0.5) / width - 0.5
-    row = (torch.arange(height, device=like.device, dtype=like.dtype) + 0.5 - height / 2) / width
-    return column, row[:, None]
 
 
 def tool_attenuation(tools: Tensor, x: Tensor, y: Tensor) -> Tensor:

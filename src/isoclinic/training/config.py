@@ -232,7 +232,7 @@ class TrainConfig:
     validations: int = 8
     validation_images: int = 16
     poses: PoseConfig = field(default_factory=PoseConfig)
-    randomization: RandomizationConfig = field(default_factory=RandomizationConfig.isoclinic)
+    randomization: RandomizationConfig = field(default_factory=RandomizationConfig.hospital)
     pose_regressor: RegressorPhase = field(default_factory=_regressor_phase)
     ct_regressor: CTRegressorPhase = field(default_factory=CTRegressorPhase)
     coarse_encoder: EncoderPhase = field(default_factory=_coarse_phase)
@@ -378,6 +378,7 @@ class TrainConfig:
         return cls(
             minutes=60.0,
             networks=("ct_regressor", "coarse_encoder", "canonical"),
+            poses=PoseConfig(turned_probability=0.15, anywhere_probability=0.3),
             cohort=CohortConfig(),
         )
 

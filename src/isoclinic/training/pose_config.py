@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, get_args
 
 from ..errors import UsageError
-from ._ranges import Range, check_range
+from ._ranges import Range, check_probabilities, check_range
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,14 +28,17 @@ class PoseConfig:
         in_plane_reach_deg: largest turn in the image plane [deg].
         lateral_reach_mm: largest shift along each axis of the image [mm], at the patient.
         depth_reach_mm: largest shift along the viewing direction [mm].
+        turned_probability: probability of a picture that is turned by one to three quarters, besides.
+        anywhere_probability: probability of a view from anywhere around the patient, its picture turned by
+            any angle; secondary angle and shifts remain in their ranges.
         distribution: "uniform", or "normal": cut off at the largest deviation, which is two standard
             deviations.
         perturbation_mm: smallest and largest shift of a perturbation [mm], log-uniform between; it also turns
             by a third as many degrees. The largest one is the capture range to be learned.
 
     Raises:
-        UsageError: a negative deviation, a distribution that is none, a distance that is not positive, or
-            perturbations that are no positive range.
+        UsageError: a negative deviation, a probability outside 0 to 1, a distribution that is none, a
+            distance that is not positive, or perturbations that are no positive range.
     """
 
     primary_angle_deg: float = 180.0
@@ -46,6 +49,8 @@ class PoseConfig:
     in_plane_reach_deg: float = 15.0
     lateral_reach_mm: float = 60.0
     depth_reach_mm: float = 150.0
+    turned_probability: float = 0.0
+    anywhere_probability: float = 0.0
     distribution: Distribution = "uniform"
     perturbation_mm: Range = (0.1, 60.0)
 
@@ -66,7 +71,13 @@ class PoseConfig:
                 f"source_isocentre_mm must exceed depth_reach_mm ({self.depth_reach_mm})",
                 code="training.invalid-value",
             )
+        check_probabilities(self)
         check_range(self, "perturbation_mm", low=1e-6)
+
+    @property
+    def upright(self) -> PoseConfig:
+        """The same without views from anywhere and turned pictures."""
+        return replace(self, turned_probability=0.0, anywhere_probability=0.0)
 
     @property
     def reach(self) -> Tensor:

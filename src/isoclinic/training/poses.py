@@ -30,7 +30,18 @@ def draw_poses(config: PoseConfig, isocentre_world: Tensor, generator: torch.Gen
     middle = (config.primary_angle_deg, config.secondary_angle_deg, config.source_isocentre_mm)
     gantry = torch.tensor(middle, dtype=torch.float64).repeat(batch, 1)
     gantry[:, :2] += deviation[:, :2]
-    return gantry_poses(gantry, isocentre_world, shift_mm=deviation[:, 3:], in_plane_deg=deviation[:, 2])
+    in_plane = deviation[:, 2]
+    # Where they never occur nothing is drawn, so that older trainings draw what they did.
+    if config.turned_probability:
+        quarters = torch.randint(1, 4, (batch,), generator=generator)
+        turned = torch.rand(batch, generator=generator) < config.turned_probability
+        in_plane = in_plane + 90.0 * (quarters * turned)
+    if config.anywhere_probability:
+        around, turn = 360 * torch.rand(2, batch, generator=generator, dtype=torch.float64)
+        anywhere = torch.rand(batch, generator=generator) < config.anywhere_probability
+        gantry[:, 0] = torch.where(anywhere, around, gantry[:, 0])
+        in_plane = torch.where(anywhere, turn, in_plane)
+    return gantry_poses(gantry, isocentre_world, shift_mm=deviation[:, 3:], in_plane_deg=in_plane)
 
 
 def draw_perturbations(config: PoseConfig, generator: torch.Generator, batch: int) -> Tensor:

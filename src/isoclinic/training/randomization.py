@@ -11,9 +11,11 @@ from torch import Tensor
 from ..networks import ImageDomain
 from ..networks.image_domain import in_domain
 from .acquisition import AcquisitionParameters, apply_acquisition, draw_acquisition
+from .foreign_objects import ObjectParameters, add_objects, draw_objects
+from .processing import ProcessingParameters, apply_processing, draw_processing
 from .randomization_config import RandomizationConfig
+from .saturation import SaturationParameters, apply_saturation, draw_saturation
 from .tone import ToneParameters, apply_tone, draw_tone
-from .workstation import WorkstationParameters, apply_workstation, draw_workstation
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -22,34 +24,39 @@ class Parameters:
 
     Attributes:
         acquisition: None for none.
-        tone: the rest.
-        workstation: None for none.
+        tone: the changes of the finished image.
+        objects: None for none.
+        processing: None for none.
+        saturation: None for none.
     """
 
     acquisition: AcquisitionParameters | None
     tone: ToneParameters
-    workstation: WorkstationParameters | None = None
+    objects: ObjectParameters | None = None
+    processing: ProcessingParameters | None = None
+    saturation: SaturationParameters | None = None
 
     def to(self, device: torch.device) -> Parameters:
         """The same on another device."""
-        acquisition = None if self.acquisition is None else _moved(self.acquisition, device)
-        workstation = None if self.workstation is None else _moved(self.workstation, device)
-        return Parameters(acquisition=acquisition, tone=_moved(self.tone, device), workstation=workstation)
+        parts = {item.name: getattr(self, item.name) for item in fields(self)}
+        return Parameters(**{name: part and _moved(part, device) for name, part in parts.items()})
 
     def applied(self, index: int) -> list[str]:
         """Names and sizes of what happens to one image, for people to read."""
-        acquisition = [] if self.acquisition is None else self.acquisition.applied(index)
-        workstation = [] if self.workstation is None else self.workstation.applied(index)
-        return acquisition + workstation + self.tone.applied(index)
+        parts = (self.objects, self.acquisition, self.saturation, self.processing, self.tone)
+        return [said for part in parts if part is not None for said in part.applied(index)]
 
 
 def draw(config: RandomizationConfig, generator: torch.Generator, batch: int) -> Parameters:
     """Parameters for that many images, on the CPU."""
-    acquisition, workstation = config.acquisition, config.workstation
+    acquisition, objects, processing = config.acquisition, config.objects, config.processing
+    saturation = config.saturation
     return Parameters(
         acquisition=None if acquisition is None else draw_acquisition(acquisition, generator, batch),
         tone=draw_tone(config.tone, generator, batch),
-        workstation=None if workstation is None else draw_workstation(workstation, generator, batch),
+        objects=None if objects is None else draw_objects(objects, generator, batch),
+        processing=None if processing is None else draw_processing(processing, generator, batch),
+        saturation=None if saturation is None else draw_saturation(saturation, generator, batch),
     )
 
 
@@ -64,17 +71,24 @@ def apply(
         domain: that images are brought into before anything is done to their tone.
 
     Returns:
-        (image [B, H, W], weight [B, H, W]): in that domain, bright where dense; 0 where a collimator or
-        the detector's end hides the patient, else 1.
+        (image [B, H, W], weight [B, H, W]): in that domain, bright where dense; 0 where a collimator,
+        the detector's end or masked metal hides the patient, else 1.
     """
     parameters = parameters.to(materials.device)
+    shown = None
+    if parameters.objects is not None:
+        materials, shown = add_objects(materials, parameters.objects)
     if parameters.acquisition is None:
         image = materials.sum(dim=1)
         weight = torch.ones_like(image)
     else:
         image, weight = apply_acquisition(materials, parameters.acquisition)
-    if parameters.workstation is not None:
-        image = apply_workstation(image, parameters.workstation)
+    if parameters.saturation is not None:
+        image = apply_saturation(image, parameters.saturation)
+    if parameters.processing is not None:
+        image = apply_processing(image, weight, parameters.processing)
+    if shown is not None:
+        weight = weight * shown
     return apply_tone(in_domain(image, weight, domain), parameters.tone), weight
 
 

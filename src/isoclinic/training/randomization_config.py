@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from ..errors import UsageError
 from ._ranges import Range, check_probabilities, check_range
+from .hospital_config import ObjectsConfig, ProcessingConfig, SaturationConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +39,9 @@ class AcquisitionConfig:
         collimation_white: share of fields whose surroundings are white; the others are black.
         collimation_radius: half the size of the field.
         collimation_shift: largest distance of its centre from the image's, along each axis.
+        close_probability: probability of a small field that may lie off the centre: a close-up.
+        close_radius: half the size of such a field.
+        close_shift: largest distance of its centre from the image's, along each axis.
         view_probability: probability of a detector that shows a part of the image only, the rest being
             padded.
         view_area: area of the part shown.
@@ -68,6 +72,9 @@ class AcquisitionConfig:
     collimation_white: float = 0.3
     collimation_radius: Range = (0.35, 0.55)
     collimation_shift: float = 0.05
+    close_probability: float = 0.0
+    close_radius: Range = (0.15, 0.35)
+    close_shift: float = 0.25
     view_probability: float = 0.15
     view_area: Range = (0.5, 0.95)
     view_aspect: Range = (0.7, 1.0)
@@ -75,7 +82,8 @@ class AcquisitionConfig:
     def __post_init__(self) -> None:
         check_probabilities(self)
         check_range(self, "soft_tissue", "bone", "scatter", "blur", "tool_attenuation", low=0.0)
-        check_range(self, "scatter_range", "photons", "tone", "collimation_radius", low=1e-6)
+        check_range(self, "scatter_range", "photons", "tone", low=1e-6)
+        check_range(self, "collimation_radius", "close_radius", low=1e-6)
         check_range(self, "wire_length", "wire_radius", "screw_length", "screw_radius", low=1e-6)
         check_range(self, "view_area", "view_aspect", low=1e-6, high=1.0)
         for name in ("tool_screws", "collimation_round", "collimation_white"):
@@ -84,9 +92,9 @@ class AcquisitionConfig:
                     f"{name} must lie between 0 and 1, not {getattr(self, name)}",
                     code="training.invalid-value",
                 )
-        if min(self.shading, self.collimation_shift) < 0 or self.tools < 1:
+        if min(self.shading, self.collimation_shift, self.close_shift) < 0 or self.tools < 1:
             raise UsageError(
-                "shading and collimation_shift must not be negative, tools at least 1",
+                "shading, collimation_shift and close_shift must not be negative, tools at least 1",
                 code="training.invalid-value",
             )
 
@@ -170,56 +178,32 @@ class ToneConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class WorkstationConfig:
-    """Ranges of what detector and workstation do to an image, in line integrals above the open beam [nats].
-
-    Attributes:
-        black_probability: probability that what is dense saturates.
-        black: what is denser saturates.
-        white_probability: probability that what is thin saturates, as air around a limb does.
-        white: what is thinner saturates.
-        sharpening_probability: probability of sharpening or softening.
-        sharpening: share of the fine structure that is added.
-        sharpening_range: standard deviation of the blur that it is told by, in widths of the image.
-        levels_probability: probability of few grey levels.
-        levels: number of grey levels.
-
-    Raises:
-        UsageError: a probability outside 0 to 1, a range turned round or outside what is possible.
-    """
-
-    black_probability: float = 0.5
-    black: Range = (1.2, 4.0)
-    white_probability: float = 0.4
-    white: Range = (0.0, 0.5)
-    sharpening_probability: float = 0.5
-    sharpening: Range = (-0.5, 2.0)
-    sharpening_range: Range = (0.01, 0.2)
-    levels_probability: float = 0.5
-    levels: int = 128
-
-    def __post_init__(self) -> None:
-        check_probabilities(self)
-        check_range(self, "black", "sharpening_range", low=1e-6)
-        check_range(self, "white", low=0.0)
-        check_range(self, "sharpening", low=-1.0)
-        if self.levels < 2:
-            raise UsageError(f"levels must be at least 2, not {self.levels}", code="training.invalid-value")
-
-
-@dataclass(frozen=True, kw_only=True)
 class RandomizationConfig:
-    """How renderings become X-rays that differ; see the presets `paper` and `isoclinic`.
+    """How renderings become X-rays that differ; see the presets `paper`, `isoclinic`, `hospital` and `part`.
 
     Attributes:
         acquisition: the effects of the X-ray unit; None leaves the line integrals of all tissue as they are.
         tone: the changes of the image after that.
-        workstation: saturation and processing between the two; None for none.
+        objects: what lies in the beam and is not in the CT; None for nothing.
+        saturation: limits of the detector, after the acquisition; None for none.
+        processing: what detector and workstation do to the picture before `tone`; None for nothing.
+
+    Raises:
+        UsageError: objects or processing without an acquisition.
     """
 
     acquisition: AcquisitionConfig | None
     tone: ToneConfig = field(default_factory=ToneConfig)
-    workstation: WorkstationConfig | None = None
+    objects: ObjectsConfig | None = None
+    processing: ProcessingConfig | None = None
+    saturation: SaturationConfig | None = None
+
+    def __post_init__(self) -> None:
+        if self.acquisition is None and not (self.objects is None and self.processing is None):
+            raise UsageError(
+                "objects and processing need an acquisition, which makes a picture that they are in",
+                code="training.invalid-value",
+            )
 
     @classmethod
     def paper(cls) -> RandomizationConfig:
@@ -248,6 +232,20 @@ class RandomizationConfig:
         )
 
     @classmethod
+    def hospital(cls) -> RandomizationConfig:
+        """As `isoclinic`, with what hospitals add: few quanta, scatter, metal, close-ups, workstations."""
+        plain = cls.isoclinic()
+        assert plain.acquisition is not None
+        acquisition = replace(
+            plain.acquisition,
+            scatter=(0.0, 1.0),
+            photons=(1e3, 3e5),
+            tone=(0.5, 1.5),
+            close_probability=0.15,
+        )
+        return replace(plain, acquisition=acquisition, objects=ObjectsConfig(), processing=ProcessingConfig())
+
+    @classmethod
     def part(cls) -> RandomizationConfig:
         """For parts: what `isoclinic` does, with more scatter, saturation and processing.
 
@@ -261,5 +259,8 @@ class RandomizationConfig:
                 view_area=(0.35, 0.95),
             ),
             tone=cls.isoclinic().tone,
-            workstation=WorkstationConfig(),
+            saturation=SaturationConfig(),
+            processing=ProcessingConfig(
+                low_dose_probability=0.1, sharpening_probability=0.5, quantization_probability=0.5
+            ),
         )

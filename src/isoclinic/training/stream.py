@@ -85,7 +85,7 @@ class Batch:
 
     Attributes:
         index: of the batch in its stream.
-        volume: the anatomy.
+        volume: the CT of the anatomy, which may lack an end of it; see `Cohort.known_part`.
         camera: of the images.
         domain: of all images.
         fixed: randomised X-ray [B, H, W], bright where dense.
@@ -173,9 +173,10 @@ class SimulationStream:
     def batch(self, index: int) -> Batch:
         """Batch number `index` of the stream, at least 0."""
         generator = self._generator(index)
-        volume = self._anatomy(index, generator)
-        projectors = self._projectors_of(volume)
-        config, isocentre = self.config, projectors["all"].isocentre_world
+        config, anatomy = self.config, self._anatomy(index, generator)
+        volume = self._known_part(anatomy)
+        projector = self.projector(volume)
+        isocentre = projector.isocentre_world
         pairs = config.batch // config.copies
         fixed_pose = self._fixed_poses(isocentre, generator, pairs)
         perturbation = draw_perturbations(config.poses, generator, pairs)
@@ -184,10 +185,10 @@ class SimulationStream:
         moving_pose = se3.perturb(fixed_pose, perturbation, isocentre)
         parameters = draw(config.randomization, generator, config.batch)
         materials = torch.stack(
-            [projectors[material].image(fixed_pose) for material in ("soft_tissue", "bone")], dim=1
+            [self._projector_of(anatomy, each).image(fixed_pose) for each in ("soft_tissue", "bone")], dim=1
         )
         fixed, weight = apply(self._copies(materials), parameters, config.domain)
-        moving, jacobian = self._moving(projectors["all"], moving_pose, weight)
+        moving, jacobian = self._moving(projector, moving_pose, weight)
         return Batch(
             index=index,
             volume=volume,
@@ -201,23 +202,29 @@ class SimulationStream:
             moving_camera_from_world=self._copies(moving_pose),
             perturbation=self._copies(perturbation),
             parameters=parameters,
-            projector=projectors["all"],
+            projector=projector,
         )
 
     def projector(self, volume: Volume) -> Projector:
         """What renders the moving images of an anatomy."""
-        return self._projectors_of(volume)["all"]
+        return self._projector_of(volume, "all")
 
     def _anatomy(self, index: int, generator: torch.Generator) -> Volume:
         if isinstance(self._anatomies, Cohort):
             return self._anatomies.anatomy(index)
         return self._anatomies[int(torch.randint(len(self._anatomies), (), generator=generator))]
 
-    def _projectors_of(self, volume: Volume) -> dict[Material, Projector]:
-        if volume not in self._projectors:
-            materials: tuple[Material, ...] = ("soft_tissue", "bone", "all")
-            self._projectors[volume] = {each: self._projector(volume, each) for each in materials}
-        return self._projectors[volume]
+    def _known_part(self, anatomy: Volume) -> Volume:
+        # What an X-ray should have been without its trouble is all of it.
+        if self.config.moving == "same" or not isinstance(self._anatomies, Cohort):
+            return anatomy
+        return self._anatomies.known_part(anatomy)
+
+    def _projector_of(self, volume: Volume, material: Material) -> Projector:
+        projectors = self._projectors.setdefault(volume, {})
+        if material not in projectors:
+            projectors[material] = self._projector(volume, material)
+        return projectors[material]
 
     def _moving(
         self, projector: Projector, pose: Tensor, weight: Tensor

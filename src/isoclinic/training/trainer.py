@@ -339,6 +339,9 @@ class Trainer:
 
     def _stream(self, phase: PhaseConfig) -> SimulationStream | PartStream:
         poses, around = self.config.poses, 1
+        if isinstance(phase, RegressorPhase | CTRegressorPhase):
+            # A regressor predicts poses within a reach; the other tasks are the same for turned pictures.
+            poses = poses.upright
         if isinstance(phase, EncoderPhase):
             poses, around = replace(poses, perturbation_mm=phase.perturbation_mm), phase.around
         config = StreamConfig(
@@ -377,7 +380,7 @@ class Trainer:
             moving="none",
             domain=self.config.domain,
             method=self.config.renderer,
-            poses=self.config.poses,
+            poses=self.config.poses.upright,
             randomization=RandomizationConfig.isoclinic()
             if self.config.part is None
             else RandomizationConfig.part(),

@@ -114,15 +114,20 @@ class PreprocessConfig:
             scatter and noise.
         open_beam_percentile: percentile of the pixels taken for the open beam I0; below 100 so that hot
             pixels do not set it.
+        noise: noise of single pixels, as a share of the image's span, above which registration averages
+            pixels before it takes their logarithm; infinite for never. Usual X-rays have less than 0.01, and
+            some 60 quanta in a pixel of the open beam give 0.05 to 0.2.
         masks: settings of how parts are found that do not show the patient.
 
     Raises:
-        UsageError: a floor outside 0 to 1 or a percentile outside 0 to 100, bounds excluded at 0.
+        UsageError: a floor outside 0 to 1 or a percentile outside 0 to 100, bounds excluded at 0, or negative
+            noise.
     """
 
     method: Literal["beer_lambert", "log_ratio"] = "beer_lambert"
     floor: float = 1e-3
     open_beam_percentile: float = 99.9
+    noise: float = 0.03
     masks: MaskConfig = field(default_factory=MaskConfig)
 
     def __post_init__(self) -> None:
@@ -135,6 +140,8 @@ class PreprocessConfig:
                 f"open_beam_percentile must lie in (0, 100], not {self.open_beam_percentile}",
                 code="preprocess.invalid-value",
             )
+        if not self.noise >= 0:
+            raise UsageError(f"noise must not be negative, not {self.noise}", code="preprocess.invalid-value")
 
 
 @dataclass(frozen=True, kw_only=True)
