@@ -16,6 +16,7 @@ from phantoms import (
     detected,
     displaced,
     error_mm,
+    line_integrals,
     phantom,
     true_pose,
     xray_of,
@@ -82,6 +83,17 @@ def test_a_bone_alone_is_found_among_all_else(seed):
     off_mm = (shown - true).norm(dim=1).mean() * CLOSE.pixel_spacing_mm[0] / 1.5
     assert float(off_mm) < 1.0
     assert result.status is not Status.DIVERGED
+
+
+@pytest.mark.slow
+def test_noisy_pixels_across_a_bone_are_not_averaged_away():
+    """Averaged as for a whole CT, three by three, there would be fewer than the last stage asks for."""
+    fine = CLOSE.resize(height=480, width=480)
+    noisy = detected(line_integrals(PATIENT, BONE_TRUTH, fine), 1, fine, photons=100)
+    averaged, alone = FixedImage.of(noisy, RegistrationConfig().preprocess), register(BONE, noisy, BONE_TRUTH)
+    assert averaged.camera == fine.bin(3)
+    (view,) = alone.trace[-1].problem.views
+    assert view.projector.camera.fx > 1.4 * averaged.camera.fx
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from bone_alone import BONE, BONE_TRUTH, BONE_XRAY
 from isoclinic.registration import (
     ConfidenceConfig,
     PartialConfig,
@@ -20,7 +21,6 @@ from isoclinic.results.report import report_of
 from isoclinic.volumes import Volume
 
 from ..registration.test_learned import FAST, NEAR, VOLUME, XRAY
-from ..registration.test_partial import BONE, BONE_TRUTH, BONE_XRAY
 
 
 @pytest.fixture(scope="module")

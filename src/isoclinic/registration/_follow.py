@@ -55,8 +55,9 @@ def followed(
     """
     began = time.perf_counter()
     xrays = [view.xray for view in views]
-    way = next((way for way in readings(xrays, config.preprocess) if way.name == trusted.reading), None)
     schedule, whole = trusted.schedule(config)
+    ways = readings(xrays, schedule.preprocess)
+    way = next((way for way in ways if way.name == trusted.reading), None)
     if way is None or not schedule.stages:
         return None
     isocentre = torch.from_numpy(volume.isocentre_world)

@@ -43,6 +43,12 @@ class Reading:
         """The X-rays as line integrals and weights."""
         return tuple(FixedImage.of(xray, self.preprocess) for xray in self.xrays)
 
+    def unaveraged(self) -> Reading:
+        """The same with all pixels of noisy X-rays."""
+        if all(found.camera == xray.camera for found, xray in zip(self.fixed, self.xrays, strict=True)):
+            return self
+        return replace(self, preprocess=self.preprocess.unaveraged)
+
 
 def readings(xrays: Sequence[XRay], preprocess: PreprocessConfig) -> tuple[Reading, ...]:
     """The X-rays as they were read, then with every other polarity where that was guessed."""

@@ -169,7 +169,8 @@ def registered(
     )
     part = all(own.is_part() for way in ways if (own := read_as(run, way)) is not None)
     if part:
-        run = replace(run, config=config.for_part(), whole=config.confidence)
+        ways = tuple(way.unaveraged() for way in ways)
+        run = replace(run, fixed=ways[0].fixed, config=config.for_part(), whole=config.confidence)
 
     tried: list[Outcome] = []
     unavailable: list[str] = []

@@ -394,6 +394,5 @@ class RegistrationConfig:
     def for_part(self) -> RegistrationConfig:
         """The configuration with the schedule of a CT that explains only part of an X-ray."""
         part = self.partial
-        if not self.stages:
-            return replace(self, confidence=part.confidence)
-        return replace(self, searches=part.searches, stages=part.stages, confidence=part.confidence)
+        config = replace(self, confidence=part.confidence, preprocess=self.preprocess.unaveraged)
+        return replace(config, searches=part.searches, stages=part.stages) if self.stages else config

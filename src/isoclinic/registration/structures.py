@@ -148,7 +148,7 @@ def register_structures(
         MovingStructure.of(volume, group, halo_mm=config.halo_mm, soft_tissue_hu=config.soft_tissue_hu)
         for group in groups
     )
-    fixed = FixedImage.of(xray, config.preprocess)
+    fixed = FixedImage.of(xray, config.preprocess.unaveraged)
     run = _Run(volume=volume, fixed=fixed, overall=overall[0], moving=moving, config=config)
     for stage in config.stages:
         run.take_turns(stage)

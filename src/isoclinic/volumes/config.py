@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -142,6 +142,11 @@ class PreprocessConfig:
             )
         if not self.noise >= 0:
             raise UsageError(f"noise must not be negative, not {self.noise}", code="preprocess.invalid-value")
+
+    @property
+    def unaveraged(self) -> PreprocessConfig:
+        """The same without averaging noisy pixels, which would leave too few of them across a bone."""
+        return replace(self, noise=math.inf)
 
 
 @dataclass(frozen=True, kw_only=True)
