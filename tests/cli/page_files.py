@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import plistlib
 import shutil
 from pathlib import Path
 
@@ -62,6 +63,8 @@ def write_page_files(folder: Path, ct: Path, xray: Path, cases: Path) -> None:
     shutil.copytree(cases, folder / "cases")
     (folder / "cts").mkdir()
     shutil.copy(ct, folder / "cts" / "one.nii.gz")
+    _write_head(folder / "head" / "project", volume)
+    shutil.copy(ct, folder / "ulna.nii.gz")
     _write_series(folder / "ct", volume)
     _write_labels(folder / "labels.nii.gz", volume)
     for name in ANGLES_DEG:
@@ -83,6 +86,16 @@ def write_page_files(folder: Path, ct: Path, xray: Path, cases: Path) -> None:
     view = scene(pelvis, 1, size=(200, 220), spacing_mm=(1.5, 1.5), principal_px=(109.5, 99.5))
     write_deepfluoro(folder / "ipcai_2020_full_res_data.h5", pelvis, [view], landmarks(pelvis, 14, seed=1))
     write_original(folder / "CTSpine1K", "liver_106", spine((3.0, 3.0, 3.0)))
+
+
+def _write_head(folder: Path, volume: Volume) -> None:
+    """A CT in the files of InVesalius: whole numbers, slice by slice, and their shape."""
+    folder.mkdir(parents=True)
+    hu = np.rint(volume.hu).astype(np.int16).transpose(2, 1, 0)
+    hu.tofile(folder / "matrix.dat")
+    spacing_mm = np.linalg.norm(volume.world_from_voxel[:3, :3], axis=0).tolist()
+    description = {"matrix": {"shape": list(hu.shape)}, "spacing": spacing_mm}
+    (folder / "main.plist").write_bytes(plistlib.dumps(description))
 
 
 def _pixels(volume: Volume, pose: Tensor) -> NDArray[np.uint16]:

@@ -112,7 +112,12 @@ def quick_preparation(
 
 def quick_trainer(data: TrainingData, config: TrainConfig, device: torch.device) -> Trainer:
     """A trainer of tiny networks, on a few X-rays."""
-    return Trainer(data, replace(TINY, images=16, networks=config.networks), device)
+    tiny = replace(TINY, images=16, networks=config.networks)
+    if config.part is not None:
+        wanted = config.canonical.network
+        network = replace(tiny.canonical.network, hint=wanted.hint, saturation=wanted.saturation)
+        tiny = replace(tiny, part=config.part, canonical=replace(tiny.canonical, network=network))
+    return Trainer(data, tiny, device)
 
 
 def quick_adaptation(data: TrainingData, config: TrainConfig, device: torch.device) -> Trainer:

@@ -76,12 +76,12 @@ class PartLearnedConfig:
         candidates: poses within that reach that are compared.
         keep: the best ones that are refined, a few steps each, before the best two of them are refined fully.
         max_steps: Levenberg-Marquardt steps of these two.
-        step_tolerance_mm: as `LearnedConfig.step_tolerance_mm`.
+        step_tolerance_mm: length of a step below which a look is finished [mm].
         margin: the margin by which the similarity of the last stage must be higher where the network has led
             than where the search has, to be preferred.
         polish: end with its pose instead of that of the classical stages, where the similarity of the last
             stage is not lower by more than `polish_margin` there.
-        polish_margin: see `polish`.
+        polish_margin: how much lower that similarity may be, for the pose of the network to be the result.
     """
 
     enabled: bool = True

@@ -18,13 +18,12 @@ from ..errors import InputError, UsageError
 from ..geometry import Camera
 from ..networks import BoundedPoseConfig, Checkpoint, PoseSpace, TrainingRecord
 from ..networks.checkpoint import PartRecord
-from ..networks.part_view import PartShape, part_camera
 from ..provenance import InputFile
 from ..rendering.config import Backend
 from ..volumes import Volume, VoxelIdentity
 from . import distributed
+from .cameras import camera_of_part, resized_camera
 from .config import (
-    CanonicalPhase,
     CTRegressorPhase,
     EncoderPhase,
     NetworkKind,
@@ -147,7 +146,9 @@ class Trainer:
         self._data = data
         self._device = device
         volume = data.subjects[0].volume
-        self._camera = _resized(data.camera, config) if config.part is None else _part_camera(volume, config)
+        self._camera = (
+            resized_camera(data.camera, config) if config.part is None else camera_of_part(volume, config)
+        )
         self._space = _space(volume, config)
         self.phases = [self._phase(kind) for kind in config.networks]
 
@@ -457,38 +458,6 @@ def _bfloat16_processor() -> bool:
     """Whether the processor has instructions for it; older versions of torch do not tell."""
     capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
     return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
-
-
-def _resized(camera: Camera, config: TrainConfig) -> Camera:
-    """The camera with its longer side of so many pixels, both sides multiples of the networks' strides.
-
-    Networks that see the CT, too, take squares: they get the middle of a longer field.
-    """
-    if "ct_regressor" in config.networks:
-        side = min(camera.height, camera.width)
-        top, left = (camera.height - side) // 2, (camera.width - side) // 2
-        camera = camera.crop(top=top, left=left, height=side, width=side)
-    strides = [
-        phase.network.backbone.stride
-        for phase in map(config.phase, config.networks)
-        if isinstance(phase, EncoderPhase | CanonicalPhase)
-    ]
-    stride = max(strides, default=1)
-    scale = config.pixels / max(camera.width, camera.height)
-    height, width = (max(1, round(scale * side / stride)) * stride for side in (camera.height, camera.width))
-    return camera.resize(height=height, width=width)
-
-
-def _part_camera(volume: Volume, config: TrainConfig) -> Camera:
-    """The camera that looks at the part of a training, with sides that are multiples of the stride."""
-    assert config.part is not None
-    stride = config.canonical.network.backbone.stride
-    return part_camera(
-        PartShape.of(volume, config.part.structures).radius_mm,
-        config.poses.source_isocentre_mm,
-        field=config.part.field_of_view,
-        pixels=max(1, round(config.pixels / stride)) * stride,
-    )
 
 
 def _alike(a: Camera | PoseSpace, b: Camera | PoseSpace) -> bool:
