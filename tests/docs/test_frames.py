@@ -20,6 +20,7 @@ from skimage.measure import block_reduce
 from isoclinic.registration import PRESETS
 from isoclinic.registration.initialize import view
 from isoclinic.rendering import RenderConfig, render
+from made_once import made_once
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "conventions.md").read_text(encoding="utf-8")
@@ -41,7 +42,8 @@ def scene_module(frames) -> ModuleType:
 @pytest.fixture(scope="module")
 def drawn(frames, tmp_path_factory) -> dict[str, Path]:
     """The pictures as the script draws them now, by name."""
-    return {path.name: path for path in frames.main(tmp_path_factory.mktemp("images"))}
+    folder = made_once(tmp_path_factory, "frames", frames.main)
+    return {path.name: path for path in folder.iterdir()}
 
 
 def words(picture: Path) -> str:

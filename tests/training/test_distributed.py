@@ -13,6 +13,7 @@ import torch
 
 from isoclinic.training import distributed
 from isoclinic.training.file_names import MODEL_FILE, STATE_FILE
+from made_once import made_once
 from tiny_training import subject, trainer
 
 SCRIPT = Path(__file__).with_name("in_processes.py")
@@ -32,7 +33,10 @@ network.width = 8
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     """What two processes left, and what they printed."""
-    folder = tmp_path_factory.mktemp("processes")
+    return made_once(tmp_path_factory, "processes", train_in_processes)
+
+
+def train_in_processes(folder: Path) -> None:
     volume = subject().volume
     nib.save(nib.Nifti1Image(volume.hu, volume.world_from_voxel), folder / "ct.nii.gz")
     (folder / "options.toml").write_text(OPTIONS)
@@ -43,7 +47,6 @@ def folder(tmp_path_factory) -> Path:
     assert done.returncode == 0, done.stderr
     (folder / "out").write_text(done.stdout)
     (folder / "err").write_text(done.stderr)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -100,11 +103,13 @@ def test_processes_keep_the_same_weights(found, kind):
     assert moved > 5
 
 
+@pytest.mark.slow
 def test_what_processes_tell_each_other(found):
     assert [each["first"] for each in found] == [5.0, 5.0]
     assert [each["any"] for each in found] == [[True, False]] * 2
 
 
+@pytest.mark.slow
 def test_one_process_shows_and_writes(folder):
     """The other one's output would double each line; its files would be replaced under way."""
     assert [(folder / f"{rank}.code").read_text() for rank in range(2)] == ["0", "0"]
