@@ -36,7 +36,7 @@ from ._run_options import RunOptions
 if TYPE_CHECKING:
     from ..geometry import Camera
 
-Preset = Literal["fast", "part", "paper", "paper-batched"]
+Preset = Literal["fast", "hospital", "part", "paper", "paper-batched"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,6 +160,7 @@ class TrainingOptions(TrainConfig):
 
 PRESETS: dict[str, dict[str, TrainingOptions]] = {
     "fast": {"training": TrainingOptions.of(TrainConfig.fast())},
+    "hospital": {"training": TrainingOptions.of(TrainConfig.hospital())},
     "part": {"training": TrainingOptions.of(TrainConfig.for_part())},
     "paper": {"training": TrainingOptions.of(TrainConfig.paper())},
     "paper-batched": {"training": TrainingOptions.of(TrainConfig.paper_batched())},
@@ -193,7 +194,8 @@ class TrainOptions(RunOptions):
 
     Attributes:
         volume: the CT: NIfTI, NRRD, MetaImage or a DICOM folder.
-        preset: defaults of all further options: "fast" suits half an hour on a processor; "part" is for a
+        preset: defaults of all further options: "fast" suits half an hour on a processor; "hospital" is the
+            same on X-rays with metal, few quanta and other trouble, and needs more of them; "part" is for a
             bone or an implant alone, or a structure of the CT, beside which X-rays show much else; "paper" is
             the published training, number by number, and takes days on a GPU; "paper-batched" has its numbers
             of X-rays in fewer, larger batches that share renderings.
