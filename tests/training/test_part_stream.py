@@ -69,7 +69,7 @@ def test_starts_look_straight_at_the_part_and_truths_lie_within_reach():
     part = replace(ALONE, start_mm=(1.0, 20.0), start_deg=(2.0, 15.0), start_depth_mm=40.0)
     of = stream(limb(), part, batch=64, copies=1)
     batch = of.batch(0)
-    shape, start = of.geometry.shape, batch.moving_camera_from_world
+    shape, start = of.shape, batch.moving_camera_from_world
     centre = se3.transform_points(start, shape.centre_world[None])[:, 0]
     expected = centre.new_tensor([0, 0, DEPTH_MM]).expand_as(centre)
     torch.testing.assert_close(centre, expected)

@@ -4,10 +4,22 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ._ranges import Range
+
+
+def batch_generator(seed: int, index: int) -> torch.Generator:
+    """The generator of a batch, independent of those of other indices and seeds, however close."""
+    state = np.random.SeedSequence([seed, index]).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(state[0] >> 1))
+
+
+def copied(of_pairs: Tensor, copies: int) -> Tensor:
+    """What belongs to pairs [B, ...], once for each copy of them [B * copies, ...]."""
+    return of_pairs.repeat_interleave(copies, dim=0) if copies > 1 else of_pairs
 
 
 def uniform(bounds: Range, *shape: int, generator: torch.Generator) -> Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import count
 
 import numpy as np
@@ -15,24 +14,11 @@ from ..geometry import Camera, se3
 from ..networks.part_view import PartShape
 from ..rendering import Projector, RenderConfig
 from ..volumes import Material, Volume, open_faces
-from ._draws import log_uniform, uniform
+from ._draws import batch_generator, copied, log_uniform, uniform
 from .part_config import PartConfig
 from .randomization import apply, draw
 from .stream import Batch, StreamConfig
 from .surroundings import MATERIALS, Surroundings, random_rotations
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class PartGeometry:
-    """Where the part lies before the camera.
-
-    Attributes:
-        shape: the part.
-        depth_mm: distance of its centre from the source at the start [mm].
-    """
-
-    shape: PartShape
-    depth_mm: float
 
 
 class PartStream:
@@ -65,7 +51,8 @@ class PartStream:
         self.config = config
         self.part = part
         self.seed = seed
-        self.geometry = PartGeometry(shape=PartShape.of(volume, part.structures), depth_mm=depth_mm)
+        self.shape = PartShape.of(volume, part.structures)
+        self.depth_mm = depth_mm
         self._volume = volume
         self._projectors = [self._projector(material, part.structures) for material in MATERIALS]
         longer = volume if part.structures else continued(volume)
@@ -78,7 +65,7 @@ class PartStream:
             volume,
             camera,
             depth_mm,
-            self.geometry.shape.radius_mm,
+            self.shape.radius_mm,
             part.surroundings,
             method=config.method,
             backend=config.backend,
@@ -99,13 +86,12 @@ class PartStream:
 
     def batch(self, index: int) -> Batch:
         """Batch number `index` of the stream, at least 0; `hint` is the rendering at the start."""
-        state = np.random.SeedSequence([self.seed, index]).generate_state(1, np.uint64)
-        generator = torch.Generator().manual_seed(int(state[0] >> 1))
+        generator = batch_generator(self.seed, index)
         config = self.config
         pairs = config.batch // config.copies
         start = self._starts(generator, pairs)
         perturbation = self._perturbations(generator, pairs)
-        pose = se3.perturb(start, perturbation, self.geometry.shape.centre_world)
+        pose = se3.perturb(start, perturbation, self.shape.centre_world)
         strength = uniform(self.part.strength, pairs, 1, 1, 1, generator=generator)
         own = self._own(pose, generator)
         own = strength.to(own) * own + self._rest(pose, generator)
@@ -135,9 +121,9 @@ class PartStream:
 
     def _starts(self, generator: torch.Generator, pairs: int) -> Tensor:
         """Poses [pairs, 4, 4] of a part that is turned any way, as the camera looks straight at it."""
-        shape = self.geometry.shape
+        shape = self.shape
         turn = random_rotations(generator, pairs)
-        place = torch.tensor([0.0, 0.0, self.geometry.depth_mm], dtype=torch.float64)
+        place = torch.tensor([0.0, 0.0, self.depth_mm], dtype=torch.float64)
         poses = se3.rigid(turn, place - turn @ shape.centre_world)
         return shape.view_from_camera(poses) @ poses
 
@@ -169,7 +155,7 @@ class PartStream:
         config, pairs = self.part.surroundings, len(pose)
         reach = config.rest_reach_mm * pose.new_tensor([*[math.pi / 540] * 3, 1.0, 1.0, 1.0])
         tangent = (2 * torch.rand(pairs, 6, generator=generator, dtype=torch.float64) - 1) * reach
-        there = se3.perturb(pose, tangent, self.geometry.shape.centre_world)
+        there = se3.perturb(pose, tangent, self.shape.centre_world)
         shown = (torch.rand(pairs, 1, 1, 1, generator=generator) < config.rest_probability).float()
         rest = [
             (every.image(there) - own.image(there)).clamp(min=0)
@@ -179,12 +165,12 @@ class PartStream:
         return shown.to(images) * images
 
     def _copies(self, of_pairs: Tensor) -> Tensor:
-        return of_pairs.repeat_interleave(self.config.copies, dim=0) if self.config.copies > 1 else of_pairs
+        return copied(of_pairs, self.config.copies)
 
     def _projector(
         self, material: Material, structures: tuple[int | str, ...] | None, volume: Volume | None = None
     ) -> Projector:
-        config, shape = self.config, self.geometry.shape
+        config, shape = self.config, self.shape
         rendering = RenderConfig(
             method=config.method,
             voxel_mm=config.voxel_mm,
@@ -193,7 +179,7 @@ class PartStream:
             backend=config.backend,
         )
         middle = torch.eye(4, dtype=torch.float64)
-        middle[2, 3] = self.geometry.depth_mm
+        middle[2, 3] = self.depth_mm
         middle[:3, 3] -= shape.centre_world
         volume = self._volume if volume is None else volume
         return Projector.of(volume, self.camera, middle[None], rendering, isocentre_world=shape.centre_world)

@@ -8,7 +8,6 @@ from itertools import count
 from typing import Literal, get_args
 from weakref import WeakKeyDictionary
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,6 +18,7 @@ from ..networks import ImageDomain, in_domain, jacobian_in_domain
 from ..rendering import Projector, RenderConfig
 from ..rendering.config import Backend, Method
 from ..volumes import Material, Volume
+from ._draws import batch_generator, copied
 from .pose_config import PoseConfig
 from .poses import draw_perturbations, draw_poses
 from .randomization import Parameters, apply, draw
@@ -172,7 +172,7 @@ class SimulationStream:
 
     def batch(self, index: int) -> Batch:
         """Batch number `index` of the stream, at least 0."""
-        generator = self._generator(index)
+        generator = batch_generator(self.seed, index)
         config, anatomy = self.config, self._anatomy(index, generator)
         volume = self._known_part(anatomy)
         projector = self.projector(volume)
@@ -247,12 +247,7 @@ class SimulationStream:
         return se3.perturb(views.repeat_interleave(around, dim=0), perturbation, isocentre)
 
     def _copies(self, of_pairs: Tensor) -> Tensor:
-        return of_pairs.repeat_interleave(self.config.copies, dim=0) if self.config.copies > 1 else of_pairs
-
-    def _generator(self, index: int) -> torch.Generator:
-        """Independent of those of other indices and seeds, however close."""
-        state = np.random.SeedSequence([self.seed, index]).generate_state(1, np.uint64)
-        return torch.Generator().manual_seed(int(state[0] >> 1))
+        return copied(of_pairs, self.config.copies)
 
     def _projector(self, volume: Volume, material: Material) -> Projector:
         config = self.config

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from ..anatomy import Cohort
-from ..geometry import Camera, se3
+from ..geometry import Camera, se3, so3
 from ..rendering import Projector, RenderConfig
 from ..rendering.config import Backend, Method
 from ..volumes import Material, Volume
@@ -114,13 +114,5 @@ class Surroundings:
 
 
 def random_rotations(generator: torch.Generator, count: int) -> Tensor:
-    """Rotations [count, 3, 3], float64, uniform among all (Shoemake 1992: normalised normal quaternions)."""
-    w, x, y, z = torch.nn.functional.normalize(
-        torch.randn(count, 4, generator=generator, dtype=torch.float64), dim=1
-    ).unbind(1)
-    rows = [
-        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-    ]
-    return torch.stack([torch.stack(row, dim=1) for row in rows], dim=1)
+    """Rotations [count, 3, 3], float64, uniform among all: those of normal quaternions (Shoemake 1992)."""
+    return so3.matrix_from_quaternion(torch.randn(count, 4, generator=generator, dtype=torch.float64))
