@@ -132,6 +132,29 @@ def test_a_reading_adds_up_before_it_squares():
     torch.testing.assert_close(embeddings.squared_distance(moving, other, "spherical"), distance)
 
 
+@pytest.mark.parametrize("metric", ["spherical", "euclidean"])
+@pytest.mark.parametrize("moving_rows", [[0, 0, 0, 1, 3, 3], [2], [1, 1]])
+def test_residuals_of_pairs_are_those_of_pair_by_pair_and_so_are_their_derivatives(metric, moving_rows):
+    """Rows with many pairs, with one and with none, as a moving image has others near it or not."""
+    embedded = random_embedding(1, batch=4, read=7)
+    if metric == "euclidean":
+        reading = torch.randn(4, 5, 7, 24, generator=torch.Generator().manual_seed(5)).double()
+        embedded = embedded._replace(reading=reading)
+    moving = torch.tensor(moving_rows)
+    fixed = torch.tensor([1, 3, 0, 1, 2, 0])[: len(moving)]
+    leaves = embedded.elements.requires_grad_(), embedded.reading.requires_grad_()
+
+    def with_slopes(residual):
+        weight = torch.linspace(-1, 2, residual.numel()).double().reshape(residual.shape)
+        return residual, *torch.autograd.grad((weight * residual).sum(), leaves)
+
+    expected = with_slopes(embeddings.residual(embedded.select(moving), embedded.select(fixed), metric))
+    got = with_slopes(embeddings.pair_residuals(embedded, moving, fixed, metric))
+    for one, other in zip(got, expected, strict=True):
+        # float64: only the order of sums differs.
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
+
+
 def test_a_reading_averages_noise_out_that_a_mean_of_squares_adds_up():
     """Noise of 0.05 rad at each of 400 locations hides a common turn of 0.01 rad from the mean of squares."""
     generator = torch.Generator().manual_seed(3)

@@ -106,7 +106,11 @@ def local_contrast(image: Tensor, window_px: int) -> Tensor:
     """Standardised images [B, 1, H, W] standardised once more, within windows that end at the image's rim."""
 
     def mean(of: Tensor) -> Tensor:
-        return avg_pool2d(of, window_px, 1, window_px // 2, count_include_pad=False)
+        # A mean over a rectangle is one of means over its rows, and takes a seventh of the time at 15 pixels.
+        for window in ((window_px, 1), (1, window_px)):
+            margin = (window[0] // 2, window[1] // 2)
+            of = avg_pool2d(of, window, 1, margin, count_include_pad=False)
+        return of
 
     average = mean(image)
     variance = (mean(image.square()) - average.square()).clamp(min=0)

@@ -77,16 +77,45 @@ def residual(moving: Embedding, fixed: Embedding, metric: Metric) -> Tensor:
     """
     if moving.reading is not None:
         difference = _difference(moving, fixed, metric).flatten(2)
-        scale = _READING_SCALE / math.sqrt(difference.shape[1])
-        return scale * torch.einsum("bmrp,bmp->br", moving.reading, difference)
+        return _reading_scale(moving) * torch.einsum("bmrp,bmp->br", moving.reading, difference)
     log_weight = (moving.log_confidence + fixed.log_confidence).log_softmax(-1)
     root_weight = (log_weight / 2).exp() / math.sqrt(moving.elements.shape[2])
     return (root_weight[..., None, None] * _difference(moving, fixed, metric)).flatten(1)
 
 
+def pair_residuals(embedded: Embedding, moving: Tensor, fixed: Tensor, metric: Metric) -> Tensor:
+    """Residuals [N, R] of N pairs of images of one embedding with a reading.
+
+    They are those of `residual` for the embeddings of rows `moving` and `fixed`. A reading is by far the
+    largest part of an embedding, and is not copied for every pair that it is read for: all pairs of one
+    moving image are one product of matrices.
+
+    Args:
+        embedded: of B images.
+        moving: rows [N] of the moving images, ascending.
+        fixed: rows [N] of the fixed images.
+        metric: of the elements.
+    """
+    assert embedded.reading is not None
+    elements, confidence = embedded.elements, embedded.log_confidence
+    pairs = (Embedding(elements[rows], confidence[rows]) for rows in (moving, fixed))
+    difference = _difference(*pairs, metric).flatten(1)
+    # [B, M P, R]: what each row's reading does with all numbers by which another row differs from it.
+    matrices = embedded.reading.transpose(1, 2).flatten(2).mT
+    counts = torch.bincount(moving, minlength=len(matrices)).tolist()
+    products = [
+        of_one @ matrix for of_one, matrix in zip(difference.split(counts), matrices.unbind(0), strict=True)
+    ]
+    return _reading_scale(embedded) * torch.cat(products)
+
+
 def squared_distance(moving: Embedding, fixed: Embedding, metric: Metric) -> Tensor:
     """Squared distance [B] [rad^2] of two embeddings of B images."""
     return residual(moving, fixed, metric).square().sum(-1) / 2
+
+
+def _reading_scale(embedded: Embedding) -> float:
+    return _READING_SCALE / math.sqrt(embedded.elements.shape[1])
 
 
 def _difference(moving: Embedding, fixed: Embedding, metric: Metric) -> Tensor:

@@ -54,6 +54,10 @@ class SphericalEncoder(nn.Module):
         """Residual [B, N] of two embeddings of B images; see `embedding.residual`."""
         return embedding.residual(moving, fixed, self.config.metric)
 
+    def pair_residuals(self, embedded: Embedding, moving: Tensor, fixed: Tensor) -> Tensor:
+        """Residuals [N, R] of N pairs of rows of one embedding; see `embedding.pair_residuals`."""
+        return embedding.pair_residuals(embedded, moving, fixed, self.config.metric)
+
     def squared_distance(self, moving: Embedding, fixed: Embedding) -> Tensor:
         """Squared distance [B] [rad^2] of two embeddings of B images."""
         return embedding.squared_distance(moving, fixed, self.config.metric)

@@ -142,7 +142,7 @@ class SphericalObjective(Objective):
         far = 2 * farthest_rad(self._phase.perturbation_mm[1], space.length_mm) ** 2
         near = (motion.square().sum(-1) <= far) & (every != torch.arange(count)[:, None])
         first, second = (own | near).nonzero(as_tuple=True)
-        residual = self._encoder.residual(both.select(first), both.select(second))
+        residual = self._encoder.pair_residuals(both, first, second)
         return MotionLoss()(residual, motion[first, second])
 
 
