@@ -98,8 +98,8 @@ def pair_residuals(embedded: Embedding, moving: Tensor, fixed: Tensor, metric: M
     """
     assert embedded.reading is not None
     elements, confidence = embedded.elements, embedded.log_confidence
-    pairs = (Embedding(elements[rows], confidence[rows]) for rows in (moving, fixed))
-    difference = _difference(*pairs, metric).flatten(1)
+    first, second = (Embedding(elements[rows], confidence[rows]) for rows in (moving, fixed))
+    difference = _difference(first, second, metric).flatten(1)
     # [B, M P, R]: what each row's reading does with all numbers by which another row differs from it.
     matrices = embedded.reading.transpose(1, 2).flatten(2).mT
     counts = torch.bincount(moving, minlength=len(matrices)).tolist()
