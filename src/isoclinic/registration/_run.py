@@ -21,6 +21,7 @@ from ._explained import coverable_tissue
 from ._fixed import FixedImage, pixel_at_mm
 from ._progress import Progress, Watch
 from ._region import Region, extremes, region_of
+from ._rod import FAR_TURNS_DEG, NEAR_TURNS_DEG, long_axis, turned_poses
 from ._search import SearchView, search
 from ._search_bank import SearchBank
 from ._twin import WIDE, twin_pose
@@ -36,6 +37,8 @@ _STAGE_MARGIN = 0.2
 _NEAREST = 0.2
 # Longer side of the image on which it is decided whether a CT explains an X-ray as a whole [px].
 _EXPLAINED_PX = 32
+# Correlations that differ by less do not decide: a tone curve, noise and pixels change them by as much.
+_AS_GOOD = 0.005
 # Where the CT can speak of this share of a picture, it is as good as all.
 _ENOUGH_KNOWN = 0.1
 # A CT with more open faces than these is cut off all around.
@@ -132,7 +135,7 @@ class Run:
         """The last stage, from poses [B, 4, 4], and what may follow it; without one the poses as they are."""
         if not self.config.stages:
             return [self._judged(points)]
-        return self._last_stage(points, self._run_masked, self._run_twin, self._run_toned)
+        return self._last_stage(points, self._run_masked, self._run_twin, self._run_turned, self._run_toned)
 
     def judged(self, last: ImageStageResult, pose: Tensor, found: StageResult) -> ImageStageResult:
         """What the problem of the last stage says of a pose [4, 4] that something else has found."""
@@ -289,6 +292,28 @@ class Run:
             found = self._beside_twin(found.solution.x[1], plane)
         return replace(found, name=f"{found.name}, and its mirror image")
 
+    def _run_turned(self, result: ImageStageResult) -> ImageStageResult | None:
+        """The last stage from its result and from that turned about a rod's own axis; None of other parts.
+
+        A rod looks nearly alike from all sides, and stages end at the nearest turn at which some edges match.
+        """
+        points = tissue_points(self.volume, self.config.structures) if self.whole is not None else None
+        axis = None if points is None else long_axis(points)
+        if axis is None:
+            return None
+        point = result.solution.x[result.best : result.best + 1]
+        near, far = (
+            torch.cat([turned, point[:, 4:].expand(len(turned), -1, -1)], dim=1)
+            for turned in (
+                turned_poses(point[0, :4], axis, turns) for turns in (NEAR_TURNS_DEG, FAR_TURNS_DEG)
+            )
+        )
+        starts = torch.cat([point, near, self._by_stage_before(far)])
+        regions = self.regions(point[:, :4], _STAGE_MARGIN)
+        found = self._run_stage(self.config.stages[-1], starts, regions, last=True)
+        alike = found.camera_from_world[found.correlation >= found.similarity - _AS_GOOD]
+        return replace(found, name=f"{found.name}, turned about its axis", alike=alike)
+
     def _beside_twin(self, point: Tensor, plane: MirrorPlane) -> ImageStageResult:
         """The last stage from a point [4 + R, 4] and from where its mirror image leads to."""
         other = self._approached(torch.cat([twin_pose(point[:4], plane), point[4:]]))
@@ -305,14 +330,18 @@ class Run:
 
         The last stage alone may be too short-sighted, and the one before it may go astray.
         """
-        starts = twin[None]
-        for stage in self.config.stages[-2:-1]:
-            regions = self.regions(starts[:, :4], _STAGE_MARGIN)
-            nearer = self._run_stage(stage, starts[:, :4], regions, last=False).solution.x
-            starts = torch.cat([starts, torch.cat([nearer[:, :4], starts[:, 4:]], dim=1)])
+        starts = torch.cat([twin[None], self._by_stage_before(twin[None])])
         regions = self.regions(starts[:, :4], _STAGE_MARGIN)
         found = self._run_stage(self.config.stages[-1], starts, regions, last=True)
         return found.solution.x[found.best]
+
+    def _by_stage_before(self, points: Tensor) -> Tensor:
+        """Where the stage before the last leads to from points [B, 4 + R, 4]; what else is refined stays."""
+        for stage in self.config.stages[-2:-1]:
+            regions = self.regions(points[:, :4], _STAGE_MARGIN)
+            nearer = self._run_stage(stage, points[:, :4], regions, last=False).solution.x
+            points = torch.cat([nearer[:, :4], points[:, 4:]], dim=1)
+        return points
 
     def _twins(self, found: ImageStageResult) -> Twins:
         x = found.solution.x

@@ -81,7 +81,8 @@ def assess(
 
     The covariance is the sandwich H⁻¹ M H⁻¹ (Huber 1967; White 1982; by clusters, Liang & Zeger 1986) with
     M the scatter of what single tiles of the image contribute to the gradient: unlike the inverse Hessian it
-    does not take neighbouring pixels, which err alike, for independent.
+    does not take neighbouring pixels, which err alike, for independent. It knows nothing of other optima:
+    where a rod turned about its own axis matches as well, the way there is added.
 
     Args:
         trace: the stages that led to the result, those of networks aside.
@@ -94,7 +95,7 @@ def assess(
     point = last.solution.x[last.best : last.best + 1]
     poses = check.problem.cameras_from_world(point)[0]
     points = points_in_view(last, volume, structures, config)
-    covariance = config.error_factor**2 * _covariance(last, config.tile_px)
+    covariance = config.error_factor**2 * _covariance(last, config.tile_px) + _between_alike(trace, volume)
     by_axis_mm = errors_by_axis_mm(covariance, points, poses[0], volume)
     error_mm, turn_deg = math.hypot(*by_axis_mm), rotation_deg(covariance)
     check = replace(check, problem=check.problem.seen_from(point))
@@ -203,6 +204,19 @@ def _covariance(last: ImageStageResult, tile_px: int) -> Tensor:
     return (inverse @ gradients.mT @ gradients @ inverse)[:6, :6]
 
 
+def _between_alike(trace: Sequence[ImageStageResult], volume: Volume) -> Tensor:
+    """Square [6, 6] of the tangent from the result to the farthest turned pose that matches as well."""
+    last = trace[-1]
+    pose = last.camera_from_world[last.best]
+    for stage in trace[::-1]:
+        if stage.alike is not None:
+            isocentre = torch.as_tensor(volume.isocentre_world, dtype=torch.float64)
+            ways = se3.perturbation(pose.expand_as(stage.alike), stage.alike, isocentre)
+            way = ways[ways[:, :3].norm(dim=1).argmax()]
+            return torch.outer(way, way)
+    return pose.new_zeros(6, 6)
+
+
 def _in_view(points: Tensor, problem: JointSimilarity, poses: Tensor) -> Tensor:
     """The points [N, 3] that some X-ray shows; all of them where it shows hardly any."""
     seen = torch.zeros(len(points), dtype=torch.bool)
@@ -233,7 +247,8 @@ def _rival(
     trace: Sequence[ImageStageResult], check: Check, points: Tensor, pose: Tensor, config: ConfidenceConfig
 ) -> float | None:
     """Highest correlation of a pose elsewhere, among those that a stage started from several ended at."""
-    several = [stage for stage in trace if len(stage.solution.x) > 1]
+    # What a rod turned about its axis led to is where the result is, and not what a search found elsewhere.
+    several = [stage for stage in trace if len(stage.solution.x) > 1 and stage.alike is None]
     if not several:
         return None
     found = several[-1].solution.x

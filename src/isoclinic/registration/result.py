@@ -75,12 +75,15 @@ class ImageStageResult(StageResult):
         correlation: local correlation of every start's result [B].
         rank: the value that these results are chosen by [B]; see `Stage.ranked_by`.
         twins: the matches of a pose and of its mirror image, of a stage that compared them.
+        alike: poses [A, 4, 4] that match as well as the result, which is among them, of a stage that turned a
+            rod about its own axis.
     """
 
     problem: JointSimilarity
     correlation: Tensor
     rank: Tensor
     twins: Twins | None = None
+    alike: Tensor | None = None
 
     @property
     def similarity(self) -> float:
