@@ -17,6 +17,10 @@ short of what is demanded, which is less of a CT that the model was not trained 
 which images hardly show; and the distance from the moving pose to where Levenberg-Marquardt ends that starts
 there, by the classical similarity (32, then 64 pixels), which is no embedding and takes some twenty
 renderings.
+
+`--readings N` follows encoders that read motion: the moving pose is moved by what is read from its
+rendering and the X-ray, rendered anew, and read again, N times. That takes no derivative of anything. The
+table has the mTRE after each.
 """
 
 from __future__ import annotations
@@ -24,7 +28,7 @@ from __future__ import annotations
 import csv
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -40,6 +44,7 @@ from torch import Tensor
 
 from isoclinic import Volume
 from isoclinic.errors import InputError, UsageError
+from isoclinic.geometry import se3, so4
 from isoclinic.models import DEFAULT_MODEL
 from isoclinic.networks import Checkpoint, SphericalEncoder, in_domain, masked
 from isoclinic.provenance import InputFile
@@ -50,14 +55,18 @@ from isoclinic.similarity import ImageSimilarity
 from isoclinic.solver import levenberg_marquardt
 from isoclinic.training.file_names import MODEL_FILE
 from isoclinic.training.stream import Batch
-from isoclinic.volumes import VoxelIdentity
+from isoclinic.volumes import VoxelIdentity, target_points
 
 # Smallest and largest shift of a pair [mm]; it also turns by a third as many degrees.
 _FAR_MM, _NEAR_MM = (3.0, 120.0), (1.0, 20.0)
+# From where readings are followed, besides: the farther of the starts of the other benchmarks.
+_FROM_MM = (60.0, 60.1)
 # Of what is no embedding.
 _BUT_DEPTH, _REGISTERED = "poses but for depth", "registration from there"
 # As in a registration: how rotations are scaled, and the longest step.
 _LENGTH_MM, _LONGEST_MM = 60.0, 40.0
+# Points of bone that an mTRE is taken over.
+_POINTS = 200
 # Distances [N, 4] of embeddings and poses, see `distances`, by encoder and range.
 Pairs = dict[tuple[str, tuple[float, float]], NDArray[np.float64]]
 
@@ -91,6 +100,7 @@ class Config:
         pairs: of each range.
         seed: of poses and X-rays; trainings use seeds of their own.
         bounds: add what other ways reach.
+        readings: number of times that the motion which an encoder reads is followed.
         output: folder for distance.csv and distance.png.
         threads: of torch; numba takes NUMBA_NUM_THREADS.
     """
@@ -100,6 +110,7 @@ class Config:
     pairs: int = 256
     seed: int = 20_000
     bounds: bool = False
+    readings: int = 0
     output: Path | None = None
     threads: int = 2
 
@@ -176,6 +187,33 @@ def bounds(
             found[name] += space.squared_distance(moving, poses).sqrt().tolist()
         expected += space.squared_distance(moving, fixed).sqrt().tolist()
     return {name: np.array([each, expected]).T[: config.pairs] for name, each in found.items()}
+
+
+def followed(
+    encoder: SphericalEncoder,
+    model: Checkpoint,
+    volume: Volume,
+    range_mm: tuple[float, float],
+    config: Config,
+) -> NDArray[np.float64]:
+    """MTRE [N, 1 + readings] [mm] of the moving poses, and after following each reading."""
+    points = target_points(volume, _POINTS, generator=np.random.default_rng(0))
+    rows = []
+    with torch.no_grad():
+        for batch in batches_of_pairs(model, volume, range_mm, config.pairs, config.seed):
+            space = model.record.space.about_isocentre(batch.isocentre_world)
+            true = se3.transform_points(batch.fixed_camera_from_world, points)
+            fixed = encoder(masked(batch.fixed, batch.weight))
+            poses, errors = batch.moving_camera_from_world, []
+            for reading in range(config.readings + 1):
+                errors.append((se3.transform_points(poses, points) - true).norm(dim=-1).mean(-1))
+                if reading < config.readings:
+                    image = in_domain(batch.projector.image(poses), batch.weight, batch.domain)
+                    motion = encoder.residual(encoder(masked(image, batch.weight)), fixed)[:, :6].double()
+                    element = so4.compose(space.element(poses), so4.exp(motion))
+                    poses = space.pose(so4.to_se3(element, space.length_mm))
+            rows.append(torch.stack(errors, 1))
+    return torch.cat(rows)[: config.pairs].numpy()
 
 
 def _registered(batch: Batch, index: int) -> Tensor:
@@ -314,8 +352,35 @@ def main() -> None:
             writer.writeheader()
             writer.writerows(asdict(row) for row in rows)
         figure(pairs, rows).savefig(config.output / "distance.png", dpi=120)
+    if config.readings:
+        reading = {kind: each for kind, each in encoders.items() if each.config.head == "motion"}
+        _print_followed(reading, model, volume, config)
     if said:
         sys.exit("; ".join(said))
+
+
+def _print_followed(
+    encoders: Mapping[str, SphericalEncoder], model: Checkpoint, volume: Volume, config: Config
+) -> None:
+    table = Table("encoder", "shift [mm]", "readings", "25 %", "50 %", "75 %", "< 5", "< 10", "< 20 mm")
+    rows: list[list[str]] = []
+    for kind, encoder in encoders.items():
+        for range_mm in (_FAR_MM, _NEAR_MM, _FROM_MM):
+            errors_mm = followed(encoder, model, volume, range_mm, config)
+            for count, each in enumerate(errors_mm.T):
+                quartiles = (f"{value:.1f}" for value in np.percentile(each, (25, 50, 75)))
+                shares = (f"{float((each < limit).mean()):.2f}" for limit in (5, 10, 20))
+                rows.append([kind, f"{range_mm[0]:g} to {range_mm[1]:g}", str(count), *quartiles, *shares])
+    for row in rows:
+        table.add_row(*row)
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
+    if config.output is not None:
+        with (config.output / "readings.csv").open("w", newline="", encoding="utf-8") as stream:
+            writer = csv.writer(stream)
+            writer.writerow(
+                ["encoder", "shift_mm", "readings", "25", "50", "75", "below_5", "below_10", "below_20"]
+            )
+            writer.writerows(rows)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,8 @@ _HERE = Path(__file__).parent
 _CTS = ("chest", "pelvis")
 # The encoder that reads motion is trained on fewer X-rays, too, for a curve.
 _FEWER_IMAGES = (1000, 4000)
+# After three readings of the motion, further ones change little.
+_READINGS = 3
 # The loss through the solver makes training about ten times as slow.
 _UNROLLED_IMAGES = 1200
 _CONVERGENCE = "--residuals classical 'fine, dense' --lengths 50 100 --rates-mm 0.5 1 2"
@@ -103,6 +105,9 @@ def steps(config: Config) -> list[Step]:
     for images in _FEWER_IMAGES:
         name = f"pelvis-motion-{images}"
         found.append(_training(config, name, "train", str(config.pelvis), "motion", images=images))
+    found.append(
+        _training(config, "pelvis-motion-published", "train", str(config.pelvis), "motion-published")
+    )
     found += _compared(config)
     ours, twins, others = (config.models(kind) for kind in ("", "-euclidean", "-others"))
     cases = ("--folder", str(config.cases), "--pelvis-ct", str(config.pelvis))
@@ -138,13 +143,16 @@ def steps(config: Config) -> list[Step]:
         ("distance", config.chest, "chest"),
         ("distance-motion", config.pelvis, "pelvis-motion"),
         ("distance-motion-unseen", config.chest, "pelvis-motion"),
+        ("distance-motion-published", config.pelvis, "pelvis-motion-published"),
+        ("distance-motion-published-unseen", config.chest, "pelvis-motion-published"),
         *((f"distance-motion-{n}", config.pelvis, f"pelvis-motion-{n}") for n in _FEWER_IMAGES),
     ):
         options: tuple[str, ...] = ("--volume", str(volume), "--model", str(config.model(model)))
         options += () if name[-1].isdigit() else ("--bounds",)
-        found.append(
-            _benchmark(out, "distance", options, (model,), ("distance.csv", "distance.png"), name=name)
-        )
+        options += ("--readings", str(_READINGS)) if "motion" in name else ()
+        step = _benchmark(out, "distance", options, (model,), ("distance.csv", "distance.png"), name=name)
+        readings = {f"{name}-readings.csv": out / name / "readings.csv"}
+        found.append(replace(step, keeps=step.keeps | readings))
     options = ("--volume", str(config.pelvis), "--model", str(config.model("pelvis-motion")))
     found.append(_benchmark(out, "bank", options, ("pelvis-motion",), ("bank.csv",)))
     for name, volume in (("distance-shipped", config.pelvis), ("distance-shipped-chest", config.chest)):
