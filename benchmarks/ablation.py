@@ -32,7 +32,6 @@ from isoclinic.registration import (
     LearnedConfig,
     RegistrationConfig,
     RegistrationResult,
-    SearchConfig,
     register,
 )
 from isoclinic.registration.result import ImageStageResult
@@ -116,7 +115,7 @@ class Row:
 
 def methods(main: Checkpoint, euclidean: Checkpoint | None, others: Checkpoint | None) -> Iterator[Method]:
     """All pipelines that are compared, for one CT."""
-    single = RegistrationConfig(searches=(SearchConfig(candidates=0),))
+    single = RegistrationConfig().without_search()
     yield Method(name=_CLASSICAL, model=None, config=RegistrationConfig())
     yield Method(name=_DEFAULT, model=main, config=RegistrationConfig())
     every = RegistrationConfig(learned=LearnedConfig(coarse=True, fine=True))
@@ -142,7 +141,8 @@ def methods(main: Checkpoint, euclidean: Checkpoint | None, others: Checkpoint |
 
 def _learned(single: RegistrationConfig) -> RegistrationConfig:
     """Every network that there is, one start, and nothing else where it fails."""
-    return replace(single, learned=LearnedConfig(coarse=True, fine=True, canonical=True, fall_back=False))
+    networks = replace(single.learned, coarse=True, fine=True, canonical=True, fall_back=False)
+    return replace(single, learned=networks)
 
 
 def measure(config: Config, rows: Rows[Row], console: Console) -> None:

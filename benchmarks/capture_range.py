@@ -27,7 +27,7 @@ from torch import Tensor
 from isoclinic.datasets import Sample
 from isoclinic.geometry import mean_target_registration_error_mm
 from isoclinic.networks import Checkpoint
-from isoclinic.registration import LearnedConfig, RegistrationConfig, SearchConfig, register
+from isoclinic.registration import LearnedConfig, RegistrationConfig, register
 
 _SUCCESS_MM = 2.0
 _COLOURS = {"classical": "#8c8c8c", "multi-start": "#1f77b4", "learned": "#d62728", "full": "#2ca02c"}
@@ -83,14 +83,11 @@ class Row:
 
 def pipelines(model: Checkpoint) -> dict[str, tuple[RegistrationConfig, Checkpoint | None]]:
     """What is compared, by name."""
-    no_search = (SearchConfig(candidates=0),)
-    learned = RegistrationConfig(
-        searches=no_search, learned=LearnedConfig(coarse=True, fine=True, fall_back=False)
-    )
+    learned = RegistrationConfig(learned=LearnedConfig(coarse=True, fine=True, fall_back=False))
     return {
-        "classical": (RegistrationConfig(searches=no_search), None),
+        "classical": (RegistrationConfig().without_search(), None),
         "multi-start": (RegistrationConfig(), None),
-        "learned": (learned, model),
+        "learned": (learned.without_search(), model),
         "full": (RegistrationConfig(learned=LearnedConfig(coarse=True, fine=True)), model),
     }
 

@@ -39,7 +39,6 @@ from isoclinic.registration import (
     ConfidenceConfig,
     IntrinsicsConfig,
     RegistrationConfig,
-    SearchConfig,
     register,
 )
 from isoclinic.registration.confidence import reasons_to_doubt
@@ -151,7 +150,7 @@ def _row(
     start = displaced(case, start_mm, generator)
     # The simulator's geometry is exact: what is judged is how errors of the image are expected.
     exact = RegistrationConfig(intrinsics=IntrinsicsConfig.exact())
-    single = replace(exact, searches=(SearchConfig(candidates=0),))
+    single = exact.without_search()
     settings = single if pool in ("single", "noisy") else exact
     model = default_model if config.last_resort and settings is not single else None
     if pool == "cropped":

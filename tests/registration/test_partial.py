@@ -86,6 +86,13 @@ def test_a_bone_alone_is_found_among_all_else(seed):
 
 
 @pytest.mark.slow
+def test_a_bone_without_a_search_is_refined_from_its_start_alone():
+    start = displaced(BONE, BONE_TRUTH, 60, seed=1)
+    result = register(BONE, BONE_XRAY, start, RegistrationConfig().without_search())
+    assert [attempt.candidates for attempt in result.attempts] == [0]
+
+
+@pytest.mark.slow
 def test_noisy_pixels_across_a_bone_are_not_averaged_away():
     """Averaged as for a whole CT, three by three, there would be fewer than the last stage asks for."""
     fine = CLOSE.resize(height=480, width=480)

@@ -165,10 +165,12 @@ WIDE = SearchConfig(candidates=128, rotation_deg=(35.0, 35.0, 35.0), depth_mm=60
 
 @pytest.mark.slow
 def test_stuck_far_away_is_doubtful():
-    config = RegistrationConfig(searches=(NO_SEARCH,), any_view=AnyViewConfig(enabled=False))
-    result = register(VOLUME, XRAY, FAR, config)
+    result = register(VOLUME, XRAY, FAR, RegistrationConfig().without_search())
     assert error_mm(VOLUME, result.camera_from_world, TRUTH) > 50
     assert result.status is Status.DOUBTFUL
+    assert [attempt.candidates for attempt in result.attempts] == [0], (
+        "no search followed, not even of all views"
+    )
 
 
 @pytest.mark.slow

@@ -372,6 +372,17 @@ class RegistrationConfig:
                 code="registration.invalid-value",
             )
 
+    def without_search(self) -> RegistrationConfig:
+        """The same from one start: no search around it, of a part, in all directions, or as a last resort."""
+        nowhere = (SearchConfig(candidates=0),)
+        return replace(
+            self,
+            searches=nowhere,
+            any_view=replace(self.any_view, enabled=False),
+            partial=replace(self.partial, searches=nowhere),
+            learned=replace(self.learned, rescue=False),
+        )
+
     @classmethod
     def paper(cls) -> RegistrationConfig:
         """The published registration (Chen & Kong, WACV 2026), with a model that was trained for it.

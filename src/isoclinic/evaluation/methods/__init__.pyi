@@ -1,5 +1,5 @@
 from .method import Method, MethodResult
-from .pipeline import Pipeline, single_start
+from .pipeline import Pipeline
 from .registry import METHODS, method_named
 
 __all__ = [
@@ -8,5 +8,4 @@ __all__ = [
     "MethodResult",
     "Pipeline",
     "method_named",
-    "single_start",
 ]

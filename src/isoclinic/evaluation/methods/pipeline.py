@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from ...datasets import Sample
 from ...errors import InputError
 from ...networks import Checkpoint
 from ...provenance import InputFile
-from ...registration import RegistrationConfig, SearchConfig, register
+from ...registration import RegistrationConfig, register
 from ...registration._register import Model
 from .method import MethodResult
 
@@ -88,11 +88,6 @@ class Pipeline:
             raise InputError(
                 f"{name}, {path} and {sample.xray.path}: {error}", code="model.unsuitable"
             ) from error
-
-
-def single_start(config: RegistrationConfig) -> RegistrationConfig:
-    """The same without any search."""
-    return replace(config, searches=(SearchConfig(candidates=0),))
 
 
 @lru_cache(maxsize=2)

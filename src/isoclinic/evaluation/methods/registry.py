@@ -11,7 +11,7 @@ from ...errors import UsageError
 from ...provenance import InputFile
 from ...registration import RegistrationConfig
 from .method import Method
-from .pipeline import Pipeline, single_start
+from .pipeline import Pipeline
 
 DEFAULT = "isoclinic"
 _SINGLE = "isoclinic-single"
@@ -50,7 +50,7 @@ def method_named(
     Raises:
         UsageError: the name is not one of these, or it is "paper" without a model that was trained for it.
     """
-    configs = {DEFAULT: config, _SINGLE: single_start(config)} | dict(pipelines or {})
+    configs = {DEFAULT: config, _SINGLE: config.without_search()} | dict(pipelines or {})
     if name == PAPER and name not in configs:
         if model is None or last_resort:
             raise UsageError(
