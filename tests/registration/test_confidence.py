@@ -438,7 +438,7 @@ def test_rivals_are_told_from_the_pose_that_became_the_result():
     shifts = torch.tensor([[0.0, 0, 0], [30, 0, 0], [0, 2, 0]], dtype=torch.float64)
     ends = TRUTH.repeat(3, 1, 1)
     ends[:, :3, 3] += shifts
-    stage = SimpleNamespace(solution=SimpleNamespace(x=ends))
+    stage = SimpleNamespace(solution=SimpleNamespace(x=ends), alike=None)
     check = SimpleNamespace(
         problem=SimpleNamespace(start=lambda x: x),
         correlation=lambda x: torch.where(x[:, 0, 3] > TRUTH[0, 3] + 10, 0.4, 0.97),
@@ -447,13 +447,15 @@ def test_rivals_are_told_from_the_pose_that_became_the_result():
     result[2, 3] += 15
     points = target_points(VOLUME, 50, generator=np.random.default_rng(0))
     assert _rival([stage], check, points, result, PLAIN) == pytest.approx(0.4)
-    alone = SimpleNamespace(solution=SimpleNamespace(x=ends[:1]))
+    turned = SimpleNamespace(solution=SimpleNamespace(x=ends[::2]), alike=ends[:1])
+    assert _rival([stage, turned], check, points, result, PLAIN) == pytest.approx(0.4), "turns hide no rival"
+    alone = SimpleNamespace(solution=SimpleNamespace(x=ends[:1]), alike=None)
     assert _rival([alone], check, points, result, PLAIN) is None
-    together = SimpleNamespace(solution=SimpleNamespace(x=ends[::2]))
+    together = SimpleNamespace(solution=SimpleNamespace(x=ends[::2]), alike=None)
     assert _rival([together], check, points, result, PLAIN) is None
     deeper = ends.clone()
     deeper[1, :3, 3] += torch.tensor([-30.0, 0, 25], dtype=torch.float64)
-    depth = SimpleNamespace(solution=SimpleNamespace(x=deeper))
+    depth = SimpleNamespace(solution=SimpleNamespace(x=deeper), alike=None)
     assert _rival([depth], check, points, TRUTH, PLAIN) is None, "depth is what the expected error is for"
 
 
@@ -461,7 +463,7 @@ def test_the_best_rival_counts():
     shifts = torch.tensor([[0.0, 0, 0], [30, 0, 0], [60, 0, 0], [90, 0, 0]], dtype=torch.float64)
     ends = TRUTH.repeat(4, 1, 1)
     ends[:, :3, 3] += shifts
-    stage = SimpleNamespace(solution=SimpleNamespace(x=ends))
+    stage = SimpleNamespace(solution=SimpleNamespace(x=ends), alike=None)
     correlations = torch.tensor([0.97, 0.5, 0.8, 0.3])
     check = SimpleNamespace(
         problem=SimpleNamespace(start=lambda x: x),
