@@ -44,7 +44,7 @@ from torch import Tensor
 
 from isoclinic import Volume
 from isoclinic.errors import InputError, UsageError
-from isoclinic.geometry import se3, so4
+from isoclinic.geometry import mean_target_registration_error_mm, so4
 from isoclinic.models import DEFAULT_MODEL
 from isoclinic.networks import Checkpoint, SphericalEncoder, in_domain, masked
 from isoclinic.provenance import InputFile
@@ -202,11 +202,11 @@ def followed(
     with torch.no_grad():
         for batch in batches_of_pairs(model, volume, range_mm, config.pairs, config.seed):
             space = model.record.space.about_isocentre(batch.isocentre_world)
-            true = se3.transform_points(batch.fixed_camera_from_world, points)
+            truth = batch.fixed_camera_from_world
             fixed = encoder(masked(batch.fixed, batch.weight))
             poses, errors = batch.moving_camera_from_world, []
             for reading in range(config.readings + 1):
-                errors.append((se3.transform_points(poses, points) - true).norm(dim=-1).mean(-1))
+                errors.append(mean_target_registration_error_mm(poses, truth, points))
                 if reading < config.readings:
                     image = in_domain(batch.projector.image(poses), batch.weight, batch.domain)
                     motion = encoder.residual(encoder(masked(image, batch.weight)), fixed)[:, :6].double()
